@@ -1,0 +1,114 @@
+"""Named quantities with a range: the knobs of a model and the parameters of a processor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nablafx_core.errors import ModelError
+
+Curve = Literal["linear", "log"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A quantity in physical units, and how the interval [0, 1] covers its range.
+
+    ``linear``: value = minimum + (maximum - minimum) u.
+    ``log``: value = minimum (maximum / minimum)^u, for frequencies and ratios.
+
+    Args:
+        name: with the unit where it has one, such as ``"cutoff_hz"``.
+        minimum: value at 0.
+        maximum: value at 1.
+        unit: such as ``"Hz"`` or ``"dB"``; empty for a plain number.
+        curve: ``"linear"`` or ``"log"``.
+
+    Raises:
+        ModelError: if the range is not finite, is reversed, or is not positive on a log curve.
+    """
+
+    name: str
+    minimum: float = 0.0
+    maximum: float = 1.0
+    unit: str = ""
+    curve: Curve = "linear"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.minimum) and math.isfinite(self.maximum) and self.minimum <= self.maximum):
+            raise ModelError(f"parameter '{self.name}': range {self.minimum} to {self.maximum} is not a range.")
+        if self.curve not in _CURVES:
+            raise ModelError(f"parameter '{self.name}': no curve '{self.curve}'. Curves: {', '.join(_CURVES)}.")
+        if self.curve == "log" and self.minimum <= 0:
+            raise ModelError(f"parameter '{self.name}': a log curve needs a minimum above 0, not {self.minimum}.")
+
+    def from_unit(self, unit_value: Any) -> Any:
+        """Map [0, 1] to physical units; works on floats, arrays and tensors."""
+        return _CURVES[self.curve][0](unit_value, self.minimum, self.maximum)
+
+    def to_unit(self, value: float) -> float:
+        """Map a value in physical units to [0, 1]; 0 where the range is a single value."""
+        if self.minimum == self.maximum:
+            return 0.0
+        return _CURVES[self.curve][1](value, self.minimum, self.maximum)
+
+
+_CURVES: dict[str, tuple[Callable[[Any, float, float], Any], Callable[[float, float, float], float]]] = {
+    "linear": (
+        lambda u, low, high: low + (high - low) * u,
+        lambda value, low, high: (value - low) / (high - low),
+    ),
+    "log": (
+        lambda u, low, high: low * (high / low) ** u,
+        lambda value, low, high: math.log(value / low) / math.log(high / low),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Control(Parameter):
+    """A knob or switch that a user of the model turns. Models receive it in [0, 1].
+
+    Args:
+        default: in physical units, or the name of a position; the middle of the range if not given.
+        positions: for a switch, the names of its positions, spread evenly over [0, 1].
+        See Parameter for the rest.
+    """
+
+    default: float | str | None = None
+    positions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.positions) == 1:
+            raise ModelError(f"control '{self.name}': a switch needs at least two positions.")
+        if self.default is not None:
+            self.parse(self.default)
+
+    @property
+    def default_unit(self) -> float:
+        """The default as a model receives it, in [0, 1]."""
+        return 0.5 if self.default is None else self.parse(self.default)
+
+    def parse(self, value: float | str) -> float:
+        """Turn what a person writes (a value in units, or a position's name) into [0, 1].
+
+        Raises:
+            ModelError: if the value is outside the range or names no position.
+        """
+        if self.positions:
+            if str(value) in self.positions:
+                return self.positions.index(str(value)) / (len(self.positions) - 1)
+            raise ModelError(f"control '{self.name}' has no position '{value}'. Positions: {', '.join(self.positions)}.")
+        try:
+            number = float(value)
+        except ValueError:
+            raise ModelError(f"control '{self.name}': '{value}' is not a number.") from None
+        if not self.minimum <= number <= self.maximum:
+            unit = f" {self.unit}" if self.unit else ""
+            raise ModelError(
+                f"control '{self.name}': {number:g} is outside {self.minimum:g} to {self.maximum:g}{unit}."
+            )
+        return self.to_unit(number)

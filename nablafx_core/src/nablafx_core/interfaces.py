@@ -1,0 +1,246 @@
+"""The contracts between the framework and what packs provide: models, processors, controllers.
+
+Shapes: audio is (batch, channels, time), full scale +-1; controls are (batch, num_controls) or, as
+automation, (batch, num_controls, time), in [0, 1]. See docs/decisions for why each is as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from nablafx_core.controls import Control, Parameter
+from nablafx_core.errors import ModelError
+from nablafx_core.state import State
+
+
+class Model(nn.Module):
+    """An audio effect that can be trained, streamed, saved and exported.
+
+    ``model(audio, controls)`` is *offline*: the whole signal from the start of a file, latency compensated.
+    ``model(audio, controls, state)`` is *stream*: continues from `state`; its output lags by `latency`.
+    Both return the output and the state after it. Streaming the blocks of a signal from
+    ``initial_state(...)``, then `flush`, and dropping the first `latency` samples gives the offline output.
+
+    Attributes:
+        sample_rate: Hz that it was made for.
+        controls: the knobs, in the order of the second axis of `controls` tensors.
+        latency: samples by which the stream lags the offline output; 0 is real time.
+        receptive_field: samples of input that one output sample depends on; None if unbounded (recurrent).
+        causal: whether output n (before latency) depends on no input after n.
+        streams: False for a model that needs the whole file; it has no state and says so.
+        default_tbptt: chunk length in samples for truncated backpropagation where training does not set one.
+        section: the registry name and settings from which it was built; what a bundle stores.
+    """
+
+    in_channels: int = 1
+    out_channels: int = 1
+    latency: int = 0
+    receptive_field: int | None = None
+    causal: bool = True
+    streams: bool = True
+    default_tbptt: ClassVar[int | None] = None
+    section: dict[str, Any]
+
+    def __init__(self, sample_rate: int = 48000, controls: Sequence[Control] = ()) -> None:
+        super().__init__()
+        self.sample_rate = sample_rate
+        self.controls = tuple(controls)
+
+    def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
+        """The state at the start of a file: zero history, the pre-roll of padded models done.
+
+        Args:
+            batch_size: number of items.
+            controls: (batch, num_controls) at the first sample; defaults of the knobs if None.
+        """
+        raise ModelError(f"{type(self).__name__} needs the whole file and has no stream. Render it offline.")
+
+    def forward(
+        self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Process audio (batch, in_channels, time) to (batch, out_channels, time), offline or stream."""
+        raise NotImplementedError
+
+    def flush(self, state: State) -> Tensor:
+        """The last `latency` samples of a stream, (batch, out_channels, latency).
+
+        A model with latency overrides this, or keeps its last controls under the state's key ``"controls"``.
+        """
+        some = next(iter(state.values()))
+        batch_size, dtype = some.shape[0], next((v.dtype for v in state.values() if v.is_floating_point()), None)
+        zeros = torch.zeros(batch_size, self.in_channels, self.latency, dtype=dtype, device=some.device)
+        if self.latency == 0:
+            return zeros.new_zeros(batch_size, self.out_channels, 0)
+        return self(zeros, state.get("controls"), state)[0]
+
+    def checked_controls(self, audio: Tensor, controls: Tensor | None) -> Tensor | None:
+        """Controls of the right shape, on the right device: the knobs' defaults where None, None without knobs.
+
+        Raises:
+            ModelError: if audio or controls have a shape that the model cannot use.
+        """
+        if audio.ndim != 3 or audio.shape[1] != self.in_channels:
+            raise ModelError(
+                f"{type(self).__name__} takes audio of shape (batch, {self.in_channels}, time), not {tuple(audio.shape)}."
+            )
+        return self._controls_for(audio.shape[0], controls, audio.shape[-1], audio)
+
+    def _controls_for(
+        self, batch_size: int, controls: Tensor | None, time: int | None, like: Tensor | None = None
+    ) -> Tensor | None:
+        count = len(self.controls)
+        if like is None:
+            like = next(self.parameters(), torch.zeros(()))
+        if controls is None:
+            if count == 0:
+                return None
+            defaults = [control.default_unit for control in self.controls]
+            return torch.tensor(defaults, dtype=like.dtype, device=like.device).expand(batch_size, count)
+        names = ", ".join(control.name for control in self.controls) or "none"
+        wanted = f"(batch, {count}) or (batch, {count}, time)"
+        if controls.ndim not in (2, 3) or controls.shape[:2] != (batch_size, count):
+            raise ModelError(
+                f"{type(self).__name__} has {count} controls ({names}); it takes controls of shape {wanted} "
+                f"for a batch of {batch_size}, not {tuple(controls.shape)}."
+            )
+        if controls.ndim == 3 and time is not None and controls.shape[2] != time:
+            raise ModelError(f"controls of {controls.shape[2]} samples were given for {time} samples of audio.")
+        return controls.to(dtype=like.dtype, device=like.device) if count else None
+
+
+class Processor(nn.Module):
+    """An effect with named parameters in physical units; a part of a gray-box chain.
+
+    Attributes:
+        sample_rate: Hz.
+        latency: samples by which its stream lags its offline output.
+        effect_parameters: what a controller drives, in the order of the controller's output. (Not
+            ``parameters``: that is torch's name for what is trained. See docs/decisions/0002.)
+        lr_multiplier: factor on the learning rate of its own weights and of its controller's.
+    """
+
+    latency: int = 0
+    effect_parameters: tuple[Parameter, ...] = ()
+    lr_multiplier: float = 1.0
+
+    def __init__(self, sample_rate: int = 48000) -> None:
+        super().__init__()
+        self.sample_rate = sample_rate
+
+    def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
+        """The state at the start of a file. Empty for a memoryless effect."""
+        return {}
+
+    def forward(
+        self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Process audio (batch, 1, time).
+
+        Args:
+            audio: (batch, 1, time).
+            parameters: by name, each (batch,) or (batch, time), in physical units.
+            state: None at the start of a file.
+
+        Returns:
+            Audio of the same shape, lagging by `latency` whenever `state` is given, and the state after it.
+        """
+        raise NotImplementedError
+
+
+class Controller(nn.Module):
+    """Yields the parameters of one processor, each in [0, 1].
+
+    Attributes:
+        num_parameters: of the processor that it drives.
+        num_controls: knobs of the model.
+        latency: samples by which its stream lags; the chain delays the processor's audio by as much.
+        reads: which audio it receives, the chain's input or the processor's own.
+    """
+
+    latency: int = 0
+    reads: str = "chain"
+
+    def __init__(self, num_parameters: int, num_controls: int = 0) -> None:
+        super().__init__()
+        self.num_parameters = num_parameters
+        self.num_controls = num_controls
+
+    def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
+        """The state at the start of a file. Empty where the controller has no memory."""
+        return {}
+
+    def forward(
+        self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Parameters in [0, 1], (batch, num_parameters) or (batch, num_parameters, time), and the state.
+
+        Args:
+            audio: (batch, 1, time), for its shape or as a side chain.
+            controls: (batch, num_controls) or (batch, num_controls, time); None without knobs.
+            state: None at the start of a file.
+        """
+        raise NotImplementedError
+
+
+class Loss(nn.Module):
+    """A differentiable distance between a prediction and its target, one value per item of the batch."""
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare two signals of shape (batch, channels, time).
+
+        Returns:
+            (batch,), each item's value independent of the others; finite for silence.
+        """
+        raise NotImplementedError
+
+
+class Metric:
+    """A figure of merit over a whole split, built from sums, so that batching and order change nothing.
+
+    The figure of a split is ``value(sum of statistics over its items)``.
+
+    Attributes:
+        lower_is_better: how runs are ranked.
+    """
+
+    lower_is_better: bool = True
+
+    def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Sums for each item of a batch, (batch, n), in float64.
+
+        Args:
+            prediction: (batch, channels, time).
+            target: of the same shape.
+        """
+        raise NotImplementedError
+
+    def value(self, sums: Tensor) -> float:
+        """The figure for sums of shape (n,)."""
+        raise NotImplementedError
+
+
+class Device:
+    """A ground-truth effect with knobs that renders audio, for synthetic data: a circuit, say.
+
+    Attributes:
+        controls: its knobs.
+    """
+
+    controls: tuple[Control, ...] = ()
+
+    def render(self, audio: Any, sample_rate: int, controls: Sequence[float] = ()) -> Any:
+        """Render a mono signal.
+
+        Args:
+            audio: float64 array (time,), full scale +-1.
+            sample_rate: Hz.
+            controls: one value in [0, 1] per knob.
+
+        Returns:
+            float64 array (time,).
+        """
+        raise NotImplementedError

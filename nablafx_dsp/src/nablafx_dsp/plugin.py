@@ -1,0 +1,3 @@
+"""What this pack provides. Imports nothing heavy."""
+
+from __future__ import annotations

@@ -1,0 +1,1 @@
+"""NablAFx pack: models."""
