@@ -1,0 +1,152 @@
+"""An experiment: its layers merged, and every setting checked before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+import yaml
+
+from nablafx_core.config.check import Checker
+from nablafx_core.config.layers import Layer, Path, merge, read_file, read_yaml, with_override
+from nablafx_core.data.loading import LoadingSettings
+from nablafx_core.errors import ConfigError
+from nablafx_core.registry import Registry
+from nablafx_core.settings import settings_of, unknown_setting
+from nablafx_core.training.settings import TrackSettings, TrainSettings
+
+SECTIONS = ("requires", "data", "model", "loss", "metrics", "train", "track")
+
+DEFAULTS: dict[str, Any] = {
+    "requires": [],
+    "loss": [{"name": "l1", "weight": 0.5}, {"name": "mr_stft", "weight": 0.5}],
+    "metrics": ["esr", "mae", "dc", "mr_stft"],
+    "train": {},
+    "track": {},
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A validated experiment.
+
+    Args:
+        config: the merged sections as plain data, every default filled in; written as YAML it is an
+            experiment file that gives the same run.
+        preset: the preset that was its lowest layer, if any.
+    """
+
+    config: dict[str, Any]
+    preset: str | None = None
+
+    @property
+    def train(self) -> TrainSettings:
+        """The section `train`."""
+        return TrainSettings(**self.config["train"])
+
+    @property
+    def track(self) -> TrackSettings:
+        """The section `track`."""
+        return TrackSettings(**self.config["track"])
+
+    @property
+    def loading(self) -> LoadingSettings:
+        """The part of the section `data` that is the framework's."""
+        return LoadingSettings(**{key: self.config["data"][key] for key in LoadingSettings.model_fields})
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """The part of the section `data` that is the dataset's own."""
+        return {key: value for key, value in self.config["data"].items() if key not in LoadingSettings.model_fields}
+
+    def to_yaml(self) -> str:
+        """The experiment as a file."""
+        head = f"# made from preset {self.preset}\n" if self.preset else ""
+        return head + yaml.safe_dump(self.config, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+
+
+def load_experiment(
+    files: Iterable[FilePath | str] = (),
+    overrides: Iterable[str] = (),
+    sections: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+) -> Experiment:
+    """Merge and check an experiment: preset < files < sections < overrides.
+
+    Args:
+        files: experiment files; a later one lies over an earlier one.
+        overrides: such as ``"model.channel_width=32"``.
+        sections: plain data, for experiments made in Python.
+        preset: lies below the files; the same as ``model.preset``.
+
+    Raises:
+        ConfigError: with file, line and suggestion, for the first thing that is wrong.
+        RegistryError: for a pack that is required and not there.
+    """
+    layer = Layer({})
+    for file in files:
+        layer = merge(layer, read_file(FilePath(file)))
+    if sections:
+        layer = merge(layer, Layer(dict(sections)))
+    for override in overrides:
+        layer = with_override(layer, override)
+    _check_sections(layer)
+    requires = layer.value.get("requires") or []
+    if not isinstance(requires, list) or not all(isinstance(item, str) for item in requires):
+        raise ConfigError(f"{_at(layer, ('requires',))}requires: a list of requirements such as [nablafx-acme>=0.2].")
+    registry = Registry.discover()
+    registry.check_requirements(requires)
+    layer, preset = _with_preset(layer, preset, registry)
+    layer = merge(Layer(DEFAULTS), layer)
+    return Experiment(_checked(layer, Checker(layer, registry)), preset)
+
+
+def _check_sections(layer: Layer) -> None:
+    for key in layer.value:
+        if key not in SECTIONS:
+            raise ConfigError(f"{_at(layer, (key,))}{unknown_setting('an experiment', key, SECTIONS)}")
+
+
+def _with_preset(layer: Layer, preset: str | None, registry: Registry) -> tuple[Layer, str | None]:
+    model = layer.value.get("model")
+    name = (model.get("preset") if isinstance(model, dict) else None) or preset
+    if name is None:
+        return layer, None
+    entry = registry.find("preset", str(name))
+    below = read_yaml(entry.resource().read_text(encoding="utf-8"), f"preset {name}")
+    theirs = below.value["model"]["name"]
+    if isinstance(model, dict) and model.get("name", theirs) != theirs:
+        raise ConfigError(
+            f"{_at(layer, ('model', 'name'))}model.name is '{model['name']}', but the preset '{name}' is a '{theirs}'. "
+            "Take one of them out."
+        )
+    merged = merge(below, layer)
+    merged.value["model"].pop("preset", None)
+    return merged, entry.qualified_name
+
+
+def _checked(layer: Layer, checker: Checker) -> dict[str, Any]:
+    for key in ("data", "model"):
+        if layer.value.get(key) is None:
+            raise ConfigError(f"The experiment has no section '{key}'. Add one, such as {_EXAMPLES[key]}")
+    config: dict[str, Any] = {"requires": layer.value["requires"]}
+    config["data"] = checker.section("dataset", layer.value["data"], ("data",), settings_of(LoadingSettings))
+    config["model"] = checker.section("model", layer.value["model"], ("model",))
+    config["loss"] = checker.sections("loss", layer.value["loss"], ("loss",))
+    config["metrics"] = checker.sections("metric", layer.value["metrics"], ("metrics",))
+    config["train"] = checker.plain(settings_of(TrainSettings), layer.value["train"], ("train",))
+    config["track"] = checker.plain(settings_of(TrackSettings), layer.value["track"], ("track",))
+    return config
+
+
+_EXAMPLES = {
+    "data": "data: {name: pair, dry: di.wav, wet: amp.wav}",
+    "model": "model: {preset: tcn-45-s}",
+}
+
+
+def _at(layer: Layer, path: Path) -> str:
+    where = layer.where(path)
+    return f"{where}: " if where else ""

@@ -1,0 +1,204 @@
+"""Layers of settings: plain data read from YAML that remembers where each value was written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+import yaml
+
+from nablafx_core.errors import ConfigError
+
+Path = tuple[str | int, ...]
+
+MAX_DEPTH = 64
+MAX_NODES = 100_000
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 1e-3 is a number (YAML 1.1 wants 1.0e-3) and dates stay text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d[\d_]*\.?|\d[\d_]*\.\d+|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+@dataclass
+class Layer:
+    """Plain data, and for the path of each value the place where it was written, such as ``e.yaml:4``."""
+
+    value: Any
+    marks: dict[Path, str] = field(default_factory=dict)
+
+    def where(self, path: Path) -> str:
+        """The place of a value, or of the nearest value around it."""
+        while path not in self.marks and path:
+            path = path[:-1]
+        return self.marks.get(path, "")
+
+    def under(self, path: Path) -> dict[Path, str]:
+        """The marks at and below a path."""
+        return {place: mark for place, mark in self.marks.items() if place[: len(path)] == path}
+
+
+def dotted(path: Path) -> str:
+    """A path as ``--set`` writes it."""
+    return ".".join(str(part) for part in path)
+
+
+def read_yaml(text: str, name: str) -> Layer:
+    """Parse YAML text whose top level is a mapping.
+
+    Args:
+        text: the YAML.
+        name: what error messages call it.
+
+    Raises:
+        ConfigError: with the line, for bad syntax, tags, duplicate keys or absurd nesting.
+    """
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        layer = Layer({})
+        if node is not None:
+            layer.value = _construct(loader, node, (), layer.marks, name, _Budget())
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{name}{line}: this is not YAML: {getattr(error, 'problem', None) or error}.") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: nested more than {MAX_DEPTH} levels deep.") from None
+    finally:
+        loader.dispose()
+    if not isinstance(layer.value, dict):
+        raise ConfigError(f"{name}: an experiment is a mapping of sections (data:, model:, …), not {layer.value!r:.40}.")
+    return layer
+
+
+def read_file(path: FilePath) -> Layer:
+    """Read a YAML file.
+
+    Raises:
+        ConfigError: if it cannot be read or is no experiment.
+    """
+    try:
+        return read_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(f"{path}: cannot read the experiment: {reason}.") from None
+
+
+class _Budget:
+    nodes = 0
+
+
+def _construct(loader: _Loader, node: yaml.Node, path: Path, marks: dict[Path, str], name: str, budget: _Budget) -> Any:
+    where = f"{name}:{node.start_mark.line + 1}"
+    budget.nodes += 1
+    if len(path) > MAX_DEPTH or budget.nodes > MAX_NODES:
+        raise ConfigError(f"{where}: nested more than {MAX_DEPTH} levels deep, or larger than any experiment.")
+    if not node.tag.startswith("tag:yaml.org,2002:"):
+        raise ConfigError(f"{where}: the tag '{node.tag}' is not allowed; an experiment is plain data.")
+    marks[path] = where
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(loader, item, (*path, i), marks, name, budget) for i, item in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        found: dict[str, Any] = {}
+        for key_node, item in node.value:
+            key = key_node.value
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+                raise ConfigError(f"{name}:{key_node.start_mark.line + 1}: a setting's name must be a word.")
+            if key in found:
+                raise ConfigError(f"{name}:{key_node.start_mark.line + 1}: {dotted((*path, key))} is set twice.")
+            found[key] = _construct(loader, item, (*path, key), marks, name, budget)
+            marks[(*path, key)] = f"{name}:{key_node.start_mark.line + 1}"
+        return found
+    try:
+        value = loader.construct_object(node)  # type: ignore[no-untyped-call]
+    except (ValueError, yaml.YAMLError):
+        raise ConfigError(f"{where}: {dotted(path)}: cannot read the value {node.value!r:.40}.") from None
+    if not isinstance(value, (str, int, float, bool, type(None))):
+        raise ConfigError(f"{where}: {dotted(path)}: {node.value!r:.40} is no plain value.")
+    return value
+
+
+def merge(base: Layer, over: Layer) -> Layer:
+    """Lay one layer over another: mappings merge, everything else is replaced.
+
+    A mapping whose ``name`` changes is replaced as a whole, since its other settings belong to another component.
+    """
+    marks = dict(base.marks)
+
+    def merged(below: Any, above: Any, path: Path) -> Any:
+        if isinstance(below, dict) and isinstance(above, dict):
+            if above.get("name", below.get("name")) == below.get("name"):
+                marks.update({path: over.marks[path]} if path in over.marks else {})
+                keys = [*below, *(key for key in above if key not in below)]
+                return {
+                    key: merged(below[key], above[key], (*path, key))
+                    if key in below and key in above
+                    else _taken(below if key in below else above, key, path, key in above)
+                    for key in keys
+                }
+        for place in [place for place in marks if place[: len(path)] == path]:
+            del marks[place]
+        marks.update(over.under(path))
+        return above
+
+    def _taken(source: dict[str, Any], key: str, path: Path, is_over: bool) -> Any:
+        if is_over:
+            marks.update(over.under((*path, key)))
+        return source[key]
+
+    return Layer(merged(base.value, over.value, ()), marks)
+
+
+def with_override(layer: Layer, override: str) -> Layer:
+    """Lay ``model.channel_width=32`` over a layer; a number in the path is a place in a list.
+
+    Raises:
+        ConfigError: if the text is not of that form, or names a place that a list does not have.
+    """
+    name, equals, text = override.partition("=")
+    if not equals or not all(name.split(".")):
+        raise ConfigError(f"--set {override}: write it as section.setting=value.")
+    where = f"--set {name}"
+    value = read_yaml(f"value: {text}" if text.strip() else "value: null", where).value["value"]
+    path: Path = tuple(name.split("."))
+    return merge(layer, Layer(*_nested(layer.value, path, value, where)))
+
+
+def _nested(below: Any, path: Path, value: Any, where: str) -> tuple[Any, dict[Path, str]]:
+    """The value wrapped so that it stands at `path`, whole lists copied from below."""
+    if not path:
+        return value, {(): where}
+    key, rest = path[0], path[1:]
+    if isinstance(below, list):
+        if not (str(key).isdigit() and int(key) < len(below)):
+            raise ConfigError(f"{where}: the list has {len(below)} items, counted from 0; there is no '{key}'.")
+        index = int(key)
+        inner, marks = _nested(below[index], rest, value, where)
+        if isinstance(below[index], dict) and isinstance(inner, dict):
+            inner = merge(Layer(below[index]), Layer(inner)).value
+        items = [*below[:index], inner, *below[index + 1 :]]
+        return items, {(): where, **{(index, *place): mark for place, mark in marks.items()}}
+    inner, marks = _nested(below.get(key) if isinstance(below, dict) else None, rest, value, where)
+    return {key: inner}, {(str(key), *place): mark for place, mark in marks.items()}
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value that is not a container, with its path."""
+    if isinstance(value, (dict, list)) and value:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from leaves(item, (*path, key))
+    else:
+        yield path, value

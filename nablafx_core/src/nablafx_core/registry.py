@@ -1,0 +1,162 @@
+"""The registry: from a name, to the pack that provides it, to the thing itself."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from nablafx_core.component import Component
+from nablafx_core.errors import RegistryError
+from nablafx_core.kinds import KINDS, Kind, kind_named
+from nablafx_core.packs import Pack, canonical, discover_packs, import_target
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A component and the pack that provides it (none for code named by its import path)."""
+
+    kind: Kind
+    component: Component
+    pack: Pack | None
+
+    @property
+    def qualified_name(self) -> str:
+        """``pack/name``, or the import path."""
+        return f"{self.pack.name}/{self.component.name}" if self.pack else self.component.target
+
+    def load(self) -> Any:
+        """Import the target.
+
+        Raises:
+            RegistryError: if it cannot be imported, with the pack and the cause.
+        """
+        try:
+            return import_target(self.component.target)
+        except Exception as error:
+            whose = f" of {self.pack.name} {self.pack.version}" if self.pack else ""
+            raise RegistryError(
+                f"{self.kind.name} '{self.component.name}'{whose} cannot be imported from "
+                f"{self.component.target}: {type(error).__name__}: {error}"
+            ) from error
+
+    def resource(self) -> Traversable:
+        """The file inside the pack, for content.
+
+        Raises:
+            RegistryError: if the pack does not have it.
+        """
+        package, _, path = self.component.target.partition(":")
+        try:
+            found = files(package).joinpath(path)
+        except (ImportError, TypeError, ValueError) as error:
+            raise RegistryError(f"{self.kind.name} '{self.qualified_name}': {error}") from error
+        if not found.is_file():
+            raise RegistryError(f"{self.kind.name} '{self.qualified_name}': the pack has no file {self.component.target}.")
+        return found
+
+
+class Registry:
+    """What the installed packs provide."""
+
+    def __init__(self, packs: Iterable[Pack]) -> None:
+        self.packs = list(packs)
+
+    @staticmethod
+    @lru_cache(maxsize=1)
+    def discover() -> Registry:
+        """The registry of this process: installed packs, looked up once."""
+        return Registry(discover_packs())
+
+    def entries(self, kind: str) -> Iterator[Entry]:
+        """Every component of one kind, pack by pack."""
+        which = kind_named(kind)
+        for pack in self.packs:
+            for component in pack.components(which).values():
+                yield Entry(which, component, pack)
+
+    def find(self, kind: str, name: str) -> Entry:
+        """The component called `name`: a plain name, ``pack/name``, or an import path ``package.module:Class``.
+
+        Raises:
+            RegistryError: if no pack provides it, or several do.
+        """
+        which = kind_named(kind)
+        if ":" in name and not which.content:
+            return Entry(which, Component(name, name, "named by its import path"), None)
+        prefix, slash, plain = name.rpartition("/")
+        found = [
+            entry
+            for entry in self.entries(which.name)
+            if entry.component.name == plain and (not slash or (entry.pack and entry.pack.is_called(prefix)))
+        ]
+        if len(found) == 1:
+            return found[0]
+        raise RegistryError(self._clash(which, plain, found) if found else self._absent(which, name))
+
+    def _clash(self, kind: Kind, name: str, found: list[Entry]) -> str:
+        width = max(len(entry.qualified_name) for entry in found)
+        lines = [f"  {entry.qualified_name:<{width}}    {entry.component.target}" for entry in found]
+        head = f"{kind.name} '{name}' is provided by {len(found)} packs. Write the one you mean:"
+        return "\n".join([head, *lines])
+
+    def _absent(self, kind: Kind, name: str) -> str:
+        names = sorted({entry.component.name for entry in self.entries(kind.name)})
+        close = difflib.get_close_matches(name.rpartition("/")[2], names, n=1)
+        lines = [f"No {kind.name} named '{name}'." + (f" Did you mean '{close[0]}'?" if close else "")]
+        lines.append(f"  {kind.plural}: {', '.join(names) or 'none; is a pack installed?'}")
+        lines += [f"  broken pack {pack.name} {pack.version}: {text}" for pack in self.packs for text in pack.problems]
+        return "\n".join(lines)
+
+    def check_requirements(self, requirements: Iterable[str]) -> None:
+        """Check an experiment's ``requires``.
+
+        Raises:
+            RegistryError: listing every requirement that the installed packs do not meet.
+        """
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        missing = []
+        for text in requirements:
+            try:
+                requirement = Requirement(text)
+            except InvalidRequirement as error:
+                raise RegistryError(f"requires: '{text}' is not a requirement such as 'nablafx-acme>=0.2': {error}") from error
+            try:
+                installed = version(requirement.name)
+            except PackageNotFoundError:
+                missing.append(f"  {text}: not installed. Try: pip install '{text}'")
+                continue
+            if not requirement.specifier.contains(installed, prereleases=True):
+                missing.append(f"  {text}: version {installed} is installed. Try: pip install '{text}'")
+        if missing:
+            raise RegistryError("\n".join(["The experiment requires packs that are not here:", *missing]))
+
+    def pack_named(self, name: str) -> Pack:
+        """The pack called `name`, with or without the prefix ``nablafx-``.
+
+        Raises:
+            RegistryError: if it is not installed.
+        """
+        for pack in self.packs:
+            if pack.is_called(name):
+                return pack
+        names = ", ".join(pack.name for pack in self.packs)
+        raise RegistryError(f"No pack named '{canonical(name)}' is installed. Packs: {names}.")
+
+    def callbacks(self, config: dict[str, Any]) -> list[Any]:
+        """The Lightning callbacks that packs add to a training."""
+        return [callback for pack in self.packs for callback in pack.call("nablafx_callbacks", config=config)]
+
+    def collect_all(self) -> None:
+        """Ask every pack for everything, so that `Pack.problems` is complete."""
+        for pack in self.packs:
+            for kind in KINDS.values():
+                pack.components(kind)

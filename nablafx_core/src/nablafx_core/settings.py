@@ -1,0 +1,199 @@
+"""The settings of a component: its constructor's keyword arguments, checked before anything is built."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
+REQUIRED: Any = inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Section:
+    """Marks a setting that is itself a section of another kind: ``Annotated[dict[str, Any], Section("processor")]``."""
+
+    kind: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a component.
+
+    Args:
+        name: the keyword argument.
+        annotation: its type.
+        default: REQUIRED if there is none.
+        doc: one sentence from the class's documentation.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+    doc: str = ""
+
+    @property
+    def type_text(self) -> str:
+        """The type as a person writes it."""
+        return type_text(self.annotation)
+
+
+class SettingsError(ValueError):
+    """A setting that does not exist or has a value of the wrong kind; `key` says which."""
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def settings_of(target: Any, without: Collection[str] = ()) -> dict[str, Setting]:
+    """The settings of a class (or of a pydantic model), in order.
+
+    Args:
+        target: a class, a function, or a pydantic model.
+        without: arguments that the framework fills.
+    """
+    if isinstance(target, type) and issubclass(target, BaseModel):
+        return {
+            name: Setting(
+                name,
+                Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation,
+                REQUIRED if field.is_required() else field.get_default(call_default_factory=True),
+                field.description or "",
+            )
+            for name, field in target.model_fields.items()
+        }
+    docs: dict[str, str] = {}
+    found: dict[str, Setting] = {}
+    for function in _constructors(target):
+        docs = {**argument_docs(function.__doc__), **docs}
+        hints = _hints(function)
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name == "self":
+                continue
+            if parameter.name not in without and parameter.name not in found:
+                annotation = hints.get(parameter.name, Any)
+                found[parameter.name] = Setting(parameter.name, annotation, parameter.default)
+    for cls in getattr(target, "__mro__", [target]):
+        docs = {**argument_docs(cls.__doc__), **docs}
+    return {name: Setting(name, s.annotation, s.default, docs.get(name, "")) for name, s in found.items()}
+
+
+def _constructors(target: Any) -> list[Callable[..., Any]]:
+    """The constructor, and the ones that its ``**kwargs`` go on to."""
+    if not isinstance(target, type):
+        return [target]
+    found = []
+    for cls in target.__mro__:
+        init = cls.__dict__.get("__init__")
+        if init is None or cls is object:
+            continue
+        found.append(init)
+        kinds = {parameter.kind for parameter in inspect.signature(init).parameters.values()}
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            break
+    return found
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function, include_extras=True)
+    except Exception:  # a name that exists for type checkers only
+        return {}
+
+
+def argument_docs(docstring: str | None) -> dict[str, str]:
+    """The ``Args:`` of a Google-style docstring, each joined to one line."""
+    match = re.search(r"^\s*Args:\s*\n(.*?)(?=^\s*[A-Z]\w+:\s*$|\Z)", docstring or "", re.MULTILINE | re.DOTALL)
+    if not match:
+        return {}
+    docs: dict[str, str] = {}
+    names: list[str] = []
+    indent: int | None = None
+    for line in match.group(1).splitlines():
+        if not line.strip():
+            continue
+        depth = len(line) - len(line.lstrip())
+        indent = depth if indent is None else indent
+        head = re.match(r"\s*([\w, ]+?)\s*(?:\([^)]*\))?:\s+(.*)", line) if depth == indent else None
+        if head:
+            names = [name.strip() for name in head.group(1).split(",")]
+            docs.update({name: head.group(2).strip() for name in names})
+        elif depth > indent:
+            docs.update({name: f"{docs[name]} {line.strip()}" for name in names})
+    return docs
+
+
+def type_text(annotation: Any) -> str:
+    """A type as a person writes it in an experiment file."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        marks = [mark for mark in arguments[1:] if isinstance(mark, Section)]
+        return f"{marks[0].kind} section" if marks else type_text(arguments[0])
+    if annotation in (None, type(None)):
+        return "null"
+    if str(origin) == "typing.Literal":
+        return " | ".join(str(argument) for argument in arguments)
+    if origin is Union or str(origin) == "<class 'types.UnionType'>":
+        return " | ".join(type_text(argument) for argument in arguments)
+    if origin is not None:
+        inner = ", ".join(type_text(argument) for argument in arguments if argument is not Ellipsis)
+        return f"{'mapping' if issubclass(origin, Mapping) else 'list'} of {inner}"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def unknown_setting(owner: str, name: str, known: Mapping[str, Any] | Collection[str]) -> str:
+    """The message for a key that is no setting."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return f"{owner} has no setting '{name}'.{hint}\n  settings: {', '.join(known) or 'none'}"
+
+
+def checked_value(setting: Setting, value: Any) -> Any:
+    """Validate a value that came from YAML, as plain data again.
+
+    Raises:
+        SettingsError: if it is of another type or outside its range.
+    """
+    try:
+        adapter = TypeAdapter(setting.annotation, config=_config(setting.annotation))
+    except PydanticSchemaGenerationError:
+        raise SettingsError(setting.name, f"'{setting.name}' can be set from Python only ({setting.type_text}).") from None
+    try:
+        # Through JSON, where a list may stand for a tuple although everything else is strict.
+        checked = adapter.validate_json(json.dumps(value, allow_nan=True), strict=True)
+    except (TypeError, ValueError) as error:
+        reasons = _reasons(error) if isinstance(error, ValidationError) else str(error)
+        shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+        raise SettingsError(setting.name, f"{reasons}, not {shown}. It takes: {setting.type_text}.") from None
+    return adapter.dump_python(checked, mode="json", exclude_defaults=False)
+
+
+def plain_default(setting: Setting) -> Any:
+    """A setting's default as plain data, or REQUIRED if it has none that a file can hold."""
+    if setting.default is REQUIRED:
+        return REQUIRED
+    try:
+        return TypeAdapter(Any).dump_python(setting.default, mode="json")
+    except Exception:
+        return REQUIRED
+
+
+def _config(annotation: Any) -> ConfigDict | None:
+    is_model = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return None if is_model or hasattr(annotation, "__dataclass_fields__") else ConfigDict(allow_inf_nan=True)
+
+
+def _reasons(error: ValidationError) -> str:
+    texts = []
+    for item in error.errors(include_url=False):
+        inside = ".".join(str(part) for part in item["loc"] if not str(part).startswith(("function", "constrained")))
+        text = item["msg"].replace("Input should be", "should be").replace("Value error, ", "")
+        texts.append(f"{inside + ': ' if inside else ''}{text}")
+    return "; ".join(dict.fromkeys(texts[:3]))
