@@ -1,0 +1,177 @@
+"""Cutting recordings into segments with their true left context, and segments into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from nablafx_core.data.recording import AudioSource, Recording
+
+
+class Batch(NamedTuple):
+    """Segments of equal length.
+
+    Args:
+        dry: (batch, 1, context + time); its first `context` samples are what came before the segment.
+        wet: (batch, 1, time).
+        controls: (batch, num_controls), in [0, 1].
+    """
+
+    dry: Tensor
+    wet: Tensor
+    controls: Tensor
+
+
+class Segment(NamedTuple):
+    """Samples start to stop, counted from the beginning of the file, of one recording."""
+
+    recording: Recording
+    start: int
+    stop: int
+
+
+def read_from(source: AudioSource, start: int, stop: int) -> Tensor:
+    """Samples start to stop as (time,), zeros before the file begins (`start` may be negative)."""
+    audio = source.read(max(start, 0), stop)
+    return torch.nn.functional.pad(audio, (max(-start, 0), 0))
+
+
+def stack(segments: Sequence[Segment], context: int) -> Batch:
+    """Read segments of equal length, each with `context` samples of dry signal before it."""
+    dry = torch.stack([read_from(s.recording.dry, s.start - context, s.stop) for s in segments])
+    wet = torch.stack([s.recording.wet.read(s.start, s.stop) for s in segments])
+    controls = torch.tensor([s.recording.controls for s in segments], dtype=torch.float32)
+    return Batch(dry.unsqueeze(1), wet.unsqueeze(1), controls.reshape(len(segments), -1))
+
+
+class TrainingBatches(Dataset[Batch]):
+    """The endless stream of training batches; batch k is a function of (seed, k) and of nothing else.
+
+    Pass p over the data is a random order of all n segments, item i of the stream belongs to pass i // n, and
+    process r of w takes the items from (k w + r) batch_size on for its batch k. A recording of N samples gives
+    N // segment_length segments in each pass; their common grid is moved by a new random amount, uniform over
+    one segment length, and kept inside the recording, so that every sample is seen at every place in a segment.
+
+    Args:
+        recordings: each at least a segment long.
+        segment_length: samples.
+        batch_size: segments in a batch of one process.
+        context: samples of dry signal before each segment.
+        seed: of order and grid.
+        rank, world_size: this process among those that train together.
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        segment_length: int,
+        batch_size: int,
+        context: int = 0,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.recordings = tuple(recordings)
+        self.segment_length = segment_length
+        self.batch_size = batch_size
+        self.context = context
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self._ends = np.cumsum([recording.num_samples // segment_length for recording in self.recordings])
+        self._passes: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    @property
+    def num_segments(self) -> int:
+        """Segments in one pass over the data."""
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Batch:
+        first = (index * self.world_size + self.rank) * self.batch_size
+        return stack([self.segment(first + i) for i in range(self.batch_size)], self.context)
+
+    def segment(self, item: int) -> Segment:
+        """Item `item` of the stream."""
+        number, place = divmod(item, self.num_segments)
+        order, grids = self._pass(number)
+        which = int(np.searchsorted(self._ends, order[place], side="right"))
+        recording = self.recordings[which]
+        count = recording.num_samples // self.segment_length
+        slack = recording.num_samples - count * self.segment_length
+        step = int(order[place]) - (int(self._ends[which]) - count)
+        grid = slack // 2 - self.segment_length // 2 + int(grids[which])
+        start = min(max(grid + step * self.segment_length, 0), recording.num_samples - self.segment_length)
+        start += recording.start
+        return Segment(recording, start, start + self.segment_length)
+
+    def _pass(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        if number not in self._passes:
+            if len(self._passes) > 3:
+                self._passes.clear()
+            random = np.random.default_rng([self.seed, number])
+            order = random.permutation(self.num_segments)
+            self._passes[number] = order, random.integers(self.segment_length, size=len(self.recordings))
+        return self._passes[number]
+
+
+class BatchNumbers(Sampler[int]):
+    """The numbers of the batches of an epoch, epoch e beginning at batch e * steps_per_epoch.
+
+    Lightning calls `set_epoch`. Batches before `first_batch` are left out: they were trained before a resume.
+    """
+
+    def __init__(self, steps_per_epoch: int, first_batch: int = 0) -> None:
+        self.steps_per_epoch = steps_per_epoch
+        self.first_batch = first_batch
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration gives."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch
+
+    def __iter__(self) -> Iterator[int]:
+        begin = self.epoch * self.steps_per_epoch
+        return iter(range(max(begin, self.first_batch), begin + self.steps_per_epoch))
+
+
+class FixedBatches(Dataset[Batch]):
+    """Every sample of the recordings once, in a fixed order: validation.
+
+    Recordings are cut into segments, the last one shorter; a batch holds segments of equal length only, so
+    that nothing is padded and batching changes no result.
+
+    Args:
+        recordings: of any length above 0.
+        segment_length: samples.
+        batch_size: the most segments in a batch.
+        context: samples of dry signal before each segment.
+    """
+
+    def __init__(
+        self, recordings: Sequence[Recording], segment_length: int, batch_size: int, context: int = 0
+    ) -> None:
+        self.context = context
+        by_length: dict[int, list[Segment]] = {}
+        for recording in recordings:
+            for start in range(recording.start, recording.stop, segment_length):
+                stop = min(start + segment_length, recording.stop)
+                by_length.setdefault(stop - start, []).append(Segment(recording, start, stop))
+        self.batches = [
+            group[first : first + batch_size]
+            for group in by_length.values()
+            for first in range(0, len(group), batch_size)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> Batch:
+        return stack(self.batches[index], self.context)

@@ -1,0 +1,132 @@
+"""Dividing recordings into training, validation and test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from nablafx_core.data.loading import LoadingSettings
+from nablafx_core.data.recording import Part, Recording
+from nablafx_core.errors import DataError
+
+Parts = dict[Part, tuple[Recording, ...]]
+
+
+def split(recordings: Sequence[Recording], settings: LoadingSettings, gap: int = 0) -> Parts:
+    """Divide the recordings marked ``"trainval"``; the others stay in the part that they name.
+
+    Where no recording is marked ``"test"``, a test part as large as the validation is set aside as well.
+
+    ``file``: dry files, each with all its settings. ``setting``: knob positions. ``time``: the last part of each
+    recording, after a gap. ``auto``: by file, or by time where there are fewer dry files than parts.
+    ``segment``: random segments of all recordings, as in the NablAFx paper. **It leaks**: a validation segment's
+    neighbours are trained on, so that its figures are too good; it is here to reproduce published tables.
+
+    Args:
+        recordings: of one dataset.
+        settings: `split`, `validation`, `split_seed` and, for ``segment``, `segment_length`.
+        gap: samples left out between two parts of one recording.
+
+    Returns:
+        Recordings by part: ``"train"``, ``"validation"`` and ``"test"``, none empty.
+
+    Raises:
+        DataError: if a part would be empty.
+    """
+    parts: dict[Part, list[Recording]] = {"train": [], "validation": [], "test": []}
+    for recording in recordings:
+        if recording.part != "trainval":
+            parts[recording.part].append(recording)
+    divided = [recording for recording in recordings if recording.part == "trainval"]
+    wanted: list[Part] = [part for part in ("test", "validation") if not parts[part]]
+    if not divided and not parts["train"]:
+        raise DataError("there are no recordings to train on: all are marked for validation or test.")
+    if divided:
+        for recording in _divide(divided, wanted, settings, gap):
+            parts[recording.part].append(recording)
+    for part, members in parts.items():
+        if not members:
+            raise DataError(
+                f"the split leaves no recording for {part}. Put recordings of that part into the data, or leave more "
+                "of them in trainval so that some can be set aside."
+            )
+    return {part: tuple(members) for part, members in parts.items()}
+
+
+def _divide(
+    recordings: list[Recording], wanted: list[Part], settings: LoadingSettings, gap: int
+) -> Iterator[Recording]:
+    share = settings.validation
+    if share * len(wanted) >= 1:
+        raise DataError(
+            f"data.validation is {share:g}; with a test part of the same size nothing is left to train on. "
+            "Set it below 0.5."
+        )
+    method = settings.split
+    if method == "auto":
+        method = "file" if len({recording.source for recording in recordings}) > len(wanted) else "time"
+    if method == "time":
+        return itertools.chain.from_iterable(_by_time(recording, wanted, share, gap) for recording in recordings)
+    if method == "segment":
+        recordings = [piece for recording in recordings for piece in _pieces(recording, settings.segment_length)]
+    key, what = _GROUPS[method]
+    return _by_group(recordings, wanted, share, settings.split_seed, key, what)
+
+
+_GROUPS: dict[str, tuple[Callable[[Recording], Hashable], str]] = {
+    "file": (lambda recording: recording.source, "dry file"),
+    "setting": (lambda recording: recording.controls, "setting of the knobs"),
+    "segment": (lambda recording: recording.name, "segment"),
+}
+
+
+def _by_group(
+    recordings: list[Recording],
+    wanted: list[Part],
+    share: float,
+    seed: int,
+    key: Callable[[Recording], Hashable],
+    what: str,
+) -> Iterator[Recording]:
+    """Whole groups in random order: each wanted part takes groups until it is as near to its share as can be."""
+    lengths: dict[Hashable, int] = {}
+    for recording in recordings:
+        lengths[key(recording)] = lengths.get(key(recording), 0) + recording.num_samples
+    if len(lengths) <= len(wanted):
+        raise DataError(
+            f"{len(lengths)} {what}(s) cannot be divided into train, {' and '.join(reversed(wanted))}. "
+            "Set data.split to time, or record more."
+        )
+    total = sum(lengths.values())
+    groups = list(lengths)
+    waiting = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
+    part_of: dict[Hashable, Part] = {}
+    for still, part in zip(range(len(wanted), 0, -1), wanted, strict=True):
+        taken = 0
+        while len(waiting) > still and (taken == 0 or taken + lengths[waiting[0]] / 2 <= share * total):
+            group = waiting.pop(0)
+            part_of[group] = part
+            taken += lengths[group]
+    return (replace(recording, part=part_of.get(key(recording), "train")) for recording in recordings)
+
+
+def _by_time(recording: Recording, wanted: list[Part], share: float, gap: int) -> Iterator[Recording]:
+    """Train first, then a gap before each of the parts set aside, the test last."""
+    order: list[Part] = ["train", *reversed(wanted)]
+    length = round(share * recording.num_samples)
+    cuts = [recording.stop - length * i for i in range(len(wanted), 0, -1)]
+    for part, start, stop in zip(order, [recording.start, *cuts], [*cuts, recording.stop + gap], strict=True):
+        if stop - gap <= start:
+            raise DataError(
+                f"{recording.name}: {recording.num_samples} samples cannot be divided by time with gaps of {gap}; "
+                f"nothing is left for {part}. Use longer recordings or a model with a smaller receptive field."
+            )
+        yield recording.within(start, stop - gap, part)
+
+
+def _pieces(recording: Recording, length: int) -> Iterator[Recording]:
+    for start in range(recording.start, recording.stop - length + 1, length):
+        yield replace(recording, name=f"{recording.name}[{start}:{start + length}]", start=start, stop=start + length)
