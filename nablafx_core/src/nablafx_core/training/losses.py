@@ -1,0 +1,230 @@
+"""What training makes small: distances between a prediction and its target, one value per item of the batch.
+
+In the equations e = prediction - target, and mean and sum run over the time and the channels of one item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import auraloss
+import torch
+from torch import Tensor, nn
+
+from nablafx_core.errors import ConfigError, ModelError
+from nablafx_core.interfaces import Loss
+
+
+class L1(Loss):
+    """Mean absolute error: mean(|e|)."""
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare (batch, channels, time) signals; (batch,)."""
+        return (prediction - target).abs().mean(dim=(1, 2))
+
+
+class MSE(Loss):
+    """Mean squared error: mean(e^2)."""
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare (batch, channels, time) signals; (batch,)."""
+        return (prediction - target).square().mean(dim=(1, 2))
+
+
+class ESR(Loss):
+    """Error-to-signal ratio: sum(e^2) / (sum(target^2) + eps), averaged over channels.
+
+    Wright and Välimäki, "Perceptual loss function for neural modeling of audio systems", ICASSP 2020,
+    where a pre-emphasis filter y[n] = x[n] - c x[n-1] precedes it.
+
+    Args:
+        pre_emphasis: c, between 0 and 1, such as 0.85 or 0.95; 0 leaves the signals as they are.
+        eps: energy added to the target's. Raise it where whole segments of the target are silent, for
+            there the ratio is as large as eps is small.
+    """
+
+    def __init__(self, pre_emphasis: float = 0.0, eps: float = 1e-8) -> None:
+        super().__init__()
+        if not 0 <= pre_emphasis <= 1:
+            raise ConfigError(f"esr: pre_emphasis is a coefficient from 0 to 1, not {pre_emphasis:g}.")
+        self.pre_emphasis = pre_emphasis
+        self.ratio = auraloss.time.ESRLoss(eps=eps, reduction="none")
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare (batch, channels, time) signals; (batch,)."""
+        if self.pre_emphasis:
+            prediction, target = (emphasised(audio, self.pre_emphasis) for audio in (prediction, target))
+        ratios: Tensor = self.ratio(prediction, target)
+        return ratios.mean(dim=1)
+
+
+class DC(Loss):
+    """Offset of the error against the target's power: mean(e)^2 / (mean(target^2) + eps), averaged over channels.
+
+    Wright and Välimäki, "Perceptual loss function for neural modeling of audio systems", ICASSP 2020.
+
+    Args:
+        eps: power added to the target's.
+    """
+
+    def __init__(self, eps: float = 1e-8) -> None:
+        super().__init__()
+        self.ratio = auraloss.time.DCLoss(eps=eps, reduction="none")
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare (batch, channels, time) signals; (batch,)."""
+        ratios: Tensor = self.ratio(prediction, target)
+        return ratios.mean(dim=1)
+
+
+class LogCosh(Loss):
+    """Mean of log(cosh(a e)) / a: a parabola for small errors, a line for large ones.
+
+    Chen et al., "Log hyperbolic cosine loss improves variational auto-encoder", 2019.
+
+    Args:
+        a: where the parabola becomes a line, at errors of about 1 / a.
+    """
+
+    def __init__(self, a: float = 1.0) -> None:
+        super().__init__()
+        if a <= 0:
+            raise ConfigError(f"log_cosh: a is above 0, not {a:g}.")
+        self.a = a
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare (batch, channels, time) signals; (batch,)."""
+        return (log_cosh(self.a * (prediction - target)) / self.a).mean(dim=(1, 2))
+
+
+class MultiResolutionSTFT(Loss):
+    """Multi-resolution STFT distance: spectral convergence and log-magnitude L1, averaged over window lengths.
+
+    For magnitudes P and T of prediction and target,
+    w_sc ||T - P|| / ||T|| + w_log_mag mean(|log P - log T|) + w_lin_mag mean(|P - T|), averaged over channels.
+    Yamamoto et al., "Parallel WaveGAN", ICASSP 2020; Steinmetz and Reiss, "auraloss", 2020, whose defaults these are.
+
+    Args:
+        fft_sizes: in samples, one per resolution.
+        hop_sizes: in samples, one per resolution.
+        win_lengths: of the Hann windows in samples, one per resolution.
+        w_sc: weight of the spectral convergence.
+        w_log_mag: weight of the distance of log magnitudes.
+        w_lin_mag: weight of the distance of magnitudes.
+        eps: the power under which a bin counts as this power.
+    """
+
+    def __init__(
+        self,
+        fft_sizes: Sequence[int] = (1024, 2048, 512),
+        hop_sizes: Sequence[int] = (120, 240, 50),
+        win_lengths: Sequence[int] = (600, 1200, 240),
+        w_sc: float = 1.0,
+        w_log_mag: float = 1.0,
+        w_lin_mag: float = 0.0,
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__()
+        _check_resolutions(fft_sizes, hop_sizes, win_lengths)
+        self.shortest = max(fft_sizes) // 2 + 1
+        self.distance = auraloss.freq.MultiResolutionSTFTLoss(
+            list(fft_sizes),
+            list(hop_sizes),
+            list(win_lengths),
+            w_sc=w_sc,
+            w_log_mag=w_log_mag,
+            w_lin_mag=w_lin_mag,
+            eps=eps,
+            reduction="none",
+        )
+        # auraloss takes one norm over the whole batch, by which an item would see the others.
+        for stft in self.distance.stft_losses:
+            stft.spectralconv = _PerItem(_spectral_convergence)
+            stft.logstft, stft.linstft = _PerItem(stft.logstft), _PerItem(stft.linstft)
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare (batch, channels, time) signals; (batch,).
+
+        Raises:
+            ModelError: if the signals are too short for the longest window.
+        """
+        batch, channels, time = target.shape
+        if time < self.shortest:
+            raise ModelError(
+                f"mr_stft needs at least {self.shortest} samples for its largest FFT, and was given {time}. "
+                "Train on longer segments or set smaller fft_sizes."
+            )
+        # One item at a time stays in a CPU's cache; a GPU wants the whole batch in each call.
+        at_once = 1 if target.device.type == "cpu" else batch * channels
+        flat = (audio.to(target.dtype).reshape(batch * channels, 1, time) for audio in (prediction, target))
+        pairs = zip(*(torch.split(audio, at_once) for audio in flat), strict=True)
+        return torch.cat([self.distance(*pair) for pair in pairs]).view(batch, channels).mean(dim=1)
+
+
+class _PerItem(nn.Module):
+    """Averages a distance of spectrograms (batch, bins, frames) over each item, to (batch,)."""
+
+    def __init__(self, distance: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.distance = distance
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return self.distance(prediction, target).mean(dim=(-2, -1))
+
+
+def _spectral_convergence(prediction: Tensor, target: Tensor) -> Tensor:
+    error, signal = (
+        torch.linalg.vector_norm(part, dim=(-2, -1), keepdim=True) for part in (target - prediction, target)
+    )
+    ratio: Tensor = error / signal
+    return ratio
+
+
+def _check_resolutions(fft_sizes: Sequence[int], hop_sizes: Sequence[int], win_lengths: Sequence[int]) -> None:
+    sizes = f"fft_sizes {list(fft_sizes)}, hop_sizes {list(hop_sizes)}, win_lengths {list(win_lengths)}"
+    if not 0 < len(fft_sizes) == len(hop_sizes) == len(win_lengths):
+        raise ConfigError(f"mr_stft: as many fft_sizes as hop_sizes and win_lengths are needed: {sizes}.")
+    if min(*hop_sizes, *win_lengths) < 1 or any(w > f for f, w in zip(fft_sizes, win_lengths, strict=True)):
+        raise ConfigError(f"mr_stft: hops are at least 1 and a window is at most as long as its FFT: {sizes}.")
+
+
+def emphasised(audio: Tensor, coefficient: float) -> Tensor:
+    """First-order high-pass y[n] = x[n] - coefficient x[n-1], silence before the first sample; same shape."""
+    return audio - coefficient * nn.functional.pad(audio[..., :-1], (1, 0))
+
+
+def log_cosh(x: Tensor) -> Tensor:
+    """log(cosh(x)), elementwise; exact for small x in float32 and finite for large ones, unlike the direct form."""
+    size = x.abs()
+    return size + torch.log1p(torch.expm1(-2 * size) / 2)
+
+
+class WeightedLoss(nn.Module):
+    """A weighted sum of losses: total = sum over parts of weight mean over the batch.
+
+    Args:
+        parts: (name, weight, loss) each; a name that comes again is numbered, ``mr_stft``, ``mr_stft_2``.
+    """
+
+    def __init__(self, parts: Sequence[tuple[str, float, Loss]]) -> None:
+        super().__init__()
+        if not parts:
+            raise ConfigError("training needs at least one loss, such as loss: [{name: l1}].")
+        seen: dict[str, int] = {}
+        self.names: list[str] = []
+        for name, _, _ in parts:
+            seen[name] = seen.get(name, 0) + 1
+            self.names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+        self.weights = [weight for _, weight, _ in parts]
+        self.losses = nn.ModuleList(loss for _, _, loss in parts)
+
+    def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Compare (batch, channels, time) signals.
+
+        Returns:
+            The total to differentiate, a scalar, and each part's mean before its weight, detached; all
+            stay on the device.
+        """
+        means = [loss(prediction, target).mean() for loss in self.losses]
+        total = torch.stack([weight * mean for weight, mean in zip(self.weights, means, strict=True)]).sum()
+        return total, {name: mean.detach() for name, mean in zip(self.names, means, strict=True)}
