@@ -1,0 +1,154 @@
+"""The laws of what streams: blocks, batches, look-ahead, silence. Each measures, and returns what it measured.
+
+A law takes a model, a processor (whose parameters are then its controls, over their whole physical range) or a
+controller, as it was built; it works on a copy in evaluation mode. Where the law does not hold it raises LawBroken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nablafx_core.interfaces import Model
+from nablafx_core.testing.subject import LawBroken, Subject, automation, check, error, knobs, name_of, noise, prepared
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
+
+
+def stream_equals_offline(
+    subject: Subject,
+    cuts: Sequence[int],
+    *,
+    dtype: torch.dtype = torch.float64,
+    moving_controls: bool = False,
+    batch_size: int = 2,
+    tolerance: float | None = None,
+    seed: int = 0,
+) -> float:
+    """Law 1: any partition into blocks, the state carried, then `flush`, equals the offline output.
+
+    Args:
+        cuts: lengths of the blocks; the signal is as long as their sum.
+        moving_controls: automation rather than a setting per item.
+        tolerance: 1e-9 in float64 and 1e-5 in float32 unless given.
+
+    Returns:
+        The largest difference relative to the larger of 1 and the peak.
+    """
+    model, time = prepared(subject, dtype), sum(cuts)
+    audio = noise(model, batch_size, time, dtype, seed)
+    if moving_controls:
+        controls = automation(model, batch_size, time, dtype, seed)
+    else:
+        controls = knobs(model, batch_size, dtype, seed)
+    with torch.no_grad():
+        offline = model(audio, controls)[0]
+        by_blocks = streamed(model, audio, controls, cuts)
+    return check(
+        error(by_blocks, offline),
+        TOLERANCE[dtype] if tolerance is None else tolerance,
+        f"stream = offline ({name_of(subject)}, blocks {list(cuts)[:8]}, {dtype})",
+        "forward(x, c, state) must continue exactly where the state stops, and initial_state be a file's start.",
+    )
+
+
+def streamed(model: Model, audio: Tensor, controls: Tensor | None, cuts: Sequence[int]) -> Tensor:
+    """The offline output by blocks, written out as the contract says it."""
+    first = controls[..., 0] if controls is not None and controls.ndim == 3 else controls
+    state, parts, start = model.initial_state(audio.shape[0], first), [], 0
+    for length in cuts:
+        span = slice(start, start + length)
+        block = controls[..., span] if controls is not None and controls.ndim == 3 else controls
+        out, state = model(audio[..., span], block, state)
+        parts.append(out)
+        start += length
+    if model.latency:
+        parts.append(model.flush(state))
+    return torch.cat(parts, dim=-1)[..., model.latency :]
+
+
+def items_are_independent(subject: Subject, *, time: int = 512, tolerance: float = 1e-9) -> float:
+    """Law 2: a batch of three is three batches of one.
+
+    Returns:
+        The largest difference relative to the larger of 1 and the peak.
+    """
+    model = prepared(subject)
+    audio, controls = noise(model, 3, time), knobs(model, 3)
+    with torch.no_grad():
+        together = model(audio, controls)[0]
+        alone = [model(audio[i : i + 1], None if controls is None else controls[i : i + 1])[0] for i in range(3)]
+    return check(
+        error(together, torch.cat(alone)),
+        tolerance,
+        f"items are independent ({name_of(subject)})",
+        "Nothing in evaluation mode may read across the batch: no statistics over it, no state on the module.",
+    )
+
+
+def no_look_ahead(subject: Subject, *, phases: int = 128, threshold: float = 1e-12) -> int:
+    """Law 3: what comes after sample t moves nothing before t - latency, and something at t - latency.
+
+    The input, and then the controls, are changed from t on, for `phases` successive t, so that a latency that
+    comes from blocks is found at its worst.
+
+    Args:
+        phases: number of t tried; at least the length of the blocks that the subject works in.
+        threshold: what counts as moved, relative to the larger of 1 and the peak.
+
+    Returns:
+        Samples of look-ahead that were found.
+    """
+    model = prepared(subject)
+    time = model.latency + phases + 64
+    changes = torch.arange(model.latency, model.latency + phases)
+    after = (torch.arange(time) >= changes[:, None])[:, None]
+    audio = noise(model, 1, time).expand(phases, -1, -1) * 0.25
+    curve = automation(model, 1, time)
+    curve = None if curve is None else curve.expand(phases, -1, -1)
+    with torch.no_grad():
+        before = model(audio, curve)[0]
+        by_audio = model(torch.where(after, noise(model, phases, time, seed=1), audio), curve)[0]
+        found = [0, _look_ahead(before, by_audio, changes, threshold)]
+        if curve is not None:
+            by_controls = model(audio, torch.where(after, 1 - curve, curve))[0]
+            found.append(_look_ahead(before, by_controls, changes, threshold))
+    used = max(found)
+    if used != model.latency:
+        raise LawBroken(
+            f"no look-ahead beyond the latency ({name_of(subject)}): it declares latency {model.latency} and looks "
+            f"{used} samples ahead. Declare what is used, no less and no more."
+        )
+    return used
+
+
+def _look_ahead(before: Tensor, changed: Tensor, changes: Tensor, threshold: float) -> int:
+    limit = threshold * max(1.0, float(before.abs().max()))
+    moved = ((before - changed).abs() > limit).any(dim=1)
+    first = torch.where(moved.any(dim=1), moved.to(torch.int8).argmax(dim=1), before.shape[-1])
+    return int((changes - first).max())
+
+
+def silence_gives_no_nan(subject: Subject, *, time: int = 512) -> float:
+    """Law 2: silence, a constant, and full scale give finite output at either end of the controls.
+
+    Returns:
+        The largest output.
+    """
+    model = prepared(subject)
+    square = torch.ones(time, dtype=torch.float64)
+    square[time // 2 :] = -1
+    audio = torch.stack([torch.zeros_like(square), torch.ones_like(square), square])[:, None]
+    audio = audio.expand(-1, model.in_channels, -1)
+    peak = 0.0
+    for end in (0.0, 0.5, 1.0):
+        controls = torch.full((3, len(model.controls)), end, dtype=torch.float64) if model.controls else None
+        with torch.no_grad():
+            outputs = model(audio, controls)[0], streamed(model, audio, controls, [1, time - 1])
+        for out in outputs:
+            if not bool(out.isfinite().all()):
+                raise LawBroken(f"silence gives no NaN ({name_of(subject)}): not finite with every control at {end:g}.")
+            peak = max(peak, float(out.abs().max()))
+    return peak

@@ -1,0 +1,116 @@
+"""The laws of what is trained: everything moves the output, and gradients are right and finite."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.gradcheck import GradcheckError
+
+from nablafx_core.testing.subject import LawBroken, Subject, automation, knobs, name_of, noise, prepared
+
+
+def every_control_moves_output(subject: Subject, *, time: int = 512, threshold: float = 1e-6) -> float:
+    """Law 4: turning each control from end to end moves the output, for some input and setting of the others.
+
+    A parameter whose range is a single value is left out.
+
+    Returns:
+        The smallest of the controls' largest movements; infinite without controls.
+    """
+    model, draws = prepared(subject), 16
+    audio, setting = noise(model, draws, time), knobs(model, draws)
+    moved = {}
+    for index, control in enumerate(model.controls):
+        if control.minimum == control.maximum:
+            continue
+        assert setting is not None
+        low, high = setting.clone(), setting.clone()
+        low[:, index], high[:, index] = 0, 1
+        with torch.no_grad():
+            moved[control.name] = float((model(audio, low)[0] - model(audio, high)[0]).abs().max())
+    still = [name for name, distance in moved.items() if not distance > threshold]
+    if still:
+        raise LawBroken(f"every control moves the output ({name_of(subject)}): {', '.join(still)} moved nothing.")
+    return min(moved.values(), default=float("inf"))
+
+
+def every_parameter_moves_output(subject: Subject, *, time: int = 512) -> float:
+    """Law 4, for what is trained: every parameter tensor receives a gradient that is finite and not zero.
+
+    Returns:
+        The smallest of the tensors' largest gradients; infinite without parameters.
+    """
+    model = prepared(subject)
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not named:
+        return float("inf")
+    out = model(noise(model, 4, time), knobs(model, 4))[0]
+    weights = torch.rand(out.shape, generator=torch.Generator().manual_seed(2), dtype=out.dtype)
+    gradients = torch.autograd.grad((out * weights).sum(), list(named.values()), allow_unused=True)
+    peaks = {name: 0.0 if g is None else float(g.abs().max()) for name, g in zip(named, gradients, strict=True)}
+    bad = [name for name, peak in peaks.items() if not 0 < peak < float("inf")]
+    if bad:
+        raise LawBroken(
+            f"every parameter moves the output ({name_of(subject)}): no usable gradient for {', '.join(bad)}. "
+            "A part that is not used must not be built."
+        )
+    return min(peaks.values())
+
+
+def gradients_are_right(subject: Subject, *, time: int = 24, moving_controls: bool = False) -> int:
+    """Law 5: gradients for audio, controls and every parameter agree with finite differences (float64, gradcheck).
+
+    Args:
+        time: samples; short, the check repeats the call many times.
+
+    Returns:
+        How many tensors were checked.
+    """
+    model = prepared(subject)
+    audio = noise(model, 2, time, seed=3)
+    controls = automation(model, 2, time, seed=3) if moving_controls else knobs(model, 2, seed=3)
+    if controls is not None:
+        controls = controls * 0.9 + 0.05
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    inputs = [audio, *([] if controls is None else [controls]), *(model.get_parameter(name) for name in names)]
+
+    def call(*tensors: Tensor) -> Tensor:
+        audio, *rest = tensors
+        knob = rest.pop(0) if controls is not None else None
+        out: Tensor = torch.func.functional_call(model, dict(zip(names, rest, strict=True)), (audio, knob))[0]
+        return out
+
+    leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
+    if not call(*leaves).requires_grad:
+        raise LawBroken(f"gradients are right ({name_of(subject)}): the output carries no gradient at all.")
+    try:
+        torch.autograd.gradcheck(call, leaves, fast_mode=True, atol=1e-6, rtol=1e-4)
+    except GradcheckError as problem:
+        raise LawBroken(f"gradients are right ({name_of(subject)}): {problem}") from problem
+    return len(leaves)
+
+
+def gradients_are_finite(subject: Subject, *, time: int = 256) -> float:
+    """Law 5: gradients are finite for silence and for full scale, with every control at either end of its range.
+
+    Returns:
+        The largest gradient.
+    """
+    model = prepared(subject)
+    largest = 0.0
+    for end in (0.0, 1.0):
+        for level in (0.0, 1.0):
+            audio = (noise(model, 2, time).sign() * level).requires_grad_()
+            controls = torch.full((2, len(model.controls)), end, dtype=torch.float64, requires_grad=True)
+            wanted = [audio, controls, *(p for p in model.parameters() if p.requires_grad)]
+            out = model(audio, controls if model.controls else None)[0]
+            gradients = torch.autograd.grad(out.square().mean() + out.mean(), wanted, allow_unused=True)
+            for gradient in gradients:
+                peak = 0.0 if gradient is None or not gradient.numel() else float(gradient.abs().max())
+                if not peak < float("inf"):
+                    raise LawBroken(
+                        f"gradients are finite ({name_of(subject)}): {peak} for input at {level:g} of full scale and "
+                        f"every control at {end:g} of its range."
+                    )
+                largest = max(largest, peak)
+    return largest

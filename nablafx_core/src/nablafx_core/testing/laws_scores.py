@@ -1,0 +1,138 @@
+"""The laws of losses and metrics: one item does not see another, silence is harmless, equality is perfect."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nablafx_core.interfaces import Loss, Metric
+from nablafx_core.testing.subject import LawBroken, check, error
+
+
+def loss_is_per_item(loss: Loss, *, time: int = 8192, channels: int = 1, tolerance: float = 1e-6) -> float:
+    """A batch of two = two batches of one: (batch,) values, each independent of the others.
+
+    Returns:
+        The largest difference relative to the larger of 1 and the value.
+    """
+    prediction, target = _pair(time, channels)
+    with torch.no_grad():
+        together = loss(prediction, target)
+        alone = torch.cat([loss(prediction[i : i + 1], target[i : i + 1]) for i in range(2)])
+    if together.shape != (2,):
+        raise LawBroken(
+            f"{_name(loss)} returns shape {tuple(together.shape)} for a batch of 2; one value per item is due."
+        )
+    advice = "Reduce over channels and time, never over the batch."
+    return check(error(together, alone), tolerance, f"one item does not see another ({_name(loss)})", advice)
+
+
+def loss_is_zero_at_equality(loss: Loss, *, time: int = 8192, channels: int = 1, tolerance: float = 1e-6) -> float:
+    """A perfect prediction costs nothing, and a wrong one something.
+
+    Returns:
+        The largest value at equality.
+    """
+    prediction, target = _pair(time, channels)
+    with torch.no_grad():
+        at_equality, wrong = float(loss(target, target).abs().max()), float(loss(prediction, target).min())
+    if not wrong > at_equality:
+        raise LawBroken(f"{_name(loss)} is {wrong:.3g} for a wrong prediction and {at_equality:.3g} for the right one.")
+    return check(at_equality, tolerance, f"zero at equality ({_name(loss)})", "")
+
+
+def loss_survives_silence(loss: Loss, *, time: int = 8192, channels: int = 1) -> float:
+    """Values and gradients are finite where prediction, target or both are silent, or both are equal.
+
+    Returns:
+        The largest gradient.
+    """
+    largest = 0.0
+    for prediction, target in _hard_pairs(time, channels):
+        prediction = prediction.clone().requires_grad_()
+        value = loss(prediction, target)
+        (gradient,) = torch.autograd.grad(value.sum(), prediction)
+        if not bool(value.isfinite().all() and gradient.isfinite().all()):
+            raise LawBroken(
+                f"silence gives no NaN ({_name(loss)}): value {value.tolist()}, largest gradient "
+                f"{float(gradient.abs().max())}, for peaks of {_peaks(prediction, target)}."
+            )
+        largest = max(largest, float(gradient.abs().max()))
+    return largest
+
+
+def metric_is_a_sum(metric: Metric, *, time: int = 8192, channels: int = 1, tolerance: float = 1e-6) -> float:
+    """How a split is batched changes nothing: statistics of a batch of two = those of two batches of one.
+
+    Returns:
+        The largest difference relative to the larger of 1 and the statistic.
+    """
+    prediction, target = _pair(time, channels)
+    together = metric.statistics(prediction, target)
+    if together.ndim != 2 or together.shape[0] != 2 or together.dtype != torch.float64:
+        raise LawBroken(
+            f"{_name(metric)}.statistics gives {together.dtype} of shape {tuple(together.shape)} for a batch of 2; "
+            "float64 of shape (2, n) is due."
+        )
+    alone = torch.cat([metric.statistics(prediction[i : i + 1], target[i : i + 1]) for i in range(2)])
+    return check(error(together, alone), tolerance, f"a split's figure is built from sums ({_name(metric)})", "")
+
+
+def metric_at_equality(metric: Metric, *, best: float = 0.0, time: int = 8192, tolerance: float = 1e-6) -> float:
+    """A perfect prediction gets the best figure, a wrong one a worse figure.
+
+    Args:
+        best: the figure of a perfect prediction.
+
+    Returns:
+        The distance from it.
+    """
+    prediction, target = _pair(time, 1)
+    right, wrong = _figure(metric, target, target), _figure(metric, prediction, target)
+    if not (wrong > right if metric.lower_is_better else wrong < right):
+        raise LawBroken(
+            f"{_name(metric)} ranks a wrong prediction ({wrong:.3g}) no worse than the right one ({right:.3g})."
+        )
+    return check(abs(right - best), tolerance, f"perfect is {best:g} ({_name(metric)})", "")
+
+
+def metric_survives_silence(metric: Metric, *, time: int = 8192) -> float:
+    """The figure is a finite number where prediction, target or both are silent.
+
+    Returns:
+        The largest figure.
+    """
+    figures = []
+    for prediction, target in _hard_pairs(time, 1):
+        figures.append(_figure(metric, prediction, target))
+        if not math.isfinite(figures[-1]):
+            raise LawBroken(
+                f"silence gives no NaN ({_name(metric)}): {figures[-1]} for peaks of {_peaks(prediction, target)}."
+            )
+    return max(figures)
+
+
+def _figure(metric: Metric, prediction: Tensor, target: Tensor) -> float:
+    return metric.value(metric.statistics(prediction, target).sum(dim=0))
+
+
+def _pair(time: int, channels: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.rand(2, channels, time, generator=generator) * torch.tensor([1.0, 0.05]).view(2, 1, 1) - 0.02
+    return target + torch.randn(target.shape, generator=generator) * torch.tensor([0.02, 0.1]).view(2, 1, 1), target
+
+
+def _hard_pairs(time: int, channels: int) -> list[tuple[Tensor, Tensor]]:
+    prediction, target = _pair(time, channels)
+    silence = torch.zeros_like(target)
+    return [(silence, silence), (prediction, silence), (silence, target), (target, target)]
+
+
+def _peaks(prediction: Tensor, target: Tensor) -> str:
+    return f"{float(prediction.detach().abs().max()):.3g} (prediction) and {float(target.abs().max()):.3g} (target)"
+
+
+def _name(score: Loss | Metric) -> str:
+    return type(score).__name__

@@ -1,0 +1,153 @@
+"""What the laws run on: models as they are, processors and controllers seen as models, and inputs for them."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nablafx_core.controls import Control
+from nablafx_core.interfaces import Controller, Model, Processor
+from nablafx_core.state import State, joined, scoped
+
+Subject = Model | Processor | Controller
+
+
+class LawBroken(AssertionError):
+    """A component does not keep a law that the framework relies on; the message says which and by how much."""
+
+
+class _AsModel(Model):
+    """Something streamed, seen as a model. Its state is kept under ``inner``, its last controls beside it."""
+
+    inner: nn.Module
+
+    def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
+        controls = self._controls_for(batch_size, controls, None)
+        return self._keeping(controls, self._start(batch_size, controls))
+
+    def forward(
+        self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        controls = self.checked_controls(audio, controls)
+        out, after = self._run(audio, controls, None if state is None else scoped(state, "inner"))
+        return out, self._keeping(controls, after)
+
+    def flush(self, state: State) -> Tensor:
+        if self.latency == 0:
+            return next(self.inner.parameters(), torch.zeros(())).new_zeros(0, self.out_channels, 0)
+        return super().flush(state)
+
+    def _start(self, batch_size: int, controls: Tensor | None) -> State:
+        raise NotImplementedError
+
+    def _run(self, audio: Tensor, controls: Tensor | None, state: State | None) -> tuple[Tensor, State]:
+        raise NotImplementedError
+
+    def _keeping(self, controls: Tensor | None, inner: State) -> State:
+        state = joined({"inner": inner})
+        if self.latency and controls is not None:
+            state["controls"] = controls[..., -1] if controls.ndim == 3 else controls
+        return state
+
+
+class ProcessorAsModel(_AsModel):
+    """A processor seen as a model: its controls in [0, 1] are the processor's parameters over their ranges."""
+
+    def __init__(self, processor: Processor) -> None:
+        controls = [Control(p.name, p.minimum, p.maximum, p.unit, p.curve) for p in processor.effect_parameters]
+        super().__init__(processor.sample_rate, controls)
+        self.inner, self.latency = processor, processor.latency
+
+    def _start(self, batch_size: int, controls: Tensor | None) -> State:
+        return self.inner.initial_state(batch_size, self._physical(controls))  # type: ignore[no-any-return, operator]
+
+    def _run(self, audio: Tensor, controls: Tensor | None, state: State | None) -> tuple[Tensor, State]:
+        return self.inner(audio, self._physical(controls), state)  # type: ignore[no-any-return]
+
+    def _physical(self, controls: Tensor | None) -> dict[str, Tensor]:
+        if controls is None:
+            return {}
+        return {p.name: p.from_unit(controls[:, i]) for i, p in enumerate(self.controls)}
+
+
+class ControllerAsModel(_AsModel):
+    """A controller seen as a model: its output channels are the parameters that it yields, held over time."""
+
+    def __init__(self, controller: Controller) -> None:
+        super().__init__(controls=[Control(f"knob_{i}") for i in range(controller.num_controls)])
+        self.inner, self.latency, self.out_channels = controller, controller.latency, controller.num_parameters
+
+    def _start(self, batch_size: int, controls: Tensor | None) -> State:
+        return self.inner.initial_state(batch_size, controls)  # type: ignore[no-any-return, operator]
+
+    def _run(self, audio: Tensor, controls: Tensor | None, state: State | None) -> tuple[Tensor, State]:
+        out, after = self.inner(audio, controls, state)
+        return (out if out.ndim == 3 else out[..., None].expand(-1, -1, audio.shape[-1])), after
+
+
+def prepared(subject: Subject, dtype: torch.dtype = torch.float64) -> Model:
+    """A copy of the subject as a model in evaluation mode and of the given precision; the subject stays as it is."""
+    subject = copy.deepcopy(subject)
+    if isinstance(subject, Processor):
+        subject = ProcessorAsModel(subject)
+    elif isinstance(subject, Controller):
+        subject = ControllerAsModel(subject)
+    return subject.to(dtype).eval()
+
+
+def noise(model: Model, batch_size: int, time: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
+    """White noise (batch, in_channels, time), uniform; the peak of each item is between 0.05 and 1."""
+    generator = torch.Generator().manual_seed(seed)
+    audio = torch.rand(batch_size, model.in_channels, time, generator=generator, dtype=torch.float64) * 2 - 1
+    return (audio * torch.logspace(0, -1.3, batch_size, dtype=torch.float64).view(-1, 1, 1)).to(dtype)
+
+
+def knobs(model: Model, batch_size: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor | None:
+    """Random controls (batch, num_controls); a third of them at an end of their range. None without controls."""
+    if not model.controls:
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.rand(batch_size, len(model.controls), generator=generator, dtype=torch.float64)
+    return (values * 1.5 - 0.25).clamp(0, 1).to(dtype)
+
+
+def automation(
+    model: Model, batch_size: int, time: int, dtype: torch.dtype = torch.float64, seed: int = 0
+) -> Tensor | None:
+    """Controls that move, (batch, num_controls, time): lines between random points, with one jump in the middle."""
+    if not model.controls:
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    points = torch.rand(batch_size, len(model.controls), time // 64 + 2, generator=generator, dtype=torch.float64)
+    curve = F.interpolate(points, size=time, mode="linear", align_corners=True)
+    curve[..., time // 2 :] = 1 - curve[..., time // 2 :]
+    return curve.to(dtype)
+
+
+def name_of(subject: Subject) -> str:
+    """What messages call the subject."""
+    return type(subject).__name__
+
+
+def check(measured: float, limit: float, law: str, advice: str) -> float:
+    """`measured`, if it is at most `limit`.
+
+    Raises:
+        LawBroken: if it is more, or not a number.
+    """
+    if not measured <= limit:
+        raise LawBroken(f"{law}: measured {measured:.3g}, allowed {limit:.3g}. {advice}")
+    return measured
+
+
+def error(actual: Tensor, expected: Tensor) -> float:
+    """Largest difference, relative to the larger of 1 and the expected peak; infinite where shapes differ."""
+    if actual.shape != expected.shape:
+        return float("inf")
+    if expected.numel() == 0:
+        return 0.0
+    peak = max(1.0, float(expected.abs().max()))
+    return float((actual - expected).abs().max()) / peak
