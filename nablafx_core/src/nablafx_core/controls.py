@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from nablafx_core.errors import ModelError
 
@@ -35,6 +35,9 @@ class Parameter:
     maximum: float = 1.0
     unit: str = ""
     curve: Curve = "linear"
+
+    #: pydantic refuses unknown keys where an experiment file writes one.
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.minimum) and math.isfinite(self.maximum) and self.minimum <= self.maximum):

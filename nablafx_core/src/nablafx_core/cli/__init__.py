@@ -1,1 +1,97 @@
+"""The command line. Commands are imported when they are called, so that help and lists answer at once."""
 
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from nablafx_core.errors import NablafxError
+
+#: name: (module:attribute, one line for the list of commands)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "quickstart": ("nablafx_core.cli.quickstart:quickstart", "Simulate an effect, model it, test it, render with it."),
+    "train": ("nablafx_core.cli.train:train", "Train a model from an experiment file or two recordings."),
+    "test": ("nablafx_core.cli.test:test", "Score a trained model on whole recordings."),
+    "render": ("nablafx_core.cli.render:render", "Send an audio file through a trained model."),
+    "runs": ("nablafx_core.cli.runs:runs", "List recorded runs, or show one."),
+    "config": ("nablafx_core.cli.config:config", "Print the experiment that would run, checked and complete."),
+    "data": ("nablafx_core.cli.data:data", "Show what a dataset holds."),
+    "packs": ("nablafx_core.cli.packs:packs", "List installed packs and their problems."),
+    "list": ("nablafx_core.cli.listing:list_components", "List components of a kind, such as models."),
+    "show": ("nablafx_core.cli.show:show", "Show a component: its settings, types and defaults."),
+}
+
+
+class LazyGroup(click.Group):
+    """The commands of core, and those that packs add."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Core's commands in their order, then the packs' by name."""
+        return [*COMMANDS, *sorted(self._from_packs())]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name in COMMANDS:
+            return _imported(COMMANDS[cmd_name][0])
+        entry = self._from_packs().get(cmd_name)
+        return entry.load() if entry else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list from the summaries, importing no command."""
+        packs = self._from_packs()
+        rows = [(name, summary) for name, (_, summary) in COMMANDS.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+        if packs:
+            with formatter.section("Commands from packs"):
+                formatter.write_dl([(name, packs[name].component.summary) for name in sorted(packs)])
+
+    def _from_packs(self) -> dict[str, Any]:
+        from nablafx_core.registry import Registry
+
+        entries = Registry.discover().entries("command")
+        return {entry.component.name: entry for entry in entries if entry.component.name not in COMMANDS}
+
+
+def _imported(target: str) -> click.Command:
+    module, _, attribute = target.partition(":")
+    found: click.Command = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="nablafx-core", prog_name="nablafx")
+@click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
+def cli(traceback: bool) -> None:
+    """Differentiable black-box and gray-box models of audio effects, from recordings."""
+
+
+def main() -> None:
+    """Run the command line: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    try:
+        # --traceback works anywhere on the line, also after a command's name.
+        arguments = [argument for argument in sys.argv[1:] if argument != "--traceback"]
+        sys.exit(cli.main(arguments, prog_name="nablafx", standalone_mode=False) or 0)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        if "--traceback" in sys.argv:
+            raise
+        expected = isinstance(error, NablafxError)
+        text = str(error) if expected else f"{type(error).__name__}: {error}"
+        click.echo(f"Error: {text}", err=True)
+        if not expected:
+            click.echo("This is a defect; run again with --traceback and report what it prints.", err=True)
+        sys.exit(1)

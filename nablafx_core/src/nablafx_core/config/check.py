@@ -92,11 +92,13 @@ class Checker:
             elif setting.default is REQUIRED:
                 if name not in unfilled:
                     self._fail(path, f"{owner} needs the setting '{name}' ({setting.type_text}). {setting.doc}".strip())
-            elif name not in unfilled and setting.default is not None and plain_default(setting) is not REQUIRED:
+            elif name not in unfilled and plain_default(setting) is not REQUIRED:
                 checked[name] = plain_default(setting)
         return checked
 
     def _value(self, setting: Setting, annotation: Any, value: Any, path: Path) -> Any:
+        if value is None and setting.default is None:
+            return None
         origin, arguments = get_origin(annotation), get_args(annotation)
         if origin is Annotated:
             marks = [mark for mark in arguments[1:] if isinstance(mark, Section)]

@@ -1,0 +1,47 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+Command = Callable[..., Any]
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+runs_dir = click.option("--runs-dir", default="runs", show_default=True, help="Folder that holds the run folders.")
+
+
+def experiment_options(command: Command) -> Command:
+    """FILE …, ``--preset`` and ``--set``: how commands take an experiment."""
+    for decorate in (
+        click.argument("files", nargs=-1, type=click.Path(dir_okay=False)),
+        click.option("--preset", metavar="NAME", help="Preset that lies below the files."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Such as model.channel_width=32."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def say(text: str = "") -> None:
+    """Progress and warnings, on stderr."""
+    click.echo(text, err=True)
+
+
+def answer(value: Any) -> None:
+    """An answer as JSON, on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True))
+
+
+def table(rows: list[tuple[str, ...]], header: tuple[str, ...] | None = None) -> str:
+    """Columns, aligned, the last one as it is."""
+    everything = [*([header] if header else []), *rows]
+    if not everything:
+        return ""
+    widths = [max(len(row[i]) for row in everything) for i in range(len(everything[0]) - 1)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in everything
+    )

@@ -1,0 +1,89 @@
+"""``nablafx show``: one component and its settings."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import click
+
+from nablafx_core.cli.options import answer, as_json, table
+from nablafx_core.errors import RegistryError
+from nablafx_core.kinds import KINDS
+from nablafx_core.registry import Entry, Registry
+
+
+@click.command()
+@click.argument("name")
+@click.option("--kind", help="Where several kinds have the name.")
+@as_json
+def show(name: str, kind: str | None, as_json: bool) -> None:
+    """Show the component NAME: what it is, where it comes from, its settings with types, defaults and documentation."""
+    described = [_described(entry) for entry in _found(name, kind)]
+    if as_json:
+        answer(described if len(described) > 1 else described[0])
+        return
+    click.echo("\n\n".join(_text(item) for item in described))
+
+
+def _found(name: str, kind: str | None) -> list[Entry]:
+    registry = Registry.discover()
+    if kind:
+        return [registry.find(kind, name)]
+    if ":" in name:
+        raise RegistryError(f"'{name}' is an import path; say what it is with --kind.")
+    found, clash = [], None
+    for which in KINDS.values():
+        try:
+            found.append(registry.find(which.name, name))
+        except RegistryError as error:
+            clash = error if "provided by" in str(error) else clash
+    if found:
+        return found
+    names = sorted({entry.component.name for which in KINDS for entry in registry.entries(which)})
+    raise clash or RegistryError(f"Nothing is named '{name}'. Named are: {', '.join(names)}.")
+
+
+def _described(entry: Entry) -> dict[str, Any]:
+    pack = entry.pack
+    described: dict[str, Any] = {
+        "kind": entry.kind.name,
+        "name": entry.component.name,
+        "summary": entry.component.summary,
+        "pack": f"{pack.name} {pack.version}" if pack else None,
+        "target": entry.component.target,
+    }
+    if entry.kind.content:
+        described.update(licence=entry.component.licence, sha256=entry.component.sha256)
+        if entry.kind.name == "preset":
+            described["text"] = entry.resource().read_text(encoding="utf-8")
+        return described
+    from nablafx_core.settings import REQUIRED, plain_default, settings_of
+
+    target = entry.load()
+    described["documentation"] = inspect.getdoc(target) or ""
+    described["settings"] = [
+        {
+            "name": setting.name,
+            "type": setting.type_text,
+            **({} if plain_default(setting) is REQUIRED else {"default": plain_default(setting)}),
+            "required": setting.default is REQUIRED,
+            "doc": setting.doc,
+        }
+        for setting in settings_of(target, without=entry.kind.injected).values()
+    ]
+    return described
+
+
+def _text(item: dict[str, Any]) -> str:
+    head = f"{item['kind']} {item['name']}: {item['summary']}\n  from {item['pack']}, {item['target']}"
+    if "text" in item:
+        return f"{head}\n\n{item['text'].rstrip()}"
+    if "settings" not in item:
+        return f"{head}\n  licence {item['licence']}, sha256 {item['sha256']}"
+    documentation = item["documentation"].split("\n\nArgs:")[0]
+    rows = [
+        (f"  {s['name']}", s["type"], "required" if s["required"] else f"= {s.get('default', '…')}", s["doc"])
+        for s in item["settings"]
+    ]
+    return f"{head}\n\n{documentation}\n\nSettings\n{table(rows) if rows else '  none'}"
