@@ -1,0 +1,176 @@
+"""Scores of a model on whole recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from nablafx_core.data.recording import Recording
+from nablafx_core.errors import DataError, ModelError
+from nablafx_core.evaluation.metrics import PIECE
+from nablafx_core.evaluation.rendering import WARM_UP_SECONDS, regrouped, rendered
+from nablafx_core.interfaces import Metric, Model
+
+Row = dict[str, Any]
+OnRendered = Callable[[Recording, Tensor, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of merit of a split, and where they come from.
+
+    Args:
+        split: each metric's figure over every scored sample.
+        files: one row per recording: ``name``, ``source``, ``controls``, ``samples`` and the metrics.
+    """
+
+    split: dict[str, float]
+    files: list[Row]
+    _metrics: Mapping[str, Metric] = field(repr=False)
+    _sums: list[dict[str, Tensor]] = field(repr=False)
+
+    def table(self, by: Literal["controls", "source"]) -> list[Row]:
+        """One row per setting of the knobs, or per dry signal: the key, ``files``, ``samples`` and the metrics.
+
+        Rows stand in the order in which their first recording was scored.
+        """
+        groups: dict[Any, list[int]] = {}
+        for index, row in enumerate(self.files):
+            groups.setdefault(row[by], []).append(index)
+        return [
+            {by: key, "files": len(members), "samples": sum(self.files[i]["samples"] for i in members)}
+            | self._figures(members)
+            for key, members in groups.items()
+        ]
+
+    def interval(self, metric: str, confidence: float = 0.95, resamples: int = 2000) -> tuple[float, float]:
+        """A confidence interval of the split's figure, by the percentile bootstrap over its recordings.
+
+        It says how much the figure depends on which recordings are in the split; with one recording it is empty.
+        Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
+        """
+        sums = torch.stack([file[metric] for file in self._sums])
+        drawn = torch.randint(len(sums), (resamples, len(sums)), generator=torch.Generator().manual_seed(0))
+        values = torch.tensor([self._metrics[metric].value(sums[index].sum(dim=0)) for index in drawn])
+        low, high = values.double().quantile(torch.tensor([0.5 - confidence / 2, 0.5 + confidence / 2]).double())
+        return float(low), float(high)
+
+    def _figures(self, members: Sequence[int]) -> dict[str, float]:
+        return _figures(self._metrics, [self._sums[index] for index in members])
+
+
+def evaluate(
+    model: Model,
+    recordings: Sequence[Recording],
+    metrics: Mapping[str, Metric],
+    block_size: int = 65_536,
+    device: torch.device | str | None = None,
+    on_rendered: OnRendered | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    warm_up_seconds: float = WARM_UP_SECONDS,
+) -> Evaluation:
+    """Render whole recordings through `model` and score them.
+
+    Each recording streams in blocks from its file's start, or with the left context that stands before it in its
+    file, which is not scored; neither `block_size` nor the order of recordings changes a figure. Memory does not
+    grow with a file's length, unless the model has no stream or `on_rendered` is given.
+
+    Args:
+        model: put into eval mode while this runs.
+        recordings: what to score.
+        metrics: by the name that the results have.
+        block_size: samples of a streamed block.
+        device: where to render; where the model is if None.
+        on_rendered: called with each recording, its prediction and its target, float32 (channels, time) on the CPU.
+        progress: called with the samples that are done and their total.
+        warm_up_seconds: left context for a model with unbounded memory.
+
+    Raises:
+        DataError: if there is nothing to score.
+        ModelError: if the model's output is shorter than its input.
+    """
+    recordings = [recording for recording in recordings if recording.num_samples]
+    total = sum(recording.num_samples for recording in recordings)
+    if not total:
+        raise DataError("There is nothing to evaluate: no recording has a sample that counts. Check the data's split.")
+    files: list[Row] = []
+    sums: list[dict[str, Tensor]] = []
+    done = 0
+    with _evaluating(model, device):
+        for recording in recordings:
+            scored = _Score(metrics, keep=on_rendered is not None)
+            for prediction in regrouped(rendered(recording, model, block_size, warm_up_seconds), PIECE):
+                start = recording.start + scored.samples
+                scored.add(prediction, recording.wet.read(start, start + prediction.shape[-1]))
+                if progress:
+                    progress(done + scored.samples, total)
+            done += recording.num_samples
+            if scored.samples != recording.num_samples:
+                raise ModelError(
+                    f"{type(model).__name__} rendered {scored.samples:,} of the {recording.num_samples:,} samples of "
+                    f"'{recording.name}'. Its output, flushed, must be as long as its input; check its latency."
+                )
+            sums.append(scored.sums)
+            files.append(_row(recording) | _figures(metrics, [scored.sums]))
+            if on_rendered:
+                on_rendered(recording, *scored.kept())
+    return Evaluation(_figures(metrics, sums), files, metrics, sums)
+
+
+class _Score:
+    """The sums of one recording, and its audio where it is wanted."""
+
+    def __init__(self, metrics: Mapping[str, Metric], keep: bool) -> None:
+        self.metrics, self.keep, self.samples = metrics, keep, 0
+        self.sums: dict[str, Tensor] = {}
+        self.audio: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, prediction: Tensor, wet: Tensor) -> None:
+        # MPS has no float64.
+        prediction = prediction.cpu() if prediction.device.type == "mps" else prediction
+        target = wet.to(prediction.device).view(1, 1, -1).expand_as(prediction)
+        for name, metric in self.metrics.items():
+            sums = metric.statistics(prediction, target)[0].cpu()
+            self.sums[name] = self.sums[name] + sums if name in self.sums else sums
+        self.samples += prediction.shape[-1]
+        if self.keep:
+            self.audio.append((prediction[0].float().cpu(), target[0].float().cpu()))
+
+    def kept(self) -> tuple[Tensor, Tensor]:
+        prediction, target = (torch.cat(parts, dim=-1) for parts in zip(*self.audio, strict=True))
+        return prediction, target
+
+
+def _row(recording: Recording) -> Row:
+    return {
+        "name": recording.name,
+        "source": recording.source,
+        "controls": recording.controls,
+        "samples": recording.num_samples,
+    }
+
+
+def _figures(metrics: Mapping[str, Metric], sums: Sequence[dict[str, Tensor]]) -> dict[str, float]:
+    return {
+        name: metric.value(torch.stack([file[name] for file in sums]).sum(dim=0)) for name, metric in metrics.items()
+    }
+
+
+@contextmanager
+def _evaluating(model: Model, device: torch.device | str | None) -> Iterator[None]:
+    """Eval mode, no gradients and the device that is asked for, until the end; then as it was."""
+    training = {module: module.training for module in model.modules()}
+    home = next(model.parameters(), torch.zeros(())).device
+    try:
+        model.eval().to(home if device is None else device)
+        with torch.inference_mode():
+            yield
+    finally:
+        model.to(home)
+        for module, was in training.items():
+            module.training = was

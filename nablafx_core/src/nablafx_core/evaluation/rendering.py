@@ -1,0 +1,80 @@
+"""Whole recordings through a model, piece by piece, with the left context that they have on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from nablafx_core.data.recording import Recording
+from nablafx_core.interfaces import Model
+
+WARM_UP_SECONDS = 10.0
+"""Left context of a recording that begins inside a file, for a model that remembers without end."""
+
+_PHASE = 65_536  # Rendering from inside a file begins at a multiple, so that a model's blocks fall as from its start.
+
+
+def rendered(recording: Recording, model: Model, block_size: int, warm_up_seconds: float) -> Iterator[Tensor]:
+    """What `model` makes of the samples of `recording` that count, in order, as blocks (1, channels, time).
+
+    The model hears what comes before `recording.start`: its receptive field, or `warm_up_seconds` if that is
+    unbounded; from the file's start where that is nearer. Memory does not grow with the file, except for a
+    model that has no stream. `model` is in eval mode and gradients are off.
+    """
+    like = next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(()))
+    controls = None
+    if model.controls and recording.controls:
+        controls = torch.tensor([recording.controls], dtype=like.dtype, device=like.device)
+    first, last = _context(recording, model, warm_up_seconds)
+    blocks = (
+        recording.dry.read(start, min(start + block_size, last)).to(like).view(1, 1, -1)
+        for start in range(first, last, block_size)
+    )
+    if model.streams:
+        output, skip = _streamed(model, blocks, controls), recording.start - first + model.latency
+    else:
+        output, skip = iter([model(torch.cat(list(blocks), dim=-1), controls)[0]]), recording.start - first
+    return _samples(output, skip, recording.num_samples)
+
+
+def _context(recording: Recording, model: Model, warm_up_seconds: float) -> tuple[int, int]:
+    """The samples that the model is given; more than those that count, where the file has more."""
+    total, field = recording.dry.num_samples, model.receptive_field
+    before = field - 1 if field is not None else round(warm_up_seconds * model.sample_rate)
+    after = model.latency if model.streams else total if field is None else field - 1
+    first = max(0, recording.start - before) // _PHASE * _PHASE
+    return first, min(total, recording.stop + after)
+
+
+def _streamed(model: Model, blocks: Iterable[Tensor], controls: Tensor | None) -> Iterator[Tensor]:
+    state = model.initial_state(1, controls)
+    for block in blocks:
+        output, state = model(block, controls, state)
+        yield output
+    yield model.flush(state)
+
+
+def _samples(blocks: Iterable[Tensor], skip: int, count: int) -> Iterator[Tensor]:
+    """`count` samples after the first `skip`."""
+    for block in blocks:
+        part = block[..., skip : skip + count]
+        skip, count = max(0, skip - block.shape[-1]), count - part.shape[-1]
+        if part.shape[-1]:
+            yield part
+        if not count:
+            return
+
+
+def regrouped(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """The same samples in pieces of `size`, the last as long as what is left."""
+    held: list[Tensor] = []
+    for block in blocks:
+        held.append(block)
+        while sum(part.shape[-1] for part in held) >= size:
+            joined = torch.cat(held, dim=-1)
+            yield joined[..., :size]
+            held = [joined[..., size:]]
+    if any(part.shape[-1] for part in held):
+        yield torch.cat(held, dim=-1)
