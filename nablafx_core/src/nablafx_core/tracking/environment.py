@@ -1,0 +1,95 @@
+"""What a run is made with: packs, git state, host. No path, no environment variable, no credential."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from contextlib import suppress
+from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+_GIT_SECONDS = 5.0
+
+
+def packs() -> list[dict[str, Any]]:
+    """The installed packs: `name` and `version`; `commit` and `dirty` of those installed from a repository."""
+    found = {point.dist.name: point.dist for point in entry_points(group="nablafx") if point.dist is not None}
+    return [{"name": name, "version": dist.version, **_origin(dist)} for name, dist in sorted(found.items())]
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit of the repository that holds `folder`, and whether tracked files differ from it.
+
+    None without a repository, without a commit, without git, or if git does not answer in time.
+    """
+    command = ["git", "-C", str(folder), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # another git in this repository is not disturbed
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=_GIT_SECONDS, env=environment, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    commit = re.search(r"^# branch\.oid ([0-9a-f]+)$", answer.stdout, re.MULTILINE)
+    if answer.returncode or commit is None:
+        return None
+    dirty = any(not line.startswith("#") for line in answer.stdout.splitlines())
+    return {"commit": commit[1], "dirty": dirty}
+
+
+def torch_version() -> str | None:
+    """torch's version, read without importing it."""
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return None
+
+
+def nvidia() -> dict[str, Any] | None:
+    """`driver` and `gpus` (name and memory in MiB) as NVML knows them; None without an NVIDIA driver.
+
+    NVML is asked and not torch, which would begin to use the GPU.
+    """
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:
+        return None
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        gpus = [
+            {"name": pynvml.nvmlDeviceGetName(h), "memory_mib": pynvml.nvmlDeviceGetMemoryInfo(h).total // 2**20}
+            for h in handles
+        ]
+        return {"driver": pynvml.nvmlSystemGetDriverVersion(), "gpus": gpus}
+    except pynvml.NVMLError:
+        return None
+    finally:
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def redacted(text: str) -> str:
+    """The text without the password of a URL and without the name of the home folder."""
+    text = re.sub(r"://[^/@\s]+@", "://***@", text)
+    home = str(Path.home())
+    return text.replace(home, "~") if len(home) > 1 else text
+
+
+def _origin(dist: Distribution) -> dict[str, Any]:
+    """What `direct_url.json` says about a distribution that came from a repository or a local folder."""
+    try:
+        direct = json.loads(dist.read_text("direct_url.json") or "{}")
+    except ValueError:
+        return {}
+    if "vcs_info" in direct:
+        return {"commit": direct["vcs_info"].get("commit_id")}
+    if direct.get("dir_info", {}).get("editable"):
+        return git_state(Path(url2pathname(urlparse(direct["url"]).path))) or {}
+    return {}

@@ -1,0 +1,187 @@
+"""The observer that writes the run folder, which is the truth about a run."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nablafx_core.errors import RunError
+from nablafx_core.tracking._sacred import RunObserver
+from nablafx_core.tracking.environment import redacted
+from nablafx_core.tracking.files import replace_copy, replace_json, replace_text
+from nablafx_core.tracking.metrics import MetricsFile, read_series
+from nablafx_core.tracking.process import identity
+
+_log = logging.getLogger(__name__)
+RESERVED = frozenset({"run.json", "config.json", "metrics.json", "metrics.jsonl", "info.json", "cout.txt"})
+"""What no artifact may be called."""
+
+_KEPT = ("start_time", "artifacts", "resources", "elapsed", "result")
+
+
+class FolderObserver(RunObserver):
+    """Writes ``runs/ID/`` so that a kill at any moment leaves whole files, and Sacred's readers find theirs.
+
+    `config.json`, `run.json`, `metrics.json`, `info.json` and `cout.txt` have the names and keys of Sacred's
+    FileStorageObserver. Beside them: `config.yaml`, the experiment; `metrics.jsonl`, appended to at once by
+    `metric` (`metrics.json` is made from it at the end); in `run.json` `pid`, `process_start`, `machine`,
+    `packs`, `elapsed` (seconds of running, pauses left out) and `resumed` (times).
+
+    Once the run has started nothing raises: what the disk refuses is kept, told once and tried again.
+
+    Args:
+        folder: exists; this process holds its lock.
+        config: the experiment, for `config.yaml`.
+        previous: the `run.json` of a run that is resumed.
+    """
+
+    priority = math.inf  # before all others: whatever they do, the folder has it
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], previous: Mapping[str, Any] | None = None) -> None:
+        self.folder = folder
+        self.metrics = MetricsFile(folder / "metrics.jsonl", self._complain)
+        self._config = config
+        self._previous = previous
+        self._entry: dict[str, Any] = {}
+        self._info: dict[str, Any] = {}
+        self._began = datetime.min
+        self._elapsed_before = 0.0
+        self._complained = False
+        self._lock = threading.RLock()  # Sacred's heartbeat comes from a thread of its own
+
+    def started_event(  # noqa: PLR0913 - Sacred's signature
+        self,
+        ex_info: Mapping[str, Any],
+        command: str,
+        host_info: Mapping[str, Any],
+        start_time: datetime,
+        config: Mapping[str, Any],
+        meta_info: Mapping[str, Any],
+        _id: str,
+    ) -> str:
+        """Write everything that is known at the start.
+
+        Raises:
+            RunError: if the folder cannot be written.
+        """
+        meta, now = dict(meta_info), start_time.isoformat()
+        entry = {
+            "experiment": dict(ex_info),
+            "command": command,
+            "host": dict(host_info),
+            "start_time": now,
+            "heartbeat": now,
+            "status": "RUNNING",
+            "result": None,
+            "resources": [],
+            "artifacts": [],
+            "packs": meta.pop("packs", []),
+            "meta": meta,
+            "elapsed": 0.0,
+            "resumed": [],
+            **identity(),
+        }
+        self._began = start_time
+        if self._previous is not None:
+            kept = {key: self._previous[key] for key in _KEPT if key in self._previous}
+            entry |= kept | {"resumed": [*self._previous.get("resumed", []), now]}
+            self._elapsed_before = entry["elapsed"]
+        self._entry = entry
+        try:
+            replace_text(self.folder / "config.yaml", yaml.safe_dump(dict(self._config), sort_keys=False))
+            replace_json(self.folder / "config.json", config)
+            replace_text(self.folder / "cout.txt", "")
+            replace_json(self.folder / "run.json", entry, sync=True)
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be written: {error.strerror}.") from error
+        if self._previous is not None:
+            self._write_series()
+        return _id
+
+    def heartbeat_event(self, info: Mapping[str, Any], captured_out: str, beat_time: datetime, result: Any) -> None:
+        """Show that the run lives, and write its summary and info."""
+        self.metrics.flush()
+        with self._lock:
+            self._note_time("heartbeat", beat_time)
+            self._entry["result"] = result
+            self._write_entry()
+            if info != self._info:
+                self._info = dict(info)
+                self._write("info.json", self._info)
+
+    def metric(self, name: str, step: int, value: float, timestamp: datetime) -> None:
+        """Append one value; at once, where Sacred would bring it with the next heartbeat."""
+        self.metrics.append(name, step, value, timestamp.isoformat())
+
+    def completed_event(self, stop_time: datetime, result: Any) -> None:
+        """The run ended as it should."""
+        self._end("COMPLETED", stop_time, result=result)
+
+    def interrupted_event(self, interrupt_time: datetime, status: str) -> None:
+        """Somebody stopped the run."""
+        self._end(status, interrupt_time)
+
+    def failed_event(self, fail_time: datetime, fail_trace: list[str]) -> None:
+        """The run ended by an exception."""
+        self._end("FAILED", fail_time, fail_trace=[redacted(part) for part in fail_trace])
+
+    def artifact_event(
+        self, name: str, filename: str, metadata: Mapping[str, Any] | None = None, content_type: str | None = None
+    ) -> None:
+        """Record a file of the folder, by its path in there; one from elsewhere is copied in."""
+        target = self.folder / name
+        with self._lock:
+            try:
+                if Path(filename).resolve() != target.resolve():
+                    replace_copy(Path(filename), target)
+            except OSError as error:
+                self._complain(error)
+                return
+            if name not in self._entry["artifacts"]:
+                self._entry["artifacts"].append(name)
+                self._write_entry()
+
+    def _end(self, status: str, time: datetime, **more: Any) -> None:
+        if not self._entry:  # the run failed before it began
+            return
+        lost = self.metrics.close()
+        if lost:
+            _log.warning("run %s: %d values could not be written and are lost.", self.folder.name, lost)
+        with self._lock:
+            self._write_series()
+            self._note_time("stop_time", time)
+            self._entry |= {"status": status, **more}
+            self._write_entry()
+
+    def _note_time(self, key: str, time: datetime) -> None:
+        self._entry[key] = time.isoformat()
+        self._entry["elapsed"] = round(self._elapsed_before + (time - self._began).total_seconds(), 3)
+
+    def _write_series(self) -> None:
+        series = read_series(self.folder / "metrics.jsonl")
+        self._write("metrics.json", {name: vars(one) for name, one in series.items()})
+
+    def _write_entry(self) -> None:
+        self._write("run.json", self._entry, sync=True)
+
+    def _write(self, name: str, value: Any, sync: bool = False) -> None:
+        try:
+            replace_json(self.folder / name, value, sync)
+        except OSError as error:
+            self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:
+            self._complained = True
+            _log.warning(
+                "run %s: cannot write its folder (%s). The run goes on; writing is tried again and again.",
+                self.folder.name,
+                error.strerror or error,
+            )

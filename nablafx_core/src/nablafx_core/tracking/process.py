@@ -1,0 +1,111 @@
+"""Whether the process that runs a run still lives, and the lock that lets only one run it.
+
+A process is known by its id, its start and its machine: ids are used again, on one machine and on others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from nablafx_core.errors import RunError
+from nablafx_core.tracking.files import replace_json
+
+SILENCE = timedelta(seconds=60)
+"""A process of which nothing else can be known is dead after so long without a heartbeat."""
+
+_RELEASED = {"released": True}
+
+
+def identity() -> dict[str, Any]:
+    """This process: `pid`, `process_start` and `machine`, the latter two None where the system has no /proc."""
+    return {"pid": os.getpid(), "process_start": _start(os.getpid()), "machine": _machine()}
+
+
+def alive(process: Mapping[str, Any], heartbeat: str | None) -> bool:
+    """Whether the process of an `identity` runs: exact on its own machine, else by its last heartbeat.
+
+    Args:
+        process: has the keys of `identity`.
+        heartbeat: ISO 8601, UTC; None if there was none.
+    """
+    start, machine = process.get("process_start"), process.get("machine")
+    if start is not None and machine is not None and machine == _machine():
+        return _start(int(process["pid"])) == start
+    return heartbeat is not None and datetime.now(timezone.utc) - as_time(heartbeat) < SILENCE
+
+
+def as_time(timestamp: str) -> datetime:
+    """A time of a record; Sacred's have no zone and are UTC."""
+    time = datetime.fromisoformat(timestamp)
+    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+
+
+def _start(pid: int) -> str | None:
+    """Clock ticks from boot to the start of a process; None if it does not run, or without /proc."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    state, ticks = fields[0], fields[19]
+    return None if state in "ZX" else ticks  # a zombie is dead, only not yet collected by its parent
+
+
+def _machine() -> str | None:
+    """This boot of this machine and this container's view of process ids; None without /proc."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return None
+
+
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder; a lock whose process died is taken over.
+
+    Locks are numbered and the highest counts. To take one over is to make the next, which one process
+    alone can do; to remove the dead one first would let a third process in between.
+
+    Raises:
+        RunError: if another process holds it, or if the folder cannot be written.
+    """
+    number = max(map(_number, folder.glob("lock.*")), default=0)
+    if number and _held(folder / f"lock.{number}"):
+        raise RunError(f"the run {folder.name} is still running. Stop it before you resume it.")
+    mine = folder / f"lock.{number + 1}"
+    try:
+        with open(mine, "x", encoding="utf-8") as file:
+            json.dump(identity(), file)
+    except FileExistsError:
+        raise RunError(f"the run {folder.name} has just been resumed by another process.") from None
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror}.") from error
+    for path in folder.glob("lock.*"):
+        if _number(path) <= number:
+            path.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            replace_json(mine, _RELEASED)
+
+
+def _number(lock: Path) -> int:
+    return int(lock.suffix[1:]) if lock.suffix[1:].isdigit() else 0
+
+
+def _held(lock: Path) -> bool:
+    try:
+        holder = json.loads(lock.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        holder = {}  # just made and not yet written, or its maker died in between
+    if holder == _RELEASED:
+        return False
+    signs = [path.stat().st_mtime for path in (lock, lock.with_name("run.json")) if path.exists()]
+    return alive(holder, datetime.fromtimestamp(max(signs, default=0), timezone.utc).isoformat())

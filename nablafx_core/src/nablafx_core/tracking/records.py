@@ -1,0 +1,171 @@
+"""Reading runs back from their folders. Imports neither torch nor Sacred."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nablafx_core.errors import RunError
+from nablafx_core.tracking.ids import is_run_id
+from nablafx_core.tracking.metrics import Series, last_step, read_series
+from nablafx_core.tracking.process import alive, as_time
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as its folder tells it.
+
+    Attributes:
+        id: the folder's name.
+        folder: of the run.
+        status: COMPLETED, FAILED, INTERRUPTED, RUNNING, DIED (it was killed: its record says RUNNING but its
+            process is gone, or, seen from another machine, has given no sign for a minute), or DAMAGED.
+        damage: why a DAMAGED record cannot be read; None for the others.
+        entry: `run.json`; empty if DAMAGED.
+    """
+
+    id: str
+    folder: Path
+    status: str
+    damage: str | None = None
+    entry: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        """Read ``folder/run.json``. Never raises: what cannot be read is DAMAGED."""
+        try:
+            entry = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            status = str(entry["status"])
+            if status == "RUNNING" and not alive(entry, entry.get("heartbeat") or entry.get("start_time")):
+                status = "DIED"
+            record = cls(folder.name, folder, status, None, entry)
+            _ = record.start, record.duration  # they parse what the listing needs
+            return record
+        except FileNotFoundError:
+            damage = "run.json is missing: the run ended before it began."
+        except OSError as error:
+            damage = f"run.json cannot be read: {error.strerror}."
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            damage = f"run.json is damaged: {type(error).__name__}: {error}."
+        return cls(folder.name, folder, "DAMAGED", damage)
+
+    @property
+    def command(self) -> str | None:
+        """What was run, such as ``"train"``."""
+        return self.entry.get("command")
+
+    @cached_property
+    def start(self) -> datetime | None:
+        """When it was started first, UTC."""
+        return as_time(self.entry["start_time"]) if "start_time" in self.entry else None
+
+    @cached_property
+    def duration(self) -> float | None:
+        """Seconds that it ran until its end or its last sign of life, pauses before a resume left out."""
+        if self.status == "RUNNING" and "elapsed" in self.entry:
+            last = as_time(self.entry["heartbeat"])
+            return float(self.entry["elapsed"]) + (datetime.now(timezone.utc) - last).total_seconds()
+        if "elapsed" in self.entry:
+            return float(self.entry["elapsed"])
+        end = self.entry.get("stop_time") or self.entry.get("heartbeat")
+        return (as_time(end) - self.start).total_seconds() if end and self.start else None
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The experiment, from `config.yaml` (`config.json` for a run that only Sacred wrote).
+
+        Raises:
+            RunError: if there is none or it is damaged.
+        """
+        import yaml
+
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        for name in ("config.yaml", "config.json"):
+            path = self.folder / name
+            if path.exists():
+                try:
+                    found = yaml.load(path.read_text(encoding="utf-8"), loader)
+                except (OSError, ValueError, yaml.YAMLError) as error:
+                    raise RunError(f"{path}: cannot be read: {error}") from error
+                return found if isinstance(found, dict) else {}
+        raise RunError(f"{self.folder}: there is no config.yaml.")
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """The final figures; empty before there are any."""
+        result = self.entry.get("result")
+        return dict(result) if isinstance(result, dict) else {}
+
+    @cached_property
+    def metrics(self) -> dict[str, Series]:
+        """Everything that was logged, by name."""
+        return read_series(self.folder / "metrics.jsonl")
+
+    @property
+    def last_step(self) -> int | None:
+        """The step of the last value that was logged."""
+        return last_step(self.folder / "metrics.jsonl")
+
+    @property
+    def artifacts(self) -> list[str]:
+        """Recorded files, relative to the folder."""
+        return [str(name) for name in self.entry.get("artifacts", [])]
+
+    @property
+    def host(self) -> dict[str, Any]:
+        """The machine: hostname, os, cpu, python_version, torch_version, nvidia."""
+        return dict(self.entry.get("host") or {})
+
+    @property
+    def packs(self) -> list[dict[str, Any]]:
+        """The packs that were installed: name, version, and commit if known."""
+        return list(self.entry.get("packs") or [])
+
+    @property
+    def error(self) -> str | None:
+        """The last line of what made it fail."""
+        trace = self.entry.get("fail_trace")
+        return str(trace[-1]).strip() if trace else None
+
+
+def list_runs(runs_dir: Path) -> list[RunRecord]:
+    """The runs of a folder, the newest first; none if the folder does not exist."""
+    if not runs_dir.is_dir():
+        return []
+    folders = [path for path in runs_dir.iterdir() if path.is_dir()]
+    records = [RunRecord.read(path) for path in folders if (path / "run.json").exists() or is_run_id(path.name)]
+    return sorted(records, key=_began, reverse=True)
+
+
+def find_run(runs_dir: Path, key: str) -> RunRecord:
+    """One run: by its id, a beginning that no other id shares, ``"latest"``, or the path of its folder.
+
+    Raises:
+        RunError: if there is no such run, or several.
+    """
+    records = list_runs(runs_dir)
+    if key == "latest" and records:
+        return records[0]
+    found = [record for record in records if record.id == key] or [
+        record for record in records if key and record.id.startswith(key)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = "\n  ".join(record.id for record in found)
+        raise RunError(f"{len(found)} runs in {runs_dir} begin with '{key}'. Write more of the one you mean:\n  {ids}")
+    if key and (Path(key) / "run.json").exists():
+        return RunRecord.read(Path(key).resolve())
+    close = difflib.get_close_matches(key, [record.id for record in records], n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else " `nablafx runs` lists them."
+    raise RunError(f"there is no run '{key}' in {runs_dir}.{hint}")
+
+
+def _began(record: RunRecord) -> datetime:
+    return record.start or datetime.fromtimestamp(record.folder.stat().st_mtime, timezone.utc)
