@@ -1,3 +1,45 @@
-"""NablAFx: differentiable black-box and gray-box modelling of audio effects, built from plugin packs."""
+"""NablAFx: differentiable black-box and gray-box modelling of audio effects, built from plugin packs.
+
+What a notebook needs, each imported when it is first used::
+
+    import nablafx_core as nfx
+
+    result = nfx.train({"data": {"name": "pair", "dry": "di.wav", "wet": "amp.wav"}, "model": {"preset": "tcn-45-s"}})
+    model = nfx.load(result.bundle)
+    audio, state = model(torch.zeros(1, 1, 48000))
+"""
 
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from nablafx_core.component import Component
+from nablafx_core.errors import NablafxError
+
+if TYPE_CHECKING:
+    from nablafx_core.building import build as build
+    from nablafx_core.config import Experiment as Experiment
+    from nablafx_core.config import load_experiment as load_experiment
+    from nablafx_core.hookspecs import hookimpl as hookimpl
+    from nablafx_core.loading import load as load
+    from nablafx_core.registry import Registry as Registry
+    from nablafx_core.training.fit import train as train
+
+_LAZY = {
+    "hookimpl": "nablafx_core.hookspecs",
+    "Registry": "nablafx_core.registry",
+    "build": "nablafx_core.building",
+    "load": "nablafx_core.loading",
+    "Experiment": "nablafx_core.config",
+    "load_experiment": "nablafx_core.config",
+    "train": "nablafx_core.training.fit",
+}
+
+__all__ = ["Component", "NablafxError", *_LAZY]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'nablafx_core' has no attribute '{name}'")

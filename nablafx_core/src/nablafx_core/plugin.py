@@ -1,3 +1,42 @@
-"""What this pack provides. Imports nothing heavy."""
+"""What core itself provides, through the same hooks as any pack. Imports nothing heavy."""
 
 from __future__ import annotations
+
+from nablafx_core.component import Component
+from nablafx_core.hookspecs import hookimpl
+
+_LOSSES = "nablafx_core.training.losses"
+_METRICS = "nablafx_core.evaluation.metrics"
+
+
+@hookimpl
+def nablafx_models() -> list[Component]:
+    """Gray-box models."""
+    return [Component("graybox", "nablafx_core.graybox:GrayBox", "A chain of processors, each driven by a controller")]
+
+
+@hookimpl
+def nablafx_losses() -> list[Component]:
+    """Losses in the time domain and over spectra."""
+    return [
+        Component("l1", f"{_LOSSES}:L1", "Mean absolute error"),
+        Component("mse", f"{_LOSSES}:MSE", "Mean squared error"),
+        Component("esr", f"{_LOSSES}:ESR", "Error-to-signal ratio, with optional pre-emphasis"),
+        Component("dc", f"{_LOSSES}:DC", "Offset of the error against the target's power"),
+        Component("log_cosh", f"{_LOSSES}:LogCosh", "Mean of log cosh of the error"),
+        Component("mr_stft", f"{_LOSSES}:MultiResolutionSTFT", "Multi-resolution STFT: spectral convergence and log magnitude"),
+    ]
+
+
+@hookimpl
+def nablafx_metrics() -> list[Component]:
+    """Figures of merit over a split."""
+    return [
+        Component("mae", f"{_METRICS}:MAE", "Mean absolute error"),
+        Component("mse", f"{_METRICS}:MSE", "Mean squared error"),
+        Component("esr", f"{_METRICS}:ESR", "Error-to-signal ratio"),
+        Component("dc", f"{_METRICS}:DC", "Offset of the error against the target's power"),
+        Component("log_cosh", f"{_METRICS}:LogCosh", "Mean of log cosh of the error"),
+        Component("mr_stft", f"{_METRICS}:MultiResolutionSTFT", "Multi-resolution STFT distance"),
+        Component("cosine_similarity", f"{_METRICS}:CosineSimilarity", "Cosine of the angle between the signals"),
+    ]

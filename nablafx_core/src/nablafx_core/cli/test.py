@@ -1,0 +1,59 @@
+"""``nablafx test``: figures of a trained model on whole recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nablafx_core.cli.options import answer, as_json, experiment_options, say, table
+from nablafx_core.errors import RunError
+
+
+@click.command()
+@click.argument("model")
+@experiment_options
+@click.option("--runs-dir", default="runs", show_default=True, help="Folder that holds the run folders.")
+@as_json
+def test(
+    model: str,
+    files: tuple[str, ...],
+    preset: str | None,
+    overrides: tuple[str, ...],
+    runs_dir: str,
+    as_json: bool,
+) -> None:
+    """Score MODEL (a run's id or folder, a bundle, or pack/name) on the test recordings of an experiment.
+
+    Without FILE the experiment is the run's own. The test is recorded as a run itself, with pictures and audio.
+
+    \b
+    nablafx test latest
+    nablafx test ts9.nfx experiment.yaml --set data.path=other
+    """
+    say("Loading …")
+    from nablafx_core.config import load_experiment
+    from nablafx_core.evaluation.commands import record_test
+    from nablafx_core.loading import bundle_path
+    from nablafx_core.tracking.records import find_run
+
+    source: Any = model
+    if bundle_path(model) is None and "/" not in model:
+        source = find_run(Path(runs_dir), model).folder
+    if not files:
+        own = Path(source) / "config.yaml"
+        if not own.is_file():
+            raise RunError(f"'{model}' is a model without an experiment. Give the FILE whose test recordings to use.")
+        files = (str(own),)
+    experiment = load_experiment(files, [*overrides, f"track.runs_dir={runs_dir}"], preset=preset)
+    folder, evaluation = record_test(source, experiment, say)
+    if as_json:
+        answer({"folder": str(folder), "test": evaluation.split, "files": evaluation.files})
+        return
+    names = list(evaluation.split)
+    rows = [(row["name"], *(f"{row[name]:.4g}" for name in names), "") for row in evaluation.files]
+    rows.append(("all", *(f"{evaluation.split[name]:.4g}" for name in names), ""))
+    click.echo(table(rows, ("RECORDING", *(name.upper() for name in names), "")))
+    click.echo(f"Pictures {folder / 'pictures'}")
+    click.echo(f"Audio    {folder / 'audio'}")

@@ -1,0 +1,118 @@
+"""``nablafx train``: from an experiment, or two recordings, to a trained and tested model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nablafx_core.cli.options import answer, as_json, experiment_options, say
+
+if TYPE_CHECKING:
+    from nablafx_core.config import Experiment
+    from nablafx_core.training.fit import TrainResult
+
+#: What a guitarist with two files and no experiment gets.
+PAIR_PRESET = "guitar"
+
+
+@click.command()
+@experiment_options
+@click.option("--dry", type=click.Path(dir_okay=False), help="The clean recording; with --wet, no FILE is needed.")
+@click.option("--wet", type=click.Path(dir_okay=False), help="The same through the effect.")
+@click.option("--init", metavar="MODEL", help="Fine-tune: bundle, run folder or pack/name whose weights to start from.")
+@click.option("--resume", metavar="ID", help="Continue this run from its last checkpoint.")
+@click.option("--minutes", type=float, help="Stop after so many minutes.")
+@click.option("--precision", help="Such as bf16-mixed; 32-true if not given.")
+@click.option("--runs-dir", help="Folder that holds the run folders; runs if not given.")
+@as_json
+def train(
+    files: tuple[str, ...],
+    preset: str | None,
+    overrides: tuple[str, ...],
+    dry: str | None,
+    wet: str | None,
+    init: str | None,
+    resume: str | None,
+    minutes: float | None,
+    precision: str | None,
+    runs_dir: str | None,
+    as_json: bool,
+) -> None:
+    """Train a model, test the best one on whole recordings, and record everything as a run.
+
+    \b
+    nablafx train experiment.yaml --set train.max_steps=2000
+    nablafx train --dry di.wav --wet amp.wav
+    nablafx train --resume 20261123-amber-fjord-7k3q
+    """
+    if (dry is None) != (wet is None):
+        raise click.UsageError("--dry and --wet belong together.")
+    if resume and (files or preset or overrides or dry or init or minutes or precision):
+        raise click.UsageError("--resume continues a run as it is; it takes no experiment and no settings.")
+    if not (files or dry or resume):
+        raise click.UsageError("Give an experiment FILE, or --dry and --wet, or --resume ID.")
+    say("Loading …")
+    from nablafx_core.training.fit import resumable
+
+    if resume:
+        resume, experiment = resumable(resume, _path(runs_dir or "runs"))
+    else:
+        options = {"train.init": init, "train.max_minutes": minutes, "train.precision": precision}
+        options["track.runs_dir"] = runs_dir
+        experiment = _experiment(files, preset, overrides, dry, wet, options)
+    report(run_training(experiment, resume), as_json)
+
+
+def run_training(experiment: Experiment, resume: str | None = None) -> TrainResult:
+    """Train with a progress bar on the terminal."""
+    from nablafx_core.training.fit import train as fit
+    from nablafx_core.training.progress import RichProgress
+
+    return fit(experiment, resume=resume, callbacks=[RichProgress()], say=say)
+
+
+def report(result: TrainResult, as_json: bool = False) -> None:
+    """Say what a training gave and where it is."""
+    figures: dict[str, Any] = {
+        "id": result.id,
+        "folder": str(result.folder),
+        "bundle": str(result.bundle),
+        "validation": result.validation,
+        "test": result.test,
+    }
+    if as_json:
+        answer(figures)
+        return
+    test = "  ".join(f"{name} {value:.4g}" for name, value in result.test.items())
+    click.echo(f"Run      {result.id}")
+    click.echo(f"Test     {test}")
+    click.echo(f"Model    {result.bundle}")
+    click.echo(f"Pictures {result.folder / 'pictures'}")
+    click.echo(f"Audio    {result.folder / 'audio'}")
+
+
+def _experiment(
+    files: tuple[str, ...],
+    preset: str | None,
+    overrides: tuple[str, ...],
+    dry: str | None,
+    wet: str | None,
+    options: dict[str, Any],
+) -> Experiment:
+    from nablafx_core.config import load_experiment
+
+    sections: dict[str, Any] = {"data": {"name": "pair", "dry": dry, "wet": wet}} if dry else {}
+    for name, value in options.items():
+        if value is not None:
+            section, _, key = name.partition(".")
+            sections.setdefault(section, {})[key] = value
+    if dry and not files and preset is None and not any(item.startswith("model.") for item in overrides):
+        preset = PAIR_PRESET
+    return load_experiment(files, overrides, sections=sections, preset=preset)
+
+
+def _path(text: str) -> Any:
+    from pathlib import Path
+
+    return Path(text)

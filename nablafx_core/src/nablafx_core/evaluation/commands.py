@@ -1,0 +1,55 @@
+"""Testing a trained model as a recorded run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from nablafx_core.building import build
+from nablafx_core.config import Experiment
+from nablafx_core.data.recording import Dataset
+from nablafx_core.data.splits import split
+from nablafx_core.errors import ConfigError
+from nablafx_core.evaluation.evaluate import Evaluation
+from nablafx_core.evaluation.scoring import score
+from nablafx_core.loading import load
+from nablafx_core.tracking.recorder import Run, record
+
+
+def record_test(
+    source: str | Path, experiment: Experiment, say: Callable[[str], None] = lambda text: None
+) -> tuple[Path, Evaluation]:
+    """Score a trained model on the test recordings of an experiment, recorded as a run.
+
+    Args:
+        source: what `nablafx_core.load` takes.
+        experiment: whose data and metrics are used.
+        say: called with lines that a person should read.
+
+    Returns:
+        The run folder and the figures.
+
+    Raises:
+        ConfigError: if the model was made for another sample rate or other knobs than the data has.
+    """
+    model = load(source)
+    dataset: Dataset = build("dataset", experiment.dataset)
+    for note in dataset.notes:
+        say(note)
+    if (model.sample_rate, len(model.controls)) != (dataset.sample_rate, len(dataset.controls)):
+        raise ConfigError(
+            f"{source} is a model for {model.sample_rate} Hz with {len(model.controls)} controls; "
+            f"the data has {dataset.sample_rate} Hz and {len(dataset.controls)} controls."
+        )
+    gap = experiment.train.warm_up if model.receptive_field is None else model.receptive_field - 1
+    recordings = split(dataset.recordings, experiment.loading, gap)["test"]
+    metrics = {section["name"]: build("metric", section) for section in experiment.config["metrics"]}
+
+    def body(run: Run) -> tuple[Path, Evaluation]:
+        run.set_info("tested", str(source))
+        evaluation = score(model, recordings, metrics, run.folder)
+        run.summary({f"test/{name}": value for name, value in evaluation.split.items()})
+        run.artifact(run.folder / "test.json")
+        return run.folder, evaluation
+
+    return record("test", experiment.config, Path(experiment.track.runs_dir), body)

@@ -1,0 +1,65 @@
+"""The test: figures of a model on whole recordings, with pictures and audio to judge them by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nablafx_core.audio.files import write
+from nablafx_core.data.recording import Recording
+from nablafx_core.evaluation.evaluate import Evaluation, evaluate
+from nablafx_core.interfaces import Metric, Model
+from nablafx_core.report.plots import plot_prediction
+from nablafx_core.tracking.files import replace_json
+
+#: Recordings of which a test keeps a picture and the audio.
+MEDIA = 8
+
+
+def score(
+    model: Model,
+    recordings: Sequence[Recording],
+    metrics: Mapping[str, Metric],
+    folder: Path,
+    device: str | None = None,
+    media: int = MEDIA,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Score a model and write ``test.json``, ``pictures/`` and ``audio/`` into a folder.
+
+    Args:
+        model: what is tested.
+        recordings: whole recordings.
+        metrics: by name.
+        folder: of the run.
+        device: where to render; where the model is if None.
+        media: recordings of which a picture and the audio are kept: the first ones.
+        progress: called with the samples that are done and their total.
+    """
+    kept = {recording.name for recording in recordings[:media]}
+    pictures, audio = folder / "pictures", folder / "audio"
+
+    def keep(recording: Recording, prediction: Tensor, target: Tensor) -> None:
+        if recording.name not in kept:
+            return
+        name = re.sub(r"[^\w.+-]", "_", recording.name)
+        pictures.mkdir(exist_ok=True)
+        plot_prediction(target, prediction, model.sample_rate, pictures / f"{name}.png", recording.name)
+        audio.mkdir(exist_ok=True)
+        write(audio / f"{name}.prediction.wav", prediction, model.sample_rate)
+        write(audio / f"{name}.target.wav", target, model.sample_rate)
+
+    evaluation = evaluate(
+        model, recordings, metrics, device=device, on_rendered=keep if media else None, progress=progress
+    )
+    replace_json(folder / "test.json", _as_json(evaluation))
+    return evaluation
+
+
+def _as_json(evaluation: Evaluation) -> dict[str, Any]:
+    by_setting = evaluation.table("controls") if any(row["controls"] for row in evaluation.files) else []
+    return {"split": evaluation.split, "files": evaluation.files, "by_setting": by_setting}

@@ -1,0 +1,52 @@
+"""Loading a trained model by whatever names it."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import as_file
+from pathlib import Path
+
+from nablafx_core.errors import BundleError, RegistryError, RunError
+from nablafx_core.export.bundle import load_bundle
+from nablafx_core.interfaces import Model
+from nablafx_core.registry import Registry
+
+BUNDLE_IN_RUN = "model.nfx"
+
+
+def bundle_path(source: str | Path) -> Path | None:
+    """The bundle file that `source` means, if it is a bundle file or a run folder.
+
+    Raises:
+        RunError: if it is a folder without a bundle.
+    """
+    path = Path(source)
+    if path.is_dir():
+        if not (path / BUNDLE_IN_RUN).is_file():
+            raise RunError(f"{path}: no {BUNDLE_IN_RUN} in this folder. Has the run been trained to its first validation?")
+        return path / BUNDLE_IN_RUN
+    return path if path.suffix == ".nfx" or path.is_file() else None
+
+
+def load(source: str | Path) -> Model:
+    """Load a trained model, in eval mode, on the CPU.
+
+    Args:
+        source: a bundle (``"ts9.nfx"``), a run's folder (``"runs/ID"``) or a bundle that a pack provides
+            (``"acme/ts9"``).
+
+    Raises:
+        BundleError, RunError, RegistryError: if there is no such thing or it cannot be loaded.
+    """
+    path = bundle_path(source)
+    if path is not None:
+        return load_bundle(path)
+    try:
+        entry = Registry.discover().find("bundle", str(source))
+    except RegistryError as error:
+        raise BundleError(f"'{source}' is no file, no run folder and no bundle of a pack.\n{error}") from error
+    with as_file(entry.resource()) as file:
+        expected = entry.component.sha256
+        if expected and hashlib.sha256(file.read_bytes()).hexdigest() != expected:
+            raise BundleError(f"{entry.qualified_name}: the file is not the one that the pack declares (its hash differs).")
+        return load_bundle(file)

@@ -1,0 +1,106 @@
+"""What happens between the steps of a training: recording, the best model, the time limit."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, Trainer
+
+from nablafx_core.errors import TrainingError
+from nablafx_core.export.bundle import save_bundle
+from nablafx_core.training.task import TrainingTask
+from nablafx_core.tracking.recorder import Run
+
+#: Batches between two records of the training loss; reading it makes a GPU wait.
+RECORD_EVERY = 20
+
+
+class RecordFigures(Callback):
+    """Writes losses and figures into the run's record, and stops a training whose loss is no number."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Every few batches: the mean losses since the last record."""
+        if (batch_idx + 1) % RECORD_EVERY == 0 or batch_idx + 1 == trainer.num_training_batches:
+            self._record(trainer, pl_module)
+
+    def _record(self, trainer: Trainer, task: TrainingTask) -> None:
+        for name, value in task.mean_losses().items():
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the training loss '{name}' became {value} by step {trainer.global_step}. The last good checkpoint "
+                    "is kept. Try a lower train.learning_rate, or train.gradient_clip_val."
+                )
+            self.run.log(f"train/{name}", value, trainer.global_step)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """The figures of the validation, and the learning rate."""
+        for name, value in pl_module.validation.items():
+            self.run.log(f"validation/{name}", value, trainer.global_step)
+        self.run.log("learning_rate", float(trainer.optimizers[0].param_groups[0]["lr"]), trainer.global_step)
+
+
+class KeepBest(Callback):
+    """Writes the model with the lowest validation loss so far to a bundle.
+
+    Attributes:
+        best: the figures of that validation, with its ``step``.
+    """
+
+    def __init__(self, path: Path, info: dict[str, Any]) -> None:
+        self.path = path
+        self.info = info
+        self.best: dict[str, float] = {}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Compare, and write."""
+        figures = pl_module.validation
+        if figures["loss"] < self.best.get("loss", math.inf):
+            self.best = {**figures, "step": trainer.global_step}
+            save_bundle(pl_module.model, self.path, {**self.info, "validation": self.best})
+
+    def state_dict(self) -> dict[str, Any]:
+        """For checkpoints."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.best = state_dict["best"]
+
+
+class TimeLimit(Callback):
+    """Ends training after some minutes, validation included; the time before a resume counts.
+
+    Attributes:
+        elapsed: seconds of training so far.
+    """
+
+    def __init__(self, minutes: float | None) -> None:
+        self.limit = math.inf if minutes is None else 60 * minutes
+        self.elapsed = 0.0
+        self._last = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Start the clock."""
+        self._last = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Stop when the time is over; Lightning validates once more."""
+        now = time.monotonic()
+        self.elapsed += now - self._last
+        self._last = now
+        if trainer.strategy.broadcast(self.elapsed > self.limit):
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """For checkpoints."""
+        return {"elapsed": self.elapsed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.elapsed = state_dict["elapsed"]

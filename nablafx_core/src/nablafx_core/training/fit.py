@@ -1,0 +1,284 @@
+"""Training a model as an experiment says, recorded as a run."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from nablafx_core.building import build
+from nablafx_core.config import Experiment, load_experiment
+from nablafx_core.data.module import AudioDataModule
+from nablafx_core.data.recording import Dataset
+from nablafx_core.errors import ConfigError, DataError, RunError
+from nablafx_core.evaluation.scoring import score
+from nablafx_core.interfaces import Metric, Model
+from nablafx_core.loading import BUNDLE_IN_RUN, load
+from nablafx_core.registry import Registry
+from nablafx_core.report.curves import draw_curves
+from nablafx_core.tracking.recorder import Run, record
+from nablafx_core.tracking.records import find_run
+from nablafx_core.training.callbacks import KeepBest, RecordFigures, TimeLimit
+from nablafx_core.training.losses import WeightedLoss
+from nablafx_core.training.settings import TrainSettings
+from nablafx_core.training.task import TrainingTask, chunk_length
+
+LAST_CHECKPOINT = "checkpoints/last.ckpt"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training left.
+
+    Args:
+        id: of the run.
+        folder: the run folder.
+        bundle: the best model.
+        validation: the best validation's figures, with its ``step``.
+        test: figures of the best model on the whole test recordings.
+    """
+
+    id: str
+    folder: Path
+    bundle: Path
+    validation: dict[str, float]
+    test: dict[str, float]
+
+
+def train(
+    experiment: Experiment | Mapping[str, Any] | str | Path,
+    resume: str | None = None,
+    callbacks: list[Callback] | None = None,
+    say: Any = lambda text: None,
+) -> TrainResult:
+    """Train, test and record a model.
+
+    Args:
+        experiment: as `load_experiment` gives it, or its sections as plain data, or a file.
+        resume: id of a run to continue from its last checkpoint; `experiment` must be that run's.
+        callbacks: Lightning callbacks, such as a progress bar, beside those of packs.
+        say: called with lines that a person should read.
+
+    Returns:
+        The run's id, its folder, its bundle and its figures.
+
+    Raises:
+        NablafxError: for anything wrong with the experiment, the data or the run to resume.
+    """
+    checked = _experiment(experiment)
+    runs_dir = Path(checked.track.runs_dir)
+    if not _is_first_process():
+        return _Training(checked, callbacks or [], say).run(None, runs_dir / ".other-processes", resume)
+    observers = [build("observer", name) for name in checked.track.observers]
+    training = _Training(checked, callbacks or [], say)
+
+    def body(run: Run) -> TrainResult:
+        return training.run(run, run.folder, resume)
+
+    return record("train", checked.config, runs_dir, body, run_id=resume, resume=resume is not None, observers=observers)
+
+
+def resumable(run_id: str, runs_dir: Path) -> tuple[str, Experiment]:
+    """The full id and the experiment of a run that can be continued.
+
+    Raises:
+        RunError: if there is no such run, it is finished, or it has no checkpoint yet.
+    """
+    found = find_run(runs_dir, run_id)
+    if found.status == "COMPLETED":
+        raise RunError(f"the run {found.id} is finished. To train its model further: --init {found.folder}.")
+    if not (found.folder / LAST_CHECKPOINT).is_file():
+        raise RunError(f"the run {found.id} ended before its first checkpoint. Start it again: {found.folder}/config.yaml.")
+    return found.id, load_experiment([found.folder / "config.yaml"], [f"track.runs_dir={runs_dir}"])
+
+
+def prepared_data(experiment: Experiment) -> Dataset:
+    """The dataset of an experiment."""
+    dataset: Dataset = build("dataset", experiment.dataset)
+    return dataset
+
+
+def prepared_model(experiment: Experiment, dataset: Dataset) -> Model:
+    """The model of an experiment, its sample rate and knobs filled from the data unless the experiment says them.
+
+    Raises:
+        ConfigError: if the experiment's sample rate is not the data's.
+    """
+    section = experiment.config["model"]
+    filled = {"sample_rate": dataset.sample_rate, "controls": list(dataset.controls)}
+    model: Model = build("model", section, **{key: value for key, value in filled.items() if key not in section})
+    if model.sample_rate != dataset.sample_rate:
+        raise ConfigError(
+            f"model.sample_rate is {model.sample_rate} Hz, but the data has {dataset.sample_rate} Hz. "
+            "Leave model.sample_rate out, or resample the data where its dataset offers it."
+        )
+    if len(model.controls) != len(dataset.controls):
+        raise ConfigError(
+            f"the model has {len(model.controls)} controls, but the data has {len(dataset.controls)}: "
+            f"{', '.join(control.name for control in dataset.controls) or 'none'}. Leave model.controls out."
+        )
+    if experiment.train.init:
+        _initialise(model, experiment.train.init)
+    return model
+
+
+def _initialise(model: Model, source: str) -> None:
+    try:
+        model.load_state_dict(load(source).state_dict())
+    except RuntimeError as error:
+        raise ConfigError(f"train.init: the weights of {source} do not fit this model: {error}") from error
+
+
+def _experiment(experiment: Experiment | Mapping[str, Any] | str | Path) -> Experiment:
+    if isinstance(experiment, Experiment):
+        return experiment
+    if isinstance(experiment, Mapping):
+        return load_experiment(sections=experiment)
+    return load_experiment([experiment])
+
+
+def _is_first_process() -> bool:
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+
+
+class _Training:
+    """One call of `train`."""
+
+    def __init__(self, experiment: Experiment, callbacks: list[Callback], say: Any) -> None:
+        self.experiment = experiment
+        self.settings = experiment.train
+        self.callbacks = callbacks
+        self.say = say
+
+    def run(self, run: Run | None, folder: Path, resume: str | None) -> TrainResult:
+        settings = self.settings
+        with _quiet_lightning(), _threads(settings.threads):
+            seed_everything(settings.seed, verbose=False)
+            dataset = prepared_data(self.experiment)
+            model = prepared_model(self.experiment, dataset)
+            data, epochs = data_module(self.experiment, dataset, model)
+            for note in data.notes:
+                self.say(note)
+            loss = WeightedLoss([(part["name"], part["weight"], build("loss", part)) for part in self._losses()])
+            metrics: dict[str, Metric] = {
+                section["name"]: build("metric", section) for section in self.experiment.config["metrics"]
+            }
+            task = TrainingTask(model, loss, settings, metrics)
+            best = KeepBest(folder / BUNDLE_IN_RUN, {"run": folder.name})
+            limit = TimeLimit(settings.max_minutes)
+            trainer = self._trainer(run, folder, epochs, best, limit)
+            trainer.max_minutes = settings.max_minutes  # for progress displays
+            checkpoint = folder / LAST_CHECKPOINT if resume else None
+            trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True if resume else None)
+            if run is None:
+                return TrainResult("", folder, best.path, best.best, {})
+            return self._finish(run, best, data, metrics)
+
+    def _losses(self) -> list[dict[str, Any]]:
+        return list(self.experiment.config["loss"])
+
+    def _trainer(self, run: Run | None, folder: Path, epochs: int, best: KeepBest, limit: TimeLimit) -> Trainer:
+        settings = self.settings
+        callbacks: list[Callback] = [limit]
+        if settings.early_stopping_patience is not None:
+            callbacks.append(
+                EarlyStopping("validation/loss", patience=settings.early_stopping_patience, check_on_train_epoch_end=False)
+            )
+        if run is not None:
+            callbacks += [RecordFigures(run), best]
+        callbacks.append(
+            ModelCheckpoint(
+                folder / "checkpoints",
+                filename="best",
+                monitor="validation/loss",
+                save_last=True,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            )
+        )
+        return Trainer(
+            max_epochs=epochs,
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            strategy=settings.strategy,
+            precision=settings.precision,
+            callbacks=[*callbacks, *self.callbacks, *Registry.discover().callbacks(self.experiment.config)],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            default_root_dir=folder,
+        )
+
+    def _finish(self, run: Run, best: KeepBest, data: AudioDataModule, metrics: dict[str, Metric]) -> TrainResult:
+        draw_curves(run.folder)
+        model = load(best.path)
+        self.say("Testing the best model on whole recordings.")
+        evaluation = score(model, data.test, metrics, run.folder)
+        figures = {f"test/{name}": value for name, value in evaluation.split.items()}
+        run.summary({**{f"validation/{name}": value for name, value in best.best.items()}, **figures})
+        model_info = {**best.info, "validation": best.best, "test": evaluation.split}
+        from nablafx_core.export.bundle import save_bundle
+
+        save_bundle(model, best.path, model_info)
+        for name in (BUNDLE_IN_RUN, "test.json"):
+            run.artifact(run.folder / name)
+        return TrainResult(run.id, run.folder, best.path, best.best, evaluation.split)
+
+
+def data_module(experiment: Experiment, dataset: Dataset, model: Model) -> tuple[AudioDataModule, int]:
+    """The batches of an experiment and the number of epochs, each of which ends with a validation.
+
+    Raises:
+        DataError: as splitting and cutting the data does.
+    """
+    settings, loading = experiment.train, experiment.loading
+    chunk = chunk_length(model, settings)
+    steps_per_batch = 1 if chunk is None else math.ceil(loading.segment_length / chunk)
+    batches = math.ceil(settings.max_steps / steps_per_batch)
+    epochs = math.ceil(settings.max_steps / settings.validate_every)
+    epochs = min(epochs, batches)
+    context = settings.warm_up if model.receptive_field is None else model.receptive_field - 1
+    data = AudioDataModule(
+        dataset, loading, steps_per_epoch=math.ceil(batches / epochs), context=context, seed=settings.seed
+    )
+    return data, epochs
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    try:
+        if count is not None:
+            torch.set_num_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Lightning reports what a person here has asked for already, and gives advice that does not apply."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,36 @@
+"""AdamW with a learning rate for each part of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from nablafx_core.training.settings import TrainSettings
+
+
+def optimizer_of(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """AdamW over the parameters of a model, grouped by what their modules ask for.
+
+    A module with an attribute ``lr_multiplier`` scales the learning rate of everything below it. A parameter with
+    an attribute ``optimizer_settings`` (a dict such as ``{"lr": 1e-3, "weight_decay": 0.0}``) overrides the rest,
+    as the parameters of a state-space model need.
+    """
+    groups: dict[tuple[tuple[str, float], ...], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        wanted = {"lr": settings.learning_rate * _multiplier(model, name), "weight_decay": settings.weight_decay}
+        wanted.update(getattr(parameter, "optimizer_settings", {}))
+        groups.setdefault(tuple(sorted(wanted.items())), []).append(parameter)
+    parameters: list[dict[str, Any]] = [{"params": members, **dict(key)} for key, members in groups.items()]
+    return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def _multiplier(model: nn.Module, name: str) -> float:
+    factor, module = 1.0, model
+    for part in name.split(".")[:-1]:
+        module = getattr(module, part)
+        factor *= float(getattr(module, "lr_multiplier", 1.0))
+    return factor

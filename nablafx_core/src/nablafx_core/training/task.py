@@ -1,0 +1,168 @@
+"""One model under training, as Lightning sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from nablafx_core.data.segments import Batch
+from nablafx_core.errors import ModelError
+from nablafx_core.interfaces import Metric, Model
+from nablafx_core.state import detached
+from nablafx_core.training.losses import WeightedLoss
+from nablafx_core.training.optimizer import optimizer_of
+from nablafx_core.training.settings import TrainSettings
+
+
+class TrainingTask(LightningModule):
+    """Trains a model on segments, whole or by truncated backpropagation through time.
+
+    Whole: the model runs offline over context and segment, and the context is left out of the loss.
+    Truncated: the state runs over the context without gradients, then each chunk is one optimiser step and hands
+    its state, cut from its gradients, to the next. The target is delayed by the model's latency.
+
+    Args:
+        model: with no device or precision of its own; Lightning places it.
+        loss: what is made small.
+        settings: of the training.
+        metrics: figures of merit of the validation, by name.
+
+    Attributes:
+        chunk: length of a chunk in samples; None for whole segments.
+        latest: the losses of the last step, for a progress display; still on the device.
+        validation: the figures of the last validation.
+    """
+
+    def __init__(
+        self, model: Model, loss: WeightedLoss, settings: TrainSettings, metrics: Mapping[str, Metric]
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.loss = loss
+        self.settings = settings
+        self.metrics = dict(metrics)
+        self.chunk = chunk_length(model, settings)
+        self.latest: dict[str, Tensor] = {}
+        self.validation: dict[str, float] = {}
+        self._sums: dict[str, Tensor] = {}
+        self._losses: dict[str, Tensor] = {}
+        self._steps = 0
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, and a learning rate that falls when the validation loss stays on a plateau."""
+        optimizer = optimizer_of(self.model, self.settings)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=self.settings.lr_factor, patience=self.settings.lr_patience
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "validation/loss"}}
+
+    def training_step(self, batch: Batch, batch_index: int) -> None:
+        """One optimiser step for whole segments, one a chunk for truncated ones."""
+        controls = _controls(batch)
+        if self.chunk is None:
+            self._step(self.predict(batch), batch.wet)
+            return
+        for prediction, target in self._chunks(batch, controls, self.chunk):
+            self._step(prediction, target)
+
+    def predict(self, batch: Batch) -> Tensor:
+        """The offline output for the segments, their context left out."""
+        context = batch.dry.shape[-1] - batch.wet.shape[-1]
+        prediction, _ = self.model(batch.dry, _controls(batch))
+        return prediction[..., context:]
+
+    def _chunks(self, batch: Batch, controls: Tensor | None, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+        context, latency = batch.dry.shape[-1] - batch.wet.shape[-1], self.model.latency
+        with torch.no_grad():
+            state = self.model.initial_state(batch.dry.shape[0], controls)
+            if context:
+                _, state = self.model(batch.dry[..., :context], controls, state)
+        delayed = torch.nn.functional.pad(batch.wet, (latency, 0))[..., : batch.wet.shape[-1]]
+        for start in range(0, batch.wet.shape[-1], length):
+            stop = start + length
+            prediction, state = self.model(batch.dry[..., context + start : context + stop], controls, detached(state))
+            valid = max(latency - start, 0)  # the first outputs belong to the context
+            if prediction.shape[-1] > valid:
+                yield prediction[..., valid:], delayed[..., start + valid : stop]
+
+    def _step(self, prediction: Tensor, target: Tensor) -> None:
+        optimizer = self.optimizers()
+        loss, parts = self.loss(_wide(prediction), _wide(target))
+        optimizer.zero_grad()  # type: ignore[union-attr]
+        self.manual_backward(loss)
+        if self.settings.gradient_clip_val is not None:
+            self._unscale(optimizer)
+            self.clip_gradients(
+                optimizer,  # type: ignore[arg-type]
+                gradient_clip_val=self.settings.gradient_clip_val,
+                gradient_clip_algorithm=self.settings.gradient_clip_algorithm,
+            )
+        optimizer.step()  # type: ignore[union-attr]
+        self.latest = {"loss": loss.detach(), **parts}
+        self._steps += 1
+        for name, value in self.latest.items():
+            self._losses[name] = self._losses[name] + value if name in self._losses else value
+
+    def mean_losses(self) -> dict[str, float]:
+        """The mean of each loss over the steps since the last call. Waits for the device."""
+        means = {name: float(total) / self._steps for name, total in self._losses.items()}
+        self._losses, self._steps = {}, 0
+        return means
+
+    def _unscale(self, optimizer: Any) -> None:
+        """In float16 gradients carry a scale that clipping must not see."""
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None:
+            scaler.unscale_(optimizer.optimizer)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last validation."""
+        self._sums = {}
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Add a batch to the sums of losses (weighted by samples) and metrics."""
+        prediction, target = _wide(self.predict(batch)), _wide(batch.wet)
+        total, parts = self.loss(prediction, target)
+        samples = torch.tensor(float(target.numel()), dtype=torch.float64)
+        for name, value in {"loss": total, **parts}.items():
+            self._add(f"loss {name}", torch.stack([value.double().cpu() * samples, samples]))
+        for name, metric in self.metrics.items():
+            self._add(f"metric {name}", metric.statistics(prediction, target).sum(dim=0).cpu())
+
+    def _add(self, key: str, value: Tensor) -> None:
+        self._sums[key] = self._sums[key] + value if key in self._sums else value
+
+    def on_validation_epoch_end(self) -> None:
+        """Figures of the whole split; the schedule takes its step."""
+        figures = {name: metric.value(self._sums[f"metric {name}"]) for name, metric in self.metrics.items()}
+        losses = {key[5:]: float(sums[0] / sums[1]) for key, sums in self._sums.items() if key.startswith("loss ")}
+        self.validation = {**{f"loss/{name}": value for name, value in losses.items() if name != "loss"}, **figures}
+        self.validation["loss"] = losses["loss"]
+        self.log("validation/loss", losses["loss"])
+        self.lr_schedulers().step(losses["loss"])  # type: ignore[union-attr, call-arg]
+
+
+def chunk_length(model: Model, settings: TrainSettings) -> int | None:
+    """Samples between two cuts of backpropagation; None for whole segments.
+
+    Raises:
+        ModelError: if the setting asks it of a model that has no stream.
+    """
+    length = model.default_tbptt if settings.tbptt == "auto" else settings.tbptt
+    if length is not None and not model.streams:
+        raise ModelError(f"train.tbptt is {length}, but {type(model).__name__} has no stream. Set train.tbptt to null.")
+    return length
+
+
+def _controls(batch: Batch) -> Tensor | None:
+    return batch.controls if batch.controls.shape[-1] else None
+
+
+def _wide(audio: Tensor) -> Tensor:
+    """At least float32: spectra and sums in half precision lose what is being measured."""
+    return audio.float() if audio.dtype in (torch.float16, torch.bfloat16) else audio
