@@ -56,7 +56,7 @@ def nvidia() -> dict[str, Any] | None:
     NVML is asked and not torch, which would begin to use the GPU.
     """
     try:
-        import pynvml
+        import pynvml  # type: ignore[import-untyped]
 
         pynvml.nvmlInit()
     except Exception:

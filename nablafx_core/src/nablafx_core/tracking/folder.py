@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
+import sys
 import threading
 from collections.abc import Mapping
 from datetime import datetime
@@ -42,7 +42,7 @@ class FolderObserver(RunObserver):
         previous: the `run.json` of a run that is resumed.
     """
 
-    priority = math.inf  # before all others: whatever they do, the folder has it
+    priority = sys.maxsize  # before all others: whatever they do, the folder has it
 
     def __init__(self, folder: Path, config: Mapping[str, Any], previous: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
@@ -56,7 +56,7 @@ class FolderObserver(RunObserver):
         self._complained = False
         self._lock = threading.RLock()  # Sacred's heartbeat comes from a thread of its own
 
-    def started_event(  # noqa: PLR0913 - Sacred's signature
+    def started_event(
         self,
         ex_info: Mapping[str, Any],
         command: str,

@@ -22,7 +22,7 @@ def new_id() -> str:
     """
     date = datetime.now(timezone.utc).strftime("%Y%m%d")
     tail = "".join(secrets.choice(_ALPHABET) for _ in range(4))
-    return f"{date}-{secrets.choice(ADJECTIVES)}-{secrets.choice(NOUNS)}-{tail}"
+    return f"{date}-{secrets.choice(ADJECTIVES.split())}-{secrets.choice(NOUNS.split())}-{tail}"
 
 
 def is_run_id(name: str) -> bool:

@@ -36,7 +36,7 @@ def alive(process: Mapping[str, Any], heartbeat: str | None) -> bool:
     """
     start, machine = process.get("process_start"), process.get("machine")
     if start is not None and machine is not None and machine == _machine():
-        return _start(int(process["pid"])) == start
+        return bool(_start(int(process["pid"])) == start)
     return heartbeat is not None and datetime.now(timezone.utc) - as_time(heartbeat) < SILENCE
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 from nablafx_core.errors import RunError
 from nablafx_core.tracking import environment
-from nablafx_core.tracking._sacred import Experiment, HostInfoGetter
+from nablafx_core.tracking._sacred import LOGGER, NAME, Experiment, host_info_gatherer
 from nablafx_core.tracking.folder import FolderObserver
 from nablafx_core.tracking.guard import Guarded
 from nablafx_core.tracking.ids import new_folder
@@ -61,7 +60,7 @@ def record(
             exist or is still running.
     """
     settings = plain(config, "config")
-    folder = find_run(runs_dir, run_id or "").folder if resume else new_folder(Path(runs_dir), run_id)
+    folder = _resumed_folder(Path(runs_dir), run_id) if resume else new_folder(Path(runs_dir), run_id)
     with only_process(folder), _sigterm_interrupts() as finishing:
         observer = FolderObserver(folder, settings, _resumable(folder) if resume else None)
         outcome: list[T] = []
@@ -83,38 +82,37 @@ def record(
     return outcome[0]
 
 
+class _Experiment(Experiment):
+    def get_experiment_info(self) -> dict[str, Any]:
+        """Sacred's keys, without the paths of this machine."""
+        state = environment.git_state(Path.cwd())
+        known = {"name": self.path, "repositories": [state] if state else []}
+        return {"base_dir": "", "sources": [], "dependencies": [], "mainfile": None, **known}
+
+
 def _experiment(command: str, main: Callable[[Any], Any], settings: dict[str, Any]) -> Any:
-    state = environment.git_state(Path.cwd())
-    hosts = [HostInfoGetter(environment.torch_version, "torch_version"), HostInfoGetter(environment.nvidia, "nvidia")]
-    experiment = _Experiment("nablafx", interactive=True, save_git_info=False, additional_host_info=hosts)
-    experiment.repositories = [state] if state else []
-    experiment.logger = logging.getLogger("nablafx_core.tracking.sacred")
-    experiment.logger.setLevel(logging.CRITICAL)  # it repeats what the exception, or the guard, says
-    seed = settings.get("seed", _section(settings, "train").get("seed"))
-    experiment.add_config({**settings, "seed": seed if isinstance(seed, int) else 0})
+    facts = {"torch_version": environment.torch_version, "nvidia": environment.nvidia}
+    gatherer: Any = host_info_gatherer  # untyped in Sacred
+    host = [gatherer(name=name)(fact) for name, fact in facts.items()]
+    experiment: Any = _Experiment(NAME, interactive=True, save_git_info=False, additional_host_info=host)
+    experiment.logger = LOGGER
+    experiment.add_config({**settings, "seed": _seed(settings)})
     main.__name__ = command
     experiment.main(main)
     return experiment
 
 
-def _section(settings: dict[str, Any], name: str) -> dict[str, Any]:
-    section = settings.get(name)
-    return section if isinstance(section, dict) else {}
+def _seed(settings: dict[str, Any]) -> int:
+    """The seed for Sacred, which would draw one if it had none."""
+    train = settings.get("train")
+    seed = settings.get("seed", train.get("seed") if isinstance(train, dict) else None)
+    return seed % 2**32 if isinstance(seed, int) else 0  # all that numpy takes
 
 
-class _Experiment(Experiment):
-    repositories: list[dict[str, Any]]
-
-    def get_experiment_info(self) -> dict[str, Any]:
-        """Sacred's keys, without the paths of this machine."""
-        return {
-            "name": self.path,
-            "base_dir": "",
-            "sources": [],
-            "dependencies": [],
-            "repositories": self.repositories,
-            "mainfile": None,
-        }
+def _resumed_folder(runs_dir: Path, run_id: str | None) -> Path:
+    if run_id is None:
+        raise RunError("which run is to be resumed? Give its id.")
+    return find_run(runs_dir, run_id).folder
 
 
 def _resumable(folder: Path) -> Mapping[str, Any]:

@@ -128,6 +128,11 @@ class RunRecord:
         return list(self.entry.get("packs") or [])
 
     @property
+    def resumed(self) -> list[str]:
+        """When it was resumed, ISO 8601, UTC."""
+        return list(self.entry.get("resumed") or [])
+
+    @property
     def error(self) -> str | None:
         """The last line of what made it fail."""
         trace = self.entry.get("fail_trace")
