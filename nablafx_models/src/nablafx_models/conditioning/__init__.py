@@ -1,0 +1,1 @@
+"""How controls reach the layers of a model; the same for every architecture."""

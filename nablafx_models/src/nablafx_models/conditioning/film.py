@@ -1,0 +1,62 @@
+"""Feature-wise linear modulation."""
+
+from __future__ import annotations
+
+from nablafx_core.errors import ModelError
+from nablafx_core.nn.mlp import dense_layers
+from nablafx_core.state import State
+from torch import Tensor, nn
+
+from nablafx_models.conditioning.interface import Conditioner, Modulation
+
+
+class ControlMLP(Conditioner):
+    """condition = MLP(controls): three layers of 32 with ReLU, at each sample for itself.
+
+    Args:
+        num_controls: of the model.
+    """
+
+    condition_size = 32
+
+    def __init__(self, num_controls: int) -> None:
+        super().__init__()
+        self.layers = dense_layers(num_controls, self.condition_size)
+
+    def forward(self, audio: Tensor, controls: Tensor | None, state: State) -> tuple[Tensor, State]:
+        """(batch, 32) for controls (batch, num_controls), (batch, 32, time) for automation; no state."""
+        if controls is None:
+            raise ModelError("film needs the controls.")
+        return _per_sample(self.layers, controls), {}
+
+
+class FiLM(Modulation):
+    """y = g x + b per channel, [g, b] = Linear(condition) (Perez et al., 2018, arXiv:1709.07871).
+
+    Args:
+        channels: of the features.
+        condition_size: channels of the condition.
+        norm: ``"batch"`` normalises x before, without learned scale; ``"none"`` does not.
+    """
+
+    def __init__(self, channels: int, condition_size: int, norm: str = "none") -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm1d(channels, affine=False) if norm == "batch" else None
+        self.adaptor = nn.Linear(condition_size, 2 * channels)
+
+    def forward(self, features: Tensor, condition: Tensor | None, state: State) -> tuple[Tensor, State]:
+        """Modulate features (batch, channels, time) by a condition (batch, size) or (batch, size, time); no state."""
+        if condition is None:
+            raise ModelError("film needs the controls.")
+        scale_and_shift = _per_sample(self.adaptor, condition)
+        if scale_and_shift.ndim == 2:
+            scale_and_shift = scale_and_shift[..., None]
+        scale, shift = scale_and_shift.chunk(2, dim=1)
+        if self.bn is not None:
+            features = self.bn(features)
+        return features * scale + shift, {}
+
+
+def _per_sample(layers: nn.Module, values: Tensor) -> Tensor:
+    out: Tensor = layers(values) if values.ndim == 2 else layers(values.mT).mT
+    return out

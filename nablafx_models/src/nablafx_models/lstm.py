@@ -1,0 +1,80 @@
+"""Recurrent networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from nablafx_core.controls import Control
+from nablafx_core.errors import ModelError
+from nablafx_core.interfaces import Model
+from nablafx_core.state import State
+from torch import Tensor, nn
+
+from nablafx_models.conditioning.table import conditioning_named, with_condition
+
+
+class LSTM(Model):
+    """Long short-term memory (Wright et al., 2019, "Real-time black-box modelling with recurrent neural networks").
+
+    h[n], c[n] = LSTM(x[n], h[n-1], c[n-1]),  y[n] = tanh(lin(h[n]) [+ x[n]] [+ tanh(direct_gain x[n])])
+
+    A file begins with h = c = 0.
+
+    Args:
+        hidden_size: of the recurrent state.
+        num_layers: recurrent layers.
+        residual: add the audio to what the network computes.
+        direct_path: add the audio through a gain and a tanh.
+        conditioning: how controls enter: ``concatenated`` appends them to the audio.
+        sample_rate: Hz.
+        controls: the knobs.
+
+    Raises:
+        ModelError: if conditioning and controls exclude each other.
+    """
+
+    default_tbptt: ClassVar[int | None] = 2048
+
+    def __init__(
+        self,
+        *,
+        hidden_size: int = 32,
+        num_layers: int = 1,
+        residual: bool = True,
+        direct_path: bool = False,
+        conditioning: Literal["none", "concatenated"] = "none",
+        sample_rate: int = 48000,
+        controls: Sequence[Control] = (),
+    ) -> None:
+        super().__init__(sample_rate, controls)
+        if hidden_size < 1 or num_layers < 1:
+            raise ModelError(f"LSTM: hidden_size {hidden_size} and num_layers {num_layers} must be at least 1.")
+        knobs = len(self.controls)
+        chosen = conditioning_named(conditioning, knobs, "LSTM", ("none", "concatenated"))
+        channels = self.in_channels + chosen.extra_channels(knobs)
+        self.lstm = nn.LSTM(channels, hidden_size, num_layers, batch_first=True)
+        self.lin = nn.Linear(hidden_size, self.out_channels)
+        self.direct_gain = nn.Conv1d(1, 1, 1, bias=False) if direct_path else None
+        self.residual = residual
+
+    def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
+        """Zeros: ``hidden`` and ``cell``, each (batch, num_layers, hidden_size)."""
+        zeros = self.lin.weight.new_zeros(batch_size, self.lstm.num_layers, self.lstm.hidden_size)
+        return {"hidden": zeros, "cell": zeros.clone()}
+
+    def forward(
+        self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Process audio (batch, 1, time) to (batch, 1, time), offline or stream; see `Model`."""
+        controls = self.checked_controls(audio, controls)
+        state = self.initial_state(audio.shape[0]) if state is None else state
+        before = tuple(state[key].transpose(0, 1).contiguous() for key in ("hidden", "cell"))
+        features, (hidden, cell) = self.lstm(with_condition(audio, controls).mT, before)
+        y = self.lin(features).mT
+        if self.residual:
+            y = y + audio
+        if self.direct_gain is not None:
+            y = y + torch.tanh(self.direct_gain(audio))
+        return torch.tanh(y), {"hidden": hidden.transpose(0, 1), "cell": cell.transpose(0, 1)}
