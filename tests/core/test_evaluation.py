@@ -104,7 +104,7 @@ def recording(name="a", time=2000, seed=0, start=0, stop=None, **about) -> Recor
 
 def direct(files: list[Recording], gain=lambda file: 1.0) -> dict[str, float]:
     """The figures of `LateFIR` from whole signals, by scipy."""
-    sums = {name: 0.0 for name in METRICS}
+    sums = dict.fromkeys(METRICS, 0.0)
     for file in files:
         prediction = gain(file) * scipy.signal.lfilter(TAPS, 1, file.dry.audio.double().numpy())
         part = slice(file.start, file.stop)

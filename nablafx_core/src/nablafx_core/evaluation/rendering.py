@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nablafx_core.data.recording import Recording
 from nablafx_core.interfaces import Model
+from nablafx_core.streaming import Streamer
 
 WARM_UP_SECONDS = 10.0
 """Left context of a recording that begins inside a file, for a model that remembers without end."""
@@ -49,11 +50,9 @@ def _context(recording: Recording, model: Model, warm_up_seconds: float) -> tupl
 
 
 def _streamed(model: Model, blocks: Iterable[Tensor], controls: Tensor | None) -> Iterator[Tensor]:
-    state = model.initial_state(1, controls)
-    for block in blocks:
-        output, state = model(block, controls, state)
-        yield output
-    yield model.flush(state)
+    streamer = Streamer(model, controls)
+    yield from map(streamer.push, blocks)
+    yield streamer.flush()
 
 
 def _samples(blocks: Iterable[Tensor], skip: int, count: int) -> Iterator[Tensor]:

@@ -156,7 +156,7 @@ class MultiResolutionSTFT(Loss):
             )
         # One item at a time stays in a CPU's cache; a GPU wants the whole batch in each call.
         at_once = 1 if target.device.type == "cpu" else batch * channels
-        flat = (audio.to(target.dtype).reshape(batch * channels, 1, time) for audio in (prediction, target))
+        flat = (audio.reshape(batch * channels, 1, time) for audio in (prediction, target))
         pairs = zip(*(torch.split(audio, at_once) for audio in flat), strict=True)
         return torch.cat([self.distance(*pair) for pair in pairs]).view(batch, channels).mean(dim=1)
 
