@@ -8,6 +8,7 @@ import scipy.signal
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from nablafx_core.controls import Control
 from nablafx_core.data.recording import Recording
 from nablafx_core.errors import DataError, ModelError

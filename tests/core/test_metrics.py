@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from nablafx_core.evaluation import metrics as module
 from nablafx_core.evaluation.metrics import DC, ESR, MAE, MAPE, MSE, CosineSimilarity, LogCosh, MultiResolutionSTFT
 
