@@ -59,7 +59,12 @@ def _taken(target: Any, injected: dict[str, Any]) -> dict[str, Any]:
 def _controls(controls: Any) -> tuple[Any, ...]:
     from nablafx_core.controls import Control
 
-    return tuple(control if isinstance(control, Control) else Control(**control) for control in controls)
+    def made(control: Any) -> Control:
+        if isinstance(control, Control):
+            return control
+        return Control(**{**control, "positions": tuple(control.get("positions", ()))})
+
+    return tuple(made(control) for control in controls)
 
 
 def _plain(injected: dict[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,19 @@ class Experiment:
     def to_yaml(self) -> str:
         """The experiment as a file."""
         head = f"# made from preset {self.preset}\n" if self.preset else ""
-        return head + yaml.safe_dump(self.config, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
+        return head + yaml.dump(self.config, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Short lists of values stand in one line."""
+
+
+_Dumper.add_representer(
+    list,
+    lambda dumper, items: dumper.represent_sequence(
+        "tag:yaml.org,2002:seq", items, flow_style=not any(isinstance(item, (dict, list)) for item in items)
+    ),
+)
 
 
 def load_experiment(

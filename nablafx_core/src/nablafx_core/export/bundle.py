@@ -10,6 +10,7 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ def save_bundle(model: Model, path: Path | str, info: Mapping[str, Any] | None =
             archive.writestr(WEIGHTS, weights)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise BundleError(f"{path}: cannot write the bundle: {error.strerror}.") from None
     return path
 

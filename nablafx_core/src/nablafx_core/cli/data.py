@@ -1,0 +1,98 @@
+"""``nablafx data``: what a dataset holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nablafx_core.cli.options import answer, as_json, table
+
+if TYPE_CHECKING:
+    from nablafx_core.data.recording import Dataset, Recording
+
+
+@click.command()
+@click.argument("name")
+@click.argument("settings", nargs=-1, metavar="[SETTING=VALUE]…")
+@as_json
+def data(name: str, settings: tuple[str, ...], as_json: bool) -> None:
+    """Show the recordings of a dataset: its knobs, how it is split, and what is wrong with it.
+
+    \b
+    nablafx data tonetwist path=data device=TS9
+    nablafx data pair dry=di.wav wet=amp.wav
+    """
+    from nablafx_core.building import build
+    from nablafx_core.config.check import Checker
+    from nablafx_core.config.layers import Layer, with_override
+    from nablafx_core.data.loading import LoadingSettings
+    from nablafx_core.data.splits import split
+    from nablafx_core.registry import Registry
+    from nablafx_core.settings import settings_of
+
+    layer = Layer({"data": {"name": name}})
+    for setting in settings:
+        layer = with_override(layer, f"data.{setting}")
+    checker = Checker(layer, Registry.discover())
+    section = checker.section("dataset", layer.value["data"], ("data",), settings_of(LoadingSettings))
+    own = {key: value for key, value in section.items() if key not in LoadingSettings.model_fields}
+    dataset = build("dataset", own)
+    loading = LoadingSettings(**{key: section[key] for key in LoadingSettings.model_fields})
+    parts = split(dataset.recordings, loading)
+    if as_json:
+        answer(_described(dataset, parts))
+        return
+    _print(dataset, parts)
+
+
+def _described(dataset: Dataset, parts: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "sample_rate": dataset.sample_rate,
+        "controls": [asdict(control) for control in dataset.controls],
+        "notes": list(dataset.notes),
+        "recordings": [_row(recording, part) for part, members in parts.items() for recording in members],
+    }
+
+
+def _row(recording: Recording, part: str) -> dict[str, Any]:
+    return {
+        "part": part,
+        "name": recording.name,
+        "source": recording.source,
+        "controls": list(recording.controls),
+        "start": recording.start,
+        "samples": recording.num_samples,
+    }
+
+
+def _print(dataset: Dataset, parts: Any) -> None:
+    click.echo(f"Sample rate  {dataset.sample_rate} Hz")
+    for control in dataset.controls:
+        span = " | ".join(control.positions) or f"{control.minimum:g} to {control.maximum:g} {control.unit}".rstrip()
+        click.echo(f"Control      {control.name}: {span}")
+    for part, members in parts.items():
+        seconds = sum(recording.num_samples for recording in members) / dataset.sample_rate
+        click.echo(f"{part.capitalize():<12} {len(members)} recordings, {_clock(seconds)}")
+    click.echo()
+    rows = []
+    for part, members in parts.items():
+        for recording in members:
+            knobs = zip(dataset.controls, recording.controls, strict=False)
+            at = "  ".join(f"{control.name}={_shown(control, value)}" for control, value in knobs)
+            rows.append((part, recording.name, _clock(recording.num_samples / dataset.sample_rate), at))
+    click.echo(table(rows, ("PART", "RECORDING", "LENGTH", "CONTROLS" if dataset.controls else "")))
+    for note in dataset.notes:
+        click.echo(f"note: {note}")
+
+
+def _shown(control: Any, value: float) -> str:
+    if control.positions:
+        return str(control.positions[round(value * (len(control.positions) - 1))])
+    return f"{control.from_unit(value):g}"
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{seconds % 60:04.1f}" if seconds < 3600 else f"{seconds / 3600:.2f} h"

@@ -1,0 +1,186 @@
+"""Training does what the experiment says, again and again, also after it was killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import nablafx_core as nfx
+from nablafx_core.config import load_experiment
+from nablafx_core.errors import ConfigError, NablafxError, RunError, TrainingError
+from nablafx_core.tracking.records import find_run
+from nablafx_core.training.fit import data_module, prepared_data, prepared_model, resumable, train
+from nablafx_core.training.losses import L1, WeightedLoss
+from nablafx_core.training.task import TrainingTask
+
+TCN = {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
+LSTM = {"name": "lstm", "hidden_size": 4}
+
+
+def sections(tmp_path, model=None, data=None, train=None):
+    return {
+        "data": {"name": "reference.tiny:TanhDataset", "segment_length": 2048, "batch_size": 2, **(data or {})},
+        "model": dict(model or TCN),
+        "loss": [{"name": "l1"}],
+        "metrics": ["esr"],
+        "train": {"max_steps": 12, "validate_every": 4, "accelerator": "cpu", "warm_up": 100, **(train or {})},
+        "track": {"runs_dir": str(tmp_path / "runs")},
+    }
+
+
+def weights(bundle):
+    return nfx.load(bundle).state_dict()
+
+
+def same(first, second):
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_a_run_leaves_all_that_it_should(tmp_path):
+    result = train(sections(tmp_path, train={"max_steps": 60, "validate_every": 20, "learning_rate": 0.02}))
+    record = find_run(tmp_path / "runs", result.id)
+    assert record.status == "COMPLETED"
+    for name in ("config.yaml", "model.nfx", "test.json", "checkpoints/last.ckpt", "pictures/losses.png"):
+        assert (result.folder / name).stat().st_size > 0, name
+    assert list((result.folder / "pictures").glob("r5*.png"))
+    assert list((result.folder / "audio").glob("r5*.prediction.wav"))
+    logged = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
+    steps = [row["step"] for row in logged if row["name"] == "validation/loss"]
+    assert steps == [20, 40, 60]
+    losses = [row["value"] for row in logged if row["name"] == "validation/loss"]
+    assert losses[-1] < 0.7 * losses[0]
+    assert result.validation["loss"] == min(losses)
+    assert 0 < result.test["esr"] < 0.5
+
+
+def test_the_printed_config_gives_the_same_weights_bit_for_bit(tmp_path):
+    first = train(sections(tmp_path))
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(load_experiment(sections=sections(tmp_path)).to_yaml())
+    second = train(printed)
+    assert first.id != second.id
+    assert same(weights(first.bundle), weights(second.bundle))
+    other = train(sections(tmp_path, train={"seed": 43}))
+    assert not same(weights(first.bundle), weights(other.bundle))
+
+
+@pytest.mark.parametrize("model", [TCN, LSTM], ids=["tcn", "lstm"])
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, model):
+    """SIGKILL between two checkpoints; the last one is taken up, to the same bits."""
+    whole = train(sections(tmp_path, model, train={"tbptt": 512 if model is LSTM else None}))
+    killed = sections(tmp_path, model, train={"tbptt": 512 if model is LSTM else None})
+    killed["track"]["runs_dir"] = str(tmp_path / "killed")
+    file = tmp_path / "killed.yaml"
+    file.write_text(load_experiment(sections=killed).to_yaml())
+    script = (
+        "import os, signal, sys, torch, lightning\n"
+        "torch.set_num_threads(1)\n"
+        "class Kill(lightning.Callback):\n"
+        "    def on_train_batch_end(self, trainer, *rest):\n"
+        "        if trainer.global_step >= 7: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from nablafx_core.training.fit import train\n"
+        f"train({str(file)!r}, callbacks=[Kill()])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    record = find_run(tmp_path / "killed", "latest")
+    assert record.status == "DIED"
+    run_id, experiment = resumable("latest", tmp_path / "killed")
+    resumed = train(experiment, resume=run_id)
+    assert resumed.id == record.id
+    assert find_run(tmp_path / "killed", run_id).status == "COMPLETED"
+    assert same(last_weights(whole), last_weights(resumed))
+    assert resumed.validation == whole.validation
+    with pytest.raises(RunError, match="finished"):
+        resumable(run_id, tmp_path / "killed")
+
+
+def last_weights(result):
+    return torch.load(result.folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_steps_of_truncated_backpropagation_are_counted(tmp_path):
+    experiment = load_experiment(
+        sections=sections(tmp_path, LSTM, train={"tbptt": 512, "max_steps": 100, "validate_every": 20})
+    )
+    dataset = prepared_data(experiment)
+    data, epochs = data_module(experiment, dataset, prepared_model(experiment, dataset))
+    assert epochs == 5
+    assert data.steps_per_epoch * 4 * epochs == 100  # 2048 samples are 4 chunks
+
+
+def test_chunks_of_a_stream_are_the_whole_segment():
+    """The predictions of truncated training, joined, are the offline output, and the targets are the wet signal."""
+    torch.manual_seed(0)
+    model = nfx.build("model", {**TCN, "causal": False})
+    settings = load_experiment(sections=sections(Path())).train
+    task = TrainingTask(model, WeightedLoss([("l1", 1.0, L1())]), settings, {})
+    context, time = model.receptive_field - 1 + model.latency, 700
+    dry, wet = torch.randn(2, 1, context + time), torch.randn(2, 1, time)
+    from nablafx_core.data.segments import Batch
+
+    batch = Batch(dry, wet, torch.zeros(2, 0))
+    predictions, targets = zip(*task._chunks(batch, None, 256), strict=True)
+    expected = model(dry)[0][..., context : context + time - model.latency]
+    torch.testing.assert_close(torch.cat(predictions, -1), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.cat(targets, -1), wet[..., : time - model.latency])
+
+
+def test_knobs_come_from_the_data(tmp_path):
+    film = {**TCN, "conditioning": "film"}
+    result = train(sections(tmp_path, film, data={"knobs": 2}))
+    model = nfx.load(result.folder)
+    assert [control.name for control in model.controls] == ["drive", "level"]
+    assert model.controls[0].maximum == 10.0
+    by_setting = json.loads((result.folder / "test.json").read_text())["by_setting"]
+    assert by_setting[0]["controls"] == [1.0, 0.0]
+
+
+def test_knobs_without_conditioning_are_refused(tmp_path):
+    with pytest.raises(NablafxError, match="conditioning"):
+        train(sections(tmp_path, data={"knobs": 1}))
+
+
+def test_another_sample_rate_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="44100"):
+        train(sections(tmp_path, {**TCN, "sample_rate": 44100}))
+
+
+def test_fine_tuning_starts_from_the_weights(tmp_path):
+    first = train(sections(tmp_path))
+    again = sections(tmp_path, train={"init": str(first.bundle)})
+    experiment = load_experiment(sections=again)
+    model = prepared_model(experiment, prepared_data(experiment))
+    assert same(weights(first.bundle), model.state_dict())
+    with pytest.raises(ConfigError, match="do not fit"):
+        train(sections(tmp_path, {**TCN, "channel_width": 5}, train={"init": str(first.folder)}))
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tmp_path):
+    broken = sections(tmp_path, train={"learning_rate": 1e38, "gradient_clip_val": None, "max_steps": 40})
+    with pytest.raises(TrainingError, match="step"):
+        train(broken)
+    assert find_run(tmp_path / "runs", "latest").status == "FAILED"
+
+
+def test_the_time_limit_ends_with_a_validation(tmp_path):
+    result = train(sections(tmp_path, train={"max_steps": 100_000, "max_minutes": 0.02, "validate_every": 100_000}))
+    assert result.validation["loss"] > 0
+    assert result.test
+
+
+def test_early_stopping_and_the_plateau(tmp_path):
+    frozen = {"learning_rate": 1e-20, "weight_decay": 0.0, "max_steps": 80, "early_stopping_patience": 4, "lr_patience": 1}
+    result = train(sections(tmp_path, train=frozen))
+    logged = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
+    rates = [row["value"] for row in logged if row["name"] == "learning_rate"]
+    assert len(rates) < 20
+    assert rates[-1] < rates[0]
