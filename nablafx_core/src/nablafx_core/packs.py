@@ -6,6 +6,7 @@ import difflib
 import importlib
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 
 import pluggy
@@ -62,8 +63,9 @@ class Pack:
         try:
             self._hooks.register(module)
         except Exception as error:
-            self._hooks.unregister(module)
-            self.problems.append(f"its hooks do not fit: {_cause(error)}")
+            if self._hooks.is_registered(module):
+                self._hooks.unregister(module)
+            self.problems.append(f"its hooks do not fit: {' '.join(str(error).split())}")
             return
         known = [caller.name for caller in self._hooks.get_hookcallers(module) or [] if not caller.has_spec()]
         for name in known:
@@ -91,6 +93,8 @@ class Pack:
         for item in items:
             if not isinstance(item, Component):
                 self.problems.append(f"{kind.hook}() returned {type(item).__name__}, not Component: {item!r:.60}")
+            elif not isinstance(item.name, str) or not item.name or set(item.name) & set("/:"):
+                self.problems.append(f"{kind.hook}() gives the name {item.name!r}; a name is text without '/' and ':'")
             elif item.name in found:
                 self.problems.append(f"{kind.hook}() names '{item.name}' twice; the first one is used")
             else:
@@ -116,7 +120,7 @@ def discover_packs(points: Iterable[EntryPoint] | None = None) -> list[Pack]:
     names = None if wanted is None else [name.strip() for name in wanted.split(",") if name.strip()]
     packs: dict[str, Pack] = {}
     for point in entry_points(group=GROUP) if points is None else points:
-        name, version = (point.dist.name, point.dist.version) if point.dist else (point.module.split(".")[0], "?")
+        name, version = _distribution(point)
         pack = packs.get(canonical(name)) or Pack(name, version)
         if pack.name == CORE or names is None or any(pack.is_called(name) for name in names):
             packs[pack.name] = pack
@@ -124,10 +128,17 @@ def discover_packs(points: Iterable[EntryPoint] | None = None) -> list[Pack]:
     return sorted(packs.values(), key=lambda pack: (pack.name != CORE, pack.name))
 
 
+def _distribution(point: EntryPoint) -> tuple[str, str]:
+    with suppress(Exception):  # metadata that is damaged or gone; each Python raises something else
+        if point.dist and point.dist.name:
+            return point.dist.name, point.dist.version
+    return point.module.split(".")[0], "?"
+
+
 def _suggestion(name: str) -> str:
-    hooks = [kind.hook for kind in KINDS.values()] + ["nablafx_callbacks"]
-    close = difflib.get_close_matches(name, hooks, n=1)
-    return f"; did you mean '{close[0]}'?" if close else "; it may be for a newer nablafx-core"
+    plurals = [kind.plural for kind in KINDS.values()] + ["callbacks"]
+    close = difflib.get_close_matches(name.removeprefix("nablafx_"), plurals, n=1)
+    return f"; did you mean 'nablafx_{close[0]}'?" if close else "; it may be for a newer nablafx-core"
 
 
 def _cause(error: BaseException) -> str:

@@ -40,7 +40,7 @@ class Entry:
         """
         try:
             return import_target(self.component.target)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             whose = f" of {self.pack.name} {self.pack.version}" if self.pack else ""
             raise RegistryError(
                 f"{self.kind.name} '{self.component.name}'{whose} cannot be imported from "
@@ -59,7 +59,9 @@ class Entry:
         except (ImportError, TypeError, ValueError) as error:
             raise RegistryError(f"{self.kind.name} '{self.qualified_name}': {error}") from error
         if not found.is_file():
-            raise RegistryError(f"{self.kind.name} '{self.qualified_name}': the pack has no file {self.component.target}.")
+            raise RegistryError(
+                f"{self.kind.name} '{self.qualified_name}': the pack has no file {self.component.target}."
+            )
         return found
 
 
@@ -103,7 +105,7 @@ class Registry:
 
     def _clash(self, kind: Kind, name: str, found: list[Entry]) -> str:
         width = max(len(entry.qualified_name) for entry in found)
-        lines = [f"  {entry.qualified_name:<{width}}    {entry.component.target}" for entry in found]
+        lines = [f"  {entry.qualified_name:<{width}}   {entry.component.target}" for entry in found]
         head = f"{kind.name} '{name}' is provided by {len(found)} packs. Write the one you mean:"
         return "\n".join([head, *lines])
 
@@ -128,7 +130,9 @@ class Registry:
             try:
                 requirement = Requirement(text)
             except InvalidRequirement as error:
-                raise RegistryError(f"requires: '{text}' is not a requirement such as 'nablafx-acme>=0.2': {error}") from error
+                raise RegistryError(
+                    f"requires: '{text}' is not a requirement such as 'nablafx-acme>=0.2': {error}"
+                ) from error
             try:
                 installed = version(requirement.name)
             except PackageNotFoundError:

@@ -1,0 +1,68 @@
+"""Settings and fixtures that every test folder shares."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+# Two busy threads on two cores are slower than one by orders of magnitude; read when torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+from hypothesis import settings
+
+from nablafx_core.registry import Registry
+
+settings.register_profile("nablafx", derandomize=True, deadline=None)
+settings.load_profile("nablafx")
+
+HEAD = """
+from nablafx_core.component import Component
+from nablafx_core.hookspecs import hookimpl
+"""
+
+
+class Installer:
+    """Makes installed distributions out of source text: a module and a ``*.dist-info`` on the import path.
+
+    Each one that is installed is added to ``NABLAFX_PACKS``, so that a test sees only its own packs and core.
+    """
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self._monkeypatch = monkeypatch
+        self._names: list[str] = []
+
+    def __call__(self, name: str, plugin: str, version: str = "1.0", entry: str | None = None) -> None:
+        """Install the distribution `name` whose plugin module has the source `plugin`."""
+        module = name.replace("-", "_").replace(".", "_")
+        self.module(module, HEAD + textwrap.dedent(plugin))
+        info = self.folder / f"{module}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(f"[nablafx]\n{entry or name} = {module}\n", encoding="utf-8")
+        self._names.append(name)
+        self._monkeypatch.setenv("NABLAFX_PACKS", ",".join(self._names))
+        Registry.discover.cache_clear()
+
+    def module(self, name: str, source: str) -> None:
+        """Put a module on the import path."""
+        (self.folder / f"{name}.py").write_text(textwrap.dedent(source), encoding="utf-8")
+
+
+@pytest.fixture
+def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installer]:
+    """Install packs for the length of one test."""
+    folder = tmp_path_factory.mktemp("site")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("NABLAFX_PACKS", "")
+    Registry.discover.cache_clear()
+    yield Installer(folder, monkeypatch)
+    Registry.discover.cache_clear()
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]

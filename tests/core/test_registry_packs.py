@@ -1,0 +1,153 @@
+"""A broken pack stops nobody: it is listed with its cause, and the others work."""
+
+from __future__ import annotations
+
+import pytest
+
+from nablafx_core.errors import RegistryError
+from nablafx_core.packs import canonical
+from nablafx_core.registry import Registry
+
+GOOD = """
+@hookimpl
+def nablafx_models():
+    return [Component("ladder", "nablafx_acme:Ladder", "4-pole ladder")]
+"""
+
+
+def discovered() -> dict[str, object]:
+    registry = Registry.discover()
+    registry.collect_all()
+    return {pack.name: pack for pack in registry.packs}
+
+
+BROKEN = {
+    "import error": (
+        "import no_such_module",
+        "cannot import nablafx_bad: ModuleNotFoundError: No module named 'no_such_module'",
+    ),
+    "syntax error": ("def (:", "cannot import nablafx_bad: SyntaxError: "),
+    "exit at import": ("raise SystemExit(3)", "cannot import nablafx_bad: SystemExit: 3"),
+    "an error without words": ("raise RuntimeError", "cannot import nablafx_bad: RuntimeError"),
+    "hook raises": (
+        "@hookimpl\ndef nablafx_models():\n    raise KeyError('x')",
+        "nablafx_models() failed: KeyError: 'x'",
+    ),
+    "hook exits": ("@hookimpl\ndef nablafx_models():\n    raise SystemExit", "nablafx_models() failed: SystemExit"),
+    "generator raises": (
+        "@hookimpl\ndef nablafx_models():\n    yield Component('a', 'b:C', '')\n    raise OSError('disk')",
+        "nablafx_models() failed: OSError: disk",
+    ),
+    "not iterable": (
+        "@hookimpl\ndef nablafx_models():\n    return 5",
+        "nablafx_models() failed: TypeError: 'int' object is not iterable",
+    ),
+    "not components": (
+        "@hookimpl\ndef nablafx_models():\n    return [('tcn', 'a:B')]",
+        "nablafx_models() returned tuple, not Component: ('tcn', 'a:B')",
+    ),
+    "name with a slash": (
+        "@hookimpl\ndef nablafx_models():\n    return [Component('a/b', 'a:B', '')]",
+        "nablafx_models() gives the name 'a/b'; a name is text without '/' and ':'",
+    ),
+    "same name twice": (
+        "@hookimpl\ndef nablafx_models():\n    return [Component('a', 'a:B', ''), Component('a', 'a:C', '')]",
+        "nablafx_models() names 'a' twice; the first one is used",
+    ),
+    "hook takes other arguments": (
+        "@hookimpl\ndef nablafx_models(config):\n    return []",
+        "its hooks do not fit: Plugin 'nablafx_bad' for hook 'nablafx_models' hookimpl definition: nablafx_models(config)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "problem"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_pack_is_reported_and_the_others_work(install, source, problem):
+    install("nablafx-bad", source)
+    install("nablafx-acme", GOOD)
+    packs = discovered()
+    (text,) = packs["nablafx-bad"].problems
+    assert text.startswith(problem)
+    assert packs["nablafx-acme"].problems == []
+    assert Registry.discover().find("model", "ladder").pack is packs["nablafx-acme"]
+
+
+def test_what_is_missing_is_explained_by_the_broken_pack(install):
+    install("nablafx-bad", "raise ImportError('libfoo is not there')", version="2.1")
+    with pytest.raises(RegistryError) as error:
+        Registry.discover().find("model", "ladder")
+    assert "broken pack nablafx-bad 2.1: cannot import nablafx_bad: ImportError: libfoo is not there" in str(
+        error.value
+    )
+
+
+def test_one_failed_hook_leaves_the_pack_its_others(install):
+    install("nablafx-acme", GOOD + "\n@hookimpl\ndef nablafx_losses():\n    raise ValueError('no')\n")
+    pack = discovered()["nablafx-acme"]
+    assert Registry.discover().find("model", "ladder").component.summary == "4-pole ladder"
+    assert pack.problems == ["nablafx_losses() failed: ValueError: no"]
+
+
+def test_the_second_pack_that_uses_an_entry_point_name_is_loaded_too(install):
+    install("nablafx-acme", GOOD, entry="fx")
+    install("nablafx-bolt", GOOD.replace("ladder", "plate"), entry="fx")
+    names = {entry.component.name for entry in Registry.discover().entries("models")}
+    assert {"ladder", "plate"} <= names
+
+
+def test_a_distribution_without_metadata_stops_nobody(install):
+    install("nablafx-acme", GOOD)
+    install("nablafx-bare", GOOD.replace("ladder", "plate"))
+    (install.folder / "nablafx_bare-1.0.dist-info" / "METADATA").unlink()
+    assert Registry.discover().find("model", "ladder")
+
+
+@pytest.mark.parametrize(
+    ("hook", "warning"),
+    [
+        ("nablafx_model", "this core has no hook 'nablafx_model'; did you mean 'nablafx_models'?"),
+        ("nablafx_weather", "this core has no hook 'nablafx_weather'; it may be for a newer nablafx-core"),
+    ],
+)
+def test_an_unknown_hook_is_a_warning_and_the_pack_works(install, hook, warning):
+    install("nablafx-acme", GOOD + f"\n@hookimpl\ndef {hook}():\n    return []\n")
+    pack = discovered()["nablafx-acme"]
+    assert pack.warnings == [warning]
+    assert pack.problems == []
+    assert Registry.discover().find("model", "ladder").pack is pack
+
+
+def test_a_hook_without_its_decorator_is_a_warning(install):
+    install("nablafx-acme", GOOD.replace("@hookimpl\n", ""))
+    assert discovered()["nablafx-acme"].warnings == ["'nablafx_models' lacks @hookimpl and is not called"]
+
+
+@pytest.mark.parametrize(
+    ("value", "loaded"),
+    [
+        (None, {"nablafx-acme", "bolt.fx"}),
+        ("", set()),
+        (" , ", set()),
+        ("acme", {"nablafx-acme"}),
+        ("nablafx_acme", {"nablafx-acme"}),
+        ("acme, Bolt-FX", {"nablafx-acme", "bolt.fx"}),
+        ("nobody", set()),
+    ],
+)
+def test_the_variable_limits_what_is_loaded(install, monkeypatch, value, loaded):
+    install("nablafx-acme", GOOD)
+    install("bolt.fx", GOOD)
+    if value is None:
+        monkeypatch.delenv("NABLAFX_PACKS")
+    else:
+        monkeypatch.setenv("NABLAFX_PACKS", value)
+    names = set(discovered())
+    assert "nablafx-core" in names
+    assert names & {"nablafx-acme", "bolt-fx"} == {canonical(name) for name in loaded}
+    assert (value is None) == ("nablafx-models" in names)
+
+
+def test_a_pack_that_is_not_loaded_is_not_imported(install, monkeypatch):
+    install("nablafx-acme", "raise SystemExit('imported')")
+    monkeypatch.setenv("NABLAFX_PACKS", "")
+    assert "nablafx-acme" not in discovered()
