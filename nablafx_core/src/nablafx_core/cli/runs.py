@@ -133,7 +133,7 @@ def _overview(record: RunRecord) -> list[tuple[str, ...]]:
 
 
 def _series_table(record: RunRecord) -> str:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (name, str(len(one.steps)), str(one.steps[-1]), _figure(one.values[-1]), _figure(_smallest(one.values)))
         for name, one in sorted(record.metrics.items())
     ]

@@ -142,7 +142,7 @@ class FolderObserver(RunObserver):
                 if Path(filename).resolve() != target.resolve():
                     replace_copy(Path(filename), target)
             except OSError as error:
-                self._complain(error)
+                _log.warning("run %s: artifact %s is not in the folder: %s.", self.folder.name, name, error.strerror)
                 return
             if name not in self._entry["artifacts"]:
                 self._entry["artifacts"].append(name)
@@ -153,7 +153,7 @@ class FolderObserver(RunObserver):
             return
         lost = self.metrics.close()
         if lost:
-            _log.warning("run %s: %d values could not be written and are lost.", self.folder.name, lost)
+            _log.warning("run %s: values that could not be written and are lost: %d.", self.folder.name, lost)
         with self._lock:
             self._write_series()
             self._note_time("stop_time", time)

@@ -36,7 +36,7 @@ def alive(process: Mapping[str, Any], heartbeat: str | None) -> bool:
     """
     start, machine = process.get("process_start"), process.get("machine")
     if start is not None and machine is not None and machine == _machine():
-        return bool(_start(int(process["pid"])) == start)
+        return _start(int(process["pid"])) == str(start)
     return heartbeat is not None and datetime.now(timezone.utc) - as_time(heartbeat) < SILENCE
 
 
@@ -77,7 +77,7 @@ def only_process(folder: Path) -> Iterator[None]:
     """
     number = max(map(_number, folder.glob("lock.*")), default=0)
     if number and _held(folder / f"lock.{number}"):
-        raise RunError(f"the run {folder.name} is still running. Stop it before you resume it.")
+        raise RunError(still_running(folder.name))
     mine = folder / f"lock.{number + 1}"
     try:
         with open(mine, "x", encoding="utf-8") as file:
@@ -94,6 +94,12 @@ def only_process(folder: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             replace_json(mine, _RELEASED)
+
+
+def still_running(run_id: str) -> str:
+    """Why a run cannot be resumed now, and what to do."""
+    wait = f"If it was killed on another machine, wait {SILENCE.seconds} seconds"
+    return f"the run {run_id} is still running. Stop it before you resume it. {wait}."
 
 
 def _number(lock: Path) -> int:

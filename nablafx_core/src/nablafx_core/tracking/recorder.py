@@ -16,7 +16,7 @@ from nablafx_core.tracking.folder import FolderObserver
 from nablafx_core.tracking.guard import Guarded
 from nablafx_core.tracking.ids import new_folder
 from nablafx_core.tracking.plain import plain
-from nablafx_core.tracking.process import only_process
+from nablafx_core.tracking.process import only_process, still_running
 from nablafx_core.tracking.records import RunRecord, find_run
 from nablafx_core.tracking.run import Run
 
@@ -121,7 +121,7 @@ def _resumable(folder: Path) -> Mapping[str, Any]:
     if run.damage:
         raise RunError(f"the run {run.id} cannot be resumed: {run.damage}")
     if run.status == "RUNNING":
-        raise RunError(f"the run {run.id} is still running. Stop it before you resume it.")
+        raise RunError(still_running(run.id))
     return run.entry
 
 
