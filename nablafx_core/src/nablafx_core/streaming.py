@@ -33,7 +33,8 @@ class Streamer:
         self.model = model
         self.controls = controls
         self.state: State | None = None
-        self._shape: tuple[int, int] | None = None
+        self._shape = (0, 0)
+        self._voices = 1
 
     @torch.no_grad()
     def push(self, block: Tensor, controls: Tensor | None = None) -> Tensor:
@@ -49,12 +50,12 @@ class Streamer:
         Raises:
             ModelError: if batch or channels are not those of the first block.
         """
-        if self._shape is None:
-            self._shape = (block.shape[0], block.shape[1])
-        if block.ndim != 3 or tuple(block.shape[:2]) != self._shape:
+        if block.ndim != 3 or (self.state is not None and tuple(block.shape[:2]) != self._shape):
             raise ModelError(f"a block of shape {tuple(block.shape)} in a stream of {self._shape} (batch, channels).")
         if block.shape[-1] == 0:
             return block
+        self._shape = (block.shape[0], block.shape[1])
+        self._voices = block.shape[1] if self.model.in_channels == 1 else 1
         folded = self._fold(block)
         knobs = self._knobs(self.controls if controls is None else controls)
         if self.state is None:
@@ -70,24 +71,19 @@ class Streamer:
             raise ModelError("a stream without a block has nothing to flush.")
         return self._unfold(self.model.flush(self.state))
 
-    @property
-    def _per_channel(self) -> int:
-        """Channels that are folded into the batch, for a mono model."""
-        assert self._shape is not None
-        return self._shape[1] if self.model.in_channels == 1 else 1
-
     def _fold(self, audio: Tensor) -> Tensor:
-        return audio.reshape(-1, 1, audio.shape[-1]) if self._per_channel > 1 else audio
+        """Channels into the batch, for a mono model."""
+        return audio.reshape(-1, 1, audio.shape[-1]) if self._voices > 1 else audio
 
     def _unfold(self, audio: Tensor) -> Tensor:
-        return audio.reshape(-1, self._per_channel * audio.shape[1], audio.shape[-1])
+        return audio.reshape(self._shape[0], self._voices * audio.shape[1], audio.shape[-1])
 
     def _knobs(self, controls: Tensor | None) -> Tensor | None:
-        if controls is None or self._shape is None:
+        if controls is None:
             return None
         if controls.ndim == 1:
             controls = controls.expand(self._shape[0], -1)
-        return controls.repeat_interleave(self._per_channel, dim=0)
+        return controls.repeat_interleave(self._voices, dim=0)
 
 
 def stream_blocks(

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
+from torch import Tensor, nn
+
 from nablafx_core.controls import Control
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Model
 from nablafx_core.state import State
-from torch import Tensor, nn
-
 from nablafx_models.conditioning.table import conditioning_named, with_condition
 
 

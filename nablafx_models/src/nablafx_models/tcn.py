@@ -8,6 +8,9 @@ from math import gcd
 from typing import Literal
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from nablafx_core.controls import Control
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Model
@@ -15,9 +18,6 @@ from nablafx_core.nn.activation import ActivationName
 from nablafx_core.nn.activation import activation as activation_named
 from nablafx_core.nn.norm import running_statistics
 from nablafx_core.state import State, joined, scoped
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from nablafx_models.conditioning.interface import Conditioner, Modulation
 from nablafx_models.conditioning.table import (
     conditioning_named,
@@ -225,6 +225,7 @@ class TCN(Model):
         x = with_condition(audio, condition) if self._conditioning.appended else audio
         with running_statistics(self):
             for n, block in enumerate(self.blocks):
+                assert isinstance(block, TCNBlock)
                 x, after = block.after_silence(x, condition, steady)
                 state |= joined({f"blocks.{n}": after})
         if self._direct_lag:

@@ -1,1 +1,1 @@
-
+"""Neural network parts that several packs need."""

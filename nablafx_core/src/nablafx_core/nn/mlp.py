@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 
@@ -27,7 +29,7 @@ def dense_layers(
     activation = nn.ReLU() if activation is None else activation
     sizes = [num_inputs, *[hidden_size] * (num_layers - 1), num_outputs]
     layers: list[nn.Module] = []
-    for size_in, size_out in zip(sizes, sizes[1:], strict=False):
+    for size_in, size_out in pairwise(sizes):
         layers += [nn.Linear(size_in, size_out), activation]
     return nn.Sequential(*layers)
 

@@ -1,1 +1,1 @@
-
+"""The laws that everything a pack registers must keep."""

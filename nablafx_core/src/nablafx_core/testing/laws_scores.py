@@ -20,11 +20,12 @@ def loss_is_per_item(loss: Loss, *, time: int = 8192, channels: int = 1, toleran
     prediction, target = _pair(time, channels)
     with torch.no_grad():
         together = loss(prediction, target)
-        alone = torch.cat([loss(prediction[i : i + 1], target[i : i + 1]) for i in range(2)])
     if together.shape != (2,):
         raise LawBroken(
             f"{_name(loss)} returns shape {tuple(together.shape)} for a batch of 2; one value per item is due."
         )
+    with torch.no_grad():
+        alone = torch.cat([loss(prediction[i : i + 1], target[i : i + 1]) for i in range(2)])
     advice = "Reduce over channels and time, never over the batch."
     return check(error(together, alone), tolerance, f"one item does not see another ({_name(loss)})", advice)
 

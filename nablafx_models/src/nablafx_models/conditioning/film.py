@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from nablafx_core.errors import ModelError
 from nablafx_core.nn.mlp import dense_layers
 from nablafx_core.state import State
-from torch import Tensor, nn
-
 from nablafx_models.conditioning.interface import Conditioner, Modulation
 
 

@@ -5,8 +5,9 @@ Both carry their state as models do, a value that goes in and comes out.
 
 from __future__ import annotations
 
-from nablafx_core.state import State
 from torch import Tensor, nn
+
+from nablafx_core.state import State
 
 
 class Conditioner(nn.Module):

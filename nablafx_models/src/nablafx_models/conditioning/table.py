@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from nablafx_core.errors import ModelError
 from torch import Tensor
 
+from nablafx_core.errors import ModelError
 from nablafx_models.conditioning.film import ControlMLP, FiLM
 from nablafx_models.conditioning.interface import Conditioner, Modulation
 

@@ -1,0 +1,65 @@
+"""Rendering by blocks gives what rendering at once gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nablafx_core.errors import ModelError
+from nablafx_core.streaming import Streamer, stream_blocks
+from reference.toys import Echo
+
+
+@given(
+    st.one_of(st.integers(1, 40), st.lists(st.integers(0, 9), max_size=5).map(lambda cuts: [*cuts, 4])),
+    st.sampled_from(["default", "shared", "constant", "moving"]),
+    st.integers(1, 2),
+    st.integers(0, 5),
+    st.integers(1, 30),
+)
+def test_stream_blocks_is_the_offline_output(block_size, kind, channels, latency, time):
+    model = Echo(latency).double()
+    audio = torch.rand(2, channels, time, dtype=torch.float64)
+    moving = torch.rand(2, 1, time, dtype=torch.float64)
+    controls = {"default": None, "shared": moving[0, :, 0], "constant": moving[..., 0], "moving": moving}[kind]
+    out = stream_blocks(model, audio, controls, block_size)
+    per_item = controls.expand(2, -1) if kind == "shared" else controls
+    with torch.no_grad():
+        expected = torch.cat([model(audio[:, c : c + 1], per_item)[0] for c in range(channels)], 1)
+    torch.testing.assert_close(out, expected, atol=1e-12, rtol=0)
+
+
+def test_a_knob_is_turned_between_blocks():
+    model = Echo(0)
+    streamer = Streamer(model, torch.tensor([0.0]))
+    audio = torch.rand(1, 2, 10)
+    quiet = streamer.push(audio)
+    streamer.controls = torch.tensor([1.0])
+    loud = streamer.push(audio)
+    weight = model.weight.detach()
+    torch.testing.assert_close(quiet, audio * (1 + 0.5 * weight))
+    torch.testing.assert_close(loud, audio * (1 + 1.5 * weight))
+    assert not loud.requires_grad
+    assert streamer.flush().shape == (1, 2, 0)
+
+
+def test_a_stream_keeps_its_shape():
+    streamer = Streamer(Echo())
+    streamer.push(torch.rand(1, 2, 4))
+    with pytest.raises(ModelError, match=r"\(1, 1, 4\) in a stream of \(1, 2\)"):
+        streamer.push(torch.rand(1, 1, 4))
+    assert streamer.push(torch.rand(1, 2, 0)).shape == (1, 2, 0)
+
+
+def test_what_cannot_stream_says_so():
+    model = Echo()
+    model.streams = False
+    with pytest.raises(ModelError, match="Echo needs the whole file"):
+        Streamer(model)
+    with pytest.raises(ModelError, match="nothing to flush"):
+        Streamer(Echo()).flush()
+    with pytest.raises(ModelError, match="at least 1 sample"):
+        stream_blocks(Echo(), torch.rand(1, 1, 4), None, 0)
+    assert stream_blocks(Echo(), torch.rand(1, 2, 0)).shape == (1, 2, 0)

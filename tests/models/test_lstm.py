@@ -1,0 +1,61 @@
+"""LSTM: NablAFx 0.1's output for its weights, the textbook's output for any settings, and the paper's sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nablafx_core.controls import Control
+from nablafx_core.errors import ModelError
+from nablafx_models.lstm import LSTM
+from reference.lstm import lstm as reference
+
+
+def test_parity_with_nablafx():
+    stored = torch.load(Path(__file__).parent / "parity" / "lstm_32.pt", weights_only=True)
+    model = LSTM(residual=False).eval()
+    model.load_state_dict(stored["state_dict"])
+    with torch.no_grad():
+        single = model(stored["x"])[0]
+        double = model.double()(stored["x"].double())[0]
+    assert (double - stored["y64"]).abs().max() < 1e-9
+    allowed = max(1e-5, 2 * float((stored["y"] - stored["y64"]).abs().max()))
+    assert (single - stored["y"]).abs().max() < allowed
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("direct_path", [False, True])
+@pytest.mark.parametrize("knobs", [0, 2])
+def test_output_is_the_textbooks(residual, direct_path, knobs):
+    torch.manual_seed(1)
+    model = LSTM(
+        hidden_size=5,
+        residual=residual,
+        direct_path=direct_path,
+        conditioning="concatenated" if knobs else "none",
+        controls=[Control(f"knob {n}") for n in range(knobs)],
+    ).double()
+    audio, controls = torch.rand(1, 1, 40).double() - 0.5, torch.rand(1, 2, 40).double()
+    with torch.no_grad():
+        out = model(audio, controls if knobs else None)[0]
+    weights = {name: value.numpy() for name, value in model.state_dict().items()}
+    expected = reference(weights, audio[0, 0].numpy(), controls[0].numpy() if knobs else None, residual=residual)
+    np.testing.assert_allclose(out[0, 0].numpy(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("hidden", "knobs", "count"), [(32, 0, 4513), (96, 0, 38113), (32, 1, 4641), (96, 1, 38497)])
+def test_sizes_are_the_papers(hidden, knobs, count):
+    controls = [Control("drive")] * knobs
+    model = LSTM(hidden_size=hidden, conditioning="concatenated" if knobs else "none", controls=controls)
+    assert sum(p.numel() for p in model.parameters()) == count
+    assert model.receptive_field is None
+
+
+def test_controls_and_conditioning_must_go_together():
+    with pytest.raises(ModelError, match="'concatenated' needs controls"):
+        LSTM(conditioning="concatenated")
+    with pytest.raises(ModelError, match="would ignore the 1 controls"):
+        LSTM(controls=[Control("drive")])

@@ -1,0 +1,94 @@
+"""The laws, on every architecture with every setting that matters."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nablafx_core.controls import Control
+from nablafx_core.testing import laws, laws_gradients, laws_saving
+from nablafx_models.lstm import LSTM
+from nablafx_models.tcn import TCN
+
+KNOBS = [Control("drive"), Control("tone", 20, 20000, "Hz", "log"), Control("mode", positions=("a", "b", "c"))]
+SMALL = {"num_blocks": 3, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
+FILM = SMALL | {"conditioning": "film", "controls": KNOBS}
+CONCATENATED = SMALL | {"conditioning": "concatenated", "controls": KNOBS}
+CENTRED = {"causal": False}
+
+CASES = {
+    "tcn": (TCN, SMALL),
+    "tcn late residual": (TCN, SMALL | {"residual_delay": 1, "direct_path": True}),
+    "tcn direct, batch norm, prelu": (TCN, SMALL | {"direct_path": True, "norm": "batch", "activation": "prelu"}),
+    "tcn bare": (TCN, SMALL | {"residual": False, "bias": False, "activation": "gelu"}),
+    "tcn centred": (TCN, SMALL | CENTRED | {"direct_path": True}),
+    "tcn film": (TCN, FILM | {"norm": "batch"}),
+    "tcn film centred": (TCN, FILM | CENTRED | {"direct_path": True}),
+    "tcn concatenated": (TCN, CONCATENATED | {"channel_growth": 2}),
+    "tcn concatenated centred": (TCN, CONCATENATED | CENTRED),
+    "tcn 1x1": (TCN, {"kernel_size": 1, "num_blocks": 2, "conditioning": "film", "controls": KNOBS}),
+    "lstm": (LSTM, {"hidden_size": 5}),
+    "lstm deep": (LSTM, {"hidden_size": 4, "num_layers": 2, "residual": False, "direct_path": True}),
+    "lstm concatenated": (LSTM, {"hidden_size": 5, "conditioning": "concatenated", "controls": KNOBS}),
+}
+
+every_case = pytest.mark.parametrize(("model_class", "arguments"), CASES.values(), ids=CASES)
+
+
+def built(model_class, arguments):
+    torch.manual_seed(0)
+    return model_class(**arguments)
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@settings(max_examples=12)
+@given(cuts=st.lists(st.integers(1, 40), min_size=1, max_size=6), moving=st.booleans())
+def test_stream_equals_offline(model_class, arguments, dtype, cuts, moving):
+    laws.stream_equals_offline(built(model_class, arguments), cuts, dtype=dtype, moving_controls=moving)
+
+
+@every_case
+def test_stream_sample_by_sample(model_class, arguments):
+    laws.stream_equals_offline(built(model_class, arguments), [1] * 40, moving_controls=True, batch_size=1)
+
+
+@every_case
+def test_nothing_is_seen_that_must_not_be(model_class, arguments):
+    model = built(model_class, arguments)
+    laws.items_are_independent(model)
+    assert laws.no_look_ahead(model) == model.latency
+    assert (model.latency == 0) == model.causal
+
+
+@every_case
+def test_everything_moves_and_is_learned(model_class, arguments):
+    model = built(model_class, arguments)
+    laws_gradients.every_control_moves_output(model)
+    laws_gradients.every_parameter_moves_output(model)
+    laws_gradients.gradients_are_right(model)
+    laws_gradients.gradients_are_right(model, moving_controls=True)
+    laws_gradients.gradients_are_finite(model)
+
+
+@every_case
+def test_silence_and_saving(model_class, arguments):
+    laws.silence_gives_no_nan(built(model_class, arguments))
+    laws_saving.saves_what_it_loads(built(model_class, arguments), lambda: model_class(**arguments))
+
+
+@every_case
+def test_the_state_after_offline_continues_as_a_stream(model_class, arguments):
+    model = built(model_class, arguments).double().eval()
+    audio = torch.rand(2, 1, 50, dtype=torch.float64)
+    controls = torch.rand(2, len(model.controls), 50, dtype=torch.float64) if model.controls else None
+    for knobs in (controls, None if controls is None else controls[..., 0]):
+        head = knobs[..., :30] if knobs is not None and knobs.ndim == 3 else knobs
+        tail = knobs[..., 30:] if knobs is not None and knobs.ndim == 3 else knobs
+        with torch.no_grad():
+            whole = model(audio, knobs)[0]
+            _, state = model(audio[..., :30], head)
+            rest = model(audio[..., 30:], tail, state)[0]
+        torch.testing.assert_close(rest, whole[..., 30 - model.latency : 50 - model.latency], atol=1e-12, rtol=0)
