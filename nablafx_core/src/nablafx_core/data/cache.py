@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from nablafx_core.audio import files
 from nablafx_core.audio.files import StrPath
@@ -36,3 +40,17 @@ def resampled_file(path: StrPath, sample_rate: int) -> Path:
     if not copy.exists():
         files.write(copy, resample(files.read(path), info.sample_rate, sample_rate), sample_rate)
     return copy
+
+
+def remembered(name: str, key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `compute` gives, as plain data, from the cache folder if it was computed before."""
+    path = cache_folder(name) / f"{key}.json"
+    try:
+        stored: dict[str, Any] = json.loads(path.read_text())
+        return stored
+    except (OSError, ValueError):
+        value = compute()
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary.write_text(json.dumps(value))
+    os.replace(temporary, path)
+    return value

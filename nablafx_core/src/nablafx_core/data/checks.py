@@ -1,0 +1,161 @@
+"""Finding what is wrong with a recording of an effect before a model is trained on it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nablafx_core.audio.files import AudioInfo, probe
+from nablafx_core.data.delay import Delay, find_delay
+from nablafx_core.data.recording import AudioSource
+from nablafx_core.errors import DataError
+
+SILENT = 1e-5
+"""Peak of full scale below which a signal counts as silent, -100 dB."""
+CONFIDENT = 0.8
+"""Confidence of a measured delay from which on it may refuse a pair."""
+TOLERANCE = 8
+"""Samples by which measured delays of equally aligned pairs may differ: other music excites other frequencies."""
+LONGEST_LAG_MS = 10.0
+"""A wet signal that lags by more was not aligned; a model would spend its receptive field on the delay."""
+
+_BLOCK = 1 << 16
+_WINDOW = 1 << 19
+
+
+@dataclass(frozen=True)
+class PairFacts:
+    """What was measured on a dry signal and its wet one.
+
+    Args:
+        dry_peak, wet_peak: of full scale.
+        dry_clipped, wet_clipped: samples in runs of three or more at full scale.
+        delay: of wet against dry.
+        drift: samples by which the delay of the second half differs from that of the first; 0 if not clear.
+    """
+
+    dry_peak: float
+    wet_peak: float
+    dry_clipped: int
+    wet_clipped: int
+    delay: Delay
+    drift: float
+
+
+def same_length(dry: Path, wet: Path) -> AudioInfo:
+    """What the header of a dry file says, if that of its wet file says the same.
+
+    Raises:
+        DataError: if a file cannot be read, or their rates or lengths differ.
+    """
+    first, second = probe(dry), probe(wet)
+    if first.sample_rate != second.sample_rate:
+        raise DataError(
+            f"{wet.parent}: {wet.name} has {second.sample_rate} Hz, its dry file {dry} has {first.sample_rate} Hz. "
+            "Record both at one rate."
+        )
+    if first.num_samples != second.num_samples:
+        difference = second.num_samples - first.num_samples
+        raise DataError(
+            f"{wet.parent}: {wet.name} is {abs(difference):,} samples {'longer' if difference > 0 else 'shorter'} "
+            f"than its dry file {dry}. Cut both to one length, so that they begin together."
+        )
+    return first
+
+
+def examine(dry: AudioSource, wet: AudioSource, max_delay: int) -> PairFacts:
+    """Read a pair once, block by block, and measure its delay where it is loudest.
+
+    Args:
+        dry, wet: of equal length.
+        max_delay: samples, the most that is looked for.
+    """
+    dry_peak, dry_clipped, energies = _levels(dry)
+    wet_peak, wet_clipped, _ = _levels(wet)
+    length = min(dry.num_samples, wet.num_samples)
+    delays = {
+        (start, stop): find_delay(dry.read(start, stop).numpy(), wet.read(start, stop).numpy(), max_delay)
+        for start, stop in _windows(length, energies)
+    }
+    first, last = delays[min(delays)], delays[max(delays)]
+    clear = min(first.confidence, last.confidence) >= CONFIDENT and first.inverted == last.inverted
+    drift = last.samples - first.samples if clear else 0.0
+    whole = delays.get((0, length)) or max(delays.values(), key=lambda delay: delay.confidence)
+    return PairFacts(dry_peak, wet_peak, dry_clipped, wet_clipped, whole, drift)
+
+
+def _levels(source: AudioSource) -> tuple[float, int, list[float]]:
+    """Peak, number of clipped samples, and the energy of each block."""
+    peak, clipped, energies = 0.0, 0, []
+    for start in range(0, source.num_samples, _BLOCK):
+        block = source.read(start, min(start + _BLOCK, source.num_samples))
+        peak = max(peak, float(block.abs().max()))
+        energies.append(float(block.double().square().sum()))
+        full = block.abs() >= 0.9999
+        if full.any() and len(full) >= 3:
+            runs = full[2:] & full[1:-1] & full[:-2]
+            clipped += int((torch.nn.functional.pad(runs, (2, 2)).unfold(0, 3, 1).any(1)).sum())
+    return peak, clipped, energies
+
+
+def _windows(length: int, energies: list[float]) -> Iterator[tuple[int, int]]:
+    """The whole of a short signal; in each half of a longer one, where it is loudest."""
+    if length <= _WINDOW:
+        yield 0, length
+    if length <= _WINDOW // 2:
+        return
+    middle = length // 2
+    width = min(_WINDOW, middle)
+    for begin, end in ((0, middle), (middle, length)):
+        starts = range(begin, end - width + 1, _BLOCK)
+        start = max(starts, key=lambda at: sum(energies[at // _BLOCK : (at + width) // _BLOCK]))
+        yield start, start + width
+
+
+def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
+    """Why a pair should not be trained on, each as the end of a sentence that begins with the file."""
+    for peak, what in ((facts.dry_peak, "its dry file is silent"), (facts.wet_peak, "is silent")):
+        if peak < SILENT:
+            yield f"{what} (peak {peak:.1e} of full scale)."
+            return
+    if abs(facts.drift) > TOLERANCE:
+        yield (
+            f"drifts: its delay changes by {facts.drift:.1f} samples from the first half to the second. "
+            "Record dry and wet on one clock."
+        )
+    delay = facts.delay
+    if delay.confidence < CONFIDENT:
+        return
+    if delay.samples > LONGEST_LAG_MS * sample_rate / 1000:
+        yield f"lags its dry file by {delay.samples:.1f} samples. Shift it into place."
+    elif delay.samples < -TOLERANCE:
+        yield f"is {-delay.samples:.1f} samples ahead of its dry file, which no effect can be. Shift it into place."
+
+
+def remarks(facts: PairFacts) -> Iterator[str]:
+    """What a person should know of a pair that can be used, each as the end of a sentence."""
+    for count, what in ((facts.dry_clipped, "its dry file clips"), (facts.wet_clipped, "clips")):
+        if count:
+            yield f"{what} ({count} samples at full scale)."
+
+
+def odd_ones(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
+    """Pairs of one device that are aligned or poled otherwise than most: name and what is wrong."""
+    clear = {name: fact.delay for name, fact in facts.items() if fact.delay.confidence >= CONFIDENT}
+    if len(clear) < 2:
+        return
+    usual = statistics.median_low([delay.samples for delay in clear.values()])
+    inverted = sum(delay.inverted for delay in clear.values()) * 2 > len(clear)
+    for name, delay in clear.items():
+        if abs(delay.samples - usual) > TOLERANCE:
+            yield (
+                name,
+                f"is shifted: it lags its dry file by {delay.samples:.1f} samples, the others by {usual:.1f}. "
+                "Shift it into place.",
+            )
+        elif delay.inverted != inverted:
+            yield name, "has the opposite polarity of the others. Invert it, or leave it out."
