@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -40,7 +42,7 @@ def test_a_run_records_what_it_did_and_returns_what_the_body_returns(tmp_path):
         run.artifact(run.folder / "own" / "a.txt")
         run.artifact(made, "tables/figures.txt")
         run.artifact(made, "tables/figures.txt")
-        run.summary({"test/esr": torch.tensor(0.5)})
+        run.summary({"test/esr": torch.tensor(0.5, requires_grad=True)})
         run.summary({"test/mr_stft": 2})
         run.set_info("notes", ["one", {"delay": 3}])
         return object, run.id
@@ -169,6 +171,23 @@ def test_ctrl_c_and_sigterm_interrupt_the_run(tmp_path, body):
         record("train", CONFIG, tmp_path, body)
     assert only_record(tmp_path).status == "INTERRUPTED"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_worker_is_terminated_as_ever(tmp_path):
+    def body(run):
+        ready, tell = os.pipe()
+        worker = os.fork()
+        if worker == 0:
+            os.write(tell, b"!")
+            time.sleep(10)
+            os._exit(1)
+        os.read(ready, 1)  # a signal right after the fork would be lost
+        os.kill(worker, signal.SIGTERM)
+        return os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+
+    assert record("train", CONFIG, tmp_path, body) == -signal.SIGTERM
 
 
 def test_sigterm_at_the_end_waits_until_the_record_is_written(tmp_path):

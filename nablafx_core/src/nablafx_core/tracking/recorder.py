@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -134,14 +135,17 @@ def _is_interrupt(error: BaseException | None) -> bool:
 @contextmanager
 def _sigterm_interrupts() -> Iterator[threading.Event]:
     """Make SIGTERM a KeyboardInterrupt until the event is set, then hold it back until the block has ended."""
-    finishing = threading.Event()
+    finishing, owner = threading.Event(), os.getpid()
     held: list[int] = []
     if threading.current_thread() is not threading.main_thread():  # Python lets no other thread handle signals
         yield finishing
         return
 
     def on_sigterm(number: int, frame: Any) -> None:
-        if finishing.is_set():
+        if os.getpid() != owner:  # a worker that was forked: it is no run
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        elif finishing.is_set():
             held.append(number)
         else:
             raise KeyboardInterrupt("SIGTERM")

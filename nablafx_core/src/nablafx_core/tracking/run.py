@@ -88,7 +88,7 @@ class Run:
 
     def _number(self, name: str, value: Any) -> float:
         try:
-            return float(value)
+            return float(value.detach() if hasattr(value, "detach") else value)  # torch warns of a gradient's loss
         except (TypeError, ValueError):
             raise RunError(f"run {self.id}: '{name}' is {value!r}, which is not a number.") from None
 
