@@ -74,13 +74,22 @@ def test_time_domain_values_are_those_of_numpy():
     expected = {
         "l1": np.abs(e).mean(1),
         "mse": (e**2).mean(1),
-        "esr": (e**2).sum(1) / (t**2).sum(1),
-        "esr_emphasised": ((e @ emphasis.T) ** 2).sum(1) / ((t @ emphasis.T) ** 2).sum(1),
-        "dc": e.mean(1) ** 2 / (t**2).mean(1),
+        "esr": (e**2).mean(1) / ((t**2).mean(1) + 1e-4),
+        "esr_emphasised": ((e @ emphasis.T) ** 2).mean(1) / (((t @ emphasis.T) ** 2).mean(1) + 1e-4),
+        "dc": e.mean(1) ** 2 / ((t**2).mean(1) + 1e-4),
         "log_cosh": np.log(np.cosh(e)).mean(1),
     }
     for name, value in expected.items():
         np.testing.assert_allclose(LOSSES[name](prediction, target).numpy(), value, rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("loss", [ESR(), DC(), MultiResolutionSTFT(**SMALL_STFT, w_log_mag=0.0)], ids=["esr", "dc", "sc"])
+def test_a_fade_out_does_not_outweigh_the_note(loss):
+    """An error of -57 dB stays a small loss on a target of -80 dB, where its ratio to the target is above 10."""
+    prediction, note = signals(1)
+    error = 0.001 * (1 + prediction)
+    loud, quiet = (loss(level * note + error, level * note).item() for level in (0.1, 1e-4))
+    assert 0 < loud < quiet < 0.2
 
 
 def test_log_cosh_of_small_and_large_errors_in_float32():
@@ -96,7 +105,7 @@ def test_multi_resolution_stft_is_auraloss_item_by_item(sizes):
     prediction, target = signals(3, time=3000)
     reference = auraloss.freq.MultiResolutionSTFTLoss(**sizes)
     expected = torch.stack([reference(p[None], t[None]) for p, t in zip(prediction, target, strict=True)])
-    ours = MultiResolutionSTFT(**sizes)
+    ours = MultiResolutionSTFT(**sizes, floor_db=-400)
     torch.testing.assert_close(ours(prediction, target), expected, rtol=1e-9, atol=0)
     torch.testing.assert_close(ours.distance(prediction, target), expected, rtol=1e-9, atol=0)  # as on a GPU
 

@@ -73,7 +73,9 @@ def run_training(experiment: Experiment, resume: str | None = None) -> TrainResu
 
 
 def report(result: TrainResult, as_json: bool = False) -> None:
-    """Say what a training gave and where it is."""
+    """Say what a training gave and where it is; nothing in a process that only helps another."""
+    if not result.id:
+        return
     figures: dict[str, Any] = {
         "id": result.id,
         "folder": str(result.folder),

@@ -139,7 +139,8 @@ class MultiResolutionSTFT(Quotient):
         hop_sizes: Sequence[int] = (120, 240, 50),
         win_lengths: Sequence[int] = (600, 1200, 240),
     ) -> None:
-        self.distance = losses.MultiResolutionSTFT(fft_sizes, hop_sizes, win_lengths)
+        # A floor far below any recording: the published figure, and none that is no number.
+        self.distance = losses.MultiResolutionSTFT(fft_sizes, hop_sizes, win_lengths, floor_db=-200.0)
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Sum of length times distance and of length, (batch, 2)."""

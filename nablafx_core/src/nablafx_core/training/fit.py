@@ -78,7 +78,7 @@ def train(
     checked = _experiment(experiment)
     runs_dir = Path(checked.track.runs_dir)
     if not _is_first_process():
-        return _Training(checked, callbacks or [], say).run(None, runs_dir / ".other-processes", resume)
+        return _Training(checked, callbacks or [], lambda text: None).run(None, runs_dir / ".other-processes", resume)
     observers = [build("observer", name) for name in checked.track.observers]
     training = _Training(checked, callbacks or [], say)
 

@@ -15,6 +15,10 @@ from nablafx_core.errors import ConfigError, ModelError
 from nablafx_core.interfaces import Loss
 
 
+#: Power under which a target counts as this power, where a loss divides by it: a quiet room, not digital silence.
+FLOOR_DB = -40.0
+
+
 class L1(Loss):
     """Mean absolute error: mean(|e|)."""
 
@@ -32,44 +36,46 @@ class MSE(Loss):
 
 
 class ESR(Loss):
-    """Error-to-signal ratio: sum(e^2) / (sum(target^2) + eps), averaged over channels.
+    """Error-to-signal ratio: mean(e^2) / (mean(target^2) + floor), averaged over channels.
 
     Wright and Välimäki, "Perceptual loss function for neural modeling of audio systems", ICASSP 2020,
     where a pre-emphasis filter y[n] = x[n] - c x[n-1] precedes it.
 
     Args:
         pre_emphasis: c, between 0 and 1, such as 0.85 or 0.95; 0 leaves the signals as they are.
-        eps: energy added to the target's. Raise it where whole segments of the target are silent, for
-            there the ratio is as large as eps is small.
+        floor_db: power, in dB of full scale, that is added to the target's. Without it the fade-out of a note
+            would outweigh the note, for the ratio divides by the segment's own power.
     """
 
-    def __init__(self, pre_emphasis: float = 0.0, eps: float = 1e-8) -> None:
+    def __init__(self, pre_emphasis: float = 0.0, floor_db: float = FLOOR_DB) -> None:
         super().__init__()
         if not 0 <= pre_emphasis <= 1:
             raise ConfigError(f"esr: pre_emphasis is a coefficient from 0 to 1, not {pre_emphasis:g}.")
         self.pre_emphasis = pre_emphasis
-        self.ratio = auraloss.time.ESRLoss(eps=eps, reduction="none")
+        self.floor = 10 ** (floor_db / 10)
+        self.ratio = auraloss.time.ESRLoss(reduction="none")
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Compare (batch, channels, time) signals; (batch,)."""
         if self.pre_emphasis:
             prediction, target = (emphasised(audio, self.pre_emphasis) for audio in (prediction, target))
+        self.ratio.eps = self.floor * target.shape[-1]  # auraloss adds it to the sum, not to the mean
         ratios: Tensor = self.ratio(prediction, target)
         return ratios.mean(dim=1)
 
 
 class DC(Loss):
-    """Offset of the error against the target's power: mean(e)^2 / (mean(target^2) + eps), averaged over channels.
+    """Offset of the error against the target's power: mean(e)^2 / (mean(target^2) + floor), averaged over channels.
 
     Wright and Välimäki, "Perceptual loss function for neural modeling of audio systems", ICASSP 2020.
 
     Args:
-        eps: power added to the target's.
+        floor_db: power, in dB of full scale, that is added to the target's.
     """
 
-    def __init__(self, eps: float = 1e-8) -> None:
+    def __init__(self, floor_db: float = FLOOR_DB) -> None:
         super().__init__()
-        self.ratio = auraloss.time.DCLoss(eps=eps, reduction="none")
+        self.ratio = auraloss.time.DCLoss(eps=10 ** (floor_db / 10), reduction="none")
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Compare (batch, channels, time) signals; (batch,)."""
@@ -102,6 +108,7 @@ class MultiResolutionSTFT(Loss):
 
     For magnitudes P and T of prediction and target,
     w_sc ||T - P|| / ||T|| + w_log_mag mean(|log P - log T|) + w_lin_mag mean(|P - T|), averaged over channels.
+    ||T||^2 has that of white noise at `floor_db` added to it, so that a fade-out does not outweigh the note.
     Yamamoto et al., "Parallel WaveGAN", ICASSP 2020; Steinmetz and Reiss, "auraloss", 2020, whose defaults these are.
 
     Args:
@@ -112,6 +119,7 @@ class MultiResolutionSTFT(Loss):
         w_log_mag: weight of the distance of log magnitudes.
         w_lin_mag: weight of the distance of magnitudes.
         eps: the power under which a bin counts as this power.
+        floor_db: power of the white noise, in dB of full scale.
     """
 
     def __init__(
@@ -123,6 +131,7 @@ class MultiResolutionSTFT(Loss):
         w_log_mag: float = 1.0,
         w_lin_mag: float = 0.0,
         eps: float = 1e-8,
+        floor_db: float = FLOOR_DB,
     ) -> None:
         super().__init__()
         _check_resolutions(fft_sizes, hop_sizes, win_lengths)
@@ -139,7 +148,8 @@ class MultiResolutionSTFT(Loss):
         )
         # auraloss takes one norm over the whole batch, by which an item would see the others.
         for stft in self.distance.stft_losses:
-            stft.spectralconv = _PerItem(_spectral_convergence)
+            # White noise of unit power has the window's energy in every bin.
+            stft.spectralconv = _PerItem(_SpectralConvergence(10 ** (floor_db / 10) * float(stft.window.square().sum())))
             stft.logstft, stft.linstft = _PerItem(stft.logstft), _PerItem(stft.linstft)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -172,12 +182,18 @@ class _PerItem(nn.Module):
         return self.distance(prediction, target).mean(dim=(-2, -1))
 
 
-def _spectral_convergence(prediction: Tensor, target: Tensor) -> Tensor:
-    error, signal = (
-        torch.linalg.vector_norm(part, dim=(-2, -1), keepdim=True) for part in (target - prediction, target)
-    )
-    ratio: Tensor = error / signal
-    return ratio
+class _SpectralConvergence:
+    """||T - P|| / sqrt(||T||^2 + floor bins frames)."""
+
+    def __init__(self, floor: float) -> None:
+        self.floor = floor
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        error = torch.linalg.vector_norm(target - prediction, dim=(-2, -1), keepdim=True)
+        bins, frames = target.shape[-2:]
+        power = target.square().sum(dim=(-2, -1), keepdim=True) + self.floor * bins * frames
+        ratio: Tensor = error / power.sqrt()
+        return ratio
 
 
 def _check_resolutions(fft_sizes: Sequence[int], hop_sizes: Sequence[int], win_lengths: Sequence[int]) -> None:
