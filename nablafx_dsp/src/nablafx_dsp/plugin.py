@@ -1,3 +1,57 @@
 """What this pack provides. Imports nothing heavy."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nablafx_core.component import Component
+from nablafx_core.hookspecs import hookimpl
+
+
+@hookimpl
+def nablafx_processors() -> Iterable[Component]:
+    """Parts of gray-box chains."""
+    return [
+        Component(
+            "biquad",
+            "nablafx_dsp.processors.biquad:Biquad",
+            "Second-order filter: peaking, lowpass, highpass, lowshelf or highshelf",
+            example={"type": "peaking"},
+        ),
+        Component("gain", "nablafx_dsp.processors.memoryless:Gain", "Gain in dB"),
+        Component("dc_offset", "nablafx_dsp.processors.memoryless:DCOffset", "Adds a constant"),
+        Component("phase_inversion", "nablafx_dsp.processors.memoryless:PhaseInversion", "Turns the sign round"),
+        Component("tanh", "nablafx_dsp.processors.memoryless:Tanh", "Saturation by tanh"),
+    ]
+
+
+@hookimpl
+def nablafx_controllers() -> Iterable[Component]:
+    """What drives the parameters of processors."""
+    return [
+        Component("none", "nablafx_dsp.controllers.static:NoController", "Nothing to drive"),
+        Component(
+            "static",
+            "nablafx_dsp.controllers.static:Static",
+            "One learned setting",
+            example={"num_parameters": 3},
+        ),
+        Component(
+            "static_cond",
+            "nablafx_dsp.controllers.static:StaticConditional",
+            "A learned setting for each position of the knobs",
+            example={"num_parameters": 3, "num_controls": 2, "hidden_size": 4},
+        ),
+    ]
+
+
+@hookimpl
+def nablafx_devices() -> Iterable[Component]:
+    """Circuits that render audio."""
+    return [
+        Component(
+            "diode_clipper",
+            "nablafx_dsp.circuits.diode_clipper:DiodeClipper",
+            "Distortion: amplifier, two antiparallel diodes, tone knob",
+        )
+    ]

@@ -1,0 +1,22 @@
+"""Processors and controllers joined as one model; each name is imported when it is first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nablafx_core.graybox.description import ParameterValue as ParameterValue
+    from nablafx_core.graybox.description import describe as describe
+    from nablafx_core.graybox.model import GrayBox as GrayBox
+    from nablafx_core.graybox.stage import Stage as Stage
+
+_LAZY = {"GrayBox": "model", "Stage": "stage", "describe": "description", "ParameterValue": "description"}
+
+__all__ = [*_LAZY]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"nablafx_core.graybox.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'nablafx_core.graybox' has no attribute '{name}'")

@@ -1,0 +1,68 @@
+"""What a gray-box chain has learned, in physical units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nablafx_core.errors import ModelError
+from nablafx_core.graybox.model import GrayBox
+
+
+@dataclass(frozen=True)
+class ParameterValue:
+    """One parameter of one processor of a chain.
+
+    Args:
+        index: of the processor in the chain.
+        processor: its class.
+        controller: the class of what drives it; None for a fixed parameter.
+        parameter: its name.
+        value: in physical units; None where it follows the audio.
+        unit: such as ``"dB"``; empty for a plain number.
+    """
+
+    index: int
+    processor: str
+    controller: str | None
+    parameter: str
+    value: float | None
+    unit: str
+
+
+def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterValue]:
+    """The parameters of a chain at one setting of the knobs, in the chain's order.
+
+    Args:
+        model: the chain.
+        controls: (num_controls,) in [0, 1]; the knobs' defaults if None.
+
+    Raises:
+        ModelError: if there are not as many controls as knobs.
+    """
+    if controls is not None and controls.shape != (len(model.controls),):
+        raise ModelError(f"describe takes controls of shape ({len(model.controls)},), not {tuple(controls.shape)}.")
+    like = next(model.parameters(), torch.zeros(()))
+    silence = like.new_zeros(1, 1, 1)
+    knobs = model.checked_controls(silence, None if controls is None else controls[None])
+    found = []
+    for index, stage in enumerate(model.stages):
+        with torch.no_grad():
+            unit, _ = stage.controller(silence, knobs)
+            values = stage.values(unit)
+        for parameter in stage.processor.effect_parameters:
+            fixed = parameter.name in stage.fixed
+            known = fixed or unit.ndim == 2
+            found.append(
+                ParameterValue(
+                    index,
+                    type(stage.processor).__name__,
+                    None if fixed else type(stage.controller).__name__,
+                    parameter.name,
+                    float(values[parameter.name]) if known else None,
+                    parameter.unit,
+                )
+            )
+    return found

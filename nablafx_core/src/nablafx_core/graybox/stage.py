@@ -1,0 +1,104 @@
+"""One processor with what drives it, and how it takes part in a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from nablafx_core.building import build
+from nablafx_core.controls import Parameter
+from nablafx_core.errors import ConfigError
+from nablafx_core.interfaces import Controller, Processor
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A processor, its controller and the parameters that stand still.
+
+    Args:
+        processor: the effect.
+        controller: yields those of the processor's parameters that are not fixed, in their order.
+        fixed: values in physical units of parameters that no controller drives.
+
+    Raises:
+        ConfigError: if a fixed parameter does not exist or lies outside its range, or the controller yields another
+            number of parameters than are left.
+    """
+
+    processor: Processor
+    controller: Controller
+    fixed: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        name = type(self.processor).__name__
+        driven = driven_parameters(self.processor, self.fixed)
+        if self.controller.num_parameters != len(driven):
+            raise ConfigError(
+                f"{name}: its controller yields {self.controller.num_parameters} parameters, but {len(driven)} are to "
+                f"be driven: {_names(driven)}. Name a controller, such as 'static', or give them values under 'fixed'."
+            )
+        if self.controller.reads not in ("chain", "processor"):
+            raise ConfigError(
+                f"{name}: its controller reads '{self.controller.reads}'. It can read 'chain' or 'processor'."
+            )
+
+    @property
+    def driven(self) -> tuple[Parameter, ...]:
+        """The parameters that the controller drives."""
+        return driven_parameters(self.processor, self.fixed)
+
+    def values(self, unit: Tensor) -> dict[str, Tensor]:
+        """All parameters in physical units.
+
+        Args:
+            unit: what the controller yields, (batch, n) or (batch, n, time), in [0, 1].
+
+        Returns:
+            By name, each (batch,) or (batch, time).
+        """
+        values = {name: unit.new_full(unit.shape[:1], value) for name, value in self.fixed.items()}
+        return values | {parameter.name: parameter.from_unit(unit[:, i]) for i, parameter in enumerate(self.driven)}
+
+
+def driven_parameters(processor: Processor, fixed: Mapping[str, float]) -> tuple[Parameter, ...]:
+    """The parameters that are not fixed.
+
+    Raises:
+        ConfigError: if a fixed parameter does not exist or lies outside its range.
+    """
+    owner, known = type(processor).__name__, {parameter.name: parameter for parameter in processor.effect_parameters}
+    for name, value in fixed.items():
+        if name not in known:
+            raise ConfigError(f"{owner}: cannot fix '{name}'. Parameters: {_names(processor.effect_parameters)}.")
+        low, high = known[name].minimum, known[name].maximum
+        if not low <= value <= high:
+            raise ConfigError(
+                f"{owner}: {name} is fixed at {value:g}, outside {low:g} to {high:g}. Widen its range or change it."
+            )
+    return tuple(parameter for name, parameter in known.items() if name not in fixed)
+
+
+def stage_from_section(section: Mapping[str, Any], sample_rate: int, num_controls: int) -> Stage:
+    """Build a processor's section ``{name: …, controller: …, fixed: …, lr_multiplier: …, setting: …}``.
+
+    Without a controller, parameters whose range is a single value are fixed at it; others are an error.
+    """
+    section = dict(section)
+    controller, fixed = section.pop("controller", None) or "none", dict(section.pop("fixed", None) or {})
+    multiplier = section.pop("lr_multiplier", None)
+    processor: Processor = build("processor", section, sample_rate=sample_rate)
+    if multiplier is not None:
+        processor.lr_multiplier = multiplier
+    if controller in ("none", {"name": "none"}):
+        fixed |= {p.name: p.minimum for p in processor.effect_parameters if p.minimum == p.maximum}
+    driven = driven_parameters(processor, fixed)
+    return Stage(
+        processor, build("controller", controller, num_parameters=len(driven), num_controls=num_controls), fixed
+    )
+
+
+def _names(parameters: tuple[Parameter, ...]) -> str:
+    return ", ".join(parameter.name for parameter in parameters) or "none"

@@ -1,0 +1,1 @@
+"""Circuits solved from their equations."""

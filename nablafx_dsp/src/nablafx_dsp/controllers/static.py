@@ -1,0 +1,70 @@
+"""Controllers that do not listen to the audio."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nablafx_core.errors import ModelError
+from nablafx_core.interfaces import Controller
+from nablafx_core.nn.mlp import MLP
+from nablafx_core.state import State
+
+
+class NoController(Controller):
+    """Drives nothing: for processors without parameters, or whose parameters are all fixed."""
+
+    def __init__(self, num_controls: int = 0) -> None:
+        super().__init__(0, num_controls)
+
+    def forward(
+        self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """No parameters: (batch, 0)."""
+        return audio.new_zeros(audio.shape[0], 0), {}
+
+
+class Static(Controller):
+    """One learned setting: sigmoid(logits), the logits drawn from a standard normal distribution."""
+
+    def __init__(self, num_parameters: int, num_controls: int = 0) -> None:
+        super().__init__(num_parameters, num_controls)
+        self.logits = nn.Parameter(torch.randn(num_parameters))
+
+    def forward(
+        self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """The same parameters for every item: (batch, num_parameters)."""
+        return self.logits.sigmoid().expand(audio.shape[0], -1), {}
+
+
+class StaticConditional(Controller):
+    """A setting for each position of the knobs: an MLP with a sigmoid after each layer, the last one included.
+
+    Args:
+        num_parameters: of the processor.
+        num_controls: knobs of the model.
+        hidden_size: units of each hidden layer.
+        num_layers: of the MLP.
+
+    Raises:
+        ModelError: if the model has no knobs.
+    """
+
+    def __init__(self, num_parameters: int, num_controls: int, hidden_size: int = 16, num_layers: int = 3) -> None:
+        super().__init__(num_parameters, num_controls)
+        if num_controls == 0:
+            raise ModelError("controller 'static_cond' follows the knobs, and this model has none. Use 'static'.")
+        self.projection = MLP(
+            num_controls, num_parameters, num_layers=num_layers, hidden_size=hidden_size, activation=nn.Sigmoid()
+        )
+
+    def forward(
+        self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """(batch, num_parameters), or (batch, num_parameters, time) where the knobs move."""
+        assert controls is not None
+        if controls.ndim == 2:
+            return self.projection(controls), {}
+        parameters: Tensor = self.projection(controls.transpose(1, 2))
+        return parameters.transpose(1, 2), {}
