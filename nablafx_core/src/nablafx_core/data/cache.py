@@ -13,6 +13,7 @@ from typing import Any
 from nablafx_core.audio import files
 from nablafx_core.audio.files import StrPath
 from nablafx_core.audio.resampling import resample
+from nablafx_core.errors import DataError
 
 
 def cache_folder(name: str) -> Path:
@@ -21,7 +22,10 @@ def cache_folder(name: str) -> Path:
     if not root:
         root = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "nablafx")
     folder = Path(root) / name
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: the cache folder cannot be made: {error}. Set NABLAFX_CACHE to another.") from error
     return folder
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from nablafx_core.audio.files import AudioInfo, probe
+from nablafx_core.data.cache import file_key, remembered
 from nablafx_core.data.delay import Delay, find_delay
 from nablafx_core.data.recording import AudioSource
 from nablafx_core.errors import DataError
@@ -86,6 +87,15 @@ def examine(dry: AudioSource, wet: AudioSource, max_delay: int) -> PairFacts:
     drift = last.samples - first.samples if clear else 0.0
     whole = delays.get((0, length)) or max(delays.values(), key=lambda delay: delay.confidence)
     return PairFacts(dry_peak, wet_peak, dry_clipped, wet_clipped, whole, drift)
+
+
+def examine_files(
+    dry_path: Path, wet_path: Path, dry: AudioSource, wet: AudioSource, max_delay: int, extra: object = ""
+) -> PairFacts:
+    """`examine`, remembered in the cache folder until a file, or `extra`, changes."""
+    key = file_key(dry_path, wet_path, extra=(max_delay, extra))
+    facts = remembered("checked", key, lambda: asdict(examine(dry, wet, max_delay)))
+    return PairFacts(**{**facts, "delay": Delay(*facts["delay"])})
 
 
 def _levels(source: AudioSource) -> tuple[float, int, list[float]]:

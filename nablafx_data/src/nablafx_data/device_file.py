@@ -1,0 +1,128 @@
+"""``device.yaml``: what the letters in a ToneTwist device's file names stand for.
+
+::
+
+    knobs:
+      D: {name: drive, unit: dB, minimum: 0, maximum: 40, taper: linear, default: 20}
+      T: {name: tone}                                   # 0 to 10, linear
+      M: {name: mode, positions: [normal, bright]}      # a switch: M000, M100
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from nablafx_core.controls import Control
+from nablafx_core.errors import DataError, ModelError
+
+_TOKEN = re.compile(r"([A-Za-z]+)(\d{3})")
+# The key in the file, and what Control calls it.
+_KEYS = {
+    "name": "name",
+    "unit": "unit",
+    "minimum": "minimum",
+    "maximum": "maximum",
+    "taper": "curve",
+    "default": "default",
+    "positions": "positions",
+}
+
+
+def parse_setting(token: str) -> dict[str, float] | None:
+    """Knob positions in [0, 1] by letter: ``"D050_T100"`` is ``{"D": 0.5, "T": 1.0}``.
+
+    A letter's second knob is called ``T2``. None if the text is not a setting.
+
+    Raises:
+        DataError: if a number is above 100.
+    """
+    knobs: dict[str, float] = {}
+    for part in token.split("_"):
+        match = _TOKEN.fullmatch(part)
+        if not match:
+            return None
+        if int(match[2]) > 100:
+            raise DataError(f"{token}: {part} is beyond the end of a knob; 000 to 100 are its positions.")
+        letter, number = match[1], 2
+        while letter in knobs:
+            letter, number = f"{match[1]}{number}", number + 1
+        knobs[letter] = int(match[2]) / 100
+    return knobs
+
+
+def format_setting(knobs: dict[str, float]) -> str:
+    """The inverse of `parse_setting`; positions are rounded to hundredths."""
+    return "_".join(f"{letter.rstrip('0123456789')}{round(100 * value):03d}" for letter, value in knobs.items())
+
+
+def default_knobs(letters: Sequence[str]) -> dict[str, Control]:
+    """Knobs from 0 to 10 that are called as their letters."""
+    return {letter: Control(letter, 0.0, 10.0) for letter in letters}
+
+
+def read_knobs(path: Path) -> dict[str, Control]:
+    """Knobs by letter, in the order of the file.
+
+    Raises:
+        DataError: if the file does not say them as above.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    knobs = content.get("knobs") if isinstance(content, dict) else None
+    if not isinstance(knobs, dict):
+        raise DataError(f"{path}: has no 'knobs:' with an entry per letter, such as D: {{name: drive}}.")
+    controls = {str(letter): _control(path, str(letter), knob or {}) for letter, knob in knobs.items()}
+    names = [control.name for control in controls.values()]
+    if len(set(names)) < len(names):
+        raise DataError(f"{path}: two knobs have one name. Names: {', '.join(names)}.")
+    return controls
+
+
+def _control(path: Path, letter: str, knob: Any) -> Control:
+    if not isinstance(knob, dict) or not set(knob) <= set(_KEYS):
+        raise DataError(f"{path}: knobs.{letter} takes {', '.join(_KEYS)}; it says {knob}.")
+    said = {_KEYS[key]: value for key, value in knob.items()}
+    if "positions" in said:
+        said["positions"] = tuple(str(position) for position in said["positions"])
+        range_ = {}
+    else:
+        range_ = {"minimum": 0.0, "maximum": 10.0}
+    try:
+        return Control(**{"name": letter, **range_, **said})
+    except (ModelError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: knobs.{letter}: {error}") from error
+
+
+def write_knobs(path: str | os.PathLike[str], knobs: dict[str, Control]) -> None:
+    """Write a ``device.yaml`` that `read_knobs` reads; an existing file is kept and is an error.
+
+    Raises:
+        DataError: if the file exists.
+    """
+    content = {letter: _entry(control) for letter, control in knobs.items()}
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            yaml.safe_dump({"knobs": content}, file, sort_keys=False)
+    except FileExistsError:
+        raise DataError(f"{path}: exists already. Delete it first, or edit it.") from None
+
+
+def _entry(control: Control) -> dict[str, Any]:
+    if control.positions:
+        entry: dict[str, Any] = {"name": control.name, "positions": list(control.positions)}
+    else:
+        entry = {
+            "name": control.name,
+            "unit": control.unit,
+            "minimum": control.minimum,
+            "maximum": control.maximum,
+            "taper": control.curve,
+        }
+    return entry if control.default is None else {**entry, "default": control.default}
