@@ -75,7 +75,10 @@ class AudioDataModule(LightningDataModule):
         batches = TrainingBatches(
             self.train, self.loading.segment_length, self.batch_size, self.context, self.seed, rank, world_size
         )
-        return self._loader(batches, BatchNumbers(self.steps_per_epoch, self.first_batch))
+        numbers = BatchNumbers(self.steps_per_epoch, self.first_batch)
+        if self.trainer:  # Lightning sets the epoch from the second one on, which after a resume is too late
+            numbers.set_epoch(self.trainer.current_epoch)
+        return self._loader(batches, numbers)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every sample of the validation recordings once."""
