@@ -97,8 +97,9 @@ def test_content_is_a_file_of_the_pack(install):
         """
         @hookimpl
         def nablafx_presets():
-            return [Component("here", "acme_files:presets/a.yaml", ""), Component("gone", "acme_files:presets/b.yaml", ""),
-                    Component("nowhere", "no_such_package:a.yaml", "")]
+            yield Component("here", "acme_files:presets/a.yaml", "")
+            yield Component("gone", "acme_files:presets/b.yaml", "")
+            yield Component("nowhere", "no_such_package:a.yaml", "")
         """,
     )
     presets = install.folder / "acme_files" / "presets"

@@ -56,7 +56,7 @@ BROKEN = {
     ),
     "hook takes other arguments": (
         "@hookimpl\ndef nablafx_models(config):\n    return []",
-        "its hooks do not fit: Plugin 'nablafx_bad' for hook 'nablafx_models' hookimpl definition: nablafx_models(config)",
+        "its hooks do not fit: Plugin 'nablafx_bad' for hook 'nablafx_models' hookimpl definition: nablafx_models(conf",
     ),
 }
 

@@ -16,7 +16,7 @@ from nablafx_core.kinds import KINDS, Kind, kind_named
 from nablafx_core.packs import Pack, canonical, discover_packs, import_target
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
+    from importlib.abc import Traversable
 
 
 @dataclass(frozen=True)

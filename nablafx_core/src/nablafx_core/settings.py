@@ -6,7 +6,7 @@ import difflib
 import inspect
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -63,7 +63,7 @@ def settings_of(target: Any, without: Collection[str] = ()) -> dict[str, Setting
         return {
             name: Setting(
                 name,
-                Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation,
+                _annotated(field.annotation, field.metadata),
                 REQUIRED if field.is_required() else field.get_default(call_default_factory=True),
                 field.description or "",
             )
@@ -83,6 +83,12 @@ def settings_of(target: Any, without: Collection[str] = ()) -> dict[str, Setting
     for cls in getattr(target, "__mro__", [target]):
         docs = {**argument_docs(cls.__doc__), **docs}
     return {name: Setting(name, s.annotation, s.default, docs.get(name, "")) for name, s in found.items()}
+
+
+def _annotated(annotation: Any, metadata: Iterable[Any]) -> Any:
+    for mark in metadata:
+        annotation = Annotated[annotation, mark]
+    return annotation
 
 
 def _constructors(target: Any) -> list[Callable[..., Any]]:
@@ -164,7 +170,9 @@ def checked_value(setting: Setting, value: Any) -> Any:
     try:
         adapter = TypeAdapter(setting.annotation, config=_config(setting.annotation))
     except PydanticSchemaGenerationError:
-        raise SettingsError(setting.name, f"'{setting.name}' can be set from Python only ({setting.type_text}).") from None
+        raise SettingsError(
+            setting.name, f"'{setting.name}' can be set from Python only ({setting.type_text})."
+        ) from None
     try:
         # Through JSON, where a list may stand for a tuple although everything else is strict.
         checked = adapter.validate_json(json.dumps(value, allow_nan=True), strict=True)

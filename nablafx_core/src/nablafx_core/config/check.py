@@ -118,5 +118,7 @@ class Checker:
 
 def _holds_section(annotation: Any) -> bool:
     return any(
-        isinstance(argument, Section) or _holds_section(argument) for argument in get_args(annotation) if argument is not ...
+        isinstance(argument, Section) or _holds_section(argument)
+        for argument in get_args(annotation)
+        if argument is not ...
     )

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from nablafx_core.config.check import Checker
-from nablafx_core.config.layers import Layer, Path, merge, read_file, read_yaml, with_override
+from nablafx_core.config.layers import NUMBERS_AND_WORDS, Layer, Path, merge, read_file, read_yaml, with_override
 from nablafx_core.data.loading import LoadingSettings
-from nablafx_core.errors import ConfigError
+from nablafx_core.errors import ConfigError, RegistryError
 from nablafx_core.registry import Registry
 from nablafx_core.settings import settings_of, unknown_setting
 from nablafx_core.training.settings import TrackSettings, TrainSettings
@@ -68,9 +68,20 @@ class Experiment:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Short lists of values stand in one line."""
+    """Writes what `read_yaml` reads: no anchors, text that looks like 1e-3 in quotes, lists of values in one line."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
+_Dumper.yaml_implicit_resolvers = NUMBERS_AND_WORDS
+# PyYAML reads back some of what it writes as other line breaks, unless they are escaped in double quotes.
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style='"' if set(text) & set("\x85\u2028\u2029") else None
+    ),
+)
 _Dumper.add_representer(
     list,
     lambda dumper, items: dumper.represent_sequence(
@@ -102,17 +113,21 @@ def load_experiment(
         layer = merge(layer, read_file(FilePath(file)))
     if sections:
         layer = merge(layer, Layer(dict(sections)))
+    overrides = list(overrides)
+    registry = Registry.discover()
+    asked = _overridden(layer, overrides)
+    _check_sections(asked)
+    registry.check_requirements(_requirements(asked))
+    below, preset = _preset(asked, preset, registry)
+    # Overrides come last, since they may reach into a list of the preset's or of the defaults.
+    layer = _overridden(merge(merge(Layer(DEFAULTS), below), layer), overrides)
+    return Experiment(_checked(layer, Checker(layer, registry)), preset)
+
+
+def _overridden(layer: Layer, overrides: Iterable[str]) -> Layer:
     for override in overrides:
         layer = with_override(layer, override)
-    _check_sections(layer)
-    requires = layer.value.get("requires") or []
-    if not isinstance(requires, list) or not all(isinstance(item, str) for item in requires):
-        raise ConfigError(f"{_at(layer, ('requires',))}requires: a list of requirements such as [nablafx-acme>=0.2].")
-    registry = Registry.discover()
-    registry.check_requirements(requires)
-    layer, preset = _with_preset(layer, preset, registry)
-    layer = merge(Layer(DEFAULTS), layer)
-    return Experiment(_checked(layer, Checker(layer, registry)), preset)
+    return layer
 
 
 def _check_sections(layer: Layer) -> None:
@@ -121,31 +136,43 @@ def _check_sections(layer: Layer) -> None:
             raise ConfigError(f"{_at(layer, (key,))}{unknown_setting('an experiment', key, SECTIONS)}")
 
 
-def _with_preset(layer: Layer, preset: str | None, registry: Registry) -> tuple[Layer, str | None]:
-    model = layer.value.get("model")
+def _requirements(layer: Layer) -> list[str]:
+    requires = layer.value.get("requires") or []
+    if not isinstance(requires, list) or not all(isinstance(item, str) for item in requires):
+        raise ConfigError(f"{_at(layer, ('requires',))}requires: a list of requirements such as [nablafx-acme>=0.2].")
+    return requires
+
+
+def _preset(layer: Layer, preset: str | None, registry: Registry) -> tuple[Layer, str | None]:
+    """The preset that the model section names, or the one that was given; and its full name."""
+    model = layer.value.get("model") or {}
+    model = {"name": model} if isinstance(model, str) else model
     name = (model.get("preset") if isinstance(model, dict) else None) or preset
     if name is None:
-        return layer, None
-    entry = registry.find("preset", str(name))
-    below = read_yaml(entry.resource().read_text(encoding="utf-8"), f"preset {name}")
-    theirs = below.value["model"]["name"]
-    if isinstance(model, dict) and model.get("name", theirs) != theirs:
+        return Layer({}), None
+    try:
+        entry = registry.find("preset", str(name))
+        below = read_yaml(entry.resource().read_text(encoding="utf-8"), f"preset {name}")
+    except RegistryError as error:
+        raise ConfigError(f"{_at(layer, ('model', 'preset'))}model.preset: {error}") from None
+    theirs = below.value.get("model", {}).get("name")
+    if model.get("name", theirs) != theirs:
         raise ConfigError(
             f"{_at(layer, ('model', 'name'))}model.name is '{model['name']}', but the preset '{name}' is a '{theirs}'. "
             "Take one of them out."
         )
-    merged = merge(below, layer)
-    merged.value["model"].pop("preset", None)
-    return merged, entry.qualified_name
+    return below, entry.qualified_name
 
 
 def _checked(layer: Layer, checker: Checker) -> dict[str, Any]:
     for key in ("data", "model"):
         if layer.value.get(key) is None:
             raise ConfigError(f"The experiment has no section '{key}'. Add one, such as {_EXAMPLES[key]}")
-    config: dict[str, Any] = {"requires": layer.value["requires"]}
+    config: dict[str, Any] = {"requires": _requirements(layer)}
     config["data"] = checker.section("dataset", layer.value["data"], ("data",), settings_of(LoadingSettings))
-    config["model"] = checker.section("model", layer.value["model"], ("model",))
+    model = layer.value["model"]
+    own = {key: value for key, value in model.items() if key != "preset"} if isinstance(model, dict) else model
+    config["model"] = checker.section("model", own, ("model",))
     config["loss"] = checker.sections("loss", layer.value["loss"], ("loss",))
     config["metrics"] = checker.sections("metric", layer.value["metrics"], ("metrics",))
     config["train"] = checker.plain(settings_of(TrainSettings), layer.value["train"], ("train",))

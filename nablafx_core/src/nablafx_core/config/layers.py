@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -17,6 +16,8 @@ Path = tuple[str | int, ...]
 MAX_DEPTH = 64
 MAX_NODES = 100_000
 
+_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map")}
+
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which 1e-3 is a number (YAML 1.1 wants 1.0e-3) and dates stay text."""
@@ -27,8 +28,13 @@ _Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d[\d_]*\.?|\d[\d_]*\.\d+|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*\.?|\d[\d_]*\.\d+|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
 )
+
+#: How plain text is told from numbers and words such as true.
+NUMBERS_AND_WORDS = _Loader.yaml_implicit_resolvers
 
 
 @dataclass
@@ -64,10 +70,11 @@ def read_yaml(text: str, name: str) -> Layer:
     Raises:
         ConfigError: with the line, for bad syntax, tags, duplicate keys or absurd nesting.
     """
-    loader = _Loader(text)
+    layer = Layer({})
+    loader = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
-        layer = Layer({})
         if node is not None:
             layer.value = _construct(loader, node, (), layer.marks, name, _Budget())
     except yaml.YAMLError as error:
@@ -77,9 +84,12 @@ def read_yaml(text: str, name: str) -> Layer:
     except RecursionError:
         raise ConfigError(f"{name}: nested more than {MAX_DEPTH} levels deep.") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     if not isinstance(layer.value, dict):
-        raise ConfigError(f"{name}: an experiment is a mapping of sections (data:, model:, …), not {layer.value!r:.40}.")
+        raise ConfigError(
+            f"{name}: an experiment is a mapping of sections (data:, model:, …), not {layer.value!r:.40}."
+        )
     return layer
 
 
@@ -105,7 +115,7 @@ def _construct(loader: _Loader, node: yaml.Node, path: Path, marks: dict[Path, s
     budget.nodes += 1
     if len(path) > MAX_DEPTH or budget.nodes > MAX_NODES:
         raise ConfigError(f"{where}: nested more than {MAX_DEPTH} levels deep, or larger than any experiment.")
-    if not node.tag.startswith("tag:yaml.org,2002:"):
+    if node.tag not in _TAGS:
         raise ConfigError(f"{where}: the tag '{node.tag}' is not allowed; an experiment is plain data.")
     marks[path] = where
     if isinstance(node, yaml.SequenceNode):
@@ -118,36 +128,38 @@ def _construct(loader: _Loader, node: yaml.Node, path: Path, marks: dict[Path, s
                 raise ConfigError(f"{name}:{key_node.start_mark.line + 1}: a setting's name must be a word.")
             if key in found:
                 raise ConfigError(f"{name}:{key_node.start_mark.line + 1}: {dotted((*path, key))} is set twice.")
-            found[key] = _construct(loader, item, (*path, key), marks, name, budget)
-            marks[(*path, key)] = f"{name}:{key_node.start_mark.line + 1}"
+            place = (*path, key)
+            found[key] = _construct(loader, item, place, marks, name, budget)
+            marks[place] = f"{name}:{key_node.start_mark.line + 1}"
         return found
     try:
-        value = loader.construct_object(node)  # type: ignore[no-untyped-call]
-    except (ValueError, yaml.YAMLError):
+        return loader.construct_object(node)
+    except (ValueError, LookupError, yaml.YAMLError):
         raise ConfigError(f"{where}: {dotted(path)}: cannot read the value {node.value!r:.40}.") from None
-    if not isinstance(value, (str, int, float, bool, type(None))):
-        raise ConfigError(f"{where}: {dotted(path)}: {node.value!r:.40} is no plain value.")
-    return value
 
 
 def merge(base: Layer, over: Layer) -> Layer:
     """Lay one layer over another: mappings merge, everything else is replaced.
 
     A mapping whose ``name`` changes is replaced as a whole, since its other settings belong to another component.
+    Where the other layer has a mapping, a plain text is short for ``{name: text}``.
     """
     marks = dict(base.marks)
 
     def merged(below: Any, above: Any, path: Path) -> Any:
-        if isinstance(below, dict) and isinstance(above, dict):
-            if above.get("name", below.get("name")) == below.get("name"):
-                marks.update({path: over.marks[path]} if path in over.marks else {})
-                keys = [*below, *(key for key in above if key not in below)]
-                return {
-                    key: merged(below[key], above[key], (*path, key))
-                    if key in below and key in above
-                    else _taken(below if key in below else above, key, path, key in above)
-                    for key in keys
-                }
+        if isinstance(below, dict) and "name" in below and isinstance(above, str):
+            above = {"name": above}
+        elif isinstance(below, str) and isinstance(above, dict):
+            below = {"name": below}
+        if isinstance(below, dict) and isinstance(above, dict) and _same_component(below, above):
+            marks.update({path: over.marks[path]} if path in over.marks else {})
+            keys = [*below, *(key for key in above if key not in below)]
+            return {
+                key: merged(below[key], above[key], (*path, key))
+                if key in below and key in above
+                else _taken(below if key in below else above, key, path, key in above)
+                for key in keys
+            }
         for place in [place for place in marks if place[: len(path)] == path]:
             del marks[place]
         marks.update(over.under(path))
@@ -161,6 +173,10 @@ def merge(base: Layer, over: Layer) -> Layer:
     return Layer(merged(base.value, over.value, ()), marks)
 
 
+def _same_component(below: dict[str, Any], above: dict[str, Any]) -> bool:
+    return bool(above.get("name", below.get("name")) == below.get("name"))
+
+
 def with_override(layer: Layer, override: str) -> Layer:
     """Lay ``model.channel_width=32`` over a layer; a number in the path is a place in a list.
 
@@ -171,9 +187,11 @@ def with_override(layer: Layer, override: str) -> Layer:
     if not equals or not all(name.split(".")):
         raise ConfigError(f"--set {override}: write it as section.setting=value.")
     where = f"--set {name}"
-    value = read_yaml(f"value: {text}" if text.strip() else "value: null", where).value["value"]
+    value = read_yaml(f"value: {text}", where).value
+    if len(value) != 1:
+        raise ConfigError(f"{where}: the value must be one line of YAML.")
     path: Path = tuple(name.split("."))
-    return merge(layer, Layer(*_nested(layer.value, path, value, where)))
+    return merge(layer, Layer(*_nested(layer.value, path, value["value"], where)))
 
 
 def _nested(below: Any, path: Path, value: Any, where: str) -> tuple[Any, dict[Path, str]]:
@@ -186,19 +204,12 @@ def _nested(below: Any, path: Path, value: Any, where: str) -> tuple[Any, dict[P
             raise ConfigError(f"{where}: the list has {len(below)} items, counted from 0; there is no '{key}'.")
         index = int(key)
         inner, marks = _nested(below[index], rest, value, where)
-        if isinstance(below[index], dict) and isinstance(inner, dict):
-            inner = merge(Layer(below[index]), Layer(inner)).value
+        inner = merge(Layer(below[index]), Layer(inner)).value
         items = [*below[:index], inner, *below[index + 1 :]]
         return items, {(): where, **{(index, *place): mark for place, mark in marks.items()}}
-    inner, marks = _nested(below.get(key) if isinstance(below, dict) else None, rest, value, where)
-    return {key: inner}, {(str(key), *place): mark for place, mark in marks.items()}
-
-
-def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every value that is not a container, with its path."""
-    if isinstance(value, (dict, list)) and value:
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            yield from leaves(item, (*path, key))
-    else:
-        yield path, value
+    known = isinstance(below, dict) and key in below
+    inner, marks = _nested(below[key] if known else None, rest, value, where)
+    return {key: inner}, {
+        **({} if known else {(key,): where}),
+        **{(key, *place): mark for place, mark in marks.items()},
+    }
