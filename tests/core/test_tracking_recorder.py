@@ -56,7 +56,7 @@ def test_a_run_records_what_it_did_and_returns_what_the_body_returns(tmp_path):
     assert found.summary == {"test/esr": 0.5, "test/mr_stft": 2.0}
     assert found.artifacts == ["own/a.txt", "tables/figures.txt"]
     assert (found.folder / "tables" / "figures.txt").read_text() == "figures"
-    assert json.loads((found.folder / "info.json").read_text()) == {"notes": ["one", {"delay": 3}]}
+    assert found.info == {"notes": ["one", {"delay": 3}]}
     assert {pack["name"] for pack in found.packs} >= {"nablafx-core"}
     assert found.host["torch_version"] == torch.__version__
 

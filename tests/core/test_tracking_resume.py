@@ -92,16 +92,22 @@ def test_sigterm_from_outside_ends_a_run_in_order(endless):
 def test_what_a_run_was_is_kept_when_it_is_resumed(tmp_path):
     def first(run):
         run.artifact(__file__, "a.py")
-        run.summary({"esr": 1.0})
+        run.set_info("first", 1)
         raise ValueError("broke")
 
     with pytest.raises(ValueError, match="broke"):
         record("train", CONFIG, tmp_path, first, "mine")
     failed = RunRecord.read(tmp_path / "mine")
-    record("train", CONFIG, tmp_path, lambda run: run.artifact(__file__, "b.py"), "mine", resume=True)
+
+    def second(run):
+        run.artifact(__file__, "b.py")
+        run.set_info("second", 2)
+
+    record("train", CONFIG, tmp_path, second, "mine", resume=True)
     found = RunRecord.read(tmp_path / "mine")
     assert (found.status, found.error) == ("COMPLETED", None)
     assert found.artifacts == ["a.py", "b.py"]
+    assert found.info == {"first": 1, "second": 2}
     assert found.duration > failed.duration
 
 

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 RESERVED = frozenset({"run.json", "config.json", "metrics.json", "metrics.jsonl", "info.json", "cout.txt"})
 """What no artifact may be called."""
 
-_KEPT = ("start_time", "artifacts", "resources", "elapsed", "result")
+_KEPT = ("start_time", "artifacts", "resources", "elapsed")
 
 
 class FolderObserver(RunObserver):
@@ -112,8 +112,9 @@ class FolderObserver(RunObserver):
             self._note_time("heartbeat", beat_time)
             self._entry["result"] = result
             self._write_entry()
-            if info != self._info:
-                self._info = dict(info)
+            noted = dict(info)  # the command may add to it meanwhile
+            if noted != self._info:
+                self._info = noted
                 self._write("info.json", self._info)
 
     def metric(self, name: str, step: int, value: float, timestamp: datetime) -> None:

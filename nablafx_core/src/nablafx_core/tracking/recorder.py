@@ -63,7 +63,8 @@ def record(
     settings = plain(config, "config")
     folder = _resumed_folder(Path(runs_dir), run_id) if resume else new_folder(Path(runs_dir), run_id)
     with only_process(folder), _sigterm_interrupts() as finishing:
-        observer = FolderObserver(folder, settings, _resumable(folder) if resume else None)
+        previous = _resumable(folder) if resume else None
+        observer = FolderObserver(folder, settings, previous.entry if previous else None)
         outcome: list[T] = []
 
         def main(_run: Any) -> Any:  # the name makes Sacred fill it with its own run
@@ -79,7 +80,11 @@ def record(
 
         experiment = _experiment(command, main, settings)
         experiment.observers += [observer, *map(Guarded, observers)]
-        experiment.run(options={"--id": folder.name, "--capture": "no"}, meta_info={"packs": environment.packs()})
+        experiment.run(
+            info=previous.info if previous else {},
+            meta_info={"packs": environment.packs()},
+            options={"--id": folder.name, "--capture": "no"},
+        )
     return outcome[0]
 
 
@@ -116,14 +121,14 @@ def _resumed_folder(runs_dir: Path, run_id: str | None) -> Path:
     return find_run(runs_dir, run_id).folder
 
 
-def _resumable(folder: Path) -> Mapping[str, Any]:
+def _resumable(folder: Path) -> RunRecord:
     """The record of a run that can be resumed; called with its lock held."""
     run = RunRecord.read(folder)
     if run.damage:
         raise RunError(f"the run {run.id} cannot be resumed: {run.damage}")
     if run.status == "RUNNING":
         raise RunError(still_running(run.id))
-    return run.entry
+    return run
 
 
 def _is_interrupt(error: BaseException | None) -> bool:

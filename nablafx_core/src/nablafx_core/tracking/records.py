@@ -113,6 +113,15 @@ class RunRecord:
         return last_step(self.folder / "metrics.jsonl")
 
     @property
+    def info(self) -> dict[str, Any]:
+        """The facts that the run noted; empty if there are none or they cannot be read."""
+        try:
+            found = json.loads((self.folder / "info.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
     def artifacts(self) -> list[str]:
         """Recorded files, relative to the folder."""
         return [str(name) for name in self.entry.get("artifacts", [])]
