@@ -13,4 +13,6 @@ def nablafx_datasets() -> Iterable[Component]:
     """Datasets."""
     return [
         Component("tonetwist", "nablafx_data.tonetwist:ToneTwist", "Folders of recordings in the ToneTwist AFx layout"),
+        Component("pair", "nablafx_data.pair:Pair", "One dry and one wet file; finds the delay between them"),
+        Component("simulated", "nablafx_data.simulated:Simulated", "Plucked strings through a circuit with knobs"),
     ]

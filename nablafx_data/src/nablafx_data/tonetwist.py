@@ -189,7 +189,9 @@ def _device_folder(path: Path, device: str) -> Path:
         raise DataError(f"{path}: there is no such folder.")
     parents = {inner.parent for part in _PARTS for inner in (*path.glob(f"*/{part}"), *path.glob(f"*/*/{part}"))}
     there = sorted(str(folder.relative_to(path)) for folder in parents if folder.name not in _DRY_FOLDERS)
-    raise DataError(f"{path}: has no device '{device}'. Devices: {', '.join(there) or 'none'}. The layout is {_LAYOUT}.")
+    raise DataError(
+        f"{path}: has no device '{device}'. Devices: {', '.join(there) or 'none'}. The layout is {_LAYOUT}."
+    )
 
 
 def _dry_folder(path: Path, device_folder: Path, dry: str | None) -> Path:

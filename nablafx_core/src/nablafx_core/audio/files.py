@@ -96,7 +96,7 @@ def write(path: StrPath, audio: Tensor, sample_rate: int) -> None:
         logger.warning("%s peaks at %.2f of full scale, which %s clips; .wav would not.", path, peak, container)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        soundfile.write(temporary, audio.float().T.numpy(), sample_rate, format=container, subtype=encoding)
+        soundfile.write(temporary, audio.float().numpy().T, sample_rate, format=container, subtype=encoding)
         os.replace(temporary, path)
     except (soundfile.LibsndfileError, OSError) as error:
         raise DataError(f"{path}: cannot be written: {error}") from error

@@ -34,7 +34,7 @@ class PairFacts:
 
     Args:
         dry_peak, wet_peak: of full scale.
-        dry_clipped, wet_clipped: samples in runs of three or more at full scale.
+        dry_clipped, wet_clipped: samples at or above full scale that equal their successor.
         delay: of wet against dry.
         drift: samples by which the delay of the second half differs from that of the first; 0 if not clear.
     """
@@ -105,10 +105,8 @@ def _levels(source: AudioSource) -> tuple[float, int, list[float]]:
         block = source.read(start, min(start + _BLOCK, source.num_samples))
         peak = max(peak, float(block.abs().max()))
         energies.append(float(block.double().square().sum()))
-        full = block.abs() >= 0.9999
-        if full.any() and len(full) >= 3:
-            runs = full[2:] & full[1:-1] & full[:-2]
-            clipped += int((torch.nn.functional.pad(runs, (2, 2)).unfold(0, 3, 1).any(1)).sum())
+        flat = (block.abs() >= 0.9999) & (torch.diff(block, append=block[-1:]) == 0)
+        clipped += int(flat.sum()) if int(flat.sum()) > 1 else 0
     return peak, clipped, energies
 
 

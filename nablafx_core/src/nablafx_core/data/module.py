@@ -86,7 +86,9 @@ class AudioDataModule(LightningDataModule):
             FixedBatches(self.validation, self.loading.segment_length, self.loading.batch_size, self.context)
         )
 
-    def _loader(self, batches: TrainingBatches | FixedBatches, sampler: BatchNumbers | None = None) -> DataLoader[Batch]:
+    def _loader(
+        self, batches: TrainingBatches | FixedBatches, sampler: BatchNumbers | None = None
+    ) -> DataLoader[Batch]:
         workers = self.loading.num_workers
         return DataLoader(
             batches,

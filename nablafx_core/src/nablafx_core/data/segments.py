@@ -155,9 +155,7 @@ class FixedBatches(Dataset[Batch]):
         context: samples of dry signal before each segment.
     """
 
-    def __init__(
-        self, recordings: Sequence[Recording], segment_length: int, batch_size: int, context: int = 0
-    ) -> None:
+    def __init__(self, recordings: Sequence[Recording], segment_length: int, batch_size: int, context: int = 0) -> None:
         self.context = context
         by_length: dict[int, list[Segment]] = {}
         for recording in recordings:

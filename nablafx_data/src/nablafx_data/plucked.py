@@ -1,0 +1,101 @@
+"""Plucked strings: music to send through a device when no recording is at hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.signal import lfilter
+
+Array = npt.NDArray[np.float64]
+
+# Semitones above the root of what is played.
+_CHORDS = ((0, 7, 12), (0, 4, 7, 12), (0, 3, 7, 10), (0, 4, 7, 11, 14), (0, 5, 7, 12))
+_SCALE = (0, 2, 3, 5, 7, 9, 10, 12, 15, 17, 19)
+
+
+def pluck(
+    frequency_hz: float, seconds: float, sample_rate: int, random: np.random.Generator, brightness: float = 0.5
+) -> Array:
+    """One string, after Karplus and Strong (Computer Music Journal 7(2), 1983).
+
+    y[n] = x[n] + g sum_k h_k y[n - N - k] with a noise burst x of one period. h = (1 - s, s) * (1 - f, f) low-passes
+    and delays by s + f, so that N + s + f = sample_rate / frequency_hz exactly: fractional tuning by interpolation,
+    as in Jaffe and Smith (ibid.). g lets the fundamental decay by 60 dB in 4 s at 100 Hz, faster above.
+
+    Args:
+        frequency_hz: in (0, sample_rate / 8).
+        seconds: length.
+        sample_rate: Hz.
+        random: of the burst.
+        brightness: of the burst and of the string, 0 to 1.
+
+    Returns:
+        (time,), peak 1.
+    """
+    period = sample_rate / frequency_hz
+    damping = 0.5 - 0.35 * brightness
+    delay = int(period - damping)
+    fraction = period - damping - delay
+    loop = np.convolve([1 - damping, damping], [1 - fraction, fraction])
+    loop *= 10 ** (-3 / (frequency_hz * 4 * (100 / frequency_hz) ** 0.5))
+    burst = lfilter([brightness + 0.05], [1, brightness - 0.95], random.uniform(-1, 1, delay + 3))
+    length = int(seconds * sample_rate)
+    audio = np.zeros(delay + 2 + max(length, len(burst)))
+    audio[delay + 2 : delay + 2 + len(burst)] = burst - burst.mean()
+    # A block of one period depends on the one before only.
+    for start in range(delay + 2, len(audio), delay):
+        stop = min(start + delay, len(audio))
+        for k, gain in enumerate(loop):
+            audio[start:stop] += gain * audio[start - delay - k : stop - delay - k]
+    audio = audio[delay + 2 : delay + 2 + length]
+    return audio / max(float(np.abs(audio).max()), 1e-9)
+
+
+def music(seconds: float, sample_rate: int, random: np.random.Generator) -> Array:
+    """A piece with its own key, register and tempo: single notes, strummed chords and pauses at varying loudness.
+
+    Args:
+        seconds: length.
+        sample_rate: Hz.
+        random: decides everything.
+
+    Returns:
+        (time,), peak 0.9.
+    """
+    length = int(seconds * sample_rate)
+    audio = np.zeros(length)
+    root_hz = 41.2 * 2 ** random.uniform(0, 2)
+    beat = random.uniform(0.15, 0.3)
+    time = 0.0
+    while time < seconds:
+        beats = int(random.choice([1, 1, 2, 2, 4, 6]))
+        what = random.choice(["note", "note", "note", "chord", "chord", "pause"]) if time else "chord"
+        if what != "pause":
+            _play(audio, time, beats * beat * random.uniform(0.9, 3), root_hz, what == "chord", sample_rate, random)
+        time += beats * beat
+    return 0.9 * audio / max(float(np.abs(audio).max()), 1e-9)
+
+
+def _play(
+    audio: Array,
+    time: float,
+    seconds: float,
+    root_hz: float,
+    chord: bool,
+    sample_rate: int,
+    random: np.random.Generator,
+) -> None:
+    """Add a note or a strummed chord to `audio`, damped at its end."""
+    base = int(random.choice(_SCALE[:7]))
+    steps = _CHORDS[random.integers(len(_CHORDS))] if chord else (int(random.choice(_SCALE)),)
+    level = 10 ** (random.uniform(-24, 0) / 20) / len(steps) ** 0.5
+    brightness = random.uniform(0.2, 0.9)
+    for step in steps:
+        detuned = base + step + random.normal(0, 0.05)
+        string = level * pluck(root_hz * 2 ** (detuned / 12), seconds, sample_rate, random, brightness)
+        fade = min(len(string), int(0.02 * sample_rate))
+        string[len(string) - fade :] *= np.linspace(1, 0, fade)
+        begin = int(time * sample_rate)
+        piece = string[: max(len(audio) - begin, 0)]
+        audio[begin : begin + len(piece)] += piece
+        time += random.uniform(0.005, 0.03)

@@ -1,0 +1,179 @@
+"""A device that is computed, recorded at chosen settings of its knobs."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from nablafx_core.audio.files import write
+from nablafx_core.building import build
+from nablafx_core.controls import Control
+from nablafx_core.errors import DataError, ModelError
+from nablafx_core.interfaces import Device
+
+from nablafx_data.device_file import format_setting, write_knobs
+from nablafx_data.plucked import music
+from nablafx_data.tonetwist import DEVICE_FILE, ToneTwist
+
+MANIFEST = "simulated.yaml"
+
+_TRAINING_FILES = 4
+
+
+class Simulated(ToneTwist):
+    """Plucked strings through a registered device, rendered once into a folder in the ToneTwist layout.
+
+    Four dry files for training and, of other music, one for the test. The training has every combination of the
+    knobs' positions, the test also those half-way between two neighbours (all knobs moved together), which no
+    training saw. A folder that was rendered with the same settings is used again.
+
+    Args:
+        path: folder to render into.
+        device: name of a registered device, such as diode_clipper.
+        seconds: length of the training files together, at each setting; the test file has a quarter.
+        num_settings: positions of each knob, evenly spaced from end to end; 1 leaves all at their defaults.
+        settings: positions of single knobs instead, by name, in their units: {drive: [0, 20, 40]}.
+        seed: of the music.
+        sample_rate: Hz.
+
+    Raises:
+        DataError: if the folder holds something else, or a knob or position does not exist.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        device: str = "diode_clipper",
+        seconds: float = 60.0,
+        num_settings: int = 3,
+        settings: dict[str, list[float | str]] | None = None,
+        seed: int = 0,
+        sample_rate: int = 48000,
+    ) -> None:
+        if seconds < 1 or num_settings < 1:
+            raise DataError("data.seconds must be at least 1 and data.num_settings at least 1.")
+        manifest = {
+            "version": 1,
+            "device": device,
+            "seconds": float(seconds),
+            "num_settings": num_settings,
+            "settings": settings or {},
+            "seed": seed,
+            "sample_rate": sample_rate,
+        }
+        if not _rendered(Path(path), manifest):
+            _render_whole(Path(path), manifest)
+        super().__init__(path, _folder_name(device))
+
+
+def _folder_name(device: str) -> str:
+    return device.rsplit("/", 1)[-1].rsplit(":", 1)[-1]
+
+
+def _rendered(path: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether the folder holds what the manifest says."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return False
+    try:
+        there = yaml.safe_load((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        raise DataError(f"{path}: holds something else than simulated data. Choose another data.path.") from None
+    if there != manifest:
+        told = there if isinstance(there, dict) else {}
+        differing = ", ".join(f"{key} {told.get(key)}" for key in manifest if told.get(key) != manifest[key])
+        raise DataError(
+            f"{path}: was rendered with other settings ({differing}). Choose another data.path or delete it."
+        )
+    return True
+
+
+def _render_whole(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Render beside the folder and rename, so that a folder that exists is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        _render(temporary, manifest)
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            if not _rendered(path, manifest):  # another process may have rendered the same meanwhile
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _render(path: Path, manifest: Mapping[str, Any]) -> None:
+    device: Device = build("device", manifest["device"])
+    positions = list(_positions(device.controls, manifest["num_settings"], manifest["settings"]))
+    grid = list(itertools.product(*positions))
+    between = [tuple(knob[min(i, len(knob) - 2) :][:2] for knob in positions) for i in range(_steps(positions))]
+    unseen = [tuple(round(sum(pair) / len(pair), 2) for pair in pairs) for pairs in between]
+    letters = _letters([control.name for control in device.controls])
+    folder = path / _folder_name(manifest["device"])
+    for part, names, chosen in (
+        ("trainval", [f"strings{number}" for number in range(1, _TRAINING_FILES + 1)], grid),
+        ("test", ["strings-test"], list(dict.fromkeys(grid + unseen))),
+    ):
+        for name in names:
+            sample_rate = manifest["sample_rate"]
+            random = np.random.default_rng([manifest["seed"], *name.encode()])
+            dry = music(manifest["seconds"] / _TRAINING_FILES, sample_rate, random).astype(np.float32)
+            _write(path / "DRY" / part / f"{name}.input.wav", dry, sample_rate)
+            for values in chosen:
+                setting = format_setting(dict(zip(letters, values, strict=True)))
+                wet = device.render(dry.astype(np.float64), sample_rate, values)
+                file = f"{setting}.{name}.target.wav" if setting else f"{name}.target.wav"
+                _write(folder / part / setting / file, wet, sample_rate)
+    if len(grid) > 1:
+        write_knobs(folder / DEVICE_FILE, dict(zip(letters, device.controls, strict=True)))
+    (path / MANIFEST).write_text(yaml.safe_dump(dict(manifest), sort_keys=False), encoding="utf-8")
+
+
+def _write(path: Path, audio: Any, sample_rate: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, torch.as_tensor(audio, dtype=torch.float32), sample_rate)
+
+
+def _steps(positions: Sequence[Sequence[float]]) -> int:
+    """How many gaps between neighbours the knob with most positions has."""
+    return max((len(knob) - 1 for knob in positions), default=0)
+
+
+def _positions(
+    controls: Sequence[Control], count: int, chosen: Mapping[str, Sequence[float | str]]
+) -> Iterator[tuple[float, ...]]:
+    """Positions of each knob in [0, 1], in hundredths as file names give them."""
+    names = [control.name for control in controls]
+    if unknown := [name for name in chosen if name not in names]:
+        raise DataError(f"data.settings: the device has no knob '{unknown[0]}'. Knobs: {', '.join(names) or 'none'}.")
+    for control in controls:
+        if control.name in chosen:
+            try:
+                values = [control.parse(value) for value in chosen[control.name]]
+            except ModelError as error:
+                raise DataError(f"data.settings: {error}") from error
+        elif count == 1:
+            values = [control.default_unit]
+        else:
+            steps = len(control.positions) or count
+            values = [float(value) for value in np.linspace(0, 1, steps)]
+        yield tuple(sorted({round(value, 2) for value in values}))
+
+
+def _letters(names: Sequence[str]) -> list[str]:
+    """A letter for each knob, of its name where that is free."""
+    letters: list[str] = []
+    for name in names:
+        usable = [letter for letter in name.upper() + "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if "A" <= letter <= "Z"]
+        letters.append(next(letter for letter in usable if letter not in letters))
+    return letters
