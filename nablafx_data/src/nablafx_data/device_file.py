@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from nablafx_core.controls import Control
 from nablafx_core.errors import DataError, ModelError
 

@@ -11,7 +11,6 @@ from nablafx_core.data.checks import PairFacts, examine_files, faults, remarks
 from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import WavSource
 from nablafx_core.errors import DataError
-
 from nablafx_data.markers import music_between_markers
 
 _ENOUGH = 0.5
@@ -63,16 +62,17 @@ class Pair(Dataset):
         skipped = max(-delay, 0), max(delay, 0)
         rests = [length - skip for length, skip in zip(lengths, skipped, strict=True)]
         notes += self._trimmed(*rests)
-        sources = [self._source(path, skip, min(rests)) for path, skip in zip(self._paths, skipped, strict=True)]
-        facts = self._examined(*sources)
+        sources = (self._source(path, skip, min(rests)) for path, skip in zip(self._paths, skipped, strict=True))
+        aligned_dry, aligned_wet = sources
+        facts = self._examined(aligned_dry, aligned_wet)
         complaints = [f"{wet}: {fault}" for fault in faults(facts, self.sample_rate)]
         if complaints and check:
             raise DataError("\n".join(complaints) + "\ndata.check: false takes the pair as it is.")
         self.notes = (*notes, *complaints, *(f"{wet}: {remark}" for remark in remarks(facts)))
         if facts.delay.inverted and facts.delay.confidence >= _ENOUGH:
             self.notes += (f"{wet}: the effect inverts the polarity; the model will too.",)
-        start, stop = music_between_markers(sources[0], self.sample_rate)
-        self.recordings = (Recording(Path(wet).stem, *sources, Path(dry).stem, start=start, stop=stop),)
+        start, stop = music_between_markers(aligned_dry, self.sample_rate)
+        self.recordings = (Recording(Path(wet).stem, aligned_dry, aligned_wet, Path(dry).stem, start=start, stop=stop),)
 
     def _source(self, path: Path, offset: int = 0, length: int | None = None) -> WavSource:
         return WavSource(path, channel=self._channel, offset=offset, num_samples=length, sample_rate=self.sample_rate)

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+
 from nablafx_core.audio.files import write
 from nablafx_core.building import build
 from nablafx_core.controls import Control
 from nablafx_core.errors import DataError, ModelError
 from nablafx_core.interfaces import Device
-
 from nablafx_data.device_file import format_setting, write_knobs
 from nablafx_data.plucked import music
 from nablafx_data.tonetwist import DEVICE_FILE, ToneTwist

@@ -12,7 +12,6 @@ from nablafx_core.data.checks import PairFacts, examine_files, faults, odd_ones,
 from nablafx_core.data.recording import Dataset, Part, Recording
 from nablafx_core.data.sources import WavSource
 from nablafx_core.errors import DataError
-
 from nablafx_data.device_file import default_knobs, parse_setting, read_knobs, write_knobs
 from nablafx_data.markers import music_between_markers
 
@@ -145,7 +144,7 @@ class ToneTwist(Dataset):
         for index, control in enumerate(self.controls):
             positions = {recording.controls[index] for recording in self.recordings}
             if len(positions) == 1:
-                yield f"knob {control.name} stands at {positions.pop():.2f} in every recording: a model cannot learn it."
+                yield f"knob {control.name} stands at {positions.pop():.2f} in every recording; no model can learn it."
 
     def _checked(self, pairs: list[_Pair], delay: int, refuse: bool) -> Iterator[str]:
         facts: dict[str, PairFacts] = {}

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import soundfile
+import soundfile  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -40,23 +41,26 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
 
 def _torchaudio_resample() -> Callable[..., Any]:
     try:
-        from torchaudio.functional import resample as torchaudio_resample
+        functional = importlib.import_module("torchaudio.functional")
     except OSError:
         # torchaudio's wheel beside a CPU torch misses its CUDA library; resampling is plain torch and needs none.
         for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
             del sys.modules[name]
         sys.modules["torchaudio._extension"] = _extension()
-        from torchaudio.functional import resample as torchaudio_resample
-    return torchaudio_resample
+        functional = importlib.import_module("torchaudio.functional")
+    resampler: Callable[..., Any] = functional.resample
+    return resampler
 
 
 def _extension() -> ModuleType:
     def unavailable(*arguments: Any, **keywords: Any) -> Any:
         raise RuntimeError("torchaudio's compiled extension could not be loaded on this machine")
 
-    extension: Any = ModuleType("torchaudio._extension")
-    extension._IS_TORCHAUDIO_EXT_AVAILABLE = False
-    extension.fail_if_no_align = lambda function: unavailable
-    extension._check_cuda_version = lambda: None
-    extension._load_lib = lambda name: False
+    extension = ModuleType("torchaudio._extension")
+    vars(extension).update(
+        _IS_TORCHAUDIO_EXT_AVAILABLE=False,
+        fail_if_no_align=lambda function: unavailable,
+        _check_cuda_version=lambda: None,
+        _load_lib=lambda name: False,
+    )
     return extension

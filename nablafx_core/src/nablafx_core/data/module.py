@@ -76,8 +76,8 @@ class AudioDataModule(LightningDataModule):
             self.train, self.loading.segment_length, self.batch_size, self.context, self.seed, rank, world_size
         )
         numbers = BatchNumbers(self.steps_per_epoch, self.first_batch)
-        if self.trainer:  # Lightning sets the epoch from the second one on, which after a resume is too late
-            numbers.set_epoch(self.trainer.current_epoch)
+        if self.trainer:  # Lightning sets it only after it has begun to iterate, which after a resume is too late
+            numbers.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
         return self._loader(batches, numbers)
 
     def val_dataloader(self) -> DataLoader[Batch]:

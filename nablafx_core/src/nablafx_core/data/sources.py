@@ -6,7 +6,7 @@ import os
 import threading
 from functools import lru_cache
 
-import soundfile
+import soundfile  # type: ignore[import-untyped]
 from torch import Tensor
 
 from nablafx_core.audio.files import StrPath, open_file, probe, read_piece
