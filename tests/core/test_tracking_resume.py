@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from nablafx_core.errors import RunError
 from nablafx_core.tracking.process import identity, only_process
@@ -103,10 +104,13 @@ def test_what_a_run_was_is_kept_when_it_is_resumed(tmp_path):
         run.artifact(__file__, "b.py")
         run.set_info("second", 2)
 
-    record("train", CONFIG, tmp_path, second, "mine", resume=True)
+    longer = {**CONFIG, "train": {"max_steps": 9}}
+    record("train", longer, tmp_path, second, "mine", resume=True)
     found = RunRecord.read(tmp_path / "mine")
     assert (found.status, found.error) == ("COMPLETED", None)
     assert found.artifacts == ["a.py", "b.py"]
+    assert found.config == longer
+    assert yaml.safe_load((found.folder / "config.1.yaml").read_text()) == CONFIG
     assert found.info == {"first": 1, "second": 2}
     assert found.duration > failed.duration
 

@@ -95,7 +95,7 @@ class FolderObserver(RunObserver):
             self._elapsed_before = entry["elapsed"]
         self._entry = entry
         try:
-            replace_text(self.folder / "config.yaml", yaml.safe_dump(dict(self._config), sort_keys=False))
+            self._write_config(len(entry["resumed"]))
             replace_json(self.folder / "config.json", config)
             replace_text(self.folder / "cout.txt", "")
             replace_json(self.folder / "run.json", entry, sync=True)
@@ -161,13 +161,24 @@ class FolderObserver(RunObserver):
             self._entry |= {"status": status, **more}
             self._write_entry()
 
+    def _write_config(self, resumes: int) -> None:
+        """Write `config.yaml`; another one, with which the run went until now, is kept as ``config.N.yaml``."""
+        path, text = self.folder / "config.yaml", _yaml(self._config)
+        if resumes and path.exists() and path.read_text(encoding="utf-8") != text:
+            replace_copy(path, self.folder / f"config.{resumes}.yaml")
+        replace_text(path, text)
+
     def _note_time(self, key: str, time: datetime) -> None:
         self._entry[key] = time.isoformat()
         self._entry["elapsed"] = round(self._elapsed_before + (time - self._began).total_seconds(), 3)
 
     def _write_series(self) -> None:
-        series = read_series(self.folder / "metrics.jsonl")
-        self._write("metrics.json", {name: vars(one) for name, one in series.items()})
+        try:
+            series = read_series(self.folder / "metrics.jsonl")
+        except OSError as error:
+            self._complain(error)
+        else:
+            self._write("metrics.json", {name: vars(one) for name, one in series.items()})
 
     def _write_entry(self) -> None:
         self._write("run.json", self._entry, sync=True)
@@ -186,3 +197,8 @@ class FolderObserver(RunObserver):
                 self.folder.name,
                 error.strerror or error,
             )
+
+
+def _yaml(config: Mapping[str, Any]) -> str:
+    text: str = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+    return text
