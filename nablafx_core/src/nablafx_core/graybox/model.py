@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from nablafx_core.controls import Control
 from nablafx_core.errors import ConfigError, ModelError
 from nablafx_core.graybox.stage import Stage, stage_from_section
-from nablafx_core.graybox.timing import Lag, held_after, over_time, through
+from nablafx_core.graybox.timing import Lag, held_after, over_time, since, through
 from nablafx_core.interfaces import Model
 from nablafx_core.settings import Section
 from nablafx_core.state import State, joined, scoped
@@ -79,10 +79,16 @@ class GrayBox(Model):
         """Every part at rest, and the lines that delay audio, knobs and parameters empty."""
         controls = self._controls_for(batch_size, controls, None, self._like)
         parts = {}
+        silence = self._like.new_zeros(batch_size, 1, 1)
+        parts: dict[str, State] = {}
         for i, (stage, lag) in enumerate(zip(self.stages, self._lags, strict=True)):
+            at_rest = stage.controller.initial_state(batch_size, controls)
+            unit, _ = stage.controller(silence, controls, at_rest)
             parts[f"{i}.lines"] = lag.lines(stage, batch_size, len(self.controls), self._like)
-            parts[f"{i}.processor"] = stage.processor.initial_state(batch_size)
-            parts[f"{i}.controller"] = stage.controller.initial_state(batch_size, controls)
+            parts[f"{i}.controller"] = at_rest
+            parts[f"{i}.processor"] = stage.processor.initial_state(
+                batch_size, stage.values(over_time(unit, 1)[..., 0])
+            )
         state = {key: value.to(self._like.device) for key, value in joined(parts).items()}
         state["position"] = torch.zeros(batch_size, dtype=torch.int64, device=self._like.device)
         return state if controls is None else state | {"controls": controls}
@@ -92,37 +98,41 @@ class GrayBox(Model):
     ) -> tuple[Tensor, State]:
         """Process audio (batch, 1, time), offline or stream.
 
-        The state that an offline call returns continues as a stream only where the latency is 0.
+        Offline is the stream from the start of a file to its end, with the latency taken off; the state after it
+        continues as a stream.
         """
         controls = self.checked_controls(audio, controls)
-        if state is None:
-            return self._offline(audio, controls)
-        seen, signal, after = self._seen(state), audio, dict(state)
-        for i in range(len(self.stages)):
-            signal, part = self._step(i, signal, audio, controls, scoped(state, str(i)), seen)
-            after |= joined({str(i): part})
-        return signal, after | self._kept(controls, state["position"] + audio.shape[-1])
+        if state is not None:
+            return self._stream(audio, controls, state, steady=controls is None)
+        steady = controls is None or controls.ndim == 2
+        first = None if controls is None else over_time(controls, 1)[..., 0]
+        out, after = self._stream(audio, controls, self.initial_state(audio.shape[0], first), steady)
+        return torch.cat([out, self._rest(after, steady)], dim=-1)[..., self.latency :], after
 
     def flush(self, state: State) -> Tensor:
-        """The last `latency` samples: stage by stage, each to the end of the file before the next."""
+        """The last `latency` samples, (batch, 1, latency)."""
+        return self._rest(state, steady="controls" not in state)
+
+    def _stream(self, audio: Tensor, controls: Tensor | None, state: State, steady: bool) -> tuple[Tensor, State]:
+        seen, signal, after = self._seen(state), audio, dict(state)
+        for i in range(len(self.stages)):
+            signal, part = self._step(i, signal, audio, controls, scoped(state, str(i)), seen, steady)
+            after |= joined({str(i): part})
+        after["position"] = (state["position"] + audio.shape[-1]).clamp(max=self.latency)
+        if controls is not None and audio.shape[-1]:
+            after["controls"] = over_time(controls, 1)[..., -1]
+        return signal, after
+
+    def _rest(self, state: State, steady: bool) -> Tensor:
+        """What is still in the chain: stage by stage, each to the end of the file before the next."""
         seen, controls = self._seen(state), state.get("controls")
         tail = self._like.new_zeros(state["position"].shape[0], 1, 0)
         for i, lag in enumerate(self._lags):
             if lag.leaves:
                 rest = F.pad(tail, (0, lag.leaves - lag.arrives))
-                tail, _ = self._step(i, rest, torch.zeros_like(rest), controls, scoped(state, str(i)), seen, ended=True)
+                end, silence = lag.processes, torch.zeros_like(rest)
+                tail, _ = self._step(i, rest, silence, controls, scoped(state, str(i)), seen, steady, end)
         return tail
-
-    def _offline(self, audio: Tensor, controls: Tensor | None) -> tuple[Tensor, State]:
-        signal, parts = audio, {}
-        for i, stage in enumerate(self.stages):
-            heard = signal if stage.controller.reads == "processor" else audio
-            unit, parts[f"{i}.controller"] = stage.controller(heard, controls)
-            signal, parts[f"{i}.processor"] = stage.processor(signal, stage.values(unit))
-        if self.latency:
-            return signal, joined(parts)
-        position = torch.zeros(audio.shape[0], dtype=torch.int64, device=audio.device)
-        return signal, joined(parts) | self._kept(controls, position)
 
     def _step(
         self,
@@ -132,7 +142,8 @@ class GrayBox(Model):
         controls: Tensor | None,
         state: State,
         seen: int,
-        ended: bool = False,
+        steady: bool,
+        end: int | None = None,
     ) -> tuple[Tensor, State]:
         """One stage over one block of a stream.
 
@@ -140,52 +151,46 @@ class GrayBox(Model):
         no part's state moves before the file begins.
 
         Args:
-            signal: what the stages before give, `arrives` samples behind.
+            signal: what the stages before give, (batch, 1, time).
             audio: the chain's input.
             controls: the knobs.
             state: of this stage.
             seen: samples before this block, at most `latency`.
-            ended: the block lies behind the end of the file, where the last parameters are held.
+            steady: whether knobs without a time axis stand still for the whole file.
+            end: where in this block the file ends for the processor; its parameters are held from there on.
         """
         stage, lag, time = self.stages[index], self._lags[index], signal.shape[-1]
-        lines = scoped(state, "lines")
-        if controls is not None and lag.hears:
-            controls, lines = through(lines, "knobs", over_time(controls, time))
-        heard = audio if stage.controller.reads == "chain" else signal
-        signal, lines = through(lines, "audio", signal)
         deaf, idle = (min(max(behind - seen, 0), time) for behind in (lag.hears, lag.processes))
-        out, after = torch.zeros_like(signal), dict(state)
+        lines, after = scoped(state, "lines"), dict(state)
+        if controls is not None:
+            controls, lines = through(lines, "knobs", controls, time, steady)
+            controls = since(controls, deaf)
+        heard = audio if stage.controller.reads == "chain" else signal
+        signal, lines = through(lines, "audio", signal, time)
+        out = torch.zeros_like(signal)
         if deaf < time:
-            knobs = controls[..., deaf:] if controls is not None and controls.ndim == 3 else controls
-            unit, inner = stage.controller(heard[..., deaf:], knobs, scoped(state, "controller"))
+            unit, inner = stage.controller(heard[..., deaf:], controls, scoped(state, "controller"))
             after |= joined({"controller": inner})
-            unit, lines = lag.aligned(unit, lines, time, steady=controls is None)
-            if ended:
-                unit = held_after(unit, lag.processes - deaf, scoped(state, "lines"))
+            unit, lines = through(lines, "unit", unit, time, steady)
+            if end is not None:
+                unit = held_after(unit, end - deaf, lines)
+            elif "held" in lines:
+                lines = lines | {"held": over_time(unit, 1)[..., -1:]}
         if idle < time:
-            used = unit[..., idle - deaf :] if unit.ndim == 3 else unit
-            out, inner = stage.processor(signal[..., idle:], stage.values(used), scoped(state, "processor"))
+            values = stage.values(since(unit, idle - deaf))
+            out, inner = stage.processor(signal[..., idle:], values, scoped(state, "processor"))
             out = F.pad(out, (idle, 0))
             after |= joined({"processor": inner})
         return out, after | joined({"lines": lines})
 
     def _seen(self, state: State) -> int:
         """Samples of the file that went in before, counted up to the latency, from which on the chain is full."""
-        if "position" not in state:
-            raise ModelError(
-                "graybox: this state comes from an offline call of a chain with latency and cannot go on. Begin a "
-                "stream with initial_state."
-            )
         if self.latency == 0:
             return 0
         position = state["position"]
         if bool((position != position[0]).any()):
             raise ModelError("graybox: the items of a batch must have begun their streams at the same sample.")
         return int(position[0])
-
-    def _kept(self, controls: Tensor | None, position: Tensor) -> State:
-        kept = {"position": position.clamp(max=self.latency)}
-        return kept if controls is None else kept | {"controls": controls[..., -1] if controls.ndim == 3 else controls}
 
     def _check(self, stage: Stage) -> None:
         name, count = type(stage.processor).__name__, len(self.controls)

@@ -16,7 +16,8 @@ class Lag:
     """Samples by which a stage runs behind the chain's input.
 
     A controller that reads the chain works ahead while the audio is still on its way, so the latencies of several of
-    them do not add up.
+    them do not add up. A processor is given each sample together with its parameters, so that the latency of its
+    controller comes before its own.
 
     Args:
         arrives: of the audio that it is given.
@@ -48,35 +49,33 @@ class Lag:
         }
         return {name: like.new_zeros(batch_size, *shape) for name, shape in shapes.items() if all(shape)}
 
-    def aligned(self, unit: Tensor, lines: State, time: int, steady: bool) -> tuple[Tensor, State]:
-        """Parameters as late as the audio.
 
-        Args:
-            unit: what the controller yields for a block, (batch, n) or (batch, n, time).
-            lines: of the stage.
-            time: samples of the block.
-            steady: whether parameters without a time axis are those of every block.
-        """
-        if "unit" in lines and steady and unit.ndim == 2:
-            lines = lines | {"unit": unit[..., None].expand_as(lines["unit"])}
-        elif "unit" in lines:
-            unit, lines = through(lines, "unit", over_time(unit, time))
-        if "held" in lines and time:
-            lines = lines | {"held": over_time(unit, 1)[..., -1:]}
-        return unit, lines
+def through(lines: State, name: str, values: Tensor, time: int, steady: bool = False) -> tuple[Tensor, State]:
+    """A block through the delay line of that name, if there is one.
 
-
-def through(lines: State, name: str, signal: Tensor) -> tuple[Tensor, State]:
-    """A block (batch, channels, time) through the delay line of that name, if there is one."""
+    Args:
+        lines: of a stage, each (batch, channels, delay).
+        name: of one of them.
+        values: (batch, channels, time), or (batch, channels) for values that hold for the whole block.
+        time: samples of the block.
+        steady: whether what holds for this block holds for the whole file; then it stays without a time axis.
+    """
     if name not in lines:
-        return signal, lines
-    line = torch.cat([lines[name], signal], dim=-1)
-    return line[..., : signal.shape[-1]], lines | {name: line[..., signal.shape[-1] :]}
+        return values, lines
+    if steady and values.ndim == 2:
+        return values, lines | {name: values[..., None].expand_as(lines[name])}
+    line = torch.cat([lines[name], over_time(values, time)], dim=-1)
+    return line[..., :time], lines | {name: line[..., time:]}
 
 
 def over_time(values: Tensor, time: int) -> Tensor:
     """(batch, n) as (batch, n, time); what has a time axis as it is."""
     return values if values.ndim == 3 else values[..., None].expand(-1, -1, time)
+
+
+def since(values: Tensor, start: int) -> Tensor:
+    """What has a time axis, (batch, n, time), from sample `start` on; (batch, n) as it is."""
+    return values[..., start:] if values.ndim == 3 else values
 
 
 def held_after(unit: Tensor, last: int, lines: State) -> Tensor:

@@ -1,0 +1,106 @@
+"""Parts of a gray-box chain, each written twice (whole file, and by blocks), and a chain of them written out."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from nablafx_core.controls import Parameter
+from nablafx_core.interfaces import Controller, Processor
+
+
+def shifted(line, block):
+    """A block behind the samples of `line`, and the samples that are left over."""
+    whole = torch.cat([line, block], -1)
+    return whole[..., : block.shape[-1]], whole[..., block.shape[-1] :]
+
+
+class Leaky(Processor):
+    """y[t] = x[t] + leak[t] y[t-1] + 0.1: it would not stay at rest if it were run before the file begins."""
+
+    effect_parameters = (Parameter("leak", -0.9, 0.9),)
+
+    def initial_state(self, batch_size, parameters=None):
+        return {"y": torch.zeros(batch_size, dtype=torch.float64)}
+
+    def forward(self, audio, parameters, state=None):
+        leak = parameters["leak"].reshape(audio.shape[0], -1).expand(-1, audio.shape[-1])
+        y, out = (self.initial_state(audio.shape[0]) if state is None else state)["y"].to(audio), []
+        for t in range(audio.shape[-1]):
+            y = audio[:, 0, t] + leak[:, t] * y + 0.1
+            out.append(y)
+        return torch.stack(out, -1)[:, None], {"y": y}
+
+
+class Ahead(Processor):
+    """y[t] = x[t] + amount[t] x[t + 3], nothing coming after the end."""
+
+    latency = 3
+    effect_parameters = (Parameter("amount", -1, 1),)
+
+    def initial_state(self, batch_size, parameters=None):
+        return {"x": torch.zeros(batch_size, 1, 3), "amount": torch.zeros(batch_size, 3)}
+
+    def forward(self, audio, parameters, state=None):
+        amount = parameters["amount"].reshape(audio.shape[0], -1).expand(-1, audio.shape[-1])
+        if state is None:
+            later = nn.functional.pad(audio, (0, 3))[..., 3:]
+            return audio + amount[:, None] * later, self.initial_state(audio.shape[0])
+        past, line = shifted(state["x"], audio)
+        amount, amounts = shifted(state["amount"], amount)
+        return past + amount[:, None] * audio, {"x": line, "amount": amounts}
+
+
+class Envelope(Controller):
+    """sigmoid(weight e[t + lag] + knob[t]), with e[t] = 0.8 e[t - 1] + |x[t]|; nothing comes after the end."""
+
+    def __init__(self, lag, reads="chain", num_controls=0):
+        super().__init__(1, num_controls)
+        self.latency, self.reads = lag, reads
+        self.weight = nn.Parameter(torch.tensor([0.5]))
+
+    def initial_state(self, batch_size, controls=None):
+        knobs = {"knob": torch.zeros(batch_size, 1, self.latency)} if self.num_controls and self.latency else {}
+        return {"e": torch.zeros(batch_size, 1)} | knobs
+
+    def forward(self, audio, controls=None, state=None):
+        batch, _, time = audio.shape
+        knob = 0 * audio if controls is None else controls[:, :1].reshape(batch, 1, -1).expand(-1, -1, time)
+        if state is None:
+            followed = self.follow(nn.functional.pad(audio, (0, self.latency)), audio.new_zeros(batch, 1))
+            return (self.weight * followed[..., self.latency :] + knob).sigmoid(), {}
+        followed = self.follow(audio, state["e"].to(audio))
+        after = {"e": followed[..., -1]}
+        if "knob" in state:
+            knob, after["knob"] = shifted(state["knob"].to(audio), knob)
+        return (self.weight * followed + knob).sigmoid(), after
+
+    def follow(self, audio, e):
+        out = []
+        for t in range(audio.shape[-1]):
+            e = 0.8 * e + audio[..., t].abs()
+            out.append(e)
+        return torch.stack(out, -1)
+
+
+class Setting(Controller):
+    """One learned number, or the first knob where the chain has one."""
+
+    def __init__(self, num_controls=0, num_parameters=1):
+        super().__init__(num_parameters, num_controls)
+        self.weight = nn.Parameter(torch.full((num_parameters,), 0.7))
+
+    def forward(self, audio, controls=None, state=None):
+        if controls is None:
+            return self.weight.expand(audio.shape[0], -1), {}
+        return (self.weight[0] * controls[:, :1] + 0.1), {}
+
+
+def chain(stages, audio, controls=None):
+    """The offline output of a chain, from the offline outputs of its parts."""
+    signal = audio
+    for stage in stages:
+        heard = signal if stage.controller.reads == "processor" else audio
+        unit, _ = stage.controller(heard, controls)
+        signal, _ = stage.processor(signal, stage.values(unit))
+    return signal
