@@ -165,7 +165,7 @@ def test_fine_tuning_starts_from_the_weights(tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path):
-    broken = sections(tmp_path, train={"learning_rate": 1e38, "gradient_clip_val": None, "max_steps": 40})
+    broken = sections(tmp_path, train={"learning_rate": 1e30, "gradient_clip_val": None, "max_steps": 40})
     with pytest.raises(TrainingError, match="step"):
         train(broken)
     assert find_run(tmp_path / "runs", "latest").status == "FAILED"
@@ -178,9 +178,9 @@ def test_the_time_limit_ends_with_a_validation(tmp_path):
 
 
 def test_early_stopping_and_the_plateau(tmp_path):
-    frozen = {"learning_rate": 1e-20, "weight_decay": 0.0, "max_steps": 80, "early_stopping_patience": 4, "lr_patience": 1}
+    frozen = {"learning_rate": 1e-7, "lr_factor": 1e-3, "weight_decay": 0.0, "max_steps": 80, "early_stopping_patience": 4, "lr_patience": 1}
     result = train(sections(tmp_path, train=frozen))
     logged = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
     rates = [row["value"] for row in logged if row["name"] == "learning_rate"]
     assert len(rates) < 20
-    assert rates[-1] < rates[0]
+    assert rates[-1] < 0.1 * rates[0]
