@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nablafx_core.testing import laws, laws_gradients, laws_saving, laws_scores
-from nablafx_core.testing.subject import LawBroken
+from nablafx_core.testing.subject import LawBroken, check
 from reference.toys import Absolute, Echo, ErrorToSignal, Follower, Gain
 
 ALL = {
@@ -57,6 +57,13 @@ def test_what_is_measured():
     model.weight.data.fill_(2.0)
     assert 1.9 < laws_gradients.every_control_moves_output(model) < 2.0
     assert laws_gradients.gradients_are_right(Echo(0)) == 3
+
+
+def test_what_is_not_a_number_keeps_no_law():
+    assert check(0.5, 0.5, "law", "") == 0.5
+    for measured in (0.6, float("nan")):
+        with pytest.raises(LawBroken, match=r"law: measured .*, allowed 0.5. Do this."):
+            check(measured, 0.5, "law", "Do this.")
 
 
 def test_the_subject_stays_as_it_was():

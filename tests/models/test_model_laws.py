@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nablafx_core.controls import Control
+from nablafx_core.streaming import stream_blocks
 from nablafx_core.testing import laws, laws_gradients, laws_saving
 from nablafx_models.lstm import LSTM
 from nablafx_models.tcn import TCN
@@ -53,6 +54,16 @@ def test_stream_equals_offline(model_class, arguments, dtype, cuts, moving):
 @every_case
 def test_stream_sample_by_sample(model_class, arguments):
     laws.stream_equals_offline(built(model_class, arguments), [1] * 40, moving_controls=True, batch_size=1)
+
+
+@every_case
+def test_stereo_is_rendered_by_blocks(model_class, arguments):
+    model = built(model_class, arguments).double().eval()
+    audio = torch.rand(2, 2, 50, dtype=torch.float64)
+    controls = torch.rand(2, len(model.controls), 50, dtype=torch.float64) if model.controls else None
+    with torch.no_grad():
+        expected = torch.cat([model(channel, controls)[0] for channel in audio.split(1, dim=1)], dim=1)
+    torch.testing.assert_close(stream_blocks(model, audio, controls, [7, 16]), expected, atol=1e-12, rtol=0)
 
 
 @every_case

@@ -125,6 +125,11 @@ def test_sizes_are_the_papers(shape, expected):
         assert sum(p.numel() for p in model.parameters()) == film
 
 
+def test_channels_grow_from_block_to_block():
+    model = TCN(num_blocks=3, channel_growth=2, channel_width=99)
+    assert [block.conv.out_channels for block in model.blocks] == [2, 4, 8]
+
+
 def test_names_of_weights_are_those_of_old_checkpoints():
     model = TCN(num_blocks=1, conditioning="film", norm="batch", activation="prelu", direct_path=True, controls=KNOBS)
     layers = [f"cond_nn.layers.{n}.{w}" for n in (0, 2, 4) for w in ("weight", "bias")]
@@ -140,7 +145,7 @@ def test_names_of_weights_are_those_of_old_checkpoints():
 
 def test_batch_norm_learns_from_the_block_alone():
     torch.manual_seed(0)
-    model = TCN(num_blocks=1, kernel_size=3, norm="batch").train()
+    model = TCN(num_blocks=2, kernel_size=3, norm="batch").train()
     audio = torch.rand(4, 1, 50) + 3
     model(audio)
     padded = torch.nn.functional.pad(audio, (2, 0))

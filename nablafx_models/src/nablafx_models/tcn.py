@@ -246,7 +246,7 @@ class TCN(Model):
         """
         condition, after = self._condition(audio, controls, state)
         if self.latency and controls is not None:
-            after["controls"] = last_sample(controls[..., :keep] if controls.ndim == 3 else controls)
+            after["controls"] = last_sample(controls)
         conditions = [condition] * len(self.blocks)
         if "condition" in state and condition is not None:
             whole = torch.cat((state["condition"], over_time(condition, audio.shape[-1])), dim=-1)
