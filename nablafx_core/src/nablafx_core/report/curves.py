@@ -42,10 +42,11 @@ def plot_losses(series: Mapping[str, Points], path: Path) -> None:
         path: of the PNG file.
     """
     groups: dict[str, dict[str, dict[str, Points]]] = {"loss": {}, "validation": {}}
-    trained = {_quantity(name) for name in series if name.startswith("train/")} | {"loss"}
     for name, points in series.items():
-        panel = "loss" if _quantity(name) in trained else "validation"
-        groups[panel].setdefault(_quantity(name), {})[name.partition("/")[0]] = points
+        part, _, quantity = name.partition("/")
+        is_loss = part == "train" or quantity == "loss" or quantity.startswith("loss/")
+        panel = groups["loss" if is_loss else "validation"]
+        panel.setdefault(quantity.removeprefix("loss/"), {})[part] = points
     panels = {title: group for title, group in groups.items() if group}
     with picture(path, height_inches=0.6 + 4.2 * max(1, len(panels))) as figure:
         axes = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
@@ -53,12 +54,6 @@ def plot_losses(series: Mapping[str, Points], path: Path) -> None:
             axis.set_title("Losses" if title == "loss" else "Figures of the validation")
             _draw(axis, group)
         axes[-1].set_xlabel("step")
-
-
-def _quantity(name: str) -> str:
-    """``l1`` for ``train/l1`` and for ``validation/loss/l1``."""
-    name = name.partition("/")[2]
-    return name.removeprefix("loss/")
 
 
 def _draw(axis: Axes, group: Mapping[str, Mapping[str, Points]]) -> None:

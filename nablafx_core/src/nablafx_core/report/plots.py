@@ -39,7 +39,7 @@ def plot_prediction(
     """
     wet, out = _mono(target), _mono(prediction)
     with picture(path, height_inches=10.5) as figure:
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)
         grid = figure.add_gridspec(4, 1, height_ratios=(1.0, 0.6, 1.2, 1.5))
         whole = figure.add_subplot(grid[0])
         _draw_whole(whole, wet, out, sample_rate)
@@ -50,7 +50,7 @@ def plot_prediction(
 
 def _mono(audio: Tensor | Signal) -> Signal:
     values = np.asarray(audio.detach().cpu() if isinstance(audio, Tensor) else audio, dtype=np.float64)
-    first: Signal = np.nan_to_num(values.reshape(-1, values.shape[-1])[0])
+    first: Signal = values.reshape(-1, values.shape[-1])[0]
     return first
 
 
@@ -87,7 +87,7 @@ def _draw_zoom(axes: Axes, target: Signal, prediction: Signal, sample_rate: int)
     axes.plot(milliseconds, target[part], color=TARGET, linewidth=2.4, alpha=0.7, label="target")
     axes.plot(milliseconds, prediction[part], color=PREDICTION, linewidth=1.2, label="prediction")
     axes.plot(milliseconds, (prediction - target)[part], color=ERROR, linewidth=0.9, linestyle=":", label="error")
-    axes.set_xlim(milliseconds[0], milliseconds[-1])
+    axes.set_xlim(part.start / sample_rate * 1000, part.stop / sample_rate * 1000)
     axes.set_xlabel("time in ms")
     axes.set_ylabel("amplitude")
     axes.legend(ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
