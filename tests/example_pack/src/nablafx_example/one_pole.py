@@ -1,0 +1,30 @@
+"""A first-order low-pass filter whose cutoff may move."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def one_pole(audio: Tensor, cutoff_hz: Tensor, sample_rate: float, last: Tensor) -> Tensor:
+    """First-order low-pass filter.
+
+    y[n] = (1 - a[n]) x[n] + a[n] y[n-1],  a[n] = exp(-2 pi cutoff_hz[n] / sample_rate)
+
+    Computed in log2(time) steps: after each, a sample holds the sum over twice as many samples before it.
+
+    Args:
+        audio: (batch, time).
+        cutoff_hz: in Hz, (batch, 1) or (batch, time).
+        sample_rate: Hz.
+        last: y[-1], (batch,).
+    """
+    pole = torch.exp(-2 * math.pi * cutoff_hz / sample_rate).expand_as(audio)
+    total, step = (1 - pole) * audio, 1
+    while step < audio.shape[1]:
+        total = torch.cat([total[:, :step], total[:, step:] + pole[:, step:] * total[:, :-step]], dim=1)
+        pole = torch.cat([pole[:, :step], pole[:, step:] * pole[:, :-step]], dim=1)
+        step *= 2
+    return total + pole * last[:, None]

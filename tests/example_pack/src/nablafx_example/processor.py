@@ -1,0 +1,49 @@
+"""A processor: an effect with parameters in physical units, for gray-box chains."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nablafx_core.controls import Parameter
+from nablafx_core.interfaces import Processor
+from nablafx_core.state import State
+
+
+class Tremolo(Processor):
+    """y[n] = x[n] (1 - depth (1 - cos(2 pi p[n])) / 2),  p[n+1] = p[n] + rate_hz / sample_rate.
+
+    The phase p is the state, in float64, so that it stays exact over hours.
+
+    Args:
+        sample_rate: Hz.
+        max_rate_hz: the fastest swing.
+    """
+
+    def __init__(self, sample_rate: int, max_rate_hz: float = 12.0) -> None:
+        super().__init__(sample_rate)
+        self.effect_parameters = (
+            Parameter("rate_hz", 0.5, max_rate_hz, "Hz", "log"),
+            Parameter("depth", 0.0, 1.0),
+        )
+
+    def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
+        """The loudest point of the swing."""
+        return {"phase": torch.zeros(batch_size, dtype=torch.float64)}
+
+    def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:
+        """Process audio (batch, 1, time)."""
+        batch_size, _, time = audio.shape
+        rate, depth = (_over_time(parameters[name]) for name in ("rate_hz", "depth"))
+        start = (self.initial_state(batch_size) if state is None else state)["phase"].to(audio.device)
+        step = (rate.double() / self.sample_rate).expand(batch_size, time)
+        ends = start[:, None] + torch.cumsum(step, dim=1)
+        swing = (1 - torch.cos(2 * math.pi * (ends - step))) / 2
+        after = ends[:, -1] % 1 if time else start
+        return audio * (1 - depth * swing.to(audio.dtype))[:, None], {"phase": after}
+
+
+def _over_time(parameter: Tensor) -> Tensor:
+    return parameter if parameter.ndim == 2 else parameter[:, None]
