@@ -70,7 +70,7 @@ class Model(nn.Module):
 
         A model with latency overrides this, or keeps its last controls under the state's key ``"controls"``.
         """
-        some = next(iter(state.values()))
+        some = next(iter(state.values()), torch.zeros(1))  # a model without latency may have no state at all
         batch_size, dtype = some.shape[0], next((v.dtype for v in state.values() if v.is_floating_point()), None)
         zeros = torch.zeros(batch_size, self.in_channels, self.latency, dtype=dtype, device=some.device)
         if self.latency == 0:

@@ -35,6 +35,7 @@ class Streamer:
         self.state: State | None = None
         self._shape = (0, 0)
         self._voices = 1
+        self._nothing = torch.zeros(0)
 
     @torch.no_grad()
     def push(self, block: Tensor, controls: Tensor | None = None) -> Tensor:
@@ -62,13 +63,17 @@ class Streamer:
             first = knobs[..., 0] if knobs is not None and knobs.ndim == 3 else knobs
             self.state = self.model.initial_state(folded.shape[0], first)
         out, self.state = self.model(folded, knobs, self.state)
-        return self._unfold(out)
+        out = self._unfold(out)
+        self._nothing = out[..., :0]
+        return out
 
     @torch.no_grad()
     def flush(self) -> Tensor:
         """The last `latency` samples, (batch, channels, latency), of a stream that had at least one block."""
         if self.state is None:
             raise ModelError("a stream without a block has nothing to flush.")
+        if self.model.latency == 0:
+            return self._nothing
         return self._unfold(self.model.flush(self.state))
 
     def _fold(self, audio: Tensor) -> Tensor:
