@@ -114,8 +114,11 @@ class Registry:
         close = difflib.get_close_matches(name.rpartition("/")[2], names, n=1)
         lines = [f"No {kind.name} named '{name}'." + (f" Did you mean '{close[0]}'?" if close else "")]
         lines.append(f"  {kind.plural}: {', '.join(names) or 'none; is a pack installed?'}")
-        lines += [f"  broken pack {pack.name} {pack.version}: {text}" for pack in self.packs for text in pack.problems]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.problems()])
+
+    def problems(self) -> list[str]:
+        """What is wrong with the packs as far as they were asked, one line each, for the end of a message."""
+        return [f"  broken pack {pack.name} {pack.version}: {text}" for pack in self.packs for text in pack.problems]
 
     def check_requirements(self, requirements: Iterable[str]) -> None:
         """Check an experiment's ``requires``.

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any
+from collections import Counter
+from typing import TYPE_CHECKING
 
 import click
 
 from nablafx_core.errors import NablafxError
+
+if TYPE_CHECKING:
+    from nablafx_core.registry import Entry
 
 #: name: (module:attribute, one line for the list of commands)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -33,11 +37,20 @@ class LazyGroup(click.Group):
         return [*COMMANDS, *sorted(self._from_packs())]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
+        """Import a command.
+
+        Raises:
+            RegistryError: if several packs have one of that name, or it cannot be imported.
+        """
         if cmd_name in COMMANDS:
             return _imported(COMMANDS[cmd_name][0])
-        entry = self._from_packs().get(cmd_name)
-        return entry.load() if entry else None
+        from nablafx_core.registry import Registry
+
+        names = {entry.component.name for entry in self._from_packs().values()}
+        if cmd_name.rpartition("/")[2] not in names:
+            return None
+        found: click.Command = Registry.discover().find("command", cmd_name).load()
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list from the summaries, importing no command."""
@@ -49,11 +62,16 @@ class LazyGroup(click.Group):
             with formatter.section("Commands from packs"):
                 formatter.write_dl([(name, packs[name].component.summary) for name in sorted(packs)])
 
-    def _from_packs(self) -> dict[str, Any]:
+    def _from_packs(self) -> dict[str, Entry]:
+        """The packs' commands by the name that calls them: with the pack's, where another has the same."""
         from nablafx_core.registry import Registry
 
-        entries = Registry.discover().entries("command")
-        return {entry.component.name: entry for entry in entries if entry.component.name not in COMMANDS}
+        entries = list(Registry.discover().entries("command"))
+        known = Counter([*COMMANDS, *(entry.component.name for entry in entries)])
+        return {
+            entry.component.name if known[entry.component.name] == 1 else entry.qualified_name: entry
+            for entry in entries
+        }
 
 
 def _imported(target: str) -> click.Command:

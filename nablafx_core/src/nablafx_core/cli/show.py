@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from typing import Any
 
 import click
@@ -41,7 +42,8 @@ def _found(name: str, kind: str | None) -> list[Entry]:
     if found:
         return found
     names = sorted({entry.component.name for which in KINDS for entry in registry.entries(which)})
-    raise clash or RegistryError(f"Nothing is named '{name}'. Named are: {', '.join(names)}.")
+    head = f"Nothing is named '{name}'. Named are: {', '.join(names)}."
+    raise clash or RegistryError("\n".join([head, *registry.problems()]))
 
 
 def _described(entry: Entry) -> dict[str, Any]:
@@ -83,7 +85,13 @@ def _text(item: dict[str, Any]) -> str:
         return f"{head}\n  licence {item['licence']}, sha256 {item['sha256']}"
     documentation = item["documentation"].split("\n\nArgs:")[0]
     rows = [
-        (f"  {s['name']}", s["type"], "required" if s["required"] else f"= {s.get('default', '…')}", s["doc"])
+        (f"  {s['name']}", s["type"], "required" if s["required"] else f"= {_written(s)}", s["doc"])
         for s in item["settings"]
     ]
     return f"{head}\n\n{documentation}\n\nSettings\n{table(rows) if rows else '  none'}"
+
+
+def _written(setting: dict[str, Any]) -> str:
+    """A default as an experiment file says it; one that a file cannot hold is three dots."""
+    default = setting.get("default", "…")
+    return default if isinstance(default, str) and default else json.dumps(default, ensure_ascii=False)
