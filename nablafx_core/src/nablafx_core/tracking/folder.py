@@ -164,7 +164,7 @@ class FolderObserver(RunObserver):
     def _write_config(self, resumes: int) -> None:
         """Write `config.yaml`; another one, with which the run went until now, is kept as ``config.N.yaml``."""
         path, text = self.folder / "config.yaml", _yaml(self._config)
-        if resumes and path.exists() and path.read_text(encoding="utf-8") != text:
+        if resumes and path.exists() and path.read_bytes() != text.encode():
             replace_copy(path, self.folder / f"config.{resumes}.yaml")
         replace_text(path, text)
 
