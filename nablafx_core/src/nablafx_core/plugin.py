@@ -12,7 +12,9 @@ _METRICS = "nablafx_core.evaluation.metrics"
 @hookimpl
 def nablafx_models() -> list[Component]:
     """Gray-box models."""
-    return [Component("graybox", "nablafx_core.graybox:GrayBox", "A chain of processors, each driven by a controller")]
+    example = {"processors": [{"name": "gain", "controller": "static"}, {"name": "tanh"}]}
+    summary = "A chain of processors, each driven by a controller"
+    return [Component("graybox", "nablafx_core.graybox:GrayBox", summary, example)]
 
 
 @hookimpl

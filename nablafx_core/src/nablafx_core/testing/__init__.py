@@ -1,1 +1,10 @@
-"""The laws that everything a pack registers must keep."""
+"""For authors of packs: the laws that every component keeps, as checks.
+
+>>> from nablafx_core.testing import check_pack
+>>> check_pack("nablafx-acme")  # doctest: +SKIP
+"""
+
+from nablafx_core.testing.packs import Result, check_pack, pack_results
+from nablafx_core.testing.subject import LawBroken
+
+__all__ = ["LawBroken", "Result", "check_pack", "pack_results"]

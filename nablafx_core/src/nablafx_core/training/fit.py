@@ -177,7 +177,6 @@ class _Training:
             best = KeepBest(folder / BUNDLE_IN_RUN, {"run": folder.name})
             limit = TimeLimit(settings.max_minutes)
             trainer = self._trainer(run, folder, epochs, best, limit)
-            trainer.max_minutes = settings.max_minutes  # for progress displays
             checkpoint = folder / LAST_CHECKPOINT if resume else None
             trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True if resume else None)
             if run is None:

@@ -1,0 +1,89 @@
+"""``nablafx quickstart``: the main job, from nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nablafx_core.cli.options import say
+from nablafx_core.errors import NablafxError
+
+MINUTES = 2.0
+
+
+def sections(folder: Path, minutes: float) -> dict[str, Any]:
+    """The experiment: a distortion with two knobs, modelled by a small network that hears its knobs."""
+    return {
+        "data": {
+            "name": "simulated",
+            "path": str(folder / "data"),
+            "device": "diode_clipper",
+            "seconds": 12.0,
+            "segment_length": 8192,
+            "batch_size": 8,
+        },
+        "model": {"name": "tcn", "num_blocks": 4, "kernel_size": 5, "channel_width": 8, "conditioning": "film"},
+        "loss": [{"name": "esr", "weight": 1.0}, {"name": "mr_stft", "weight": 0.1}],
+        "train": {
+            "max_steps": 100_000,
+            "max_minutes": minutes,
+            "learning_rate": 0.01,
+            "validate_every": 200,
+            "lr_patience": 2,
+            "threads": 1,
+            "accelerator": "cpu",
+        },
+        "track": {"runs_dir": str(folder / "runs")},
+    }
+
+
+@click.command()
+@click.option("--folder", default="quickstart", show_default=True, help="Where everything is put.")
+@click.option("--minutes", default=MINUTES, show_default=True, type=click.FloatRange(min=0, min_open=True), help="Of training.")
+def quickstart(folder: str, minutes: float) -> None:
+    """Simulate a distortion pedal, train a model of it, test it, and play a guitar through it.
+
+    Needs no recordings, no account and no network. Run it again to train again on the same data.
+    """
+    place = Path(folder)
+    say("1/4  Data: plucked strings through a simulated diode clipper, three positions of each knob")
+    from nablafx_core.building import build
+    from nablafx_core.cli.train import report, run_training
+    from nablafx_core.config import load_experiment
+    from nablafx_core.render import render_file
+
+    experiment = load_experiment(sections=sections(place, minutes))
+    file = place / "experiment.yaml"
+    dataset = build("dataset", experiment.dataset)
+    file.write_text(experiment.to_yaml(), encoding="utf-8")
+    say(f"     {len(dataset.recordings)} recordings in {place / 'data'}")
+    say(f"2/4  Training and testing, about {minutes:g} minutes")
+    result = run_training(experiment)
+    say("3/4  Rendering the test guitar at three settings that the training did not see")
+    from nablafx_core.loading import load
+
+    model = load(result.bundle)
+    dry = _dry_test_file(place / "data")
+    rendered = [place / f"guitar-drive-{drive:g}.wav" for drive in _between(model.controls[0])]
+    for drive, output in zip(_between(model.controls[0]), rendered, strict=True):
+        render_file(model, dry, output, {model.controls[0].name: drive}, block_size=512)
+    say("4/4  Done. Listen to the files, look at the pictures, then change the experiment and train again:")
+    say()
+    report(result)
+    click.echo(f"Dry      {dry}")
+    click.echo(f"Rendered {', '.join(str(path) for path in rendered)}")
+    click.echo(f"Again    nablafx train {file} --set train.max_minutes=10")
+
+
+def _between(control: Any) -> list[float]:
+    """Three values inside a knob's range, none of them where the data was made."""
+    return [round(control.from_unit(place), 3) for place in (0.125, 0.375, 0.875)]
+
+
+def _dry_test_file(data: Path) -> Path:
+    files = sorted(data.glob("DRY*/test/*.input.wav"))
+    if not files:
+        raise NablafxError(f"{data}: no dry test file. Remove the folder and run quickstart again.")
+    return files[0]
