@@ -121,7 +121,8 @@ class RichProgress(Callback):
         """Begin to draw, in the first process only."""
         if not trainer.is_global_zero:
             return
-        before = sum(callback.elapsed for callback in trainer.callbacks if isinstance(callback, TimeLimit))  # type: ignore[attr-defined]
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        before = sum(callback.elapsed for callback in callbacks if isinstance(callback, TimeLimit))
         self._drawn = self._clock()
         self._start = self._drawn, trainer.global_step, before
         self._recent.append((self._drawn, trainer.global_step))
@@ -155,22 +156,19 @@ class RichProgress(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Draw the last state and leave it there."""
-        self._close(trainer, pl_module, "done")
+        if self._running:
+            self._draw(trainer, pl_module, "done")
+        self._close()
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Give the terminal back, also after Ctrl-C."""
-        self._close(trainer, pl_module, "interrupted" if isinstance(exception, KeyboardInterrupt) else "failed")
+        """Give the terminal back, also after Ctrl-C; what was drawn last stays."""
+        self._close()
 
-    def _close(self, trainer: Trainer, pl_module: Any, doing: str) -> None:
-        if not self._running:
-            return
+    def _close(self) -> None:
         self._running = False
-        try:
-            self._draw(trainer, pl_module, doing)
-        finally:
-            if self._live:
-                self._live.stop()
-                self._live = None
+        if self._live:
+            self._live.stop()
+            self._live = None
 
     def _draw(self, trainer: Trainer, pl_module: Any, doing: str = "") -> None:
         self._drawn = self._clock()
