@@ -33,22 +33,23 @@ class Leaky(Processor):
 
 
 class Ahead(Processor):
-    """y[t] = x[t] + amount[t] x[t + 3], nothing coming after the end."""
+    """y[t] = x[t] + amount[t + 3] x[t + 1] + 0.3 x[t + 3]; after the end comes silence, with the last amount."""
 
     latency = 3
     effect_parameters = (Parameter("amount", -1, 1),)
 
     def initial_state(self, batch_size, parameters=None):
-        return {"x": torch.zeros(batch_size, 1, 3), "amount": torch.zeros(batch_size, 3)}
+        return {"x": torch.zeros(batch_size, 1, 3)}
 
     def forward(self, audio, parameters, state=None):
-        amount = parameters["amount"].reshape(audio.shape[0], -1).expand(-1, audio.shape[-1])
+        batch, _, time = audio.shape
+        amount = parameters["amount"].reshape(batch, 1, -1).expand(-1, -1, time)
         if state is None:
-            later = nn.functional.pad(audio, (0, 3))[..., 3:]
-            return audio + amount[:, None] * later, self.initial_state(audio.shape[0])
-        past, line = shifted(state["x"], audio)
-        amount, amounts = shifted(state["amount"], amount)
-        return past + amount[:, None] * audio, {"x": line, "amount": amounts}
+            amount = torch.cat([amount, amount[..., -1:].expand(-1, -1, 3)], -1)[..., 3:]
+            x = nn.functional.pad(audio, (0, 3))
+            return x[..., :-3] + amount * x[..., 1:-2] + 0.3 * x[..., 3:], {}
+        x = torch.cat([state["x"], audio], -1)
+        return x[..., :-3] + amount * x[..., 1:-2] + 0.3 * x[..., 3:], {"x": x[..., -3:]}
 
 
 class Envelope(Controller):

@@ -78,7 +78,6 @@ class GrayBox(Model):
     def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
         """Every part at rest, and the lines that delay audio, knobs and parameters empty."""
         controls = self._controls_for(batch_size, controls, None, self._like)
-        parts = {}
         silence = self._like.new_zeros(batch_size, 1, 1)
         parts: dict[str, State] = {}
         for i, (stage, lag) in enumerate(zip(self.stages, self._lags, strict=True)):
@@ -86,9 +85,8 @@ class GrayBox(Model):
             unit, _ = stage.controller(silence, controls, at_rest)
             parts[f"{i}.lines"] = lag.lines(stage, batch_size, len(self.controls), self._like)
             parts[f"{i}.controller"] = at_rest
-            parts[f"{i}.processor"] = stage.processor.initial_state(
-                batch_size, stage.values(over_time(unit, 1)[..., 0])
-            )
+            values = stage.values(over_time(unit, 1)[..., 0])
+            parts[f"{i}.processor"] = stage.processor.initial_state(batch_size, values)
         state = {key: value.to(self._like.device) for key, value in joined(parts).items()}
         state["position"] = torch.zeros(batch_size, dtype=torch.int64, device=self._like.device)
         return state if controls is None else state | {"controls": controls}
