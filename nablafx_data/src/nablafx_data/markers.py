@@ -9,7 +9,7 @@ from nablafx_core.data.recording import AudioSource
 
 _SEARCHED_S = 5.0
 _QUIET_S = 0.005
-_RING = 8
+_RING = 32
 _AFTER_S, _BEFORE_S = 0.1, 0.01
 
 
@@ -34,7 +34,7 @@ def music_between_markers(dry: AudioSource, sample_rate: int) -> tuple[int, int]
 def find_impulses(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     """Samples that stand alone: above a quarter of full scale, 34 dB above all within 5 ms.
 
-    The 8 samples on either side are left out of that, where a converter's filter rings.
+    The 32 samples on either side are left out of that: a converter's filter rings there.
 
     Args:
         audio: (time,).

@@ -116,8 +116,7 @@ def _render(path: Path, manifest: Mapping[str, Any]) -> None:
     device: Device = build("device", manifest["device"])
     positions = list(_positions(device.controls, manifest["num_settings"], manifest["settings"]))
     grid = list(itertools.product(*positions))
-    between = [tuple(knob[min(i, len(knob) - 2) :][:2] for knob in positions) for i in range(_steps(positions))]
-    unseen = [tuple(round(sum(pair) / len(pair), 2) for pair in pairs) for pairs in between]
+    unseen = _between(device.controls, positions)
     letters = _letters([control.name for control in device.controls])
     folder = path / _folder_name(manifest["device"])
     for part, names, chosen in (
@@ -144,9 +143,15 @@ def _write(path: Path, audio: Any, sample_rate: int) -> None:
     write(path, torch.as_tensor(audio, dtype=torch.float32), sample_rate)
 
 
-def _steps(positions: Sequence[Sequence[float]]) -> int:
-    """How many gaps between neighbours the knob with most positions has."""
-    return max((len(knob) - 1 for knob in positions), default=0)
+def _between(controls: Sequence[Control], positions: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:
+    """Half-way between neighbouring positions, all knobs moved together; a switch stays at its position."""
+
+    def at(control: Control, knob: Sequence[float], step: int) -> float:
+        here, there = knob[min(step, len(knob) - 1)], knob[min(step + 1, len(knob) - 1)]
+        return here if control.positions else round((here + there) / 2, 2)
+
+    steps = max((len(knob) - 1 for knob in positions), default=0)
+    return [tuple(at(*knob, step) for knob in zip(controls, positions, strict=True)) for step in range(steps)]
 
 
 def _positions(

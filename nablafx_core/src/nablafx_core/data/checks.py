@@ -17,15 +17,17 @@ from nablafx_core.errors import DataError
 
 SILENT = 1e-5
 """Peak of full scale below which a signal counts as silent, -100 dB."""
-CONFIDENT = 0.8
+CONFIDENT = 0.85
 """Confidence of a measured delay from which on it may refuse a pair."""
-TOLERANCE = 8
+TOLERANCE = 16
 """Samples by which measured delays of equally aligned pairs may differ: other music excites other frequencies."""
 LONGEST_LAG_MS = 10.0
 """A wet signal that lags by more was not aligned; a model would spend its receptive field on the delay."""
 
-_BLOCK = 1 << 16
+_MEASURE = 1  # count up where what is measured changes, so that no old measurement is remembered
+_BLOCK = 1 << 14
 _WINDOW = 1 << 19
+_SHORT = 1 << 16  # a clock must not drift much within it
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class PairFacts:
         dry_peak, wet_peak: of full scale.
         dry_clipped, wet_clipped: samples at or above full scale that equal their successor.
         delay: of wet against dry.
-        drift: samples by which the delay of the second half differs from that of the first; 0 if not clear.
+        drift: samples by which the delay of the last quarter differs from that of the first; 0 if not clear.
     """
 
     dry_peak: float
@@ -69,7 +71,7 @@ def same_length(dry: Path, wet: Path) -> AudioInfo:
 
 
 def examine(dry: AudioSource, wet: AudioSource, max_delay: int) -> PairFacts:
-    """Read a pair once, block by block, and measure its delay where it is loudest.
+    """Read a pair once, block by block, and measure its delay where the dry signal is loudest.
 
     Args:
         dry, wet: of equal length.
@@ -78,22 +80,24 @@ def examine(dry: AudioSource, wet: AudioSource, max_delay: int) -> PairFacts:
     dry_peak, dry_clipped, energies = _levels(dry)
     wet_peak, wet_clipped, _ = _levels(wet)
     length = min(dry.num_samples, wet.num_samples)
-    delays = {
-        (start, stop): find_delay(dry.read(start, stop).numpy(), wet.read(start, stop).numpy(), max_delay)
-        for start, stop in _windows(length, energies)
-    }
-    first, last = delays[min(delays)], delays[max(delays)]
+
+    def loudest(start: int, stop: int, width: int) -> Delay:
+        starts = range(start, max(stop - width, start) + 1, _BLOCK)
+        at = max(starts, key=lambda at: sum(energies[at // _BLOCK : (at + width) // _BLOCK]))
+        end = min(at + width, stop)
+        return find_delay(dry.read(at, end).numpy(), wet.read(at, end).numpy(), max_delay)
+
+    first, last = loudest(0, length // 4, _SHORT), loudest(3 * length // 4, length, _SHORT)
     clear = min(first.confidence, last.confidence) >= CONFIDENT and first.inverted == last.inverted
     drift = last.samples - first.samples if clear else 0.0
-    whole = delays.get((0, length)) or max(delays.values(), key=lambda delay: delay.confidence)
-    return PairFacts(dry_peak, wet_peak, dry_clipped, wet_clipped, whole, drift)
+    return PairFacts(dry_peak, wet_peak, dry_clipped, wet_clipped, loudest(0, length, _WINDOW), drift)
 
 
 def examine_files(
     dry_path: Path, wet_path: Path, dry: AudioSource, wet: AudioSource, max_delay: int, extra: object = ""
 ) -> PairFacts:
     """`examine`, remembered in the cache folder until a file, or `extra`, changes."""
-    key = file_key(dry_path, wet_path, extra=(max_delay, extra))
+    key = file_key(dry_path, wet_path, extra=(_MEASURE, max_delay, extra))
     facts = remembered("checked", key, lambda: asdict(examine(dry, wet, max_delay)))
     return PairFacts(**{**facts, "delay": Delay(*facts["delay"])})
 
@@ -110,20 +114,6 @@ def _levels(source: AudioSource) -> tuple[float, int, list[float]]:
     return peak, clipped, energies
 
 
-def _windows(length: int, energies: list[float]) -> Iterator[tuple[int, int]]:
-    """The whole of a short signal; in each half of a longer one, where it is loudest."""
-    if length <= _WINDOW:
-        yield 0, length
-    if length <= _WINDOW // 2:
-        return
-    middle = length // 2
-    width = min(_WINDOW, middle)
-    for begin, end in ((0, middle), (middle, length)):
-        starts = range(begin, end - width + 1, _BLOCK)
-        start = max(starts, key=lambda at: sum(energies[at // _BLOCK : (at + width) // _BLOCK]))
-        yield start, start + width
-
-
 def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
     """Why a pair should not be trained on, each as the end of a sentence that begins with the file."""
     for peak, what in ((facts.dry_peak, "its dry file is silent"), (facts.wet_peak, "is silent")):
@@ -132,7 +122,7 @@ def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
             return
     if abs(facts.drift) > TOLERANCE:
         yield (
-            f"drifts: its delay changes by {facts.drift:.1f} samples from the first half to the second. "
+            f"drifts: its delay changes by {facts.drift:.1f} samples from the first quarter to the last. "
             "Record dry and wet on one clock."
         )
     delay = facts.delay

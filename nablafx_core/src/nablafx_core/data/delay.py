@@ -81,9 +81,11 @@ def _fine(x: Array, y: Array, lag: int) -> Delay:
     s_xx, s_yy = ((np.abs(spectrum) ** 2).mean(axis=0) for spectrum in spectra)
     s_xy = (np.conj(spectra[0]) * spectra[1]).mean(axis=0)
     coherence = np.abs(s_xy) ** 2 / (s_xx * s_yy + np.finfo(float).tiny)
-    gain = np.abs(s_xy) / (s_xx + 1e-12 * s_xx.max())
-    phase = np.angle(s_xy) - _minimum_phase(_smooth(np.log(gain + 1e-12), coherence + 1e-3))
-    weight = np.minimum(coherence / (1.0001 - coherence), 20)
+    known = s_xx > 1e-10 * s_xx.max()  # above the band of a signal that was resampled there is nothing to measure
+    log_gain = np.log(np.abs(s_xy[known]) / s_xx[known] + 1e-12)
+    log_gain = np.interp(np.arange(len(known)), np.flatnonzero(known), log_gain)
+    phase = np.angle(s_xy) - _minimum_phase(_smooth(log_gain, coherence + 1e-3))
+    weight = known * np.minimum(coherence / (1.0001 - coherence), 20)
     weight[:2] = 0  # what is left of a direct current says nothing about time
     peak = np.fft.irfft(weight * np.exp(1j * phase), _FRAME * _FINE)
     peak /= weight.sum() * 2 / (_FRAME * _FINE) + np.finfo(float).tiny

@@ -1,0 +1,125 @@
+"""Audio files are read as they were written, and a bad one is refused with its name."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from nablafx_core.audio import files
+from nablafx_core.errors import DataError
+
+
+def _noise(channels=2, time=1000):
+    return torch.randn(channels, time, generator=torch.Generator().manual_seed(0)) * 0.3
+
+
+@pytest.mark.parametrize("extension", ["wav", "w64", "aiff", "caf"])
+def test_float_files_give_back_every_bit(tmp_path, extension):
+    audio = 4 * _noise()  # beyond full scale as well
+    files.write(tmp_path / f"a.{extension}", audio, 44100)
+    assert torch.equal(files.read(tmp_path / f"a.{extension}"), audio)
+
+
+def test_flac_is_right_to_24_bits_and_says_that_it_clips(tmp_path, caplog):
+    audio = _noise().clamp(-0.9, 0.9)
+    files.write(tmp_path / "a.flac", audio, 48000)
+    assert (files.read(tmp_path / "a.flac") - audio).abs().max() <= 2**-23
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):
+        files.write(tmp_path / "a.flac", 2 * audio, 48000)
+    assert "a.flac" in caplog.text
+    assert files.read(tmp_path / "a.flac").abs().max() <= 1
+
+
+def test_probe_says_what_was_written_and_mono_may_be_one_dimensional(tmp_path):
+    files.write(tmp_path / "a.wav", _noise(1)[0], 96000)
+    assert files.probe(tmp_path / "a.wav") == (1000, 96000, 1, "WAV FLOAT")
+
+
+def test_a_piece_is_that_piece_of_the_whole(tmp_path):
+    files.write(tmp_path / "a.wav", _noise(), 48000)
+    whole = files.read(tmp_path / "a.wav")
+    assert torch.equal(files.read(tmp_path / "a.wav", 123, 777), whole[:, 123:777])
+    assert files.read(tmp_path / "a.wav", 5, 5).shape == (2, 0)
+    for start, stop in ((-1, 5), (5, 4), (0, 1001)):
+        with pytest.raises(DataError, match="1000 samples"):
+            files.read(tmp_path / "a.wav", start, stop)
+
+
+@pytest.mark.parametrize(
+    ("extension", "subtype"), [("wav", "FLOAT"), ("wav", "PCM_16"), ("aiff", "PCM_16"), ("flac", "PCM_16")]
+)
+def test_a_file_that_is_cut_off_is_refused_when_it_is_opened(tmp_path, extension, subtype):
+    path = tmp_path / f"cut.{extension}"
+    soundfile.write(path, _noise(2, 20000).numpy().T, 48000, subtype=subtype)
+    files.probe(path)
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(DataError, match=rf"cut\.{extension}: is cut off"):
+        files.probe(path)
+
+
+def test_a_length_that_a_pipe_left_open_is_no_damage(tmp_path):
+    path = tmp_path / "piped.wav"
+    soundfile.write(path, _noise(1).numpy().T, 48000, subtype="PCM_16")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"data") + 4
+    content[4:8] = content[at : at + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    assert files.probe(path).num_samples == 1000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "not an audio file"), (b"hello" * 99, "not an audio file"), (None, "no such file")]
+)
+def test_what_is_no_audio_is_named(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "x.wav").write_bytes(content)
+    with pytest.raises(DataError, match=rf"x\.wav: .*{message}"):
+        files.read(tmp_path / "x.wav")
+
+
+def test_no_samples_are_no_audio(tmp_path):
+    soundfile.write(tmp_path / "x.wav", np.zeros(0), 48000)
+    with pytest.raises(DataError, match="holds no audio"):
+        files.probe(tmp_path / "x.wav")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_is_found_and_placed(tmp_path, value):
+    audio = _noise().numpy()
+    audio[1, 678] = value
+    soundfile.write(tmp_path / "x.wav", audio.T, 48000, subtype="FLOAT")
+    assert files.read(tmp_path / "x.wav", 0, 600).shape == (2, 600)
+    with pytest.raises(DataError, match=r"x\.wav: sample 678 "):
+        files.read(tmp_path / "x.wav", 600, 1000)
+    with pytest.raises(DataError, match=r"y\.wav: sample 678 "):
+        files.write(tmp_path / "y.wav", torch.from_numpy(audio), 48000)
+    assert not (tmp_path / "y.wav").exists()
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    files.write(path, _noise(), 48000)
+    before = path.read_bytes()
+    real = soundfile.write
+
+    def fails_half_way(name, data, *arguments, **keywords):
+        real(name, data[:10], *arguments, **keywords)
+        raise OSError("disk full")
+
+    monkeypatch.setattr(soundfile, "write", fails_half_way)
+    with pytest.raises(DataError, match="disk full"):
+        files.write(path, 2 * _noise(), 48000)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_unknown_extensions_and_folders_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"\.xyz.*\.wav"):
+        files.write(tmp_path / "a.xyz", _noise(), 48000)
+    with pytest.raises(DataError, match="no folder"):
+        files.write(tmp_path / "missing" / "a.wav", _noise(), 48000)

@@ -1,0 +1,162 @@
+"""The delay of an effect is found behind its filters and its distortion; bad pairs are told from good ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.signal import butter, lfilter
+
+from nablafx_core.data import checks
+from nablafx_core.data.delay import find_delay
+from nablafx_core.data.sources import ArraySource
+
+RATE = 48000
+
+
+def strings(seconds=4.0, seed=0):
+    """Decaying tones with a noisy attack, three a second."""
+    random = np.random.default_rng(seed)
+    audio = np.zeros(int(seconds * RATE))
+    for begin in range(0, len(audio), RATE // 3):
+        time = np.arange(min(RATE, len(audio) - begin)) / RATE
+        pitch = 82.4 * 2 ** (random.integers(36) / 12)
+        for harmonic in range(1, 13):
+            audio[begin : begin + len(time)] += (
+                np.exp(-3 * harmonic * time)
+                / harmonic
+                * np.sin(2 * np.pi * pitch * harmonic * time + random.uniform(0, 6))
+            )
+        attack = min(480, len(time))
+        audio[begin : begin + attack] += random.normal(0, 0.3, attack) * np.hanning(attack)
+    return 0.5 * audio / np.abs(audio).max()
+
+
+def coloured(audio):
+    """A pedal: coupling capacitor, clipping, tone control; no delay of its own but its filters' phase."""
+    driven = np.tanh(8 * lfilter(*butter(1, 100, "highpass", fs=RATE), audio))
+    return lfilter(*butter(2, 2000, fs=RATE), driven)
+
+
+EFFECTS = {
+    "clean": (lambda x: x, 0.1),
+    "fuzz": (lambda x: np.sign(x) * np.minimum(np.abs(20 * x), 1), 1),
+    "pedal": (coloured, 3),
+    "octave": (lambda x: np.abs(x) - np.abs(x).mean(), 2),
+}
+
+
+def shifted(audio, samples):
+    return (
+        np.concatenate([np.zeros(samples), audio])[: len(audio)]
+        if samples >= 0
+        else np.append(audio[-samples:], np.zeros(-samples))
+    )
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+@pytest.mark.parametrize("delay", [0, 1, 37, 480, 10007, -1, -480, -10007])
+def test_a_delay_is_found(effect, delay):
+    process, tolerance = EFFECTS[effect]
+    dry = strings()
+    found = find_delay(dry, shifted(process(dry), delay), RATE // 2)
+    assert abs(found.samples - delay) <= tolerance
+    assert found.confidence > 0.6
+
+
+@pytest.mark.parametrize("delay", [0.25, 3.5, -7.75])
+def test_fractions_of_a_sample_are_found(delay):
+    dry = strings()
+    spectrum = np.fft.rfft(dry, 2 * len(dry))
+    turned = spectrum * np.exp(-2j * np.pi * np.arange(len(spectrum)) / (2 * len(dry)) * delay)
+    wet = np.fft.irfft(turned)[: len(dry)]
+    assert abs(find_delay(dry, wet, 100).samples - delay) <= 0.07
+
+
+@pytest.mark.parametrize("effect", ["clean", "fuzz", "pedal"])
+def test_an_inverted_signal_is_told_from_an_upright_one(effect):
+    dry = strings()
+    wet = EFFECTS[effect][0](dry)
+    upright, inverted = find_delay(dry, wet, 1000), find_delay(dry, -wet, 1000)
+    assert (upright.inverted, inverted.inverted) == (False, True)
+    assert upright.samples == inverted.samples
+
+
+@pytest.mark.parametrize("wet", [strings(seed=9), np.random.default_rng(0).normal(size=192_000), np.zeros(192_000)])
+def test_what_has_nothing_in_common_gets_no_confidence(wet):
+    assert find_delay(strings(), wet, 10_000).confidence < 0.5
+
+
+def test_too_short_a_signal_gets_no_confidence():
+    dry = strings()[:10_000]
+    assert find_delay(dry, dry, 100).confidence == 0
+
+
+def examined(dry, wet):
+    return checks.examine(*(ArraySource(torch.from_numpy(x).float()) for x in (dry, wet)), max_delay=RATE // 2)
+
+
+def complaints(dry, wet):
+    return " ".join(checks.faults(examined(dry, wet), RATE))
+
+
+def test_a_good_pair_is_passed():
+    dry = strings()
+    for process, _ in EFFECTS.values():
+        facts = examined(dry, process(dry) * 0.5)
+        assert not list(checks.faults(facts, RATE))
+        assert not list(checks.remarks(facts))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda dry, wet: (dry, 0 * wet), r"^is silent"),
+        (lambda dry, wet: (0 * dry, wet), r"its dry file is silent"),
+        (lambda dry, wet: (dry, shifted(wet, 1000)), r"lags its dry file by 1000\.\d"),
+        (lambda dry, wet: (dry, shifted(wet, -30)), r"30\.\d samples ahead"),
+    ],
+)
+def test_what_is_wrong_with_a_pair_is_said(spoil, message):
+    import re
+
+    dry = strings()
+    assert re.search(message, complaints(*spoil(dry, np.tanh(3 * dry))))
+
+
+def test_clocks_that_differ_are_noticed():
+    dry = strings(13)
+    steady = np.tanh(3 * dry)
+    at = np.arange(len(dry))
+    drifting = np.interp(at * (1 - 60e-6), at, steady)
+    assert "drifts" in complaints(dry, drifting)
+    assert not complaints(dry, steady)
+
+
+def test_clipped_samples_are_counted_and_loud_ones_are_not():
+    dry = strings()
+    loud = 3 * dry
+    clipped = np.clip(loud, -1, 1)
+    wanted = int(((np.abs(loud) >= 1)[:-1] & (np.abs(loud) >= 1)[1:] & (loud[:-1] * loud[1:] > 0)).sum())
+    facts = examined(dry, clipped)
+    assert (facts.dry_clipped, facts.wet_clipped) == (0, wanted)
+    assert "clips" in " ".join(checks.remarks(facts))
+    assert examined(dry, loud).wet_clipped == 0
+
+
+def test_the_one_that_differs_from_the_others_is_named():
+    dry = strings()
+    wet = np.tanh(5 * dry)
+    facts = {f"good{n}": examined(strings(seed=n), np.tanh(5 * strings(seed=n))) for n in range(2)}
+    assert not list(checks.odd_ones(facts))
+    assert [name for name, _ in checks.odd_ones({**facts, "late": examined(dry, shifted(wet, 40))})] == ["late"]
+    assert [name for name, _ in checks.odd_ones({**facts, "turned": examined(dry, -wet)})] == ["turned"]
+    everywhere = {name: examined(strings(seed=n), -wet if n == 0 else -strings(seed=n)) for n, name in enumerate("abc")}
+    assert not list(checks.odd_ones(everywhere))
+
+
+def test_long_signals_are_measured_where_they_are_loud():
+    quiet = np.random.default_rng(0).normal(0, 1e-4, 20 * RATE)
+    dry, wet = quiet.copy(), np.random.default_rng(1).normal(0, 1e-4, 20 * RATE)
+    dry[3 * RATE : 7 * RATE], wet[3 * RATE + 50 : 7 * RATE + 50] = strings(), np.tanh(3 * strings())
+    assert abs(examined(dry, wet).delay.samples - 50) < 1

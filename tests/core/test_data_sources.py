@@ -1,0 +1,136 @@
+"""A source gives the samples of its file, reads no more than asked, and survives workers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+
+import pytest
+import soundfile
+import torch
+
+from nablafx_core.audio import files
+from nablafx_core.audio.resampling import resample
+from nablafx_core.data import cache
+from nablafx_core.data.sources import ArraySource, WavSource
+from nablafx_core.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("NABLAFX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def audio():
+    return torch.randn(2, 5000, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def path(tmp_path, audio):
+    files.write(tmp_path / "a.wav", audio, 48000)
+    return tmp_path / "a.wav"
+
+
+def test_channel_offset_and_length_choose_the_samples(path, audio):
+    source = WavSource(path, channel=1, offset=100, num_samples=4000)
+    assert source.num_samples == 4000
+    assert torch.equal(source.read(10, 20), audio[1, 110:120])
+    assert WavSource(path, offset=4990).num_samples == 10
+    for start, stop in ((0, 4001), (-1, 5), (6, 5)):
+        with pytest.raises(DataError, match="a.wav"):
+            source.read(start, stop)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"channel": 2}, {"offset": 5001}, {"offset": 1, "num_samples": 5000}, {"offset": -1}]
+)
+def test_what_the_file_does_not_have_is_refused(path, wrong):
+    with pytest.raises(DataError, match="a.wav"):
+        WavSource(path, **wrong)
+
+
+def test_reading_a_piece_of_a_long_file_reads_that_piece_only(tmp_path, monkeypatch):
+    files.write(tmp_path / "long.wav", torch.zeros(1_000_000), 48000)
+    read = []
+    real = soundfile.SoundFile.read
+
+    def counting(self, frames=-1, *arguments, **keywords):
+        result = real(self, frames, *arguments, **keywords)
+        read.append(len(result))
+        return result
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", counting)
+    WavSource(tmp_path / "long.wav").read(500_000, 500_100)
+    assert 100 <= sum(read) <= 110
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files are counted in /proc")
+def test_the_number_of_open_files_is_bounded(tmp_path):
+    open_files = len(os.listdir("/proc/self/fd"))
+    for number in range(100):
+        files.write(tmp_path / f"{number}.wav", torch.full((10,), float(number)), 48000)
+        assert WavSource(tmp_path / f"{number}.wav").read(0, 10)[0] == number
+    assert len(os.listdir("/proc/self/fd")) - open_files <= 64
+
+
+def _sums(source, start, queue):
+    queue.put([float(source.read(at, at + 50).sum()) for at in range(start, start + 2000, 50)])
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_workers_read_side_by_side_what_the_parent_reads(path, audio, method):
+    source = WavSource(path)
+    source.read(0, 10)  # the parent has the file open when the children begin
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    children = [context.Process(target=_sums, args=(source, 1000, queue)) for _ in range(2)]
+    for child in children:
+        child.start()
+    wanted = [float(audio[0, at : at + 50].sum()) for at in range(1000, 3000, 50)]
+    mine = [float(source.read(at, at + 50).sum()) for at in range(1000, 3000, 50)]
+    assert [queue.get(timeout=60) for _ in children] == [wanted, wanted]
+    assert mine == wanted
+    for child in children:
+        child.join()
+
+
+def test_a_file_that_was_replaced_is_read_anew(path, audio):
+    assert torch.equal(WavSource(path).read(0, 5), audio[0, :5])
+    files.write(path, torch.ones(1, 70), 48000)
+    assert torch.equal(WavSource(path).read(0, 5), torch.ones(5))
+
+
+def test_another_rate_is_resampled_once(path, audio, cache_folder, monkeypatch):
+    source = WavSource(path, sample_rate=44100)
+    wanted = resample(audio, 48000, 44100)
+    assert source.num_samples == wanted.shape[1]
+    assert torch.equal(source.read(0, source.num_samples), wanted[0])
+    monkeypatch.setattr(cache, "resample", None)
+    assert torch.equal(WavSource(path, sample_rate=44100, channel=1).read(7, 9), wanted[1, 7:9])
+    assert len(list(cache_folder.rglob("*.wav"))) == 1
+
+
+def test_a_changed_file_is_resampled_again(path):
+    WavSource(path, sample_rate=24000)
+    files.write(path, torch.zeros(1, 5000), 48000)
+    assert not WavSource(path, sample_rate=24000).read(0, 100).any()
+
+
+def test_the_files_own_rate_needs_no_cache(path, cache_folder):
+    WavSource(path, sample_rate=48000)
+    assert not cache_folder.exists()
+
+
+def test_sources_can_be_pickled(path, audio):
+    source = WavSource(path)
+    source.read(0, 1)
+    assert torch.equal(pickle.loads(pickle.dumps(source)).read(3, 5), audio[0, 3:5])
+
+
+def test_an_array_is_a_source(audio):
+    source = ArraySource(audio[0])
+    assert source.num_samples == 5000
+    assert torch.equal(source.read(3, 8), audio[0, 3:8])

@@ -1,0 +1,96 @@
+"""Two files: the delay is found and taken out; what was done is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from nablafx_core.errors import DataError
+from nablafx_data.pair import Pair
+from nablafx_data.plucked import music
+
+RATE = 24000
+DRY = music(3.0, RATE, np.random.default_rng(1)).astype(np.float32)
+WET = np.tanh(4 * DRY)
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("NABLAFX_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def pair(tmp_path):
+    def write(dry=DRY, wet=WET, wet_rate=RATE, **settings):
+        soundfile.write(tmp_path / "di.wav", dry, RATE, subtype="FLOAT")
+        soundfile.write(tmp_path / "amp.wav", wet, wet_rate, subtype="FLOAT")
+        return Pair(str(tmp_path / "di.wav"), str(tmp_path / "amp.wav"), **settings)
+
+    return write
+
+
+def audio(recording):
+    return (source.read(0, source.num_samples).numpy() for source in (recording.dry, recording.wet))
+
+
+@pytest.mark.parametrize("delay", [0, 1, 37, 480, 10007, -37, -480])
+def test_the_delay_is_found_taken_out_and_said(pair, delay):
+    wet = np.concatenate([np.zeros(delay, np.float32), WET]) if delay >= 0 else WET[-delay:]
+    data = pair(wet=wet)
+    (recording,) = data.recordings
+    dry, wet = audio(recording)
+    assert np.array_equal(np.tanh(4 * dry), wet)
+    assert recording.num_samples == len(dry) == len(wet) == len(DRY) - max(-delay, 0)
+    assert any(f"; {delay} samples were taken out" in note for note in data.notes)
+    assert (recording.name, recording.source, recording.part) == ("amp", "di", "trainval")
+    assert data.controls == ()
+
+
+def test_a_delay_that_is_given_is_used(pair):
+    dry, wet = audio(pair(delay=5, check=False).recordings[0])
+    assert np.array_equal(wet, WET[5:])
+    assert np.array_equal(dry, DRY[:-5])
+
+
+def test_stereo_files_give_one_channel_and_it_is_said(pair):
+    stereo = np.stack([0 * WET, WET], axis=1)
+    data = pair(dry=np.stack([DRY, DRY], axis=1), wet=stereo, channel=1)
+    assert np.array_equal(next(iter([*audio(data.recordings[0])][1:])), WET)
+    assert sum("has 2 channels; channel 1 is used" in note for note in data.notes) == 2
+
+
+def test_inverted_polarity_is_kept_and_said(pair):
+    data = pair(wet=-WET)
+    assert np.array_equal([*audio(data.recordings[0])][1], -WET)
+    assert any("inverts the polarity" in note for note in data.notes)
+    assert not any("inverts the polarity" in note for note in pair().notes)
+
+
+def test_a_small_rest_is_left_out_and_said(pair):
+    data = pair(wet=np.append(WET, np.zeros(500, np.float32)))
+    assert data.recordings[0].num_samples == len(DRY)
+    assert any("amp.wav: the last 500 samples have no partner" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"wet": WET[: -RATE - 100]}, "after alignment"),
+        ({"wet": music(3.0, RATE, np.random.default_rng(5))}, "no delay .* could be measured"),
+        ({"wet": 0 * WET, "delay": 0}, "is silent"),
+        ({"wet": np.roll(WET, 1000), "delay": 0}, "lags its dry file by 1000"),
+        ({"wet_rate": 48000}, "has 48000 Hz, its dry file .* has 24000 Hz"),
+        ({"channel": 1}, "has no channel 1"),
+    ],
+)
+def test_files_that_do_not_belong_together_are_refused(pair, wrong, message):
+    with pytest.raises(DataError, match=message):
+        pair(**wrong)
+
+
+def test_another_rate_is_resampled(pair):
+    data = pair(sample_rate=48000)
+    assert (data.sample_rate, data.recordings[0].num_samples) == (48000, 2 * len(DRY))
+    assert torch.isfinite(data.recordings[0].wet.read(0, 100)).all()
