@@ -12,7 +12,7 @@ from nablafx_core.registry import Registry
 #: Keys of a section that belong to the framework and not to the component.
 RESERVED: dict[str, frozenset[str]] = {
     "model": frozenset({"preset"}),
-    "processor": frozenset({"controller", "lr_multiplier"}),
+    "processor": frozenset({"controller", "fixed", "lr_multiplier"}),
     "loss": frozenset({"weight"}),
 }
 

@@ -24,7 +24,8 @@ from nablafx_core.settings import (
 BESIDE: dict[str, tuple[Setting, ...]] = {
     "processor": (
         Setting("controller", Annotated[dict[str, Any], Section("controller")], None, "What drives its parameters."),
-        Setting("lr_multiplier", float, 1.0, "Factor on the learning rate of the processor and its controller."),
+        Setting("fixed", dict[str, float], {}, "Values, in units, of parameters that nothing drives."),
+        Setting("lr_multiplier", float | None, None, "Factor on the learning rate of the processor and its controller."),
     ),
     "loss": (Setting("weight", float, 1.0, "Factor on this loss in the sum."),),
 }
