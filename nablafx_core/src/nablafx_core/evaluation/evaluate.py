@@ -131,8 +131,6 @@ class _Score:
         self.audio: list[tuple[Tensor, Tensor]] = []
 
     def add(self, prediction: Tensor, wet: Tensor) -> None:
-        # MPS has no float64.
-        prediction = prediction.cpu() if prediction.device.type == "mps" else prediction
         target = wet.to(prediction.device).view(1, 1, -1).expand_as(prediction)
         for name, metric in self.metrics.items():
             sums = metric.statistics(prediction, target)[0].cpu()

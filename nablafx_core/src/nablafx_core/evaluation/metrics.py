@@ -23,6 +23,11 @@ PIECE = 240_000
 scored, so never a matter of batches or blocks. 5 s at 48 kHz, the test segment of the NablAFx paper."""
 
 
+def _exact(audio: Tensor) -> Tensor:
+    """In float64; on the CPU if the device has none (MPS)."""
+    return (audio.cpu() if audio.device.type == "mps" else audio).double()
+
+
 class Quotient(Metric):
     """A figure that is one sum divided by another; `statistics` gives both, (batch, 2)."""
 
@@ -40,7 +45,7 @@ class SampleMean(Quotient):
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Sum of the distance and number of samples, (batch, 2)."""
-        distance = self.distance(prediction.double(), target.double())
+        distance = self.distance(_exact(prediction), _exact(target))
         return torch.stack([distance.sum(dim=(1, 2)), torch.ones_like(distance).sum(dim=(1, 2))], dim=1)
 
 
@@ -87,7 +92,7 @@ class ESR(Quotient):
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Energies of the error and of the target, (batch, 2)."""
-        error, signal = prediction.double() - target.double(), target.double()
+        error, signal = _exact(prediction) - _exact(target), _exact(target)
         return torch.stack([part.square().sum(dim=(1, 2)) for part in (error, signal)], dim=1)
 
 
@@ -99,7 +104,7 @@ class DC(Quotient):
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Energies of the offset of the error and of the target, (batch, 2)."""
-        error, signal = prediction.double() - target.double(), target.double()
+        error, signal = _exact(prediction) - _exact(target), _exact(target)
         offsets = [piece.mean(dim=-1, keepdim=True).expand_as(piece) for piece in torch.split(error, PIECE, dim=-1)]
         return torch.stack([part.square().sum(dim=(1, 2)) for part in (torch.cat(offsets, dim=-1), signal)], dim=1)
 
@@ -111,7 +116,7 @@ class CosineSimilarity(Metric):
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The three sums, (batch, 3)."""
-        p, t = prediction.double(), target.double()
+        p, t = _exact(prediction), _exact(target)
         return torch.stack([part.sum(dim=(1, 2)) for part in (p * t, p.square(), t.square())], dim=1)
 
     def value(self, sums: Tensor) -> float:
@@ -144,10 +149,10 @@ class MultiResolutionSTFT(Quotient):
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Sum of length times distance and of length, (batch, 2)."""
-        total = torch.zeros(len(target), 2, dtype=torch.float64, device=target.device)
+        parts = []
         for pair in zip(*(torch.split(audio, PIECE, dim=-1) for audio in (prediction, target)), strict=True):
             length = pair[0].shape[-1]
             silence = max(0, self.distance.shortest - length)
-            distance = self.distance(*(functional.pad(piece, (0, silence)) for piece in pair)).double()
-            total += length * torch.stack([distance, torch.ones_like(distance)], dim=1)
-        return total
+            distance = _exact(self.distance(*(functional.pad(piece, (0, silence)) for piece in pair)))
+            parts.append(length * torch.stack([distance, torch.ones_like(distance)], dim=1))
+        return torch.stack(parts).sum(dim=0)
