@@ -83,7 +83,9 @@ def test_time_domain_values_are_those_of_numpy():
         np.testing.assert_allclose(LOSSES[name](prediction, target).numpy(), value, rtol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("loss", [ESR(), DC(), MultiResolutionSTFT(**SMALL_STFT, w_log_mag=0.0)], ids=["esr", "dc", "sc"])
+@pytest.mark.parametrize(
+    "loss", [ESR(), DC(), MultiResolutionSTFT(**SMALL_STFT, w_log_mag=0.0)], ids=["esr", "dc", "sc"]
+)
 def test_a_fade_out_does_not_outweigh_the_note(loss):
     """An error of -57 dB stays a small loss on a target of -80 dB, where its ratio to the target is above 10."""
     prediction, note = signals(1)

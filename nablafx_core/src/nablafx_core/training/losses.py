@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from nablafx_core.errors import ConfigError, ModelError
 from nablafx_core.interfaces import Loss
 
-
 #: Power under which a target counts as this power, where a loss divides by it: a quiet room, not digital silence.
 FLOOR_DB = -40.0
 
@@ -149,7 +148,9 @@ class MultiResolutionSTFT(Loss):
         # auraloss takes one norm over the whole batch, by which an item would see the others.
         for stft in self.distance.stft_losses:
             # White noise of unit power has the window's energy in every bin.
-            stft.spectralconv = _PerItem(_SpectralConvergence(10 ** (floor_db / 10) * float(stft.window.square().sum())))
+            stft.spectralconv = _PerItem(
+                _SpectralConvergence(10 ** (floor_db / 10) * float(stft.window.square().sum()))
+            )
             stft.logstft, stft.linstft = _PerItem(stft.logstft), _PerItem(stft.linstft)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
