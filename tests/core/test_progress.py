@@ -74,7 +74,7 @@ def fit(
         enable_checkpointing=False,
         num_sanity_val_steps=0,
     )
-    trainer.max_minutes = max_minutes
+    task.settings.max_minutes = max_minutes
     try:
         trainer.fit(task, DataLoader(range(100)), DataLoader(range(1)))
     finally:

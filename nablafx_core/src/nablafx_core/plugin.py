@@ -7,6 +7,7 @@ from nablafx_core.hookspecs import hookimpl
 
 _LOSSES = "nablafx_core.training.losses"
 _METRICS = "nablafx_core.evaluation.metrics"
+_SMALL_STFT = {"fft_sizes": [64, 128], "hop_sizes": [16, 32], "win_lengths": [40, 128]}
 
 
 @hookimpl
@@ -26,7 +27,12 @@ def nablafx_losses() -> list[Component]:
         Component("esr", f"{_LOSSES}:ESR", "Error-to-signal ratio, with optional pre-emphasis"),
         Component("dc", f"{_LOSSES}:DC", "Offset of the error against the target's power"),
         Component("log_cosh", f"{_LOSSES}:LogCosh", "Mean of log cosh of the error"),
-        Component("mr_stft", f"{_LOSSES}:MultiResolutionSTFT", "Multi-resolution STFT: spectral convergence and log magnitude"),
+        Component(
+            "mr_stft",
+            f"{_LOSSES}:MultiResolutionSTFT",
+            "Multi-resolution STFT: spectral convergence and log magnitude",
+            _SMALL_STFT,
+        ),
     ]
 
 
@@ -39,6 +45,7 @@ def nablafx_metrics() -> list[Component]:
         Component("esr", f"{_METRICS}:ESR", "Error-to-signal ratio"),
         Component("dc", f"{_METRICS}:DC", "Offset of the error against the target's power"),
         Component("log_cosh", f"{_METRICS}:LogCosh", "Mean of log cosh of the error"),
-        Component("mr_stft", f"{_METRICS}:MultiResolutionSTFT", "Multi-resolution STFT distance"),
+        Component("mape", f"{_METRICS}:MAPE", "Mean absolute error relative to the target, per sample"),
+        Component("mr_stft", f"{_METRICS}:MultiResolutionSTFT", "Multi-resolution STFT distance", _SMALL_STFT),
         Component("cosine_similarity", f"{_METRICS}:CosineSimilarity", "Cosine of the angle between the signals"),
     ]

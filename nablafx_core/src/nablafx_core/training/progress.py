@@ -85,7 +85,7 @@ class RichProgress(Callback):
 
     The loss is read at most four times a second on a terminal, once a line elsewhere: reading it makes a GPU wait.
     It is ``pl_module.latest["loss"]``; the validation's is ``pl_module.validation["loss"]``. The last step is
-    ``trainer.max_steps`` or ``pl_module.settings.max_steps``, the time limit ``trainer.max_minutes``.
+    ``trainer.max_steps`` or ``pl_module.settings.max_steps``, the time limit ``pl_module.settings.max_minutes``.
 
     Args:
         seconds_per_line: between two lines where stderr is no terminal.
@@ -187,7 +187,7 @@ class RichProgress(Callback):
     def _status(self, trainer: Trainer, pl_module: Any, doing: str) -> Status:
         started, first_step, before = self._start
         now, step = self._drawn, trainer.global_step
-        minutes = getattr(trainer, "max_minutes", None)
+        minutes = pl_module.settings.max_minutes
         return Status(
             step=step,
             total_steps=trainer.max_steps if trainer.max_steps > 0 else pl_module.settings.max_steps,
