@@ -178,7 +178,14 @@ def test_the_time_limit_ends_with_a_validation(tmp_path):
 
 
 def test_early_stopping_and_the_plateau(tmp_path):
-    frozen = {"learning_rate": 1e-7, "lr_factor": 1e-3, "weight_decay": 0.0, "max_steps": 80, "early_stopping_patience": 4, "lr_patience": 1}
+    frozen = {
+        "learning_rate": 1e-7,
+        "lr_factor": 1e-3,
+        "weight_decay": 0.0,
+        "max_steps": 80,
+        "early_stopping_patience": 4,
+        "lr_patience": 1,
+    }
     result = train(sections(tmp_path, train=frozen))
     logged = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
     rates = [row["value"] for row in logged if row["name"] == "learning_rate"]

@@ -9,8 +9,10 @@ from nablafx_core.testing import LawBroken, check_pack
 @pytest.mark.parametrize("pack", ["nablafx-core", "nablafx-models", "nablafx-dsp", "nablafx-data"])
 def test_pack(pack):
     results = check_pack(pack)
-    kinds = {kind for kind in ("model", "processor", "controller", "loss", "metric")}
-    expected = {(e.kind.name, e.component.name) for k in kinds for e in Registry.discover().entries(k) if e.pack.name == pack}
+    kinds = ("model", "processor", "controller", "loss", "metric")
+    expected = {
+        (e.kind.name, e.component.name) for k in kinds for e in Registry.discover().entries(k) if e.pack.name == pack
+    }
     assert {(result.kind, result.component) for result in results} == expected
 
 

@@ -104,7 +104,9 @@ class Control(Parameter):
         if self.positions:
             if str(value) in self.positions:
                 return self.positions.index(str(value)) / (len(self.positions) - 1)
-            raise ModelError(f"control '{self.name}' has no position '{value}'. Positions: {', '.join(self.positions)}.")
+            raise ModelError(
+                f"control '{self.name}' has no position '{value}'. Positions: {', '.join(self.positions)}."
+            )
         try:
             number = float(value)
         except ValueError:

@@ -75,7 +75,8 @@ class Model(nn.Module):
         zeros = torch.zeros(batch_size, self.in_channels, self.latency, dtype=dtype, device=some.device)
         if self.latency == 0:
             return zeros.new_zeros(batch_size, self.out_channels, 0)
-        return self(zeros, state.get("controls"), state)[0]
+        tail: Tensor = self(zeros, state.get("controls"), state)[0]
+        return tail
 
     def checked_controls(self, audio: Tensor, controls: Tensor | None) -> Tensor | None:
         """Controls of the right shape, on the right device: the knobs' defaults where None, None without knobs.
@@ -85,7 +86,8 @@ class Model(nn.Module):
         """
         if audio.ndim != 3 or audio.shape[1] != self.in_channels:
             raise ModelError(
-                f"{type(self).__name__} takes audio of shape (batch, {self.in_channels}, time), not {tuple(audio.shape)}."
+                f"{type(self).__name__} takes audio of shape (batch, {self.in_channels}, time), "
+                f"not {tuple(audio.shape)}."
             )
         return self._controls_for(audio.shape[0], controls, audio.shape[-1], audio)
 
@@ -135,9 +137,7 @@ class Processor(nn.Module):
         """The state at the start of a file. Empty for a memoryless effect."""
         return {}
 
-    def forward(
-        self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None
-    ) -> tuple[Tensor, State]:
+    def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:
         """Process audio (batch, 1, time).
 
         Args:

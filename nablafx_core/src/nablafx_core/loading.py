@@ -23,7 +23,9 @@ def bundle_path(source: str | Path) -> Path | None:
     path = Path(source)
     if path.is_dir():
         if not (path / BUNDLE_IN_RUN).is_file():
-            raise RunError(f"{path}: no {BUNDLE_IN_RUN} in this folder. Has the run been trained to its first validation?")
+            raise RunError(
+                f"{path}: no {BUNDLE_IN_RUN} in this folder. Has the run been trained to its first validation?"
+            )
         return path / BUNDLE_IN_RUN
     return path if path.suffix == ".nfx" or path.is_file() else None
 
@@ -48,5 +50,7 @@ def load(source: str | Path) -> Model:
     with as_file(entry.resource()) as file:
         expected = entry.component.sha256
         if expected and hashlib.sha256(file.read_bytes()).hexdigest() != expected:
-            raise BundleError(f"{entry.qualified_name}: the file is not the one that the pack declares (its hash differs).")
+            raise BundleError(
+                f"{entry.qualified_name}: the file is not the one that the pack declares (its hash differs)."
+            )
         return load_bundle(file)

@@ -41,7 +41,9 @@ def sections(folder: Path, minutes: float) -> dict[str, Any]:
 
 @click.command()
 @click.option("--folder", default="quickstart", show_default=True, help="Where everything is put.")
-@click.option("--minutes", default=MINUTES, show_default=True, type=click.FloatRange(min=0, min_open=True), help="Of training.")
+@click.option(
+    "--minutes", default=MINUTES, show_default=True, type=click.FloatRange(min=0, min_open=True), help="Of training."
+)
 def quickstart(folder: str, minutes: float) -> None:
     """Simulate a distortion pedal, train a model of it, test it, and play a guitar through it.
 

@@ -69,7 +69,11 @@ def run_training(experiment: Experiment, resume: str | None = None) -> TrainResu
     from nablafx_core.training.fit import train as fit
     from nablafx_core.training.progress import RichProgress
 
-    return fit(experiment, resume=resume, callbacks=[RichProgress()], say=say)
+    try:
+        return fit(experiment, resume=resume, callbacks=[RichProgress()], say=say)
+    except KeyboardInterrupt:
+        say(f"Go on with: nablafx train --resume latest --runs-dir {experiment.track.runs_dir}")
+        raise
 
 
 def report(result: TrainResult, as_json: bool = False) -> None:

@@ -25,7 +25,9 @@ BESIDE: dict[str, tuple[Setting, ...]] = {
     "processor": (
         Setting("controller", Annotated[dict[str, Any], Section("controller")], None, "What drives its parameters."),
         Setting("fixed", dict[str, float], {}, "Values, in units, of parameters that nothing drives."),
-        Setting("lr_multiplier", float | None, None, "Factor on the learning rate of the processor and its controller."),
+        Setting(
+            "lr_multiplier", float | None, None, "Factor on the learning rate of the processor and its controller."
+        ),
     ),
     "loss": (Setting("weight", float, 1.0, "Factor on this loss in the sum."),),
 }

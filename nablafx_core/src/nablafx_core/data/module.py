@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
@@ -77,7 +78,8 @@ class AudioDataModule(LightningDataModule):
         )
         numbers = BatchNumbers(self.steps_per_epoch, self.first_batch)
         if self.trainer:  # Lightning sets it only after it has begun to iterate, which after a resume is too late
-            numbers.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+            progress: Any = self.trainer.fit_loop.epoch_progress.current
+            numbers.set_epoch(progress.processed)
         return self._loader(batches, numbers)
 
     def val_dataloader(self) -> DataLoader[Batch]:

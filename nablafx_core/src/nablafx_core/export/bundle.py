@@ -97,7 +97,9 @@ def load_bundle(path: Path | str) -> Model:
     path = Path(path)
     description, weights = _read(path)
     if hashlib.sha256(weights).hexdigest() != description.get("sha256"):
-        raise BundleError(f"{path}: the weights are not those that were saved (their hash differs). Get the file again.")
+        raise BundleError(
+            f"{path}: the weights are not those that were saved (their hash differs). Get the file again."
+        )
     try:
         model: Model = build("model", description["model"])
     except (RegistryError, ConfigError, KeyError) as error:

@@ -22,7 +22,9 @@ Law = Callable[[Any], Any]
 _STREAMED: dict[str, Law] = {
     "stream = offline, float64": lambda subject: laws.stream_equals_offline(subject, CUTS),
     "stream = offline, float32": lambda subject: laws.stream_equals_offline(subject, CUTS, dtype=torch.float32),
-    "stream = offline, moving controls": lambda subject: laws.stream_equals_offline(subject, CUTS, moving_controls=True),
+    "stream = offline, moving controls": lambda subject: laws.stream_equals_offline(
+        subject, CUTS, moving_controls=True
+    ),
     "items are independent": laws.items_are_independent,
     "silence gives no NaN": laws.silence_gives_no_nan,
     "no look-ahead but the latency": laws.no_look_ahead,

@@ -1,1 +1,1 @@
-
+"""Training models."""

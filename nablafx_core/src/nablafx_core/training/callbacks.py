@@ -11,8 +11,8 @@ from lightning import Callback, Trainer
 
 from nablafx_core.errors import TrainingError
 from nablafx_core.export.bundle import save_bundle
-from nablafx_core.training.task import TrainingTask
 from nablafx_core.tracking.recorder import Run
+from nablafx_core.training.task import TrainingTask
 
 #: Batches between two records of the training loss; reading it makes a GPU wait.
 RECORD_EVERY = 20
@@ -33,8 +33,8 @@ class RecordFigures(Callback):
         for name, value in task.mean_losses().items():
             if not math.isfinite(value):
                 raise TrainingError(
-                    f"the training loss '{name}' became {value} by step {trainer.global_step}. The last good checkpoint "
-                    "is kept. Try a lower train.learning_rate, or train.gradient_clip_val."
+                    f"the training loss '{name}' became {value} by step {trainer.global_step}. "
+                    "The last good checkpoint is kept. Try a lower train.learning_rate, or train.gradient_clip_val."
                 )
             self.run.log(f"train/{name}", value, trainer.global_step)
 

@@ -20,8 +20,9 @@ from nablafx_core.building import build
 from nablafx_core.config import Experiment, load_experiment
 from nablafx_core.data.module import AudioDataModule
 from nablafx_core.data.recording import Dataset
-from nablafx_core.errors import ConfigError, DataError, RunError
+from nablafx_core.errors import ConfigError, RunError
 from nablafx_core.evaluation.scoring import score
+from nablafx_core.export.bundle import save_bundle
 from nablafx_core.interfaces import Metric, Model
 from nablafx_core.loading import BUNDLE_IN_RUN, load
 from nablafx_core.registry import Registry
@@ -30,7 +31,6 @@ from nablafx_core.tracking.recorder import Run, record
 from nablafx_core.tracking.records import find_run
 from nablafx_core.training.callbacks import KeepBest, RecordFigures, TimeLimit
 from nablafx_core.training.losses import WeightedLoss
-from nablafx_core.training.settings import TrainSettings
 from nablafx_core.training.task import TrainingTask, chunk_length
 
 LAST_CHECKPOINT = "checkpoints/last.ckpt"
@@ -85,7 +85,9 @@ def train(
     def body(run: Run) -> TrainResult:
         return training.run(run, run.folder, resume)
 
-    return record("train", checked.config, runs_dir, body, run_id=resume, resume=resume is not None, observers=observers)
+    return record(
+        "train", checked.config, runs_dir, body, run_id=resume, resume=resume is not None, observers=observers
+    )
 
 
 def resumable(run_id: str, runs_dir: Path) -> tuple[str, Experiment]:
@@ -98,7 +100,9 @@ def resumable(run_id: str, runs_dir: Path) -> tuple[str, Experiment]:
     if found.status == "COMPLETED":
         raise RunError(f"the run {found.id} is finished. To train its model further: --init {found.folder}.")
     if not (found.folder / LAST_CHECKPOINT).is_file():
-        raise RunError(f"the run {found.id} ended before its first checkpoint. Start it again: {found.folder}/config.yaml.")
+        raise RunError(
+            f"the run {found.id} ended before its first checkpoint. Start it again: {found.folder}/config.yaml."
+        )
     return found.id, load_experiment([found.folder / "config.yaml"], [f"track.runs_dir={runs_dir}"])
 
 
@@ -167,8 +171,8 @@ class _Training:
             dataset = prepared_data(self.experiment)
             model = prepared_model(self.experiment, dataset)
             data, epochs = data_module(self.experiment, dataset, model)
-            for note in data.notes:
-                self.say(note)
+            for line in (*data.notes, *_summary(folder, model, data)):
+                self.say(line)
             loss = WeightedLoss([(part["name"], part["weight"], build("loss", part)) for part in self._losses()])
             metrics: dict[str, Metric] = {
                 section["name"]: build("metric", section) for section in self.experiment.config["metrics"]
@@ -191,7 +195,9 @@ class _Training:
         callbacks: list[Callback] = [limit]
         if settings.early_stopping_patience is not None:
             callbacks.append(
-                EarlyStopping("validation/loss", patience=settings.early_stopping_patience, check_on_train_epoch_end=False)
+                EarlyStopping(
+                    "validation/loss", patience=settings.early_stopping_patience, check_on_train_epoch_end=False
+                )
             )
         if run is not None:
             callbacks += [RecordFigures(run), best]
@@ -228,13 +234,21 @@ class _Training:
         evaluation = score(model, data.test, metrics, run.folder)
         figures = {f"test/{name}": value for name, value in evaluation.split.items()}
         run.summary({**{f"validation/{name}": value for name, value in best.best.items()}, **figures})
-        model_info = {**best.info, "validation": best.best, "test": evaluation.split}
-        from nablafx_core.export.bundle import save_bundle
-
-        save_bundle(model, best.path, model_info)
+        save_bundle(model, best.path, {**best.info, "validation": best.best, "test": evaluation.split})
         for name in (BUNDLE_IN_RUN, "test.json"):
             run.artifact(run.folder / name)
         return TrainResult(run.id, run.folder, best.path, best.best, evaluation.split)
+
+
+def _summary(folder: Path, model: Model, data: AudioDataModule) -> Iterator[str]:
+    field = model.receptive_field
+    memory = "unbounded memory" if field is None else f"receptive field {1000 * field / model.sample_rate:.0f} ms"
+    count = sum(parameter.numel() for parameter in model.parameters())
+    seconds = data.loading.segment_length / model.sample_rate
+    yield f"Run    {folder.name} in {folder}"
+    yield f"Model  {type(model).__name__}, {count:,} parameters, {memory}, {len(model.controls)} controls"
+    parts = f"{len(data.train)} to train, {len(data.validation)} to validate, {len(data.test)} to test"
+    yield f"Data   {parts}; {data.num_segments} segments of {seconds:.2f} s, {data.batch_size} in a batch"
 
 
 def data_module(experiment: Experiment, dataset: Dataset, model: Model) -> tuple[AudioDataModule, int]:

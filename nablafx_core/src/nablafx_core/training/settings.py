@@ -16,10 +16,14 @@ class TrainSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     max_steps: Annotated[int, Ge(1)] = Field(15000, description="Optimiser steps after which training ends.")
-    max_minutes: Annotated[float, Gt(0)] | None = Field(None, description="Minutes after which training ends, if earlier.")
+    max_minutes: Annotated[float, Gt(0)] | None = Field(
+        None, description="Minutes after which training ends, if earlier."
+    )
     learning_rate: Annotated[float, Gt(0)] = Field(0.005, description="Of AdamW.")
     weight_decay: Annotated[float, Ge(0)] = Field(0.01, description="Of AdamW.")
-    lr_factor: Annotated[float, Gt(0), Le(1)] = Field(0.5, description="Learning rate is multiplied by this on a plateau.")
+    lr_factor: Annotated[float, Gt(0), Le(1)] = Field(
+        0.5, description="Learning rate is multiplied by this on a plateau."
+    )
     lr_patience: Annotated[int, Ge(0)] = Field(20, description="Validations without improvement before that.")
     early_stopping_patience: Annotated[int, Ge(1)] | None = Field(
         50, description="Validations without improvement after which training ends; null never."
@@ -32,14 +36,18 @@ class TrainSettings(BaseModel):
     warm_up: Annotated[int, Ge(0)] = Field(
         4800, description="Samples that run before the loss counts, where the receptive field has no end."
     )
-    validate_every: Annotated[int, Ge(1)] = Field(250, description="Optimiser steps between validations and checkpoints.")
+    validate_every: Annotated[int, Ge(1)] = Field(
+        250, description="Optimiser steps between validations and checkpoints."
+    )
     seed: Annotated[int, Ge(0)] = Field(42, description="Of weights, data order and everything random.")
     precision: Precision = Field("32-true", description="Lightning's precision.")
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field("auto", description="Lightning's accelerator.")
     devices: Annotated[int, Ge(1)] | list[int] | Literal["auto"] = Field(1, description="How many devices, or which.")
     num_nodes: Annotated[int, Ge(1)] = Field(1, description="Hosts.")
     strategy: str = Field("auto", description="Lightning's strategy, such as ddp.")
-    threads: Annotated[int, Ge(1)] | None = Field(None, description="torch threads on the CPU; null leaves torch's own.")
+    threads: Annotated[int, Ge(1)] | None = Field(
+        None, description="torch threads on the CPU; null leaves torch's own."
+    )
     init: str | None = Field(None, description="Bundle, run or pack/name whose weights training starts from.")
 
 

@@ -73,7 +73,7 @@ class TrainingTask(LightningModule):
     def predict(self, batch: Batch) -> Tensor:
         """The offline output for the segments, their context left out."""
         context = batch.dry.shape[-1] - batch.wet.shape[-1]
-        prediction, _ = self.model(batch.dry, _controls(batch))
+        prediction: Tensor = self.model(batch.dry, _controls(batch))[0]
         return prediction[..., context:]
 
     def _chunks(self, batch: Batch, controls: Tensor | None, length: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -91,18 +91,18 @@ class TrainingTask(LightningModule):
                 yield prediction[..., valid:], delayed[..., start + valid : stop]
 
     def _step(self, prediction: Tensor, target: Tensor) -> None:
-        optimizer = self.optimizers()
+        optimizer: Any = self.optimizers()
         loss, parts = self.loss(_wide(prediction), _wide(target))
-        optimizer.zero_grad()  # type: ignore[union-attr]
+        optimizer.zero_grad()
         self.manual_backward(loss)
         if self.settings.gradient_clip_val is not None:
             self._unscale(optimizer)
             self.clip_gradients(
-                optimizer,  # type: ignore[arg-type]
+                optimizer,
                 gradient_clip_val=self.settings.gradient_clip_val,
                 gradient_clip_algorithm=self.settings.gradient_clip_algorithm,
             )
-        optimizer.step()  # type: ignore[union-attr]
+        optimizer.step()
         self.latest = {"loss": loss.detach(), **parts}
         self._steps += 1
         for name, value in self.latest.items():
@@ -144,7 +144,8 @@ class TrainingTask(LightningModule):
         self.validation = {**{f"loss/{name}": value for name, value in losses.items() if name != "loss"}, **figures}
         self.validation["loss"] = losses["loss"]
         self.log("validation/loss", losses["loss"])
-        self.lr_schedulers().step(losses["loss"])  # type: ignore[union-attr, call-arg]
+        schedule: Any = self.lr_schedulers()
+        schedule.step(losses["loss"])
 
 
 def chunk_length(model: Model, settings: TrainSettings) -> int | None:
