@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nablafx_core.config import load_experiment
@@ -326,6 +326,11 @@ def sections_with(values: dict[str, object]) -> dict[str, object]:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(values=st.fixed_dictionaries({}, optional=VALUES))
+@example({"model.title": "1e-3"})
+@example({"model.title": "2026-11-23"})
+@example({"model.title": "\x85 and \u2028"})
+@example({"model.title": "<<"})
+@example({"model.gain_db": math.inf, "model.taps": [1e-7, 1e22]})
 def test_what_is_printed_is_an_experiment_that_gives_itself(file, values):
     experiment = load_experiment([file(yaml.safe_dump(BASE))], sections=sections_with(values))
     path = Path(file(""))
@@ -337,6 +342,8 @@ def test_what_is_printed_is_an_experiment_that_gives_itself(file, values):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(values=st.fixed_dictionaries({}, optional=VALUES))
+@example({"model.title": "a: b # c", "loss.0.weight": 2.0})
+@example({"model.gain_db": -math.inf, "train.devices": [0, 1]})
 def test_an_override_says_the_same_as_a_section(stub, values):
     base = {**BASE, "loss": [{"name": "near"}]}
     overrides = [f"{place}={as_yaml(value)}" for place, value in values.items()]
