@@ -73,6 +73,27 @@ class KeepBest(Callback):
         self.best = state_dict["best"]
 
 
+class CosineSchedule(Callback):
+    """Learning rate = initial / 2 (1 + cos(pi done)), where done is the part of the training that is over.
+
+    Loshchilov and Hutter, "SGDR", 2017, without restarts; done counts steps or minutes, whichever end it earlier.
+
+    Args:
+        limit: that stops the training by its minutes.
+        max_steps: that end it otherwise.
+    """
+
+    def __init__(self, limit: TimeLimit, max_steps: int) -> None:
+        self.limit = limit
+        self.max_steps = max_steps
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Set the rate of every group."""
+        done = min(1.0, max(trainer.global_step / self.max_steps, self.limit.elapsed / self.limit.limit))
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = group["initial_lr"] / 2 * (1 + math.cos(math.pi * done))
+
+
 class TimeLimit(Callback):
     """Ends training after some minutes, validation included; the time before a resume counts.
 

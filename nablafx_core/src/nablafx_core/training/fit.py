@@ -29,7 +29,7 @@ from nablafx_core.registry import Registry
 from nablafx_core.report.curves import draw_curves
 from nablafx_core.tracking.recorder import Run, record
 from nablafx_core.tracking.records import find_run
-from nablafx_core.training.callbacks import KeepBest, RecordFigures, TimeLimit
+from nablafx_core.training.callbacks import CosineSchedule, KeepBest, RecordFigures, TimeLimit
 from nablafx_core.training.losses import WeightedLoss
 from nablafx_core.training.task import TrainingTask, chunk_length
 
@@ -193,6 +193,8 @@ class _Training:
     def _trainer(self, run: Run | None, folder: Path, epochs: int, best: KeepBest, limit: TimeLimit) -> Trainer:
         settings = self.settings
         callbacks: list[Callback] = [limit]
+        if settings.lr_schedule == "cosine":
+            callbacks.append(CosineSchedule(limit, settings.max_steps))
         if settings.early_stopping_patience is not None:
             callbacks.append(
                 EarlyStopping(

@@ -25,7 +25,10 @@ def optimizer_of(model: nn.Module, settings: TrainSettings) -> torch.optim.Optim
         wanted.update(getattr(parameter, "optimizer_settings", {}))
         groups.setdefault(tuple(sorted(wanted.items())), []).append(parameter)
     parameters: list[dict[str, Any]] = [{"params": members, **dict(key)} for key, members in groups.items()]
-    return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer
 
 
 def _multiplier(model: nn.Module, name: str) -> float:

@@ -21,6 +21,11 @@ class TrainSettings(BaseModel):
     )
     learning_rate: Annotated[float, Gt(0)] = Field(0.005, description="Of AdamW.")
     weight_decay: Annotated[float, Ge(0)] = Field(0.01, description="Of AdamW.")
+    lr_schedule: Literal["plateau", "cosine"] = Field(
+        "plateau",
+        description="plateau: the rate falls when the validation stops improving; cosine: it falls from the start to "
+        "nothing at max_steps or max_minutes, for a training whose length is known.",
+    )
     lr_factor: Annotated[float, Gt(0), Le(1)] = Field(
         0.5, description="Learning rate is multiplied by this on a plateau."
     )

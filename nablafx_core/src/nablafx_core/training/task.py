@@ -54,8 +54,10 @@ class TrainingTask(LightningModule):
         self._steps = 0
 
     def configure_optimizers(self) -> Any:
-        """AdamW, and a learning rate that falls when the validation loss stays on a plateau."""
+        """AdamW, and a learning rate that falls when the validation loss stays on a plateau, unless time drives it."""
         optimizer = optimizer_of(self.model, self.settings)
+        if self.settings.lr_schedule != "plateau":
+            return optimizer
         schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             optimizer, factor=self.settings.lr_factor, patience=self.settings.lr_patience
         )
@@ -145,7 +147,8 @@ class TrainingTask(LightningModule):
         self.validation["loss"] = losses["loss"]
         self.log("validation/loss", losses["loss"])
         schedule: Any = self.lr_schedulers()
-        schedule.step(losses["loss"])
+        if schedule is not None:
+            schedule.step(losses["loss"])
 
 
 def chunk_length(model: Model, settings: TrainSettings) -> int | None:
