@@ -8,6 +8,7 @@ from nablafx_core.errors import RegistryError
 from nablafx_core.packs import canonical
 from nablafx_core.registry import Registry
 
+HEAD = "from nablafx_core import Component, hookimpl\n"
 GOOD = """
 @hookimpl
 def nablafx_models():
@@ -95,11 +96,24 @@ def test_the_second_pack_that_uses_an_entry_point_name_is_loaded_too(install):
     assert {"ladder", "plate"} <= names
 
 
-def test_a_distribution_without_metadata_stops_nobody(install):
-    install("nablafx-acme", GOOD)
+@pytest.mark.parametrize("metadata", [None, b"", b"\xff\xfe\x00"], ids=["none", "empty", "not text"])
+def test_a_distribution_without_metadata_is_known_by_its_module_and_stops_nobody(install, metadata):
     install("nablafx-bare", GOOD.replace("ladder", "plate"))
-    (install.folder / "nablafx_bare-1.0.dist-info" / "METADATA").unlink()
-    assert Registry.discover().find("model", "ladder")
+    install("nablafx-acme", GOOD)
+    file = install.folder / "nablafx_bare-1.0.dist-info" / "METADATA"
+    file.unlink() if metadata is None else file.write_bytes(metadata)
+    registry = Registry.discover()
+    assert registry.find("model", "ladder")
+    assert registry.find("model", "nablafx-bare/plate")
+
+
+def test_a_distribution_may_have_several_modules(install):
+    install("nablafx-acme", GOOD)
+    install.module("acme_more", HEAD + GOOD.replace("ladder", "plate"))
+    with (install.folder / "nablafx_acme-1.0.dist-info" / "entry_points.txt").open("a") as file:
+        file.write("more = acme_more\n")
+    registry = Registry.discover()
+    assert [registry.find("model", name).pack.name for name in ("ladder", "plate")] == ["nablafx-acme"] * 2
 
 
 @pytest.mark.parametrize(
