@@ -18,7 +18,7 @@ CONFIG = {"model": {"name": "tcn"}, "data": {"name": "tonetwist", "device": "TS9
 
 
 def body(run):
-    for step, value in enumerate((0.5, math.nan, 0.25, 0.75)):
+    for step, value in enumerate((math.nan, 0.5, 0.25, 0.75)):
         run.log("train/loss", value, step)
     run.summary({"test/esr": 0.0123, "test/mr_stft": math.inf})
 
@@ -61,7 +61,7 @@ def test_the_list_as_json_is_strict_json(runs_dir):
     assert good["summary"] == {"test/esr": 0.0123, "test/mr_stft": None}
     assert by_id["torn"]["damage"]
     shown = json.loads(invoke("show", "good", "--runs-dir", runs_dir, "--json"), parse_constant=refuse)
-    assert shown["metrics"] == {"train/loss": {"steps": [0, 1, 2, 3], "values": [0.5, None, 0.25, 0.75]}}
+    assert shown["metrics"] == {"train/loss": {"steps": [0, 1, 2, 3], "values": [None, 0.5, 0.25, 0.75]}}
     assert shown["config"] == CONFIG
 
 
