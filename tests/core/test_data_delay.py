@@ -7,9 +7,11 @@ import pytest
 import torch
 from scipy.signal import butter, lfilter
 
+from nablafx_core.audio import files
+from nablafx_core.audio.resampling import resample
 from nablafx_core.data import checks
 from nablafx_core.data.delay import find_delay
-from nablafx_core.data.sources import ArraySource
+from nablafx_core.data.sources import ArraySource, WavSource
 
 RATE = 48000
 
@@ -40,8 +42,9 @@ def coloured(audio):
 
 EFFECTS = {
     "clean": (lambda x: x, 0.1),
-    "fuzz": (lambda x: np.sign(x) * np.minimum(np.abs(20 * x), 1), 1),
-    "pedal": (coloured, 3),
+    "fuzz": (lambda x: np.sign(x) * np.minimum(np.abs(20 * x), 1), 0.5),
+    "pedal": (coloured, 0.5),
+    "dark": (lambda x: lfilter(*butter(2, 500, fs=RATE), np.tanh(8 * x)), 0.5),
     "octave": (lambda x: np.abs(x) - np.abs(x).mean(), 2),
 }
 
@@ -64,6 +67,14 @@ def test_a_delay_is_found(effect, delay):
     assert found.confidence > 0.6
 
 
+def test_a_band_without_signal_does_not_matter():
+    dry = strings()
+    dry, wet = (resample(torch.from_numpy(x), 24000, 48000).numpy() for x in (dry, coloured(dry)))
+    found = find_delay(dry, wet, 1000)
+    assert abs(found.samples) < 2
+    assert found.confidence > 0.9
+
+
 @pytest.mark.parametrize("delay", [0.25, 3.5, -7.75])
 def test_fractions_of_a_sample_are_found(delay):
     dry = strings()
@@ -73,7 +84,7 @@ def test_fractions_of_a_sample_are_found(delay):
     assert abs(find_delay(dry, wet, 100).samples - delay) <= 0.07
 
 
-@pytest.mark.parametrize("effect", ["clean", "fuzz", "pedal"])
+@pytest.mark.parametrize("effect", ["clean", "fuzz", "pedal", "dark"])
 def test_an_inverted_signal_is_told_from_an_upright_one(effect):
     dry = strings()
     wet = EFFECTS[effect][0](dry)
@@ -94,6 +105,24 @@ def test_too_short_a_signal_gets_no_confidence():
 
 def examined(dry, wet):
     return checks.examine(*(ArraySource(torch.from_numpy(x).float()) for x in (dry, wet)), max_delay=RATE // 2)
+
+
+def test_a_pair_of_files_is_measured_once_until_one_of_them_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("NABLAFX_CACHE", str(tmp_path / "cache"))
+    dry, wet = tmp_path / "dry.wav", tmp_path / "wet.wav"
+    for path in (dry, wet):
+        files.write(path, torch.from_numpy(strings()), RATE)
+
+    def measured():
+        return checks.examine_files(dry, wet, WavSource(dry), WavSource(wet), 1000)
+
+    first = measured()
+    monkeypatch.setattr(checks, "find_delay", None)
+    assert measured() == first
+    monkeypatch.undo()
+    monkeypatch.setenv("NABLAFX_CACHE", str(tmp_path / "cache"))
+    files.write(wet, torch.from_numpy(0.25 * strings()), RATE)
+    assert measured().wet_peak == pytest.approx(first.wet_peak / 4)
 
 
 def complaints(dry, wet):

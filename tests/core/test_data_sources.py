@@ -97,6 +97,25 @@ def test_workers_read_side_by_side_what_the_parent_reads(path, audio, method):
         child.join()
 
 
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="the platform does not fork")
+def test_a_forked_child_does_not_move_the_parents_place_in_the_file(path, audio, monkeypatch):
+    source = WavSource(path)
+    source.read(0, 10)
+    real = soundfile.SoundFile.seek
+    child = multiprocessing.get_context("fork").Process(target=source.read, args=(4000, 4050))
+
+    def interrupted(file, at, *whence):
+        result = real(file, at, *whence)
+        if at == 1000:
+            child.start()
+            child.join()
+        return result
+
+    monkeypatch.setattr(soundfile.SoundFile, "seek", interrupted)
+    assert torch.equal(source.read(1000, 1050), audio[0, 1000:1050])
+    assert child.exitcode == 0
+
+
 def test_a_file_that_was_replaced_is_read_anew(path, audio):
     assert torch.equal(WavSource(path).read(0, 5), audio[0, :5])
     files.write(path, torch.ones(1, 70), 48000)

@@ -75,6 +75,22 @@ def test_a_split_by_time_leaves_the_gap_and_nothing_else(length, gap, has_test, 
     assert abs(spans[-1][1] - spans[-1][0] - 0.2 * length) <= 1
 
 
+@pytest.mark.parametrize("has_test", [True, False])
+def test_a_recording_that_fades_out_is_validated_where_it_is_loud(has_test):
+    for power, ends_last in ((0.5, True), (4.0, False)):
+        audio = ArraySource(torch.linspace(1, 0.01, 1000) ** power)
+        recording = Recording("a", audio, audio, "a", (), "trainval", 0, 1000)
+        parts = split([recording, made("t", part="test")] if has_test else [recording], settings("time"), 20)
+        spans = {part: [(r.start, r.stop) for r in parts[part] if r.source == "a"] for part in parts}
+        if has_test:
+            wanted = ([(0, 780)], [(800, 1000)], []) if ends_last else ([(220, 1000)], [(0, 200)], [])
+        else:
+            wanted = (
+                ([(0, 580)], [(600, 780)], [(800, 1000)]) if ends_last else ([(420, 1000)], [(220, 400)], [(0, 200)])
+            )
+        assert tuple(spans.values()) == wanted
+
+
 def test_auto_is_by_file_where_there_are_files_enough():
     test = [made("t", part="test")]
     by_file = split([made("a"), made("b"), *test], settings())

@@ -275,8 +275,10 @@ def test_what_is_no_setting_is_none_and_beyond_the_end_is_refused():
 
 def test_knobs_are_read_as_they_are_written(tmp_path):
     (tmp_path / "a.yaml").write_text(
-        "knobs:\n  A: {name: a, unit: dB, minimum: -3, maximum: 3, default: 1}\n  B: {positions: [no, off]}\n"
+        "knobs:\n  A: {name: a, unit: Hz, minimum: 20, maximum: 3000, taper: log, default: 100}\n"
+        "  B: {positions: [on, off], default: off}\n"
     )
     knobs = read_knobs(tmp_path / "a.yaml")
+    assert (knobs["A"].default, knobs["B"].positions, knobs["B"].default) == (100, ("on", "off"), "off")
     write_knobs(tmp_path / "b.yaml", knobs)
     assert read_knobs(tmp_path / "b.yaml") == knobs

@@ -73,7 +73,8 @@ def read_knobs(path: Path) -> dict[str, Control]:
         DataError: if the file does not say them as above.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # Everything as text: to YAML, the positions on and off are truth values.
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
     except (OSError, yaml.YAMLError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     knobs = content.get("knobs") if isinstance(content, dict) else None
@@ -89,14 +90,13 @@ def read_knobs(path: Path) -> dict[str, Control]:
 def _control(path: Path, letter: str, knob: Any) -> Control:
     if not isinstance(knob, dict) or not set(knob) <= set(_KEYS):
         raise DataError(f"{path}: knobs.{letter} takes {', '.join(_KEYS)}; it says {knob}.")
-    said = {_KEYS[key]: value for key, value in knob.items()}
-    if "positions" in said:
-        said["positions"] = tuple(str(position) for position in said["positions"])
-        range_ = {}
-    else:
-        range_ = {"minimum": 0.0, "maximum": 10.0}
+    said: dict[str, Any] = {"name": letter, **{_KEYS[key]: value for key, value in knob.items()}}
     try:
-        return Control(**{"name": letter, **range_, **said})
+        if "positions" in said:
+            return Control(**{**said, "positions": tuple(said["positions"])})
+        numbers: dict[str, Any] = {key: float(said[key]) for key in ("minimum", "maximum", "default") if key in said}
+        said = {"minimum": 0.0, "maximum": 10.0, **said, **numbers}
+        return Control(**said)
     except (ModelError, TypeError, ValueError) as error:
         raise DataError(f"{path}: knobs.{letter}: {error}") from error
 

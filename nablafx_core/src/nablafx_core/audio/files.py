@@ -152,11 +152,8 @@ def _check_whole(file: soundfile.SoundFile, path: StrPath) -> None:
         raise DataError(f"{path}: holds no audio.")
     try:
         file.seek(file.frames - 1)
-        complete = len(file.read(1)) == 1
-    except soundfile.LibsndfileError:
-        complete = False
-    if not complete:
-        raise DataError(f"{path}: is cut off or damaged: its last sample cannot be read.")
+    except soundfile.LibsndfileError as error:
+        raise DataError(f"{path}: is cut off or damaged: its last sample cannot be reached.") from error
 
 
 def _check_finite(audio: Tensor, path: StrPath, start: int) -> None:

@@ -14,6 +14,10 @@ from nablafx_core.errors import DataError
 
 Parts = dict[Part, tuple[Recording, ...]]
 
+# 10 dB: a validation on the last of a fading chord would choose a model by how it renders next to nothing.
+_FADED = 0.1
+_BLOCK = 1 << 18
+
 
 def split(recordings: Sequence[Recording], settings: LoadingSettings, gap: int = 0) -> Parts:
     """Divide the recordings marked ``"trainval"``; the others stay in the part that they name.
@@ -21,7 +25,7 @@ def split(recordings: Sequence[Recording], settings: LoadingSettings, gap: int =
     Where no recording is marked ``"test"``, a test part as large as the validation is set aside as well.
 
     ``file``: dry files, each with all its settings. ``setting``: knob positions. ``time``: the last part of each
-    recording, after a gap. ``auto``: by file, or by time where there are fewer dry files than parts.
+    recording, after a gap, or the first one where the last is 10 dB quieter (a chord that fades). ``auto``: by file, or by time where there are fewer dry files than parts.
     ``segment``: random segments of all recordings, as in the NablAFx paper. **It leaks**: a validation segment's
     neighbours are trained on, so that its figures are too good; it is here to reproduce published tables.
 
@@ -114,17 +118,32 @@ def _by_group(
 
 
 def _by_time(recording: Recording, wanted: list[Part], share: float, gap: int) -> Iterator[Recording]:
-    """Train first, then a gap before each of the parts set aside, the test last."""
+    """Train first, then a gap before each of the parts set aside, the test last; backwards where the end fades out."""
     order: list[Part] = ["train", *reversed(wanted)]
     length = round(share * recording.num_samples)
     cuts = [recording.stop - length * i for i in range(len(wanted), 0, -1)]
-    for part, start, stop in zip(order, [recording.start, *cuts], [*cuts, recording.stop + gap], strict=True):
-        if stop - gap <= start:
+    spans = list(zip([recording.start, *cuts], [cut - gap for cut in cuts] + [recording.stop], strict=True))
+    for part, (start, stop) in zip(order, spans, strict=True):
+        if stop <= start:
             raise DataError(
                 f"{recording.name}: {recording.num_samples} samples cannot be divided by time with gaps of {gap}; "
                 f"nothing is left for {part}. Use longer recordings or a model with a smaller receptive field."
             )
-        yield recording.within(start, stop - gap, part)
+    ends = recording.start + recording.stop
+    backwards = [(ends - stop, ends - start) for start, stop in spans]
+    if _quietest(recording, spans[1:]) < _FADED * _quietest(recording, backwards[1:]):
+        spans = backwards
+    for part, (start, stop) in zip(order, spans, strict=True):
+        yield recording.within(start, stop, part)
+
+
+def _quietest(recording: Recording, spans: Sequence[tuple[int, int]]) -> float:
+    """The least of the spans' mean powers, of the dry signal."""
+    powers = []
+    for start, stop in spans:
+        blocks = (recording.dry.read(at, min(at + _BLOCK, stop)) for at in range(start, stop, _BLOCK))
+        powers.append(sum(float(block.double().square().sum()) for block in blocks) / (stop - start))
+    return min(powers, default=0.0)
 
 
 def _pieces(recording: Recording, length: int) -> Iterator[Recording]:
