@@ -25,7 +25,8 @@ def split(recordings: Sequence[Recording], settings: LoadingSettings, gap: int =
     Where no recording is marked ``"test"``, a test part as large as the validation is set aside as well.
 
     ``file``: dry files, each with all its settings. ``setting``: knob positions. ``time``: the last part of each
-    recording, after a gap, or the first one where the last is 10 dB quieter (a chord that fades). ``auto``: by file, or by time where there are fewer dry files than parts.
+    recording, after a gap, or the first one where the last is 10 dB quieter (a chord that fades). ``auto``: by file,
+    or by time where there are fewer dry files than parts.
     ``segment``: random segments of all recordings, as in the NablAFx paper. **It leaks**: a validation segment's
     neighbours are trained on, so that its figures are too good; it is here to reproduce published tables.
 
