@@ -20,10 +20,10 @@ class LoadingSettings(BaseModel):
     )
     split: SplitMethod = Field(
         "auto",
-        description="how validation (and test, where the data names none) is set aside: file (a dry file with all its "
-        "settings), setting (knob positions), time (the end of each file, after a gap; its beginning where the end fades "
-        "out), segment (random segments of all files: neighbours leak, only to reproduce published tables), auto (file, "
-        "or time with too few files)",
+        description="how validation (and test, where the data names none) is set aside: file (a dry file with all "
+        "its settings), setting (knob positions), time (the end of each file, after a gap; its beginning where the end "
+        "fades out), segment (random segments of all files: neighbours leak, only to reproduce published tables), "
+        "auto (file, or time with too few files)",
     )
     validation: float = Field(0.2, gt=0, lt=1, description="share of the training data set aside for validation")
     split_seed: int = Field(0, ge=0, description="which files, settings or segments are set aside")
