@@ -180,6 +180,12 @@ def test_overrides_reach_into_lists_of_presets_and_of_defaults(stub):
     assert load_experiment(sections=lists, overrides=["loss.1.weight=9"]).config["loss"][1]["weight"] == 9.0
 
 
+def test_a_layer_without_a_name_lies_under_every_component(stub):
+    """A preset may say how long segments are, whatever the data."""
+    below, above = Layer({"data": {"segment_length": 512}}), Layer({"data": {"name": "noise"}})
+    assert merge(below, above).value == {"data": {"segment_length": 512, "name": "noise"}}
+
+
 def test_the_sections_that_were_given_stay_as_they_were(stub):
     sections = {"data": "noise", "model": {"preset": "tone-loud", "taps": [1.0]}}
     load_experiment(sections=sections, overrides=["model.taps.0=5"])

@@ -10,6 +10,7 @@ from nablafx_core.hookspecs import hookimpl
 _SMALL_TCN = {"num_blocks": 3, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
 
 _PRESETS = {
+    "capture": "Two recordings and ten minutes on a laptop: a TCN that learns fast from little data",
     "tcn-45-s": "TCN, 43 ms, 5 blocks",
     "tcn-45-l": "TCN, 43 ms, 10 blocks",
     "tcn-250-s": "TCN, 284 ms, 6 blocks",

@@ -174,7 +174,7 @@ def merge(base: Layer, over: Layer) -> Layer:
 
 
 def _same_component(below: dict[str, Any], above: dict[str, Any]) -> bool:
-    return bool(above.get("name", below.get("name")) == below.get("name"))
+    return "name" not in below or bool(above.get("name", below["name"]) == below["name"])
 
 
 def with_override(layer: Layer, override: str) -> Layer:
