@@ -10,6 +10,7 @@ from nablafx_core.errors import BundleError, RegistryError, RunError
 from nablafx_core.export.bundle import load_bundle
 from nablafx_core.interfaces import Model
 from nablafx_core.registry import Registry
+from nablafx_core.tracking.records import find_run, list_runs
 
 BUNDLE_IN_RUN = "model.nfx"
 
@@ -28,6 +29,27 @@ def bundle_path(source: str | Path) -> Path | None:
             )
         return path / BUNDLE_IN_RUN
     return path if path.suffix == ".nfx" or path.is_file() else None
+
+
+def find_model(name: str, runs_dir: Path) -> str | Path:
+    """What a person means by the name of a trained model, as `load` takes it.
+
+    Args:
+        name: a bundle, a run's folder, ``pack/name``, a run's id or the beginning of one, or ``"latest"``: the
+            newest run that has a model.
+        runs_dir: folder that holds the run folders.
+
+    Raises:
+        RunError: if there is no such run.
+    """
+    if "/" in name or bundle_path(name) is not None:
+        return name
+    if name == "latest":
+        trained = [run for run in list_runs(runs_dir) if (run.folder / BUNDLE_IN_RUN).is_file()]
+        if not trained:
+            raise RunError(f"no run in {runs_dir} has a model yet. `nablafx runs` lists them.")
+        return trained[0].folder
+    return find_run(runs_dir, name).folder
 
 
 def load(source: str | Path) -> Model:

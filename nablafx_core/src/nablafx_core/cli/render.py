@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from nablafx_core.cli.options import say
-from nablafx_core.errors import NablafxError
 
 
 @click.command()
@@ -29,20 +28,15 @@ def render(
     nablafx render latest guitar.wav out.wav
     nablafx render ts9.nfx guitar.wav out.wav --control drive=7
     """
-    from nablafx_core.loading import bundle_path, load
+    from nablafx_core.loading import find_model, load
     from nablafx_core.render import render_file
-    from nablafx_core.tracking.records import find_run
 
-    where = model if bundle_path(model) is not None or "/" in model else find_run(Path(runs_dir), model).folder
     values = {}
     for item in controls:
         name, equals, value = item.partition("=")
         if not equals:
             raise click.UsageError(f"--control {item}: write it as name=value.")
         values[name] = value
-    loaded = load(where)
-    for note in render_file(loaded, Path(source), Path(output), values, block_size):
+    for note in render_file(load(find_model(model, Path(runs_dir))), Path(source), Path(output), values, block_size):
         say(note)
-    if not Path(output).is_file():
-        raise NablafxError(f"{output}: nothing was written.")
     click.echo(output)

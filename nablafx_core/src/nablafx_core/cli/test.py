@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -35,12 +34,9 @@ def test(
     say("Loading …")
     from nablafx_core.config import load_experiment
     from nablafx_core.evaluation.commands import record_test
-    from nablafx_core.loading import bundle_path
-    from nablafx_core.tracking.records import find_run
+    from nablafx_core.loading import find_model
 
-    source: Any = model
-    if bundle_path(model) is None and "/" not in model:
-        source = find_run(Path(runs_dir), model).folder
+    source = find_model(model, Path(runs_dir))
     if not files:
         own = Path(source) / "config.yaml"
         if not own.is_file():

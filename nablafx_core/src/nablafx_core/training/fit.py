@@ -28,7 +28,7 @@ from nablafx_core.loading import BUNDLE_IN_RUN, load
 from nablafx_core.registry import Registry
 from nablafx_core.report.curves import draw_curves
 from nablafx_core.tracking.recorder import Run, record
-from nablafx_core.tracking.records import find_run
+from nablafx_core.tracking.records import find_run, list_runs
 from nablafx_core.training.callbacks import CosineSchedule, KeepBest, RecordFigures, TimeLimit
 from nablafx_core.training.losses import WeightedLoss
 from nablafx_core.training.task import TrainingTask, chunk_length
@@ -91,12 +91,13 @@ def train(
 
 
 def resumable(run_id: str, runs_dir: Path) -> tuple[str, Experiment]:
-    """The full id and the experiment of a run that can be continued.
+    """The full id and the experiment of a run that can be continued; ``"latest"`` is the newest training.
 
     Raises:
         RunError: if there is no such run, it is finished, or it has no checkpoint yet.
     """
-    found = find_run(runs_dir, run_id)
+    trainings = [run.id for run in list_runs(runs_dir) if run.command == "train"]
+    found = find_run(runs_dir, trainings[0] if run_id == "latest" and trainings else run_id)
     if found.status == "COMPLETED":
         raise RunError(f"the run {found.id} is finished. To train its model further: --init {found.folder}.")
     if not (found.folder / LAST_CHECKPOINT).is_file():

@@ -1,0 +1,100 @@
+"""The commands as a person types them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import soundfile
+import torch
+from click.testing import CliRunner
+
+from nablafx_core.cli import cli
+
+RATE, DELAY = 48000, 100
+SMALL = [
+    "model={name: tcn, num_blocks: 3, kernel_size: 3, channel_width: 4}",
+    "train.max_steps=30",
+    "train.validate_every=10",
+]
+SMALL += ["data.segment_length=4096", "train.accelerator=cpu"]
+
+
+@pytest.fixture
+def pair(tmp_path, monkeypatch):
+    """A dry recording of noisy plucks, and the same through a clipper that is 100 samples late."""
+    monkeypatch.chdir(tmp_path)
+    time = torch.arange(4 * RATE) / RATE
+    bursts = torch.exp(-6 * (time % 0.5)) * torch.randn(len(time), generator=torch.Generator().manual_seed(0))
+    dry = 0.3 * torch.nn.functional.avg_pool1d(bursts[None, None], 9, 1, 4)[0, 0]
+    wet = torch.tanh(4 * torch.nn.functional.pad(dry, (DELAY, 0))[: len(dry)])
+    soundfile.write("di.wav", dry.numpy(), RATE, subtype="FLOAT")
+    soundfile.write("amp.wav", wet.numpy(), RATE, subtype="FLOAT")
+    return tmp_path
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+def test_two_recordings_to_a_rendered_file(pair):
+    options = [option for setting in SMALL for option in ("--set", setting)]
+    trained = run("train", "--dry", "di.wav", "--wet", "amp.wav", *options)
+    assert "100" in trained.stderr  # the delay that was found
+    answer = json.loads(run("runs", "--json").stdout)
+    assert [row["status"] for row in answer] == ["COMPLETED"]
+    shown = json.loads(run("runs", "show", "latest", "--json").stdout)
+    assert shown["id"] == answer[0]["id"]
+
+    run("render", "latest", "di.wav", "whole.wav")
+    run("render", answer[0]["id"], "di.wav", "blocks.wav", "--block-size", 100)
+    run("render", f"runs/{answer[0]['id']}/model.nfx", "di.wav", "bundle.wav")
+    whole, blocks, bundle = (soundfile.read(f"{name}.wav")[0] for name in ("whole", "blocks", "bundle"))
+    assert abs(whole - blocks).max() < 1e-5
+    assert (whole == bundle).all()
+    assert len(whole) == 4 * RATE
+
+    tested = json.loads(run("test", "latest", "--json").stdout)
+    assert tested["test"] == pytest.approx({k[5:]: v for k, v in shown["summary"].items() if k.startswith("test/")})
+    run("render", "latest", "di.wav", "again.wav")  # of the last training, not of the test
+    assert [row["command"] for row in json.loads(run("runs", "--json").stdout)].count("test") == 1
+
+
+def test_a_stereo_file_is_rendered_channel_by_channel_and_resampled(pair):
+    options = [option for setting in SMALL for option in ("--set", setting)]
+    run("train", "--dry", "di.wav", "--wet", "amp.wav", *options)
+    dry = soundfile.read("di.wav")[0]
+    soundfile.write(
+        "stereo.wav", torch.stack([torch.tensor(dry), torch.zeros(len(dry))], 1).numpy(), RATE, subtype="FLOAT"
+    )
+    run("render", "latest", "di.wav", "mono-out.wav")
+    run("render", "latest", "stereo.wav", "stereo-out.wav")
+    stereo = soundfile.read("stereo-out.wav")[0]
+    assert abs(stereo[:, 0] - soundfile.read("mono-out.wav")[0]).max() < 1e-6
+    soundfile.write("slow.wav", dry[::2], RATE // 2, subtype="FLOAT")
+    result = run("render", "latest", "slow.wav", "slow-out.wav")
+    assert "resampled" in result.stderr
+    assert soundfile.info("slow-out.wav").frames == len(dry)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "Give an experiment"),
+        (["train", "--dry", "di.wav"], "belong together"),
+        (["train", "--resume", "x", "--minutes", "3"], "no settings"),
+        (["render", "latest", "di.wav", "out.wav", "--control", "drive"], "name=value"),
+    ],
+)
+def test_wrong_usage(pair, arguments, message):
+    assert message in run(*arguments, code=2).stderr
+
+
+def test_data_shows_what_is_there(pair):
+    text = run("data", "pair", "dry=di.wav", "wet=amp.wav").stdout
+    assert "48000 Hz" in text
+    assert "100" in text
+    described = json.loads(run("data", "pair", "dry=di.wav", "wet=amp.wav", "--json").stdout)
+    assert {row["part"] for row in described["recordings"]} == {"train", "validation", "test"}
