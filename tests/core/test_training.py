@@ -194,10 +194,10 @@ def test_early_stopping_and_the_plateau(tmp_path):
     assert rates[-1] < 0.1 * rates[0]
 
 
-def test_the_cosine_schedule_ends_at_nothing(tmp_path):
-    settings = {"lr_schedule": "cosine", "learning_rate": 0.01, "max_steps": 40, "validate_every": 10}
+def test_the_cosine_schedule_rises_and_ends_at_nothing(tmp_path):
+    settings = {"lr_schedule": "cosine", "lr_warm_up": 20, "learning_rate": 0.01, "max_steps": 40, "validate_every": 10}
     result = train(sections(tmp_path, train=settings))
     logged = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
     rates = [row["value"] for row in logged if row["name"] == "learning_rate"]
-    expected = [0.005 * (1 + math.cos(math.pi * step / 40)) for step in (9, 19, 29, 39)]
+    expected = [0.005 * min(1, (step + 1) / 20) * (1 + math.cos(math.pi * step / 40)) for step in (9, 19, 29, 39)]
     assert rates == pytest.approx(expected)

@@ -74,24 +74,28 @@ class KeepBest(Callback):
 
 
 class CosineSchedule(Callback):
-    """Learning rate = initial / 2 (1 + cos(pi done)), where done is the part of the training that is over.
+    """Learning rate = initial min(1, (step + 1) / warm_up) (1 + cos(pi done)) / 2.
 
-    Loshchilov and Hutter, "SGDR", 2017, without restarts; done counts steps or minutes, whichever end it earlier.
+    Loshchilov and Hutter, "SGDR", 2017, without restarts. `done` is the part of the training that is over, by steps
+    or by minutes, whichever ends it earlier.
 
     Args:
         limit: that stops the training by its minutes.
         max_steps: that end it otherwise.
+        warm_up: steps over which the rate rises.
     """
 
-    def __init__(self, limit: TimeLimit, max_steps: int) -> None:
+    def __init__(self, limit: TimeLimit, max_steps: int, warm_up: int) -> None:
         self.limit = limit
         self.max_steps = max_steps
+        self.warm_up = warm_up
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Set the rate of every group."""
         done = min(1.0, max(trainer.global_step / self.max_steps, self.limit.elapsed / self.limit.limit))
+        rise = min(1.0, (trainer.global_step + 1) / max(1, self.warm_up))
         for group in trainer.optimizers[0].param_groups:
-            group["lr"] = group["initial_lr"] / 2 * (1 + math.cos(math.pi * done))
+            group["lr"] = group["initial_lr"] * rise * (1 + math.cos(math.pi * done)) / 2
 
 
 class TimeLimit(Callback):

@@ -195,7 +195,7 @@ class _Training:
         settings = self.settings
         callbacks: list[Callback] = [limit]
         if settings.lr_schedule == "cosine":
-            callbacks.append(CosineSchedule(limit, settings.max_steps))
+            callbacks.append(CosineSchedule(limit, settings.max_steps, settings.lr_warm_up))
         if settings.early_stopping_patience is not None:
             callbacks.append(
                 EarlyStopping(

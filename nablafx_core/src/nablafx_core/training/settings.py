@@ -26,6 +26,9 @@ class TrainSettings(BaseModel):
         description="plateau: the rate falls when the validation stops improving; cosine: it falls from the start to "
         "nothing at max_steps or max_minutes, for a training whose length is known.",
     )
+    lr_warm_up: Annotated[int, Ge(0)] = Field(
+        100, description="Steps over which the cosine schedule's rate rises first: Adam's first steps are its largest."
+    )
     lr_factor: Annotated[float, Gt(0), Le(1)] = Field(
         0.5, description="Learning rate is multiplied by this on a plateau."
     )
