@@ -9,7 +9,9 @@ import soundfile
 import torch
 from click.testing import CliRunner
 
+from nablafx_core.building import build
 from nablafx_core.cli import cli
+from nablafx_core.export.bundle import save_bundle
 
 RATE, DELAY = 48000, 100
 SMALL = [
@@ -98,3 +100,30 @@ def test_data_shows_what_is_there(pair):
     assert "100" in text
     described = json.loads(run("data", "pair", "dry=di.wav", "wet=amp.wav", "--json").stdout)
     assert {row["part"] for row in described["recordings"]} == {"train", "validation", "test"}
+
+
+def test_a_bundle_shows_what_a_chain_learned(tmp_path):
+    chain = [
+        {"name": "gain", "fixed": {"gain_db": 6.0}},
+        {"name": "tanh"},
+        {"name": "dc_offset", "controller": "static"},
+    ]
+    save_bundle(build("model", {"name": "graybox", "processors": chain}), tmp_path / "chain.nfx", {"device": "TS9"})
+    shown = json.loads(run("show", tmp_path / "chain.nfx", "--json").stdout)
+    assert shown["info"] == {"device": "TS9"}
+    assert shown["learned"][0] == {"block": "0 Gain", "gain_db": 6.0, "unit": "dB"}
+    assert -2 < shown["learned"][1]["offset"] < 2
+    assert "gain_db: 6.0" in run("show", tmp_path / "chain.nfx").stdout
+
+
+def test_a_device_file_is_written_once(tmp_path):
+    simulated = ["data", "simulated", f"path={tmp_path / 'data'}", "seconds=2", "num_settings=2"]
+    run(*simulated)
+    device = ["data", "tonetwist", f"path={tmp_path / 'data'}", "device=diode_clipper", "--write-device-file"]
+    written = tmp_path / "data/diode_clipper/device.yaml"
+    text = written.read_text()
+    result = CliRunner().invoke(cli, device)
+    assert "exists" in str(result.exception)
+    written.unlink()
+    run(*device)
+    assert "minimum" in written.read_text() and written.read_text() != text

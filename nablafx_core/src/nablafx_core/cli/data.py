@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @click.argument("settings", nargs=-1, metavar="[SETTING=VALUE]…")
+@click.option("--write-device-file", is_flag=True, help="Write the knobs down in device.yaml, for you to name them.")
 @as_json
-def data(name: str, settings: tuple[str, ...], as_json: bool) -> None:
+def data(name: str, settings: tuple[str, ...], write_device_file: bool, as_json: bool) -> None:
     """Show the recordings of a dataset: its knobs, how it is split, and what is wrong with it.
 
     \b
@@ -28,6 +29,7 @@ def data(name: str, settings: tuple[str, ...], as_json: bool) -> None:
     from nablafx_core.config.layers import Layer, with_override
     from nablafx_core.data.loading import LoadingSettings
     from nablafx_core.data.splits import split
+    from nablafx_core.errors import ConfigError
     from nablafx_core.registry import Registry
     from nablafx_core.settings import settings_of
 
@@ -38,6 +40,10 @@ def data(name: str, settings: tuple[str, ...], as_json: bool) -> None:
     section = checker.section("dataset", layer.value["data"], ("data",), settings_of(LoadingSettings))
     own = {key: value for key, value in section.items() if key not in LoadingSettings.model_fields}
     dataset = build("dataset", own)
+    if write_device_file:
+        if not hasattr(dataset, "write_device_yaml"):
+            raise ConfigError(f"the dataset '{name}' has no device file.")
+        dataset.write_device_yaml()
     loading = LoadingSettings(**{key: section[key] for key in LoadingSettings.model_fields})
     parts = split(dataset.recordings, loading)
     if as_json:

@@ -35,6 +35,13 @@ def answer(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True))
 
 
+def yaml_text(value: Any) -> str:
+    """Plain data as YAML, for a person to read."""
+    import yaml
+
+    return yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+
+
 def table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...] | None = None) -> str:
     """Columns, aligned, the last one as it is."""
     everything = [*([header] if header else []), *rows]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, table
+from nablafx_core.cli.options import answer, as_json, table, yaml_text
 from nablafx_core.errors import RegistryError
 from nablafx_core.kinds import KINDS
 from nablafx_core.registry import Entry, Registry
@@ -19,7 +20,19 @@ from nablafx_core.registry import Entry, Registry
 @click.option("--kind", help="Where several kinds have the name.")
 @as_json
 def show(name: str, kind: str | None, as_json: bool) -> None:
-    """Show the component NAME: what it is, where it comes from, its settings with types, defaults and documentation."""
+    """Show the component NAME: what it is, where it comes from, its settings with types, defaults and documentation.
+
+    NAME may also be a bundle or a run's folder: what the model is, its knobs, and what a gray-box chain learned.
+    """
+    if name.endswith(".nfx") or ("/" in name and Path(name).is_dir()):
+        from nablafx_core.cli.show_bundle import described_bundle
+
+        bundle = described_bundle(name)
+        if as_json:
+            answer(bundle)
+        else:
+            click.echo(yaml_text(bundle), nl=False)
+        return
     described = [_described(entry) for entry in _found(name, kind)]
     if as_json:
         answer(described if len(described) > 1 else described[0])
