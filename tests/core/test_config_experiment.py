@@ -128,7 +128,7 @@ def test_every_default_is_filled_in(stub):
     assert config["loss"] == [{"name": "near", "weight": 1.0, "power": 2}]
     assert config["metrics"] == [{"name": "far", "power": 2}]
     assert config["data"]["seconds"] == 1.0
-    assert config["data"]["segment_length"] == 144000
+    assert config["data"]["segment_length"] == 16384
     assert config["train"]["max_steps"] == 15000
     assert config["requires"] == []
 
@@ -177,7 +177,7 @@ def test_overrides_reach_into_lists_of_presets_and_of_defaults(stub):
     assert config["loss"] == [{"name": "near", "weight": 1.0, "power": 3}, {"name": "near", "weight": 9.0, "power": 2}]
     assert config["model"]["taps"] == [7.0, 0.5]
     lists = {"data": "noise", "model": BASE["model"], "metrics": ["far"]}
-    assert load_experiment(sections=lists, overrides=["loss.1.weight=9"]).config["loss"][1]["weight"] == 9.0
+    assert load_experiment(sections=lists, overrides=["loss.0.weight=9"]).config["loss"][0]["weight"] == 9.0
 
 
 def test_a_layer_without_a_name_lies_under_every_component(stub):

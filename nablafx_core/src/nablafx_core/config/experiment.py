@@ -21,7 +21,7 @@ SECTIONS = ("requires", "data", "model", "loss", "metrics", "train", "track")
 
 DEFAULTS: dict[str, Any] = {
     "requires": [],
-    "loss": [{"name": "l1", "weight": 0.5}, {"name": "mr_stft", "weight": 0.5}],
+    "loss": [{"name": "esr", "weight": 1.0, "pre_emphasis": 0.95}],
     "metrics": ["esr", "mae", "dc", "mr_stft"],
     "train": {},
     "track": {},

@@ -14,9 +14,9 @@ class LoadingSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    segment_length: int = Field(144000, ge=1, description="samples of one training segment, without its context")
+    segment_length: int = Field(16384, ge=1, description="samples of one training segment, without its context")
     batch_size: int = Field(
-        16, ge=1, description="segments in a batch of one process; all there are if the data has fewer"
+        8, ge=1, description="segments in a batch of one process; all there are if the data has fewer"
     )
     split: SplitMethod = Field(
         "auto",
