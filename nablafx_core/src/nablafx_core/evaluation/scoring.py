@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nablafx_core.audio.files import write
@@ -25,7 +26,7 @@ def score(
     recordings: Sequence[Recording],
     metrics: Mapping[str, Metric],
     folder: Path,
-    device: str | None = None,
+    device: torch.device | str | None = None,
     media: int = MEDIA,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:

@@ -78,7 +78,8 @@ def train(
     checked = _experiment(experiment)
     runs_dir = Path(checked.track.runs_dir)
     if not _is_first_process():
-        return _Training(checked, callbacks or [], lambda text: None).run(None, runs_dir / ".other-processes", resume)
+        # Checkpoints are written by the first process alone, and read by all.
+        return _Training(checked, callbacks or [], lambda text: None).run(None, runs_dir / (resume or "."), resume)
     observers = [build("observer", name) for name in checked.track.observers]
     training = _Training(checked, callbacks or [], say)
 
@@ -186,7 +187,7 @@ class _Training:
             trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True if resume else None)
             if run is None:
                 return TrainResult("", folder, best.path, best.best, {})
-            return self._finish(run, best, data, metrics)
+            return self._finish(run, best, data, metrics, trainer.strategy.root_device)
 
     def _losses(self) -> list[dict[str, Any]]:
         return list(self.experiment.config["loss"])
@@ -230,11 +231,18 @@ class _Training:
             default_root_dir=folder,
         )
 
-    def _finish(self, run: Run, best: KeepBest, data: AudioDataModule, metrics: dict[str, Metric]) -> TrainResult:
+    def _finish(
+        self, run: Run, best: KeepBest, data: AudioDataModule, metrics: dict[str, Metric], device: torch.device
+    ) -> TrainResult:
         draw_curves(run.folder)
         model = load(best.path)
         self.say("Testing the best model on whole recordings.")
-        evaluation = score(model, data.test, metrics, run.folder)
+        evaluation = score(model, data.test, metrics, run.folder, device)
+        if evaluation.split.get("esr", 0.0) > 0.9:
+            self.say(
+                f"The model is hardly better than silence (ESR {evaluation.split['esr']:.2f}). Train longer, lower "
+                "train.learning_rate, or look at the recordings with `nablafx data`."
+            )
         figures = {f"test/{name}": value for name, value in evaluation.split.items()}
         run.summary({**{f"validation/{name}": value for name, value in best.best.items()}, **figures})
         save_bundle(model, best.path, {**best.info, "validation": best.best, "test": evaluation.split})
