@@ -16,7 +16,7 @@ import torch
 import nablafx_core as nfx
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError, NablafxError, RunError, TrainingError
-from nablafx_core.tracking.records import find_run
+from nablafx_core.tracking.records import find_run, list_runs
 from nablafx_core.training.fit import data_module, prepared_data, prepared_model, resumable, train
 from nablafx_core.training.losses import L1, WeightedLoss
 from nablafx_core.training.task import TrainingTask
@@ -201,3 +201,23 @@ def test_the_cosine_schedule_rises_and_ends_at_nothing(tmp_path):
     rates = [row["value"] for row in logged if row["name"] == "learning_rate"]
     expected = [0.005 * min(1, (step + 1) / 20) * (1 + math.cos(math.pi * step / 40)) for step in (9, 19, 29, 39)]
     assert rates == pytest.approx(expected)
+
+
+def test_two_processes_make_one_run(tmp_path):
+    """Lightning's own strategy; the second process trains its own batches and records nothing."""
+    file = tmp_path / "ddp.yaml"
+    several = {"devices": 2, "strategy": "ddp", "threads": 1}
+    file.write_text(load_experiment(sections=sections(tmp_path, train=several)).to_yaml())
+    script = tmp_path / "script.py"
+    script.write_text(f"from nablafx_core.training.fit import train\nprint(train({str(file)!r}).id)\n")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    records = list_runs(tmp_path / "runs")
+    assert [record.status for record in records] == ["COMPLETED"]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [records[0].id]
+    assert records[0].metrics["validation/loss"].steps == [4, 8, 12]
+    alone = train(sections(tmp_path / "alone"))
+    assert not same(weights(alone.bundle), weights(records[0].folder))  # it saw the other process's gradients
