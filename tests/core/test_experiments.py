@@ -10,7 +10,7 @@ from nablafx_core.config import load_experiment
 from nablafx_core.training.fit import train
 
 FILES = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
-KNOBS = {"ds1-tcn-film": 2}
+KNOBS = {"ds1-tcn-film": 2, "ds1-lstm": 2}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -16,7 +16,7 @@ from reference.lstm import lstm as reference
 
 def test_parity_with_nablafx():
     stored = torch.load(Path(__file__).parent / "parity" / "lstm_32.pt", weights_only=True)
-    model = LSTM(residual=False).eval()
+    model = LSTM(residual=False, pre_roll=0).eval()
     model.load_state_dict(stored["state_dict"])
     with torch.no_grad():
         single = model(stored["x"])[0]
@@ -36,6 +36,7 @@ def test_output_is_the_textbooks(residual, direct_path, knobs):
         residual=residual,
         direct_path=direct_path,
         conditioning="concatenated" if knobs else "none",
+        pre_roll=0,
         controls=[Control(f"knob {n}") for n in range(knobs)],
     ).double()
     audio, controls = torch.rand(1, 1, 40).double() - 0.5, torch.rand(1, 2, 40).double()
@@ -44,6 +45,19 @@ def test_output_is_the_textbooks(residual, direct_path, knobs):
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     expected = reference(weights, audio[0, 0].numpy(), controls[0].numpy() if knobs else None, residual=residual)
     np.testing.assert_allclose(out[0, 0].numpy(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("knobs", [0, 2])
+def test_the_pre_roll_is_silence_before_the_file(knobs):
+    settings = {"hidden_size": 5, "conditioning": "concatenated" if knobs else "none"}
+    settings["controls"] = [Control(f"knob {n}") for n in range(knobs)]
+    rolled, plain = LSTM(pre_roll=300, **settings), LSTM(pre_roll=0, **settings)
+    plain.load_state_dict(rolled.state_dict())
+    audio, controls = torch.rand(3, 1, 40) - 0.5, torch.rand(3, 2) if knobs else None
+    with torch.no_grad():
+        expected = plain(torch.nn.functional.pad(audio, (300, 0)), controls)[0][..., 300:]
+        torch.testing.assert_close(rolled(audio, controls)[0], expected, atol=1e-6, rtol=0)
+        assert (plain(audio, controls)[0] - expected).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize(("hidden", "knobs", "count"), [(32, 0, 4513), (96, 0, 38113), (32, 1, 4641), (96, 1, 38497)])

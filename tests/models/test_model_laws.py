@@ -30,9 +30,9 @@ CASES = {
     "tcn concatenated": (TCN, CONCATENATED | {"channel_growth": 2}),
     "tcn concatenated centred": (TCN, CONCATENATED | CENTRED),
     "tcn 1x1": (TCN, {"kernel_size": 1, "num_blocks": 2, "conditioning": "film", "controls": KNOBS}),
-    "lstm": (LSTM, {"hidden_size": 5}),
-    "lstm deep": (LSTM, {"hidden_size": 4, "num_layers": 2, "residual": False, "direct_path": True}),
-    "lstm concatenated": (LSTM, {"hidden_size": 5, "conditioning": "concatenated", "controls": KNOBS}),
+    "lstm": (LSTM, {"hidden_size": 5, "pre_roll": 30}),
+    "lstm deep": (LSTM, {"hidden_size": 4, "num_layers": 2, "residual": False, "direct_path": True, "pre_roll": 0}),
+    "lstm concatenated": (LSTM, {"hidden_size": 5, "conditioning": "concatenated", "controls": KNOBS, "pre_roll": 30}),
 }
 
 every_case = pytest.mark.parametrize(("model_class", "arguments"), CASES.values(), ids=CASES)

@@ -30,7 +30,7 @@ PAPER = {  # parameters, receptive field, learning rate, tbptt, knobs
 
 def test_the_pack_names_a_preset_for_each():
     targets = {component.name: component.target for component in plugin.nablafx_presets()}
-    assert targets == {name: f"nablafx_models:presets/{name}.yaml" for name in (*PAPER, "capture")}
+    assert targets == {name: f"nablafx_models:presets/{name}.yaml" for name in (*PAPER, "capture-lstm", "capture-tcn")}
 
 
 @pytest.mark.parametrize("name", PAPER)

@@ -10,7 +10,8 @@ from nablafx_core.hookspecs import hookimpl
 _SMALL_TCN = {"num_blocks": 3, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
 
 _PRESETS = {
-    "capture": "Two recordings and ten minutes on a laptop: a TCN that learns fast from little data",
+    "capture-lstm": "LSTM for two recordings and ten minutes on a laptop",
+    "capture-tcn": "TCN for two recordings and ten minutes on a laptop",
     "tcn-45-s": "TCN, 43 ms, 5 blocks",
     "tcn-45-l": "TCN, 43 ms, 10 blocks",
     "tcn-250-s": "TCN, 284 ms, 6 blocks",
@@ -40,12 +41,17 @@ def nablafx_models() -> Iterable[Component]:
             "lstm",
             "nablafx_models.lstm:LSTM",
             "Long short-term memory: a recurrent network without latency",
-            example={"hidden_size": 6, "conditioning": "concatenated", "controls": [{"name": "drive"}]},
+            example={
+                "hidden_size": 6,
+                "pre_roll": 100,
+                "conditioning": "concatenated",
+                "controls": [{"name": "drive"}],
+            },
         ),
     ]
 
 
 @hookimpl
 def nablafx_presets() -> Iterable[Component]:
-    """The configurations of the paper."""
+    """Recipes for a laptop, and the configurations of the paper."""
     return [Component(name, f"nablafx_models:presets/{name}.yaml", summary) for name, summary in _PRESETS.items()]

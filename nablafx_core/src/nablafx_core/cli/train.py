@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nablafx_core.training.fit import TrainResult
 
 #: What a guitarist with two files and no experiment gets.
-PAIR_PRESET = "capture"
+PAIR_PRESET = "capture-lstm"
 
 
 @click.command()
