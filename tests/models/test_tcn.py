@@ -15,6 +15,7 @@ from nablafx_core.errors import ModelError
 from nablafx_core.state import joined, scoped
 from nablafx_models.conditioning import table
 from nablafx_models.conditioning.interface import Modulation
+from nablafx_models.conditioning.film import FiLM
 from nablafx_models.tcn import TCN
 from reference.tcn import tcn as reference
 
@@ -214,3 +215,10 @@ def test_a_modulation_with_memory_runs_over_the_pre_roll(monkeypatch):
 def test_settings_that_exclude_each_other_are_refused(settings, message):
     with pytest.raises(ModelError, match=message):
         TCN(**settings)
+
+
+def test_film_begins_near_the_identity():
+    torch.manual_seed(0)
+    features, condition = torch.randn(4, 16, 50), 0.2 * torch.randn(4, 32)
+    change = FiLM(16, 32)(features, condition, {})[0] - features
+    assert change.abs().mean() < 0.3 * features.abs().mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
@@ -33,6 +34,8 @@ class ControlMLP(Conditioner):
 class FiLM(Modulation):
     """y = g x + b per channel, [g, b] = Linear(condition) (Perez et al., 2018, arXiv:1709.07871).
 
+    It begins near the identity, g about 1 and b about 0: with both about 0 the network would begin almost mute.
+
     Args:
         channels: of the features.
         condition_size: channels of the condition.
@@ -43,6 +46,9 @@ class FiLM(Modulation):
         super().__init__()
         self.bn = nn.BatchNorm1d(channels, affine=False) if norm == "batch" else None
         self.adaptor = nn.Linear(condition_size, 2 * channels)
+        with torch.no_grad():
+            self.adaptor.bias[:channels] = 1.0
+            self.adaptor.bias[channels:] = 0.0
 
     def forward(self, features: Tensor, condition: Tensor | None, state: State) -> tuple[Tensor, State]:
         """Modulate features (batch, channels, time) by a condition (batch, size) or (batch, size, time); no state."""
