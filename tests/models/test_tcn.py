@@ -14,8 +14,8 @@ from nablafx_core.controls import Control
 from nablafx_core.errors import ModelError
 from nablafx_core.state import joined, scoped
 from nablafx_models.conditioning import table
-from nablafx_models.conditioning.interface import Modulation
 from nablafx_models.conditioning.film import FiLM
+from nablafx_models.conditioning.interface import Modulation
 from nablafx_models.tcn import TCN
 from reference.tcn import tcn as reference
 

@@ -24,17 +24,14 @@ def sections(folder: Path, minutes: float) -> dict[str, Any]:
             "segment_length": 8192,
             "batch_size": 8,
         },
-        "model": {"name": "tcn", "num_blocks": 4, "kernel_size": 5, "channel_width": 8, "conditioning": "film"},
-        "loss": [{"name": "esr", "weight": 1.0}, {"name": "mr_stft", "weight": 0.1}],
-        "train": {
-            "max_steps": 100_000,
-            "max_minutes": minutes,
-            "learning_rate": 0.01,
-            "validate_every": 200,
-            "lr_patience": 2,
-            "threads": 1,
-            "accelerator": "cpu",
+        "model": {
+            "preset": "capture-tcn",
+            "num_blocks": 4,
+            "kernel_size": 5,
+            "channel_width": 8,
+            "conditioning": "film",
         },
+        "train": {"max_minutes": minutes, "threads": 1, "accelerator": "cpu"},
         "track": {"runs_dir": str(folder / "runs")},
     }
 
