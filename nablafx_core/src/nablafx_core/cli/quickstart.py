@@ -20,7 +20,8 @@ def sections(folder: Path, minutes: float) -> dict[str, Any]:
             "name": "simulated",
             "path": str(folder / "data"),
             "device": "diode_clipper",
-            "seconds": 12.0,
+            "seconds": 8.0,
+            "num_settings": 5,
             "segment_length": 8192,
             "batch_size": 8,
         },
@@ -47,7 +48,7 @@ def quickstart(folder: str, minutes: float) -> None:
     Needs no recordings, no account and no network. Run it again to train again on the same data.
     """
     place = Path(folder)
-    say("1/4  Data: plucked strings through a simulated diode clipper, three positions of each knob")
+    say("1/4  Data: plucked strings through a simulated diode clipper, five positions of each knob")
     from nablafx_core.building import build
     from nablafx_core.cli.train import report, run_training
     from nablafx_core.config import load_experiment

@@ -113,7 +113,8 @@ def _experiment(
         if value is not None:
             section, _, key = name.partition(".")
             sections.setdefault(section, {})[key] = value
-    if dry and not files and preset is None and not any(item.startswith("model.") for item in overrides):
+    chosen = {item.partition("=")[0] for item in overrides} & {"model", "model.name", "model.preset"}
+    if dry and not files and preset is None and not chosen:
         preset = PAIR_PRESET
     return load_experiment(files, overrides, sections=sections, preset=preset)
 

@@ -38,10 +38,11 @@ def score(
         metrics: by name.
         folder: of the run.
         device: where to render; where the model is if None.
-        media: recordings of which a picture and the audio are kept: the first ones.
+        media: recordings of which a picture and the audio are kept, spread over all of them.
         progress: called with the samples that are done and their total.
     """
-    kept = {recording.name for recording in recordings[:media]}
+    spread = {round(i * (len(recordings) - 1) / max(1, media - 1)) for i in range(min(media, len(recordings)))}
+    kept = {recordings[i].name for i in spread}
     pictures, audio = folder / "pictures", folder / "audio"
 
     def keep(recording: Recording, prediction: Tensor, target: Tensor) -> None:
