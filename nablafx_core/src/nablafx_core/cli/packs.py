@@ -1,6 +1,8 @@
-"""``nablafx packs``: what is installed."""
+"""``nablafx packs``: what is installed, and whether it keeps the laws."""
 
 from __future__ import annotations
+
+from dataclasses import asdict
 
 import click
 
@@ -10,13 +12,16 @@ from nablafx_core.packs import Pack
 from nablafx_core.registry import Registry
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @as_json
-def packs(as_json: bool) -> None:
+@click.pass_context
+def packs(ctx: click.Context, as_json: bool) -> None:
     """List installed packs, what they provide, and what is wrong with them.
 
     NABLAFX_PACKS=a,b limits which packs are loaded; empty loads none but core.
     """
+    if ctx.invoked_subcommand is not None:
+        return
     registry = Registry.discover()
     registry.collect_all()
     if as_json:
@@ -29,6 +34,39 @@ def packs(as_json: bool) -> None:
             click.echo(f"broken  {pack.name}: {problem}")
         for warning in pack.warnings:
             click.echo(f"warning {pack.name}: {warning}")
+
+
+@packs.command()
+@click.argument("name")
+@as_json
+def check(name: str, as_json: bool) -> None:
+    """Run every law on every component of the pack NAME, and print what was measured.
+
+    Exits with 1 if a law is broken.
+    """
+    from nablafx_core.testing.packs import pack_results
+
+    results = list(pack_results(name))
+    broken = [result for result in results if result.failure]
+    if as_json:
+        answer([asdict(result) for result in results])
+    else:
+        rows = [
+            (
+                f"{result.kind} {result.component}",
+                result.law,
+                "broken" if result.failure else "holds",
+                "" if result.measured is None else f"{result.measured:.3g}",
+                f"{result.seconds:.2f} s",
+            )
+            for result in results
+        ]
+        click.echo(table(rows, ("COMPONENT", "LAW", "RESULT", "MEASURED", "TIME")))
+        for result in broken:
+            click.echo(f"\n{result.kind} {result.component}: {result.law}\n  {result.failure}")
+        click.echo(f"\n{len(results) - len(broken)} of {len(results)} laws hold.")
+    if broken:
+        raise click.exceptions.Exit(1)
 
 
 def _counts(pack: Pack) -> dict[str, int]:
