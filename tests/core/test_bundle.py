@@ -10,7 +10,7 @@ import yaml
 
 import nablafx_core as nfx
 from nablafx_core.controls import Control
-from nablafx_core.errors import BundleError, RunError
+from nablafx_core.errors import BundleError, ConfigError, RunError
 from nablafx_core.export.bundle import describe_bundle, save_bundle
 
 TCN = {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "channel_width": 4, "conditioning": "film"}
@@ -111,3 +111,10 @@ def test_a_folder_that_cannot_be_written(model, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BundleError, match="cannot write"):
         save_bundle(model, tmp_path / "file" / "x.nfx")
+
+
+def test_build_names_a_setting_that_does_not_exist():
+    with pytest.raises(ConfigError, match="no setting 'dilatons'. Did you mean 'dilation_growth'"):
+        nfx.build("model", {"name": "tcn", "dilatons": 3})
+    with pytest.raises(ConfigError, match="needs a name"):
+        nfx.build("model", {"num_blocks": 3})

@@ -8,13 +8,7 @@ from typing import Any
 
 from nablafx_core.errors import ConfigError
 from nablafx_core.registry import Registry
-
-#: Keys of a section that belong to the framework and not to the component.
-RESERVED: dict[str, frozenset[str]] = {
-    "model": frozenset({"preset"}),
-    "processor": frozenset({"controller", "fixed", "lr_multiplier"}),
-    "loss": frozenset({"weight"}),
-}
+from nablafx_core.settings import BESIDE, settings_of, unknown_setting
 
 
 def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
@@ -35,10 +29,15 @@ def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
         raise ConfigError(f"A {kind} section needs a name: {settings!r:.80}")
     entry = Registry.discover().find(kind, str(settings.pop("name")))
     target = entry.load()
-    own = {key: value for key, value in settings.items() if key not in RESERVED.get(kind, ())}
+    beside = {setting.name for setting in BESIDE.get(kind, ())}
+    own = {key: value for key, value in settings.items() if key not in beside}
     arguments = {**own, **_taken(target, injected)}
     if kind == "model" and "controls" in arguments:
         arguments["controls"] = _controls(arguments["controls"])
+    known = settings_of(target)
+    for key in own:
+        if key not in known:
+            raise ConfigError(unknown_setting(f"{kind} '{entry.qualified_name}'", key, known))
     try:
         inspect.signature(target).bind(**arguments)
     except TypeError as error:

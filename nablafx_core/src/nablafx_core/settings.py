@@ -44,6 +44,19 @@ class Setting:
         return type_text(self.annotation)
 
 
+#: Settings of a section that belong to the framework and stand beside the component's own.
+BESIDE: dict[str, tuple[Setting, ...]] = {
+    "processor": (
+        Setting("controller", Annotated[dict[str, Any], Section("controller")], None, "What drives its parameters."),
+        Setting("fixed", dict[str, float], {}, "Values, in units, of parameters that nothing drives."),
+        Setting(
+            "lr_multiplier", float | None, None, "Factor on the learning rate of the processor and its controller."
+        ),
+    ),
+    "loss": (Setting("weight", float, 1.0, "Factor on this loss in the sum."),),
+}
+
+
 class SettingsError(ValueError):
     """A setting that does not exist or has a value of the wrong kind; `key` says which."""
 

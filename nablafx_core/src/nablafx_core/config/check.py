@@ -10,6 +10,7 @@ from nablafx_core.errors import ConfigError, RegistryError
 from nablafx_core.kinds import KINDS
 from nablafx_core.registry import Registry
 from nablafx_core.settings import (
+    BESIDE,
     REQUIRED,
     Section,
     Setting,
@@ -19,18 +20,6 @@ from nablafx_core.settings import (
     settings_of,
     unknown_setting,
 )
-
-#: Settings of a section that belong to the framework and stand beside the component's own.
-BESIDE: dict[str, tuple[Setting, ...]] = {
-    "processor": (
-        Setting("controller", Annotated[dict[str, Any], Section("controller")], None, "What drives its parameters."),
-        Setting("fixed", dict[str, float], {}, "Values, in units, of parameters that nothing drives."),
-        Setting(
-            "lr_multiplier", float | None, None, "Factor on the learning rate of the processor and its controller."
-        ),
-    ),
-    "loss": (Setting("weight", float, 1.0, "Factor on this loss in the sum."),),
-}
 
 #: Filled from the data unless the experiment says otherwise, so never filled with a default here.
 FROM_DATA: dict[str, frozenset[str]] = {"model": frozenset({"sample_rate", "controls"})}
