@@ -221,3 +221,23 @@ def test_two_processes_make_one_run(tmp_path):
     assert records[0].metrics["validation/loss"].steps == [4, 8, 12]
     alone = train(sections(tmp_path / "alone"))
     assert not same(weights(alone.bundle), weights(records[0].folder))  # it saw the other process's gradients
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"data": {"knobs": 1}}, "conditioning"),
+        ({"data": {"segment_length": 10**6}}, "segment_length"),
+        ({"train": {"tbptt": 512, "init": "nowhere.nfx"}}, "no such file"),
+    ],
+)
+def test_what_is_wrong_is_found_before_a_run_is_begun(tmp_path, wrong, message):
+    with pytest.raises(NablafxError, match=message):
+        train(sections(tmp_path, **wrong))
+    assert list_runs(tmp_path / "runs") == []
+
+
+def test_hardware_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match="this machine cannot train so"):
+        train(sections(tmp_path, train={"strategy": "nope"}))
+    assert find_run(tmp_path / "runs", "latest").status == "FAILED"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -94,3 +96,20 @@ def test_another_rate_is_resampled(pair):
     data = pair(sample_rate=48000)
     assert (data.sample_rate, data.recordings[0].num_samples) == (48000, 2 * len(DRY))
     assert torch.isfinite(data.recordings[0].wet.read(0, 100)).all()
+
+
+@pytest.mark.parametrize(("samples", "taken"), [(30.0, True), (5000.0, False), (-5000.0, False)])
+def test_a_delay_that_is_far_needs_more_confidence(pair, monkeypatch, samples, taken):
+    """Two takes in one key agree by chance somewhere, and most places are far."""
+    examined = Pair._examined
+
+    def doubtful(self, *sources):
+        facts = examined(self, *sources)
+        return replace(facts, delay=replace(facts.delay, samples=samples, confidence=0.62))
+
+    monkeypatch.setattr(Pair, "_examined", doubtful)
+    if taken:
+        assert "30 samples were taken out" in pair().notes[0]
+    else:
+        with pytest.raises(DataError, match="little in common"):
+            pair()

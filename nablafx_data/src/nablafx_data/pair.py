@@ -14,6 +14,8 @@ from nablafx_core.errors import DataError
 from nablafx_data.markers import music_between_markers
 
 _ENOUGH = 0.5
+_ENOUGH_FAR = 0.7  # two takes in one key agree by chance somewhere, and most places are far
+_NEAR_S = 0.02
 _LONGEST_DIFFERENCE_S = 1.0
 
 
@@ -89,7 +91,8 @@ class Pair(Dataset):
     def _measured(self, length: int) -> tuple[int, str]:
         dry, wet = self._paths
         found = self._examined(*(self._source(path, 0, length) for path in self._paths)).delay
-        if found.confidence < _ENOUGH:
+        near = abs(found.samples) <= _NEAR_S * self.sample_rate
+        if found.confidence < (_ENOUGH if near else _ENOUGH_FAR):
             raise DataError(
                 f"{wet}: no delay to {dry} could be measured within {self._max_delay} samples; the two seem to have "
                 "little in common. Set data.delay (0 takes them as they are), or data.max_delay_ms if it is longer."

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, Trainer, seed_everything
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from nablafx_core.building import build
@@ -77,11 +78,11 @@ def train(
     """
     checked = _experiment(experiment)
     runs_dir = Path(checked.track.runs_dir)
-    if not _is_first_process():
-        # Checkpoints are written by the first process alone, and read by all.
-        return _Training(checked, callbacks or [], lambda text: None).run(None, runs_dir / (resume or "."), resume)
+    first = _is_first_process()
+    training = _Training(checked, callbacks or [], say if first else lambda text: None)
+    if not first:  # checkpoints are written by the first process alone, and read by all
+        return training.run(None, runs_dir / (resume or "."), resume)
     observers = [build("observer", name) for name in checked.track.observers]
-    training = _Training(checked, callbacks or [], say)
 
     def body(run: Run) -> TrainResult:
         return training.run(run, run.folder, resume)
@@ -158,41 +159,39 @@ def _is_first_process() -> bool:
 
 
 class _Training:
-    """One call of `train`."""
+    """One call of `train`: everything that can be wrong with it is found before a run is begun."""
 
     def __init__(self, experiment: Experiment, callbacks: list[Callback], say: Any) -> None:
         self.experiment = experiment
         self.settings = experiment.train
         self.callbacks = callbacks
         self.say = say
+        seed_everything(self.settings.seed, verbose=False)
+        dataset = prepared_data(experiment)
+        self.model = prepared_model(experiment, dataset)
+        self.data, self.epochs = data_module(experiment, dataset, self.model)
+        losses = experiment.config["loss"]
+        self.loss = WeightedLoss([(part["name"], part["weight"], build("loss", part)) for part in losses])
+        self.metrics: dict[str, Metric] = {
+            section["name"]: build("metric", section) for section in experiment.config["metrics"]
+        }
 
     def run(self, run: Run | None, folder: Path, resume: str | None) -> TrainResult:
         settings = self.settings
         with _quiet_lightning(), _threads(settings.threads):
             seed_everything(settings.seed, verbose=False)
-            dataset = prepared_data(self.experiment)
-            model = prepared_model(self.experiment, dataset)
-            data, epochs = data_module(self.experiment, dataset, model)
-            for line in (*data.notes, *_summary(folder, model, data)):
+            for line in (*self.data.notes, *_summary(folder, self.model, self.data)):
                 self.say(line)
-            loss = WeightedLoss([(part["name"], part["weight"], build("loss", part)) for part in self._losses()])
-            metrics: dict[str, Metric] = {
-                section["name"]: build("metric", section) for section in self.experiment.config["metrics"]
-            }
-            task = TrainingTask(model, loss, settings, metrics)
+            task = TrainingTask(self.model, self.loss, settings, self.metrics)
             best = KeepBest(folder / BUNDLE_IN_RUN, {"run": folder.name})
-            limit = TimeLimit(settings.max_minutes)
-            trainer = self._trainer(run, folder, epochs, best, limit)
+            trainer = self._trainer(run, folder, best, TimeLimit(settings.max_minutes))
             checkpoint = folder / LAST_CHECKPOINT if resume else None
-            trainer.fit(task, datamodule=data, ckpt_path=checkpoint, weights_only=True if resume else None)
+            trainer.fit(task, datamodule=self.data, ckpt_path=checkpoint, weights_only=True if resume else None)
             if run is None:
                 return TrainResult("", folder, best.path, best.best, {})
-            return self._finish(run, best, data, metrics, trainer.strategy.root_device)
+            return self._finish(run, best, trainer.strategy.root_device)
 
-    def _losses(self) -> list[dict[str, Any]]:
-        return list(self.experiment.config["loss"])
-
-    def _trainer(self, run: Run | None, folder: Path, epochs: int, best: KeepBest, limit: TimeLimit) -> Trainer:
+    def _trainer(self, run: Run | None, folder: Path, best: KeepBest, limit: TimeLimit) -> Trainer:
         settings = self.settings
         callbacks: list[Callback] = [limit]
         if settings.lr_schedule == "cosine":
@@ -215,29 +214,31 @@ class _Training:
                 enable_version_counter=False,
             )
         )
-        return Trainer(
-            max_epochs=epochs,
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            num_nodes=settings.num_nodes,
-            strategy=settings.strategy,
-            precision=settings.precision,
-            callbacks=[*callbacks, *self.callbacks, *Registry.discover().callbacks(self.experiment.config)],
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-            default_root_dir=folder,
-        )
+        try:
+            return Trainer(
+                max_epochs=self.epochs,
+                accelerator=settings.accelerator,
+                devices=settings.devices,
+                num_nodes=settings.num_nodes,
+                strategy=settings.strategy,
+                precision=settings.precision,
+                callbacks=[*callbacks, *self.callbacks, *Registry.discover().callbacks(self.experiment.config)],
+                logger=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                use_distributed_sampler=False,
+                num_sanity_val_steps=0,
+                default_root_dir=folder,
+            )
+        except (MisconfigurationException, ValueError) as error:
+            hardware = "accelerator, devices, strategy and precision"
+            raise ConfigError(f"train: this machine cannot train so ({hardware}): {error}") from error
 
-    def _finish(
-        self, run: Run, best: KeepBest, data: AudioDataModule, metrics: dict[str, Metric], device: torch.device
-    ) -> TrainResult:
+    def _finish(self, run: Run, best: KeepBest, device: torch.device) -> TrainResult:
         draw_curves(run.folder)
         model = load(best.path)
         self.say("Testing the best model on whole recordings.")
-        evaluation = score(model, data.test, metrics, run.folder, device)
+        evaluation = score(model, self.data.test, self.metrics, run.folder, device)
         if evaluation.split.get("esr", 0.0) > 0.9:
             self.say(
                 f"The model is hardly better than silence (ESR {evaluation.split['esr']:.2f}). Train longer, lower "
