@@ -105,7 +105,7 @@ def test_a_delay_that_is_far_needs_more_confidence(pair, monkeypatch, samples, t
 
     def doubtful(self, *sources):
         facts = examined(self, *sources)
-        return replace(facts, delay=replace(facts.delay, samples=samples, confidence=0.62))
+        return replace(facts, delay=facts.delay._replace(samples=samples, confidence=0.62))
 
     monkeypatch.setattr(Pair, "_examined", doubtful)
     if taken:
