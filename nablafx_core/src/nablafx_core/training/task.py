@@ -132,7 +132,8 @@ class TrainingTask(LightningModule):
         total, parts = self.loss(prediction, target)
         samples = torch.tensor(float(target.numel()), dtype=torch.float64)
         for name, value in {"loss": total, **parts}.items():
-            self._add(f"loss {name}", torch.stack([value.cpu().double() * samples, samples])  # MPS has no float64)
+            # MPS has no float64.
+            self._add(f"loss {name}", torch.stack([value.cpu().double() * samples, samples]))
         for name, metric in self.metrics.items():
             self._add(f"metric {name}", metric.statistics(prediction, target).sum(dim=0).cpu())
 
