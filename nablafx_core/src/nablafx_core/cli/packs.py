@@ -1,12 +1,13 @@
-"""``nablafx packs``: what is installed, and whether it keeps the laws."""
+"""``nablafx packs``: what is installed, whether it keeps the laws, and how to begin one."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, table
+from nablafx_core.cli.options import answer, as_json, say, table
 from nablafx_core.kinds import KINDS
 from nablafx_core.packs import Pack
 from nablafx_core.registry import Registry
@@ -67,6 +68,18 @@ def check(name: str, as_json: bool) -> None:
         click.echo(f"\n{len(results) - len(broken)} of {len(results)} laws hold.")
     if broken:
         raise click.exceptions.Exit(1)
+
+
+@packs.command()
+@click.argument("name")
+@click.option("--folder", type=click.Path(path_type=Path), help="Folder to make; nablafx-NAME if not given.")
+def new(name: str, folder: Path | None) -> None:
+    """Write a pack NAME with one model, ready to install, to check and to change."""
+    from nablafx_core.cli.new_pack import write_pack
+
+    made = write_pack(name, folder)
+    click.echo(made)
+    say(f"Next: pip install -e {made} && nablafx packs check {name}")
 
 
 def _counts(pack: Pack) -> dict[str, int]:
