@@ -118,3 +118,12 @@ def test_build_names_a_setting_that_does_not_exist():
         nfx.build("model", {"name": "tcn", "dilatons": 3})
     with pytest.raises(ConfigError, match="needs a name"):
         nfx.build("model", {"num_blocks": 3})
+
+
+def test_an_archive_that_zipfile_does_not_support_is_refused(bundle):
+    data = bytearray(bundle.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 6] = 83  # the version that is needed to extract it
+    bundle.write_bytes(data)
+    with pytest.raises(BundleError, match="damaged"):
+        nfx.load(bundle)

@@ -75,7 +75,7 @@ def read_knobs(path: Path) -> dict[str, Control]:
     try:
         # Everything as text: to YAML, the positions on and off are truth values.
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
     knobs = content.get("knobs") if isinstance(content, dict) else None
     if not isinstance(knobs, dict):
@@ -88,7 +88,8 @@ def read_knobs(path: Path) -> dict[str, Control]:
 
 
 def _control(path: Path, letter: str, knob: Any) -> Control:
-    if not isinstance(knob, dict) or not set(knob) <= set(_KEYS):
+    kinds = {key: list if key == "positions" else str for key in _KEYS}
+    if not isinstance(knob, dict) or not all(isinstance(value, kinds.get(key, ())) for key, value in knob.items()):
         raise DataError(f"{path}: knobs.{letter} takes {', '.join(_KEYS)}; it says {knob}.")
     said: dict[str, Any] = {"name": letter, **{_KEYS[key]: value for key, value in knob.items()}}
     try:

@@ -84,7 +84,7 @@ def _rendered(path: Path, manifest: Mapping[str, Any]) -> bool:
         return False
     try:
         there = yaml.safe_load((path / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         raise DataError(f"{path}: holds something else than simulated data. Choose another data.path.") from None
     if there != manifest:
         told = there if isinstance(there, dict) else {}

@@ -127,7 +127,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
         raise BundleError(f"{path}: no such file.") from None
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror or error}.") from None
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         raise BundleError(f"{path}: damaged, or no NablAFx bundle: {error}.") from None
     try:
         description = yaml.safe_load(text)
