@@ -165,3 +165,20 @@ def test_a_pack_that_is_not_loaded_is_not_imported(install, monkeypatch):
     install("nablafx-acme", "raise SystemExit('imported')")
     monkeypatch.setenv("NABLAFX_PACKS", "")
     assert "nablafx-acme" not in discovered()
+
+
+def test_what_a_pack_prints_does_not_stand_in_an_answer(install, capsys):
+    install(
+        "nablafx-loud",
+        "print('hello')\n@hookimpl\ndef nablafx_models():\n    return [Component('m', 'loud_part:M', '')]",
+    )
+    install.module("loud_part", "print('hello again')\nM = 3")
+    assert Registry.discover().find("model", "m").load() == 3
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "hello\nhello again\n")
+
+
+def test_a_slow_import_is_told(install, monkeypatch):
+    monkeypatch.setattr("nablafx_core.packs.SLOW_SECONDS", 0.01)
+    install("nablafx-slow", "import time\ntime.sleep(0.02)")
+    assert [text for text in discovered()["nablafx-slow"].warnings if "to import" in text]

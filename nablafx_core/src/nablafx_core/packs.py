@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import sys
+import time
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from importlib.metadata import EntryPoint, entry_points
 
 import pluggy
@@ -17,6 +19,8 @@ from nablafx_core.kinds import KINDS, Kind
 
 GROUP = "nablafx"
 CORE = "nablafx-core"
+#: An import that takes longer makes every command slow, and is told.
+SLOW_SECONDS = 0.5
 
 
 def canonical(name: str) -> str:
@@ -49,11 +53,15 @@ class Pack:
 
     def add(self, entry_point: EntryPoint) -> None:
         """Import one entry point's module and register its hooks."""
+        began = time.perf_counter()
         try:
-            module = entry_point.load()
+            with redirect_stdout(sys.stderr):  # what a pack prints must not stand in an answer
+                module = entry_point.load()
         except (Exception, SystemExit) as error:
             self.problems.append(f"cannot import {entry_point.value}: {_cause(error)}")
             return
+        if (seconds := time.perf_counter() - began) > SLOW_SECONDS:
+            self.warnings.append(f"takes {seconds:.1f} s to import: plugin.py should import nothing heavy")
         self.register(module)
 
     def register(self, module: object) -> None:

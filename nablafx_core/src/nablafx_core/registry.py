@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -39,7 +41,8 @@ class Entry:
             RegistryError: if it cannot be imported, with the pack and the cause.
         """
         try:
-            return import_target(self.component.target)
+            with redirect_stdout(sys.stderr):  # what a pack prints must not stand in an answer
+                return import_target(self.component.target)
         except (Exception, SystemExit) as error:
             whose = f" of {self.pack.name} {self.pack.version}" if self.pack else ""
             raise RegistryError(
