@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from nablafx_core.building import build
-from nablafx_core.cli import cli
+from nablafx_core.cli import cli, quickstart
 from nablafx_core.export.bundle import save_bundle
 
 RATE, DELAY = 48000, 100
@@ -134,3 +134,27 @@ def test_a_device_file_is_written_once(tmp_path):
     written.unlink()
     run(*device)
     assert "minimum" in written.read_text() and written.read_text() != text
+
+
+def test_quickstart_does_the_main_job(tmp_path, monkeypatch):
+    """As a person runs it, on less data."""
+    monkeypatch.chdir(tmp_path)
+    whole = quickstart.sections
+
+    def small(folder, minutes):
+        sections = whole(folder, minutes)
+        sections["data"] |= {"seconds": 2.0, "num_settings": 2}
+        return sections
+
+    monkeypatch.setattr(quickstart, "sections", small)
+    said = run("quickstart", "--minutes", 0.05)
+    places = {line.split()[0]: line.split(maxsplit=1)[1] for line in said.stdout.splitlines()}
+    assert {"Run", "Test", "Model", "Pictures", "Audio", "Dry", "Rendered", "Again"} <= set(places)
+    for name in ("Model", "Pictures", "Audio", "Dry"):
+        assert (tmp_path / places[name]).exists(), name
+    rendered = [soundfile.read(tmp_path / name)[0] for name in places["Rendered"].split(", ")]
+    assert len(rendered) == 3
+    assert len({len(audio) for audio in rendered}) == 1
+    assert abs(rendered[0] - rendered[2]).max() > 1e-3  # the knob is heard
+    again = run("config", "quickstart/experiment.yaml").stdout
+    assert "diode_clipper" in again
