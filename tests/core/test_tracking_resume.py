@@ -166,3 +166,14 @@ def test_a_lock_that_was_never_written_holds_for_a_minute_only(tmp_path):
     with only_process(tmp_path):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["lock.2"]
+
+
+def test_a_lock_that_vanishes_between_listing_and_reading_is_no_error(tmp_path, monkeypatch):
+    """Another process took it over: it holds the next number, and this one is refused."""
+    (tmp_path / "lock.7").write_text("{}")
+    (tmp_path / "lock.8").write_text(json.dumps(identity()))
+    monkeypatch.setattr(type(tmp_path), "glob", lambda self, pattern: iter([tmp_path / "lock.7"]))
+    monkeypatch.setattr(type(tmp_path), "exists", lambda self: True)  # as it was a moment ago
+    (tmp_path / "lock.7").unlink()
+    with pytest.raises(RunError, match="just been resumed"), only_process(tmp_path):
+        pass

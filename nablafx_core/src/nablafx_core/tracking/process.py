@@ -113,5 +113,9 @@ def _held(lock: Path) -> bool:
         holder = {}  # just made and not yet written, or its maker died in between
     if holder == _RELEASED:
         return False
-    signs = [path.stat().st_mtime for path in (lock, lock.with_name("run.json")) if path.exists()]
+    signs = []
+    for path in (lock, lock.with_name("run.json")):
+        # Who takes a lock over removes it: it may be gone since it was listed, and the next number is then taken.
+        with suppress(OSError):
+            signs.append(path.stat().st_mtime)
     return alive(holder, datetime.fromtimestamp(max(signs, default=0), timezone.utc).isoformat())
