@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -61,6 +62,8 @@ def test_two_recordings_to_a_rendered_file(pair):
     tested = json.loads(run("test", "latest", "--json").stdout)
     assert tested["test"] == pytest.approx({k[5:]: v for k, v in shown["summary"].items() if k.startswith("test/")})
     run("render", "latest", "di.wav", "again.wav")  # of the last training, not of the test
+    info = json.loads((Path(tested["folder"]) / "info.json").read_text())
+    assert info["tested"] == answer[0]["id"]  # and no path of this machine
     assert [row["command"] for row in json.loads(run("runs", "--json").stdout)].count("test") == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -56,7 +57,7 @@ def train(
     from nablafx_core.training.fit import resumable
 
     if resume:
-        resume, experiment = resumable(resume, _path(runs_dir or "runs"))
+        resume, experiment = resumable(resume, Path(runs_dir or "runs"))
     else:
         options = {"train.init": init, "train.max_minutes": minutes, "train.precision": precision}
         options["track.runs_dir"] = runs_dir
@@ -117,9 +118,3 @@ def _experiment(
     if dry and not files and preset is None and not chosen:
         preset = PAIR_PRESET
     return load_experiment(files, overrides, sections=sections, preset=preset)
-
-
-def _path(text: str) -> Any:
-    from pathlib import Path
-
-    return Path(text)

@@ -46,7 +46,8 @@ def record_test(
     metrics = {section["name"]: build("metric", section) for section in experiment.config["metrics"]}
 
     def body(run: Run) -> tuple[Path, Evaluation]:
-        run.set_info("tested", str(source))
+        # A record holds no path of this machine.
+        run.set_info("tested", Path(source).name if Path(source).exists() else str(source))
         evaluation = score(model, recordings, metrics, run.folder)
         run.summary({f"test/{name}": value for name, value in evaluation.split.items()})
         run.artifact(run.folder / "test.json")

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,7 @@ def train(
     experiment: Experiment | Mapping[str, Any] | str | Path,
     resume: str | None = None,
     callbacks: list[Callback] | None = None,
-    say: Any = lambda text: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> TrainResult:
     """Train, test and record a model.
 
@@ -161,7 +161,7 @@ def _is_first_process() -> bool:
 class _Training:
     """One call of `train`: everything that can be wrong with it is found before a run is begun."""
 
-    def __init__(self, experiment: Experiment, callbacks: list[Callback], say: Any) -> None:
+    def __init__(self, experiment: Experiment, callbacks: list[Callback], say: Callable[[str], None]) -> None:
         self.experiment = experiment
         self.settings = experiment.train
         self.callbacks = callbacks
