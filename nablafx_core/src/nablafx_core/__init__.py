@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from nablafx_core.building import build as build
     from nablafx_core.config import Experiment as Experiment
     from nablafx_core.config import load_experiment as load_experiment
+    from nablafx_core.export.conversion import export_model as export_model
+    from nablafx_core.export.conversion import import_model as import_model
     from nablafx_core.hookspecs import hookimpl as hookimpl
     from nablafx_core.loading import load as load
     from nablafx_core.registry import Registry as Registry
@@ -34,6 +36,8 @@ _LAZY = {
     "Experiment": "nablafx_core.config",
     "load_experiment": "nablafx_core.config",
     "train": "nablafx_core.training.fit",
+    "import_model": "nablafx_core.export.conversion",
+    "export_model": "nablafx_core.export.conversion",
 }
 
 __all__ = ["Component", "NablafxError", *_LAZY]

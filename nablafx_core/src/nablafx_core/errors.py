@@ -27,6 +27,10 @@ class BundleError(NablafxError):
     """A bundle file that cannot be read or written."""
 
 
+class ConversionError(NablafxError):
+    """A model file of another project that cannot be read or written; says which part."""
+
+
 class RunError(NablafxError):
     """A run folder that cannot be found, read or continued."""
 

@@ -111,22 +111,22 @@ def nablafx_embeddings() -> Iterable[Component]:
 
 @hookspec
 def nablafx_importers() -> Iterable[Component]:
-    """Readers of other projects' model files. ::
+    """Readers of other projects' model files, subclasses of `nablafx_core.export.conversion.Importer`. ::
 
     @hookimpl
     def nablafx_importers():
-        return [Component("nam", "nablafx_acme.nam:read", "Neural Amp Modeler files")]
+        return [Component("nam", "nablafx_acme.nam:NAMImporter", "Neural Amp Modeler files")]
     """
     return ()
 
 
 @hookspec
 def nablafx_exporters() -> Iterable[Component]:
-    """Writers of other projects' model files. ::
+    """Writers of other projects' model files, subclasses of `nablafx_core.export.conversion.Exporter`. ::
 
     @hookimpl
     def nablafx_exporters():
-        return [Component("rtneural", "nablafx_acme.rtneural:write", "RTNeural JSON")]
+        return [Component("rtneural", "nablafx_acme.rtneural:RTNeuralExporter", "RTNeural JSON")]
     """
     return ()
 

@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("nablafx_core.cli.train:train", "Train a model from an experiment file or two recordings."),
     "test": ("nablafx_core.cli.test:test", "Score a trained model on whole recordings."),
     "render": ("nablafx_core.cli.render:render", "Send an audio file through a trained model."),
+    "import": ("nablafx_core.cli.import_model:import_command", "Turn a model file of another project into a bundle."),
+    "export": ("nablafx_core.cli.export_model:export_command", "Write a trained model as a file of another project."),
     "runs": ("nablafx_core.cli.runs:runs", "List recorded runs, or show one."),
     "config": ("nablafx_core.cli.config:config", "Print the experiment that would run, checked and complete."),
     "data": ("nablafx_core.cli.data:data", "Show what a dataset holds."),

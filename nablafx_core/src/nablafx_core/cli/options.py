@@ -25,6 +25,26 @@ def experiment_options(command: Command) -> Command:
     return command
 
 
+def conversion_options(command: Command) -> Command:
+    """``--format`` and ``--set``: which importer or exporter, and its settings."""
+    for decorate in (
+        click.option("--format", "format_name", metavar="NAME", help="Which one, if the file's ending does not tell."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of it."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def setting_values(overrides: Sequence[str]) -> dict[str, Any]:
+    """Settings written ``key=value``, the values read as YAML."""
+    from nablafx_core.config.layers import Layer, with_override
+
+    layer = Layer({})
+    for override in overrides:
+        layer = with_override(layer, override)
+    return dict(layer.value)
+
+
 def say(text: str = "") -> None:
     """Progress and warnings, on stderr."""
     click.echo(text, err=True)

@@ -1,0 +1,129 @@
+"""Other projects' model files: the contracts of importers and exporters, and how both are used."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any, ClassVar
+
+from nablafx_core.building import build
+from nablafx_core.errors import ConversionError, NablafxError
+from nablafx_core.interfaces import Model
+from nablafx_core.registry import Registry
+
+
+class Importer:
+    """Reads a model file of another project. Its constructor's keyword arguments are its settings.
+
+    A file is not trusted: nothing in it is executed, and what it says is checked before it is used.
+
+    Attributes:
+        suffixes: endings of the files that it reads, such as ``(".nam",)``.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+
+    def read(self, path: Path) -> Model:
+        """The model in the file, in eval mode, made by `nablafx_core.build` so that a bundle can hold it.
+
+        Raises:
+            ConversionError: if the file is damaged, or holds what cannot be imported; says which part.
+        """
+        raise NotImplementedError
+
+
+class Exporter:
+    """Writes a model as a file of another project. Its constructor's keyword arguments are its settings.
+
+    Attributes:
+        suffix: ending of the files that it writes, such as ``".json"``; empty for a folder.
+    """
+
+    suffix: ClassVar[str] = ""
+
+    def write(self, model: Model, path: Path) -> None:
+        """Write the model to a path that does not exist; it is renamed when this returns, and removed if it raises.
+
+        Args:
+            model: in eval mode.
+            path: a temporary name in the folder where the file will be.
+
+        Raises:
+            ConversionError: for a model that the format cannot hold; says which part of it.
+        """
+        raise NotImplementedError
+
+
+def import_model(path: Path | str, name: str | None = None, **settings: Any) -> Model:
+    """Read a model file of another project.
+
+    Args:
+        path: of the file.
+        name: of the importer; the one that reads files of this ending if None.
+        settings: of the importer.
+
+    Raises:
+        RegistryError: if there is no such importer, or several.
+        ConfigError: if it refuses the settings.
+        ConversionError: if the file cannot be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ConversionError(f"{path}: there is no such file.")
+    importer: Importer = build("importer", {"name": name or _chosen("importer", path), **settings})
+    model = importer.read(path)
+    return model.eval()
+
+
+def export_model(model: Model, path: Path | str, name: str | None = None, **settings: Any) -> Path:
+    """Write a model as a file (or folder) of another project, whole or not at all.
+
+    Args:
+        model: in eval mode.
+        path: of the file; replaced if it is a file, an error if it is a folder.
+        name: of the exporter; the one that writes files of this ending if None.
+        settings: of the exporter.
+
+    Raises:
+        RegistryError: if there is no such exporter, or several.
+        ConfigError: if it refuses the settings.
+        ConversionError: if the format cannot hold the model, or the file cannot be written.
+    """
+    path = Path(path)
+    exporter: Exporter = build("exporter", {"name": name or _chosen("exporter", path), **settings})
+    if path.is_dir():
+        raise ConversionError(f"{path}: there is a folder of this name. Choose another name, or remove it.")
+    if not path.parent.is_dir():
+        raise ConversionError(f"{path}: there is no folder {path.parent}. Make it first.")
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+    try:
+        exporter.write(model, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ConversionError(f"{path}: cannot be written: {error.strerror or error}.") from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def _chosen(kind: str, path: Path) -> str:
+    """The one component whose files end as `path` does."""
+    endings: dict[str, tuple[str, ...]] = {}
+    for entry in Registry.discover().entries(kind):
+        try:
+            target = entry.load()
+        except NablafxError:  # a broken one is no candidate; it is told where it is named
+            continue
+        own = target.suffixes if kind == "importer" else (target.suffix,)
+        endings[entry.qualified_name] = tuple(ending for ending in own if ending)
+    found = [name for name, own in endings.items() if path.name.lower().endswith(own)]
+    if len(found) == 1:
+        return found[0]
+    known = "\n".join(f"  {name}   {' '.join(own) or 'any file'}" for name, own in sorted(endings.items()))
+    head = f"{path}: {len(found) or 'no'} {kind}s are for files that end so. Name the one you mean with --format."
+    raise ConversionError(f"{head}\n{known or f'  no {kind} is installed'}")
