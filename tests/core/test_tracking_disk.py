@@ -14,19 +14,7 @@ from nablafx_core.tracking.files import replace_copy, replace_json
 from nablafx_core.tracking.metrics import MetricsFile, last_step, read_series
 from nablafx_core.tracking.recorder import record
 from nablafx_core.tracking.records import RunRecord
-
-resource = pytest.importorskip("resource", reason="limits of file sizes, which stand for a full disk, are POSIX")
-
-
-@contextlib.contextmanager
-def full_disk(size):
-    """Refuse, as a full disk does, every byte of a file after the first `size`."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+from reference.full_disk import full_disk
 
 
 @pytest.fixture(autouse=True)

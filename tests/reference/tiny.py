@@ -7,6 +7,7 @@ import torch
 from nablafx_core.controls import Control
 from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import ArraySource
+from nablafx_core.errors import DataError
 
 
 class TanhDataset(Dataset):
@@ -21,3 +22,16 @@ class TanhDataset(Dataset):
         wet = torch.tanh((2 + 4 * sum(settings)) * dry)
         part = "test" if number == 5 else "trainval"
         return Recording(f"r{number}", ArraySource(dry), ArraySource(wet), f"r{number}", settings, part, 0, samples)
+
+
+class Vanishing(TanhDataset):
+    """Recordings that cannot be read any more once they are known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for recording in self.recordings:
+            recording.wet.read = _gone
+
+
+def _gone(start: int, stop: int) -> torch.Tensor:
+    raise DataError("gone.wav: there is no such file.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections import Counter
@@ -89,6 +90,19 @@ def cli(traceback: bool) -> None:
     """Differentiable black-box and gray-box models of audio effects, from recordings."""
 
 
+#: What the system refuses through no fault of ours: a full disk, one that is read-only, a file that is not the user's.
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, NablafxError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        return f"{error.filename or 'a file'}: {error.strerror}."
+    defect = "This is a defect; run again with --traceback and report what it prints."
+    return f"{type(error).__name__}: {error}\n{defect}"
+
+
 def main() -> None:
     """Run the command line: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     try:
@@ -109,9 +123,5 @@ def main() -> None:
     except Exception as error:
         if "--traceback" in sys.argv:
             raise
-        expected = isinstance(error, NablafxError)
-        text = str(error) if expected else f"{type(error).__name__}: {error}"
-        click.echo(f"Error: {text}", err=True)
-        if not expected:
-            click.echo("This is a defect; run again with --traceback and report what it prints.", err=True)
+        click.echo(f"Error: {_message(error)}", err=True)
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from nablafx_core.data.loading import LoadingSettings
 from nablafx_core.data.recording import Dataset, Part, Recording
-from nablafx_core.data.segments import Batch, BatchNumbers, FixedBatches, TrainingBatches
+from nablafx_core.data.segments import Batch, BatchNumbers, FixedBatches, Segment, TrainingBatches
 from nablafx_core.data.sources import ArraySource
 from nablafx_core.data.splits import split
 from nablafx_core.errors import DataError
@@ -72,15 +73,22 @@ class AudioDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the training stream; set the epoch on its sampler, as Lightning does."""
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        batches = TrainingBatches(
-            self.train, self.loading.segment_length, self.batch_size, self.context, self.seed, rank, world_size
-        )
+        batches = self._training_batches()
         numbers = BatchNumbers(self.steps_per_epoch, self.first_batch)
         if self.trainer:  # Lightning sets it only after it has begun to iterate, which after a resume is too late
             progress: Any = self.trainer.fit_loop.epoch_progress.current
             numbers.set_epoch(progress.processed)
         return self._loader(batches, numbers)
+
+    def segments_of(self, epoch: int, batch: int) -> list[Segment]:
+        """The segments of a batch of this process."""
+        return self._training_batches().segments(epoch * self.steps_per_epoch + batch)
+
+    def _training_batches(self) -> TrainingBatches:
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return TrainingBatches(
+            self.train, self.loading.segment_length, self.batch_size, self.context, self.seed, rank, world_size
+        )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every sample of the validation recordings once."""
@@ -98,8 +106,14 @@ class AudioDataModule(LightningDataModule):
             sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
+            worker_init_fn=_leave_ctrl_c,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def _leave_ctrl_c(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the training's own decides, and ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _preloaded(parts: dict[Part, tuple[Recording, ...]]) -> dict[Part, tuple[Recording, ...]]:

@@ -92,8 +92,12 @@ class TrainingBatches(Dataset[Batch]):
         return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> Batch:
+        return stack(self.segments(index), self.context)
+
+    def segments(self, index: int) -> list[Segment]:
+        """The segments of batch `index`."""
         first = (index * self.world_size + self.rank) * self.batch_size
-        return stack([self.segment(first + i) for i in range(self.batch_size)], self.context)
+        return [self.segment(first + i) for i in range(self.batch_size)]
 
     def segment(self, item: int) -> Segment:
         """Item `item` of the stream."""

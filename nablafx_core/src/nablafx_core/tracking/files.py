@@ -5,25 +5,46 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 
-def replace_text(path: Path, text: str, sync: bool = False) -> None:
-    """Write a text file atomically: a reader sees the old content or the new one, never a part.
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that takes its place at the end of the ``with``, and is removed if that raises.
+
+    The folder of `path` must exist; one writer at a time.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def replace_bytes(path: Path, content: bytes | memoryview, sync: bool = False) -> None:
+    """Write a file atomically: a reader sees the old content or the new one, never a part.
 
     Args:
         path: its folder must exist; one writer at a time.
-        text: written as UTF-8.
+        content: of the file.
         sync: wait until the content is on the disk, so that a power cut leaves no empty file.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
         if sync:
-            file.flush()
             os.fsync(file.fileno())
-    os.replace(temporary, path)
+
+
+def replace_text(path: Path, text: str, sync: bool = False) -> None:
+    """Write a text file atomically, as UTF-8; see `replace_bytes`."""
+    replace_bytes(path, text.encode(), sync)
 
 
 def replace_json(path: Path, value: Any, sync: bool = False) -> None:
@@ -34,6 +55,5 @@ def replace_json(path: Path, value: Any, sync: bool = False) -> None:
 def replace_copy(source: Path, path: Path) -> None:
     """Copy a file to `path` atomically; makes the folder of `path` if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    shutil.copyfile(source, temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        shutil.copyfile(source, temporary)

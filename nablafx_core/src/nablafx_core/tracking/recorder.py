@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +16,7 @@ from nablafx_core.tracking.plain import plain
 from nablafx_core.tracking.process import only_process, still_running
 from nablafx_core.tracking.records import RunRecord, find_run
 from nablafx_core.tracking.run import Run
+from nablafx_core.tracking.signals import Interrupts, is_interrupt
 
 __all__ = ["Run", "record"]
 
@@ -37,9 +34,9 @@ def record(
 ) -> T:
     """Run `body` and keep its record in ``runs_dir/ID``.
 
-    It ends COMPLETED; INTERRUPTED by a KeyboardInterrupt or, in the main thread, by SIGTERM, both of which leave
-    here as KeyboardInterrupt (Lightning makes a SystemExit of it; that is undone); or FAILED by any other
-    exception, which leaves here unchanged.
+    It ends COMPLETED; INTERRUPTED by a KeyboardInterrupt or, in the main thread, by Ctrl-C or SIGTERM (see
+    `Interrupts`), which leave here as KeyboardInterrupt (Lightning makes a SystemExit of it; that is undone); or
+    FAILED by any other exception, which leaves here unchanged.
 
     Sacred seeds `random`, numpy and, if it is imported, torch with ``seed``, else ``train.seed``, else 0, before
     `body` begins, resumed or not. What needs more (a training that resumes) seeds itself after.
@@ -62,7 +59,7 @@ def record(
     """
     settings = plain(config, "config")
     folder = _resumed_folder(Path(runs_dir), run_id) if resume else new_folder(Path(runs_dir), run_id)
-    with only_process(folder), _sigterm_interrupts() as finishing:
+    with only_process(folder), Interrupts() as interrupts:
         previous = _resumable(folder) if resume else None
         observer = FolderObserver(folder, settings, previous.entry if previous else None)
         outcome: list[T] = []
@@ -71,11 +68,12 @@ def record(
             try:
                 outcome.append(body(Run(folder, observer, _run)))
             except SystemExit as error:
-                if _is_interrupt(error):
+                if is_interrupt(error):
+                    interrupts.arm()
                     raise KeyboardInterrupt from error
                 raise
             finally:
-                finishing.set()
+                interrupts.ended = True
             return _run.result
 
         experiment = _experiment(command, main, settings)
@@ -129,36 +127,3 @@ def _resumable(folder: Path) -> RunRecord:
     if run.status == "RUNNING":
         raise RunError(still_running(run.id))
     return run
-
-
-def _is_interrupt(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[threading.Event]:
-    """Make SIGTERM a KeyboardInterrupt until the event is set, then hold it back until the block has ended."""
-    finishing, owner = threading.Event(), os.getpid()
-    held: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # Python lets no other thread handle signals
-        yield finishing
-        return
-
-    def on_sigterm(number: int, frame: Any) -> None:
-        if os.getpid() != owner:  # a worker that was forked: it is no run
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        elif finishing.is_set():
-            held.append(number)
-        else:
-            raise KeyboardInterrupt("SIGTERM")
-
-    previous = signal.signal(signal.SIGTERM, on_sigterm)
-    try:
-        yield finishing
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-    if held:
-        signal.raise_signal(signal.SIGTERM)

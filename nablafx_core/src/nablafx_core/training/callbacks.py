@@ -1,25 +1,28 @@
-"""What happens between the steps of a training: recording, the best model, the time limit."""
+"""What happens between the steps of a training: recording, the learning rate, the time limit."""
 
 from __future__ import annotations
 
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 from lightning import Callback, Trainer
 
+from nablafx_core.data.segments import Segment
 from nablafx_core.errors import TrainingError
-from nablafx_core.export.bundle import save_bundle
+from nablafx_core.loading import BUNDLE_IN_RUN
 from nablafx_core.tracking.recorder import Run
-from nablafx_core.training.task import TrainingTask
+from nablafx_core.training.task import BrokenStep, TrainingTask
 
 #: Batches between two records of the training loss; reading it makes a GPU wait.
 RECORD_EVERY = 20
 
 
 class RecordFigures(Callback):
-    """Writes losses and figures into the run's record, and stops a training whose loss is no number."""
+    """Writes losses and figures into the run's record, and stops a training whose loss is no number.
+
+    It stops before the next checkpoint is written, so that the last one is good.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -30,47 +33,47 @@ class RecordFigures(Callback):
             self._record(trainer, pl_module)
 
     def _record(self, trainer: Trainer, task: TrainingTask) -> None:
+        broken = task.broken_step()
         for name, value in task.mean_losses().items():
-            if not math.isfinite(value):
-                raise TrainingError(
-                    f"the training loss '{name}' became {value} by step {trainer.global_step}. "
-                    "The last good checkpoint is kept. Try a lower train.learning_rate, or train.gradient_clip_val."
-                )
             self.run.log(f"train/{name}", value, trainer.global_step)
+        if broken is not None:
+            data: Any = trainer.datamodule  # type: ignore[attr-defined]
+            where = _input_of(broken, data.segments_of(trainer.current_epoch, broken.batch))
+            raise TrainingError(f"the training loss was no number at step {broken.step}, {where} {self._kept()}")
+
+    def _kept(self) -> str:
+        best = self.run.folder / BUNDLE_IN_RUN
+        if not best.is_file():
+            return "There was no validation before. Lower train.learning_rate or train.gradient_clip_val."
+        return (
+            f"The best model and the last good checkpoint are kept. Go on from them with --init {self.run.folder} and "
+            "a lower train.learning_rate or train.gradient_clip_val."
+        )
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """The figures of the validation, and the learning rate."""
+        """The figures of the validation, and the learning rate.
+
+        Raises:
+            TrainingError: if its loss is no number.
+        """
         for name, value in pl_module.validation.items():
             self.run.log(f"validation/{name}", value, trainer.global_step)
         self.run.log("learning_rate", float(trainer.optimizers[0].param_groups[0]["lr"]), trainer.global_step)
+        if not math.isfinite(pl_module.validation["loss"]):
+            raise TrainingError(
+                f"the validation loss was no number at step {trainer.global_step}, though the training loss was one: "
+                "the last step broke the weights, or a validation recording does what no training one does. "
+                f"{self._kept()}"
+            )
 
 
-class KeepBest(Callback):
-    """Writes the model with the lowest validation loss so far to a bundle.
-
-    Attributes:
-        best: the figures of that validation, with its ``step``.
-    """
-
-    def __init__(self, path: Path, info: dict[str, Any]) -> None:
-        self.path = path
-        self.info = info
-        self.best: dict[str, float] = {}
-
-    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Compare, and write."""
-        figures = pl_module.validation
-        if figures["loss"] < self.best.get("loss", math.inf):
-            self.best = {**figures, "step": trainer.global_step}
-            save_bundle(pl_module.model, self.path, {**self.info, "validation": self.best})
-
-    def state_dict(self) -> dict[str, Any]:
-        """For checkpoints."""
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint."""
-        self.best = state_dict["best"]
+def _input_of(broken: BrokenStep, segments: list[Segment]) -> str:
+    if len(broken.items) == broken.batch_size > 1:
+        return f"for all {broken.batch_size} segments of its batch: the step before broke the weights."
+    named = [segments[item] for item in broken.items[:3]]
+    places = ", ".join(f"{s.recording.name} (samples {s.start:,} to {s.stop:,})" for s in named)
+    more = f" and {len(broken.items) - 3} more" if len(broken.items) > 3 else ""
+    return f"for {places}{more}, {len(broken.items)} of {broken.batch_size} segments of its batch."
 
 
 class CosineSchedule(Callback):

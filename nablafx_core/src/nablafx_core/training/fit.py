@@ -26,11 +26,13 @@ from nablafx_core.evaluation.scoring import score
 from nablafx_core.export.bundle import save_bundle
 from nablafx_core.interfaces import Metric, Model
 from nablafx_core.loading import BUNDLE_IN_RUN, load
-from nablafx_core.registry import Registry
 from nablafx_core.report.curves import draw_curves
 from nablafx_core.tracking.recorder import Run, record
 from nablafx_core.tracking.records import find_run, list_runs
-from nablafx_core.training.callbacks import CosineSchedule, KeepBest, RecordFigures, TimeLimit
+from nablafx_core.training.callbacks import CosineSchedule, RecordFigures, TimeLimit
+from nablafx_core.training.checkpoints import CheckpointFiles, KeepBest
+from nablafx_core.training.failures import disk_explained, memory_explained
+from nablafx_core.training.guarded import pack_callbacks
 from nablafx_core.training.losses import WeightedLoss
 from nablafx_core.training.task import TrainingTask, chunk_length
 
@@ -186,10 +188,17 @@ class _Training:
             best = KeepBest(folder / BUNDLE_IN_RUN, {"run": folder.name})
             trainer = self._trainer(run, folder, best, TimeLimit(settings.max_minutes))
             checkpoint = folder / LAST_CHECKPOINT if resume else None
-            trainer.fit(task, datamodule=self.data, ckpt_path=checkpoint, weights_only=True if resume else None)
+            with memory_explained(self._batch()):
+                trainer.fit(task, datamodule=self.data, ckpt_path=checkpoint, weights_only=True if resume else None)
             if run is None:
                 return TrainResult("", folder, best.path, best.best, {})
-            return self._finish(run, best, trainer.strategy.root_device)
+            with disk_explained(f"The model is trained: {best.path}. Make room, then: nablafx test {run.folder}"):
+                return self._finish(run, best, trainer.strategy.root_device)
+
+    def _batch(self) -> str:
+        before = f" with {self.data.context:,} before each" if self.data.context else ""
+        length = self.data.loading.segment_length
+        return f"a batch of {self.data.batch_size} segments of {length:,} samples{before}"
 
     def _trainer(self, run: Run | None, folder: Path, best: KeepBest, limit: TimeLimit) -> Trainer:
         settings = self.settings
@@ -214,6 +223,7 @@ class _Training:
                 enable_version_counter=False,
             )
         )
+        callbacks += self.callbacks
         try:
             return Trainer(
                 max_epochs=self.epochs,
@@ -222,7 +232,8 @@ class _Training:
                 num_nodes=settings.num_nodes,
                 strategy=settings.strategy,
                 precision=settings.precision,
-                callbacks=[*callbacks, *self.callbacks, *Registry.discover().callbacks(self.experiment.config)],
+                callbacks=[*callbacks, *pack_callbacks(self.experiment.config, callbacks)],
+                plugins=[CheckpointFiles()],
                 logger=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,

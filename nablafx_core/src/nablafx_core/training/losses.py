@@ -217,7 +217,7 @@ def log_cosh(x: Tensor) -> Tensor:
 
 
 class WeightedLoss(nn.Module):
-    """A weighted sum of losses: total = sum over parts of weight mean over the batch.
+    """A weighted sum of losses: each item's total = sum over parts of weight x the item's value.
 
     Args:
         parts: (name, weight, loss) each; a name that comes again is numbered, ``mr_stft``, ``mr_stft_2``.
@@ -239,9 +239,19 @@ class WeightedLoss(nn.Module):
         """Compare (batch, channels, time) signals.
 
         Returns:
-            The total to differentiate, a scalar, and each part's mean before its weight, detached; all
-            stay on the device.
+            Each item's total, (batch,), whose mean is to be differentiated, and each part's mean before its weight,
+            detached; all stay on the device.
+
+        Raises:
+            ModelError: if a part does not give one value per item.
         """
-        means = [loss(prediction, target).mean() for loss in self.losses]
-        total = torch.stack([weight * mean for weight, mean in zip(self.weights, means, strict=True)]).sum()
-        return total, {name: mean.detach() for name, mean in zip(self.names, means, strict=True)}
+        values = [loss(prediction, target) for loss in self.losses]
+        for name, value in zip(self.names, values, strict=True):
+            if value.shape != target.shape[:1]:
+                raise ModelError(
+                    f"the loss '{name}' gave values of shape {tuple(value.shape)} for a batch of {target.shape[0]}; "
+                    f"one value per item, ({target.shape[0]},), is due. Reduce over channels and time, not the batch."
+                )
+        weighted = [weight * value for weight, value in zip(self.weights, values, strict=True)]
+        parts = {name: value.detach().mean() for name, value in zip(self.names, values, strict=True)}
+        return torch.stack(weighted).sum(dim=0), parts

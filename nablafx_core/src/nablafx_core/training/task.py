@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning import LightningModule
@@ -16,6 +16,22 @@ from nablafx_core.state import detached
 from nablafx_core.training.losses import WeightedLoss
 from nablafx_core.training.optimizer import optimizer_of
 from nablafx_core.training.settings import TrainSettings
+
+
+class BrokenStep(NamedTuple):
+    """A step whose loss was no number.
+
+    Args:
+        step: of the optimiser, counted from 1.
+        batch: in its epoch, counted from 0.
+        items: of the batch, counted from 0, whose own loss was no number.
+        batch_size: items in the batch.
+    """
+
+    step: int
+    batch: int
+    items: list[int]
+    batch_size: int
 
 
 class TrainingTask(LightningModule):
@@ -52,6 +68,7 @@ class TrainingTask(LightningModule):
         self._sums: dict[str, Tensor] = {}
         self._losses: dict[str, Tensor] = {}
         self._steps = 0
+        self._noted: list[tuple[int, int, Tensor]] = []
 
     def configure_optimizers(self) -> Any:
         """AdamW, and a learning rate that falls when the validation loss stays on a plateau, unless time drives it."""
@@ -67,10 +84,10 @@ class TrainingTask(LightningModule):
         """One optimiser step for whole segments, one a chunk for truncated ones."""
         controls = _controls(batch)
         if self.chunk is None:
-            self._step(self.predict(batch), batch.wet)
+            self._step(self.predict(batch), batch.wet, batch_index)
             return
         for prediction, target in self._chunks(batch, controls, self.chunk):
-            self._step(prediction, target)
+            self._step(prediction, target, batch_index)
 
     def predict(self, batch: Batch) -> Tensor:
         """The offline output for the segments, their context left out."""
@@ -92,9 +109,10 @@ class TrainingTask(LightningModule):
             if prediction.shape[-1] > valid:
                 yield prediction[..., valid:], delayed[..., start + valid : stop]
 
-    def _step(self, prediction: Tensor, target: Tensor) -> None:
+    def _step(self, prediction: Tensor, target: Tensor, batch_index: int) -> None:
         optimizer: Any = self.optimizers()
-        loss, parts = self.loss(_wide(prediction), _wide(target))
+        items, parts = self.loss(_wide(prediction), _wide(target))
+        loss = items.mean()
         optimizer.zero_grad()
         self.manual_backward(loss)
         if self.settings.gradient_clip_val is not None:
@@ -107,6 +125,7 @@ class TrainingTask(LightningModule):
         optimizer.step()
         self.latest = {"loss": loss.detach(), **parts}
         self._steps += 1
+        self._noted.append((self.trainer.global_step, batch_index, items.detach()))
         for name, value in self.latest.items():
             self._losses[name] = self._losses[name] + value if name in self._losses else value
 
@@ -115,6 +134,18 @@ class TrainingTask(LightningModule):
         means = {name: float(total) / self._steps for name, total in self._losses.items()}
         self._losses, self._steps = {}, 0
         return means
+
+    def broken_step(self) -> BrokenStep | None:
+        """The first step since the last call whose loss was no number. Waits for the device."""
+        noted, self._noted = self._noted, []
+        if not noted:
+            return None
+        bad = ~torch.stack([items for _, _, items in noted]).isfinite().cpu()
+        if not bad.any():
+            return None
+        first = int(bad.any(dim=1).int().argmax())
+        step, batch, items = noted[first]
+        return BrokenStep(step, batch, bad[first].nonzero().flatten().tolist(), len(items))
 
     def _unscale(self, optimizer: Any) -> None:
         """In float16 gradients carry a scale that clipping must not see."""
@@ -129,9 +160,9 @@ class TrainingTask(LightningModule):
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Add a batch to the sums of losses (weighted by samples) and metrics."""
         prediction, target = _wide(self.predict(batch)), _wide(batch.wet)
-        total, parts = self.loss(prediction, target)
+        items, parts = self.loss(prediction, target)
         samples = torch.tensor(float(target.numel()), dtype=torch.float64)
-        for name, value in {"loss": total, **parts}.items():
+        for name, value in {"loss": items.mean(), **parts}.items():
             # MPS has no float64.
             self._add(f"loss {name}", torch.stack([value.cpu().double() * samples, samples]))
         for name, metric in self.metrics.items():

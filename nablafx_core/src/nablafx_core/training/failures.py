@@ -1,0 +1,53 @@
+"""What torch, Lightning and the disk say when a training cannot go on, in words that help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lightning.pytorch.utilities.memory import is_oom_error
+
+from nablafx_core.errors import NablafxError, TrainingError
+
+
+@contextmanager
+def memory_explained(batch: str) -> Iterator[None]:
+    """Turn an error for too little memory into ours, and take the traceback out of what a data worker says.
+
+    Args:
+        batch: what the memory did not hold, such as ``"a batch of 16 segments of 144,000 samples"``.
+
+    Raises:
+        TrainingError: for too little memory, on the CPU or on a GPU.
+    """
+    try:
+        yield
+    except NablafxError as error:
+        if "Original Traceback" not in str(error):
+            raise
+        raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from error
+    except (RuntimeError, MemoryError) as error:
+        if not (isinstance(error, MemoryError) or is_oom_error(error)):
+            raise
+        raise TrainingError(
+            f"there is not enough memory for {batch}. Lower data.batch_size or data.segment_length, set train.tbptt, "
+            "or on a GPU train.precision: bf16-mixed. What was written before is kept."
+        ) from error
+
+
+@contextmanager
+def disk_explained(left: str) -> Iterator[None]:
+    """Turn what a disk refuses into an error of ours.
+
+    Args:
+        left: what is there all the same and how to make the rest, the end of the message.
+
+    Raises:
+        TrainingError: with the file and the cause.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{error.filename or 'a file'}: cannot be written: {error.strerror or error}. {left}"
+        ) from error
