@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # Two busy threads on two cores are slower than one by orders of magnitude; read when torch is imported.
@@ -37,14 +37,24 @@ class Installer:
         self._monkeypatch = monkeypatch
         self._names: list[str] = []
 
-    def __call__(self, name: str, plugin: str, version: str = "1.0", entry: str | None = None) -> None:
-        """Install the distribution `name` whose plugin module has the source `plugin`."""
+    def __call__(
+        self, name: str, plugin: str, version: str = "1.0", entry: str | None = None, requires: Sequence[str] = ()
+    ) -> None:
+        """Install the distribution `name` whose plugin module has the source `plugin`.
+
+        Args:
+            entry: the entry point, ``name`` or ``name = module``; the distribution's name and its module if None.
+            requires: what its metadata says that it needs.
+        """
         module = name.replace("-", "_").replace(".", "_")
         self.module(module, HEAD + textwrap.dedent(plugin))
         info = self.folder / f"{module}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
-        (info / "entry_points.txt").write_text(f"[nablafx]\n{entry or name} = {module}\n", encoding="utf-8")
+        lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+        lines += [f"Requires-Dist: {requirement}" for requirement in requires]
+        (info / "METADATA").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        line = entry if entry and "=" in entry else f"{entry or name} = {module}"
+        (info / "entry_points.txt").write_text(f"[nablafx]\n{line}\n", encoding="utf-8")
         self._names.append(name)
         self._monkeypatch.setenv("NABLAFX_PACKS", ",".join(self._names))
         Registry.discover.cache_clear()

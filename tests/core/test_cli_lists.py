@@ -64,11 +64,15 @@ def test_packs_with_what_they_provide_and_what_is_wrong(install):
         ["nablafx-acme", "0.2", "1", "model"],
         ["nablafx-bad", "0.3", "nothing"],
     ]
-    assert "broken  nablafx-bad: cannot import nablafx_bad: SystemExit: 1" in lines
+    problem = (
+        "cannot import nablafx_bad: SystemExit: 1 (nablafx_bad.py:4). Tell its author, or do without it: "
+        "pip uninstall nablafx-bad, or list the packs that you want in NABLAFX_PACKS."
+    )
+    assert f"broken  nablafx-bad: {problem}" in lines
     assert "warning nablafx-acme: this core has no hook 'nablafx_modles'; did you mean 'nablafx_models'?" in lines
     described = {pack["name"]: pack for pack in json.loads(answered("packs", "--json"))}
     assert described["nablafx-acme"]["provides"] == {"models": ["ladder"]}
-    assert described["nablafx-bad"]["problems"] == ["cannot import nablafx_bad: SystemExit: 1"]
+    assert described["nablafx-bad"]["problems"] == [problem]
 
 
 def test_a_list_has_name_pack_and_summary(install):

@@ -1,49 +1,51 @@
-"""Packs: installed distributions that name a module under the entry-point group ``nablafx``."""
+"""A pack: one installed distribution, the hooks of its modules, and what they provide."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
-import os
 import sys
 import time
-from collections.abc import Iterable
-from contextlib import redirect_stdout, suppress
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from importlib.metadata import EntryPoint
 
 import pluggy
 
 from nablafx_core import hookspecs
 from nablafx_core.component import Component
+from nablafx_core.diagnosis import CORE, canonical, cause, core_mismatch, import_problem, otherwise
+from nablafx_core.errors import NablafxError
 from nablafx_core.kinds import KINDS, Kind
 
-GROUP = "nablafx"
-CORE = "nablafx-core"
-#: An import that takes longer makes every command slow, and is told.
+#: An import that takes longer is a warning for the pack's author.
 SLOW_SECONDS = 0.5
-
-
-def canonical(name: str) -> str:
-    """A distribution's name as packaging tools compare it: lower case, runs of ``-_.`` as one dash."""
-    return "-".join(part for part in name.lower().replace("_", "-").replace(".", "-").split("-") if part)
 
 
 class Pack:
     """One distribution and what it provides. Failures are kept as text and never raised.
 
+    Args:
+        name: of the distribution.
+        version: of the distribution.
+        requires: its ``Requires-Dist``.
+
     Attributes:
         name: the distribution's canonical name; how a pack is known.
-        version: of the distribution.
-        problems: what makes the pack, or a part of it, unusable.
+        problems: what makes the pack, or a part of it, unusable, and what to do about it.
         warnings: what a pack author should mend and a user may ignore.
+        import_seconds: how long its modules took to import.
     """
 
-    def __init__(self, name: str, version: str) -> None:
+    def __init__(self, name: str, version: str, requires: Sequence[str] = ()) -> None:
         self.name = canonical(name)
         self.version = version
         self.problems: list[str] = []
         self.warnings: list[str] = []
-        self._hooks = pluggy.PluginManager(GROUP)
+        self.import_seconds = 0.0
+        self._requires = tuple(requires)
+        self._package = ""
+        self._hooks = pluggy.PluginManager("nablafx")
         self._hooks.add_hookspecs(hookspecs)
         self._components: dict[str, dict[str, Component]] = {}
 
@@ -53,16 +55,41 @@ class Pack:
 
     def add(self, entry_point: EntryPoint) -> None:
         """Import one entry point's module and register its hooks."""
+        name, _, attribute = (part.strip() for part in entry_point.value.partition("[")[0].partition(":"))
+        if not all(part.isidentifier() for part in name.split(".")):
+            line = f"{entry_point.name} = {entry_point.value}"
+            self.problems.append(f"its entry point '{line}' names no module. {otherwise(self.name)}")
+            return
+        self._package = self._package or name.partition(".")[0]
         began = time.perf_counter()
         try:
             with redirect_stdout(sys.stderr):  # what a pack prints must not stand in an answer
-                module = entry_point.load()
+                module: object = importlib.import_module(name)
         except (Exception, SystemExit) as error:
-            self.problems.append(f"cannot import {entry_point.value}: {_cause(error)}")
+            self.problems.append(f"cannot import {name}: {self.why(error, name)}")
             return
-        if (seconds := time.perf_counter() - began) > SLOW_SECONDS:
-            self.warnings.append(f"takes {seconds:.1f} s to import: plugin.py should import nothing heavy")
-        self.register(module)
+        seconds = time.perf_counter() - began
+        self.import_seconds += seconds
+        if seconds > SLOW_SECONDS:
+            self.warnings.append(f"{name} takes {seconds:.1f} s to import; it should import nothing heavy")
+        for part in filter(None, attribute.split(".")):
+            module = getattr(module, part, None)
+        if module is None:
+            self.problems.append(f"{name} has no '{attribute}', which its entry point names. {otherwise(self.name)}")
+        else:
+            self.register(module)
+
+    def why(self, error: BaseException, module: str) -> str:
+        """Why a module of the pack, or what it imports, cannot be imported, and what to do."""
+        if mismatch := core_mismatch(self.name, self._requires):
+            return f"{cause(error, module.partition('.')[0])}. It {mismatch}"
+        return import_problem(error, module, self.name, self._requires)
+
+    def check_core(self) -> None:
+        """Find out whether the pack is for another version of core; at start-up nobody waits for that."""
+        mismatch = core_mismatch(self.name, self._requires)
+        if mismatch and not any(mismatch in problem for problem in self.problems):
+            self.problems.append(mismatch)
 
     def register(self, module: object) -> None:
         """Register the hooks of a module (or any object)."""
@@ -70,88 +97,89 @@ class Pack:
             return
         try:
             self._hooks.register(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if self._hooks.is_registered(module):
                 self._hooks.unregister(module)
-            self.problems.append(f"its hooks do not fit: {' '.join(str(error).split())}")
+            self.problems.append(f"its hooks do not fit: {' '.join(str(error).split())}. {otherwise(self.name)}")
             return
-        known = [caller.name for caller in self._hooks.get_hookcallers(module) or [] if not caller.has_spec()]
-        for name in known:
-            self.warnings.append(f"this core has no hook '{name}'{_suggestion(name)}")
-        for name in vars(module):
-            if name.startswith("nablafx_") and callable(getattr(module, name)) and not self._is_hook(module, name):
-                self.warnings.append(f"'{name}' lacks @hookimpl and is not called")
+        callers = self._hooks.get_hookcallers(module) or []
+        unknown = [caller.name for caller in callers if not caller.has_spec()]
+        self.warnings += [f"this core has no hook '{name}'{_suggestion(name)}" for name in unknown]
+        hooks = {caller.name for caller in callers}
+        own = [name for name in dir(module) if name.startswith("nablafx_") and callable(getattr(module, name))]
+        self.warnings += [f"'{name}' lacks @hookimpl and is not called" for name in own if name not in hooks]
+        if not own:
+            name = getattr(module, "__name__", repr(module))
+            self.warnings.append(f"{name:.60} has no hooks. Does the entry point name the right module?")
 
-    def _is_hook(self, module: object, name: str) -> bool:
-        return any(caller.name == name for caller in self._hooks.get_hookcallers(module) or [])
+    def implements(self, hook: str) -> bool:
+        """Whether the pack has a hook of that name."""
+        return bool(getattr(self._hooks.hook, hook).get_hookimpls())
 
     def components(self, kind: Kind) -> dict[str, Component]:
         """What the pack provides of one kind, by name."""
         if kind.name not in self._components:
+            self._components[kind.name] = {}  # a hook that asks for the components of its own kind gets none
             self._components[kind.name] = self._collect(kind)
         return self._components[kind.name]
 
     def _collect(self, kind: Kind) -> dict[str, Component]:
         found: dict[str, Component] = {}
         try:
-            items: list[object] = [item for answer in getattr(self._hooks.hook, kind.hook)() for item in answer]
+            items = self._asked(kind.hook)
         except (Exception, SystemExit) as error:
-            self.problems.append(f"{kind.hook}() failed: {_cause(error)}")
+            self._failed(kind.hook, error)
             return found
         for item in items:
-            if not isinstance(item, Component):
-                self.problems.append(f"{kind.hook}() returned {type(item).__name__}, not Component: {item!r:.60}")
-            elif not isinstance(item.name, str) or not item.name or set(item.name) & set("/:"):
-                self.problems.append(f"{kind.hook}() gives the name {item.name!r}; a name is text without '/' and ':'")
-            elif item.name in found:
-                self.problems.append(f"{kind.hook}() names '{item.name}' twice; the first one is used")
-            else:
+            if fault := _fault(item, found):
+                self.problems.append(f"{kind.hook}() {fault}. {otherwise(self.name)}")
+            elif isinstance(item, Component):
                 found[item.name] = item
         return found
 
     def call(self, hook: str, **arguments: object) -> list[object]:
-        """Call a behaviour hook; a failure is kept as a problem and gives nothing."""
+        """Call a behaviour hook; a failure is kept as a problem and gives nothing.
+
+        Raises:
+            NablafxError: as the hook does; so a pack refuses something on purpose.
+        """
         try:
-            return [item for answer in getattr(self._hooks.hook, hook)(**arguments) for item in answer]
-        except Exception as error:
-            self.problems.append(f"{hook}() failed: {_cause(error)}")
+            return self._asked(hook, **arguments)
+        except NablafxError:
+            raise
+        except (Exception, SystemExit) as error:
+            self._failed(hook, error)
             return []
 
+    def _asked(self, hook: str, **arguments: object) -> list[object]:
+        with redirect_stdout(sys.stderr):
+            return [item for answer in getattr(self._hooks.hook, hook)(**arguments) for item in answer]
 
-def discover_packs(points: Iterable[EntryPoint] | None = None) -> list[Pack]:
-    """The installed packs, core first, then by name; limited by the variable ``NABLAFX_PACKS``.
-
-    Unset, every pack is loaded; ``NABLAFX_PACKS=a,b`` loads those two, and an empty value none.
-    Core itself is always there.
-    """
-    wanted = os.environ.get("NABLAFX_PACKS")
-    names = None if wanted is None else [name.strip() for name in wanted.split(",") if name.strip()]
-    packs: dict[str, Pack] = {}
-    for point in entry_points(group=GROUP) if points is None else points:
-        name, version = _distribution(point)
-        pack = packs.get(canonical(name)) or Pack(name, version)
-        if pack.name == CORE or names is None or any(pack.is_called(name) for name in names):
-            packs[pack.name] = pack
-            pack.add(point)
-    return sorted(packs.values(), key=lambda pack: (pack.name != CORE, pack.name))
+    def _failed(self, hook: str, error: BaseException) -> None:
+        self.problems.append(f"{hook}() failed: {cause(error, self._package)}. {otherwise(self.name)}")
 
 
-def _distribution(point: EntryPoint) -> tuple[str, str]:
-    with suppress(Exception):  # metadata that is damaged or gone; each Python raises something else
-        if point.dist and point.dist.name:
-            return point.dist.name, point.dist.version
-    return point.module.split(".")[0], "?"
+def _fault(item: object, found: Mapping[str, Component]) -> str | None:
+    """What is wrong with one thing that a hook returned; a wrong one would fail wherever it is listed."""
+    if not isinstance(item, Component):
+        return f"returned {type(item).__name__}, not Component: {item!r:.60}"
+    if not isinstance(item.name, str) or not item.name or set(item.name) & set("/:"):
+        return f"gives the name {item.name!r}; a name is text without '/' and ':'"
+    texts = {"target": item.target, "summary": item.summary, "licence": item.licence or "", "sha256": item.sha256 or ""}
+    for field, value in texts.items():
+        if not isinstance(value, str):
+            return f"gives '{item.name}' the {field} {value!r:.60}, which is no text"
+    if not isinstance(item.example, Mapping):
+        return f"gives '{item.name}' the example {item.example!r:.60}, which is no mapping"
+    return f"names '{item.name}' twice; the first one is used" if item.name in found else None
 
 
 def _suggestion(name: str) -> str:
     plurals = [kind.plural for kind in KINDS.values()] + ["callbacks"]
     close = difflib.get_close_matches(name.removeprefix("nablafx_"), plurals, n=1)
-    return f"; did you mean 'nablafx_{close[0]}'?" if close else "; it may be for a newer nablafx-core"
-
-
-def _cause(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    if close:
+        return f"; did you mean 'nablafx_{close[0]}'?"
+    return f"; it may be for a newer one. Try: pip install --upgrade {CORE}"
 
 
 def import_target(target: str) -> object:

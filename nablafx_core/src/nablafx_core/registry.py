@@ -13,9 +13,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from nablafx_core.component import Component
+from nablafx_core.diagnosis import canonical, cause
+from nablafx_core.discovery import discover_packs
 from nablafx_core.errors import RegistryError
 from nablafx_core.kinds import KINDS, Kind, kind_named
-from nablafx_core.packs import Pack, canonical, discover_packs, import_target
+from nablafx_core.packs import Pack, import_target
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable
@@ -44,10 +46,13 @@ class Entry:
             with redirect_stdout(sys.stderr):  # what a pack prints must not stand in an answer
                 return import_target(self.component.target)
         except (Exception, SystemExit) as error:
+            target = self.component.target
             whose = f" of {self.pack.name} {self.pack.version}" if self.pack else ""
+            why = (
+                self.pack.why(error, target.partition(":")[0]) if self.pack else cause(error, target.partition(".")[0])
+            )
             raise RegistryError(
-                f"{self.kind.name} '{self.component.name}'{whose} cannot be imported from "
-                f"{self.component.target}: {type(error).__name__}: {error}"
+                f"{self.kind.name} '{self.component.name}'{whose} cannot be imported from {target}: {why}"
             ) from error
 
     def resource(self) -> Traversable:
@@ -121,6 +126,8 @@ class Registry:
 
     def problems(self) -> list[str]:
         """What is wrong with the packs as far as they were asked, one line each, for the end of a message."""
+        for pack in self.packs:
+            pack.check_core()
         return [f"  broken pack {pack.name} {pack.version}: {text}" for pack in self.packs for text in pack.problems]
 
     def check_requirements(self, requirements: Iterable[str]) -> None:
@@ -161,12 +168,9 @@ class Registry:
         names = ", ".join(pack.name for pack in self.packs)
         raise RegistryError(f"No pack named '{canonical(name)}' is installed. Packs: {names}.")
 
-    def callbacks(self, config: dict[str, Any]) -> list[Any]:
-        """The Lightning callbacks that packs add to a training."""
-        return [callback for pack in self.packs for callback in pack.call("nablafx_callbacks", config=config)]
-
     def collect_all(self) -> None:
         """Ask every pack for everything, so that `Pack.problems` is complete."""
         for pack in self.packs:
+            pack.check_core()
             for kind in KINDS.values():
                 pack.components(kind)

@@ -1,0 +1,291 @@
+"""A broken pack stops nobody: it is listed with what is wrong and what to do, and everything else works."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from nablafx_core.cli import cli, main
+from nablafx_core.errors import RegistryError
+from nablafx_core.registry import Registry
+
+GOOD = """
+@hookimpl
+def nablafx_models():
+    return [Component("echo", "reference.toys:Echo", "An echo", {"latency": 2})]
+"""
+OTHERWISE = (
+    " Tell its author, or do without it: pip uninstall nablafx-bad, or list the packs that you want in NABLAFX_PACKS."
+)
+REINSTALL = " Try: pip install --force-reinstall nablafx-bad; if that does not help, tell its author."
+
+
+def models(body: str) -> str:
+    return f"@hookimpl\ndef nablafx_models():\n    {body}"
+
+
+#: case: (source of the plugin module, more arguments of `install`, the problem)
+BROKEN = {
+    "a dependency that it declares is missing": (
+        "import no_such_module",
+        {"requires": ["No.Such-Module>=2,<3", "torch", "gone; python_version<'3'"]},
+        "cannot import nablafx_bad: it needs the module 'no_such_module', which is not installed. "
+        "Try: pip install 'No.Such-Module<3,>=2'",
+    ),
+    "a dependency of another name than its module's is missing": (
+        "import no_such_module.part",
+        {"requires": ["torch", "other-name"]},
+        "cannot import nablafx_bad: it needs the module 'no_such_module', which is not installed. "
+        "Try: pip install 'other-name'",
+    ),
+    "a dependency that it does not declare is missing": (
+        "import no_such_module",
+        {},
+        "cannot import nablafx_bad: it needs the module 'no_such_module', which is not installed. "
+        "Try: pip install no_such_module; and tell the author of nablafx-bad, which does not declare it.",
+    ),
+    "a module of its own is missing": (
+        "import nablafx_bad_extra\nimport nablafx_bad.part",
+        {},
+        "cannot import nablafx_bad: its own module nablafx_bad.part is missing." + REINSTALL,
+    ),
+    "its entry point names a module that is not there": (
+        "",
+        {"entry": "bad = nablafx_gone.plugin"},
+        "cannot import nablafx_gone.plugin: there is no module nablafx_gone." + REINSTALL,
+    ),
+    "its entry point names an attribute that is not there": (
+        "",
+        {"entry": "bad = nablafx_bad:hooks.all"},
+        "nablafx_bad has no 'hooks.all', which its entry point names." + OTHERWISE,
+    ),
+    "its entry point names nothing": (
+        "",
+        {"entry": "bad = a b"},
+        "its entry point 'bad = a b' names no module." + OTHERWISE,
+    ),
+    "it needs a newer core": (
+        "",
+        {"requires": ["nablafx_core>=9"]},
+        "needs nablafx-core>=9, but 0.1.0 is installed. Try: pip install --upgrade nablafx-core",
+    ),
+    "it needs a newer core and fails without": (
+        "from nablafx_core.interfaces import Oracle",
+        {"requires": ["nablafx-core >= 9"]},
+        "cannot import nablafx_bad: ImportError: cannot import name 'Oracle' from 'nablafx_core.interfaces' "
+        "({core}/interfaces.py) (nablafx_bad.py:4). It needs nablafx-core>=9, but 0.1.0 is installed. "
+        "Try: pip install --upgrade nablafx-core",
+    ),
+    "it was made for an older core": (
+        "",
+        {"requires": ["nablafx-core>=0.0.1,<0.1"]},
+        "needs nablafx-core<0.1,>=0.0.1, but 0.1.0 is installed. Try: pip install --upgrade nablafx-bad",
+    ),
+    "it wants a module that this core does not have": (
+        "import nablafx_core.oracle",
+        {},
+        "cannot import nablafx_bad: ModuleNotFoundError: No module named 'nablafx_core.oracle' (nablafx_bad.py:4). "
+        "It fits another version of core. Try: pip install --upgrade nablafx-core nablafx-bad",
+    ),
+    "it is no Python": (
+        "def (:",
+        {},
+        "cannot import nablafx_bad: SyntaxError: invalid syntax (nablafx_bad.py, line 4)." + OTHERWISE,
+    ),
+    "it ends the program": (
+        "raise SystemExit(3)",
+        {},
+        "cannot import nablafx_bad: SystemExit: 3 (nablafx_bad.py:4)." + OTHERWISE,
+    ),
+    "an error without words": (
+        "raise RuntimeError",
+        {},
+        "cannot import nablafx_bad: RuntimeError (nablafx_bad.py:4)." + OTHERWISE,
+    ),
+    "a hook raises": (
+        models("raise KeyError('x')"),
+        {},
+        "nablafx_models() failed: KeyError: 'x' (nablafx_bad.py:6)." + OTHERWISE,
+    ),
+    "a hook refuses": (
+        "from nablafx_core import NablafxError\n" + models("raise NablafxError('no')"),
+        {},
+        "nablafx_models() failed: NablafxError: no (nablafx_bad.py:7)." + OTHERWISE,
+    ),
+    "a hook ends the program": (
+        models("raise SystemExit"),
+        {},
+        "nablafx_models() failed: SystemExit (nablafx_bad.py:6)." + OTHERWISE,
+    ),
+    "a hook fails half-way": (
+        models("yield Component('a', 'b:C', '')\n    raise OSError('disk')"),
+        {},
+        "nablafx_models() failed: OSError: disk (nablafx_bad.py:7)." + OTHERWISE,
+    ),
+    "a hook returns a number": (
+        models("return 5"),
+        {},
+        "nablafx_models() failed: TypeError: 'int' object is not iterable." + OTHERWISE,
+    ),
+    "a hook returns tuples": (
+        models("return [('tcn', 'a:B')]"),
+        {},
+        "nablafx_models() returned tuple, not Component: ('tcn', 'a:B')." + OTHERWISE,
+    ),
+    "a name with a slash": (
+        models("return [Component('a/b', 'a:B', '')]"),
+        {},
+        "nablafx_models() gives the name 'a/b'; a name is text without '/' and ':'." + OTHERWISE,
+    ),
+    "a target that is a class": (
+        models("return [Component('a', dict, '')]"),
+        {},
+        "nablafx_models() gives 'a' the target <class 'dict'>, which is no text." + OTHERWISE,
+    ),
+    "no summary": (
+        models("return [Component('a', 'a:B', None)]"),
+        {},
+        "nablafx_models() gives 'a' the summary None, which is no text." + OTHERWISE,
+    ),
+    "an example that is a list": (
+        models("return [Component('a', 'a:B', '', [1])]"),
+        {},
+        "nablafx_models() gives 'a' the example [1], which is no mapping." + OTHERWISE,
+    ),
+    "a name twice": (
+        models("return [Component('a', 'a:B', ''), Component('a', 'a:C', '')]"),
+        {},
+        "nablafx_models() names 'a' twice; the first one is used." + OTHERWISE,
+    ),
+    "a hook with other arguments": (
+        "@hookimpl\ndef nablafx_models(config):\n    return []",
+        {},
+        "its hooks do not fit: Plugin 'nablafx_bad' for hook 'nablafx_models' hookimpl definition: "
+        "nablafx_models(config) Argument(s) {'config'} are declared in the hookimpl but can not be found in the "
+        "hookspec." + OTHERWISE,
+    ),
+    "a command that cannot be imported": (
+        "@hookimpl\ndef nablafx_commands():\n    return [Component('strum', 'nablafx_gone:strum', 'Strum')]",
+        {},
+        None,
+    ),
+}
+
+
+@pytest.fixture(params=BROKEN.values(), ids=BROKEN)
+def problem(request, install, monkeypatch):
+    """What is wrong with nablafx-bad, which is installed beside nablafx-acme."""
+    source, arguments, text = request.param
+    install.module("nablafx_bad_extra", "")
+    install("nablafx-bad", source, **arguments)
+    install("nablafx-acme", GOOD)
+    core = sys.modules["nablafx_core"].__path__[0]
+    return text and text.replace("{core}", core)
+
+
+def outcome(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["nablafx", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr()
+    return int(stopped.value.code), said.out, said.err
+
+
+def test_it_is_told_and_everything_else_works(problem, monkeypatch, capsys):
+    status, out, err = outcome(monkeypatch, capsys, "packs")
+    assert (status, err) == (0, "")
+    told = [line for line in out.splitlines() if line.startswith("broken ")]
+    assert told == ([f"broken  nablafx-bad: {problem}"] if problem else [])
+    for arguments in (["--help"], ["list"], ["list", "models"], ["show", "echo"], ["packs", "--json"]):
+        status, out, err = outcome(monkeypatch, capsys, *arguments)
+        assert (status, err) == (0, ""), arguments
+        assert "echo" in out or arguments == ["--help"]
+    status, out, _ = outcome(monkeypatch, capsys, "packs", "check", "acme", "--json")
+    assert status == 0
+    assert {row["component"] for row in json.loads(out)} == {"echo"}
+
+
+def test_what_it_might_have_had_is_told_with_the_problem(problem):
+    Registry.discover().collect_all()
+    with pytest.raises(RegistryError) as error:
+        Registry.discover().find("model", "ladder")
+    lines = str(error.value).splitlines()
+    assert lines[0] == "No model named 'ladder'."
+    assert lines[2:] == ([f"  broken pack nablafx-bad 1.0: {problem}"] if problem else [])
+
+
+def test_entry_points_that_cannot_be_read_hide_nobody(install, monkeypatch, capsys):
+    install("nablafx-acme", GOOD)
+    install("nablafx-bad", "")
+    install("innocent", "")
+    for name in ("nablafx_bad", "innocent"):
+        text = "[nablafx]\nno equals sign\n" if name == "nablafx_bad" else "[console_scripts]\nno equals sign\n"
+        (install.folder / f"{name}-1.0.dist-info" / "entry_points.txt").write_text(text)
+    packs = {pack.name: pack for pack in Registry.discover().packs}
+    assert {"nablafx-core", "nablafx-acme", "nablafx-bad"} == set(packs)
+    (problem,) = packs["nablafx-bad"].problems
+    assert problem.startswith("its entry_points.txt cannot be read (") and problem.endswith(OTHERWISE)
+    assert Registry.discover().find("model", "echo")
+
+
+def test_a_pack_that_is_there_twice_on_the_path_counts_once_beside_a_damaged_one(install, monkeypatch, tmp_path):
+    install("nablafx-acme", GOOD)
+    install("innocent", "")
+    (install.folder / "innocent-1.0.dist-info" / "entry_points.txt").write_text("[x]\nno equals sign\n")
+    shutil.copytree(install.folder / "nablafx_acme-1.0.dist-info", tmp_path / "nablafx_acme-0.9.dist-info")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    (pack,) = [pack for pack in Registry.discover().packs if pack.name == "nablafx-acme"]
+    assert (pack.version, pack.problems) == ("1.0", [])
+
+
+def test_one_failed_hook_leaves_the_pack_its_others(install):
+    install("nablafx-acme", GOOD + "\n@hookimpl\ndef nablafx_losses():\n    raise ValueError('no')\n")
+    Registry.discover().collect_all()
+    entry = Registry.discover().find("model", "echo")
+    assert entry.component.summary == "An echo"
+    (problem,) = entry.pack.problems
+    assert problem.startswith("nablafx_losses() failed: ValueError: no (nablafx_acme.py:11). Tell its author")
+
+
+def test_a_component_whose_core_is_too_old_says_so(install):
+    install(
+        "nablafx-acme",
+        models("return [Component('new', 'nablafx_acme_new:New', '')]"),
+        requires=["nablafx-core>=9"],
+    )
+    install.module("nablafx_acme_new", "from nablafx_core.oracle import Oracle")
+    with pytest.raises(RegistryError) as error:
+        Registry.discover().find("model", "new").load()
+    assert str(error.value) == (
+        "model 'new' of nablafx-acme 1.0 cannot be imported from nablafx_acme_new:New: ModuleNotFoundError: No module "
+        "named 'nablafx_core.oracle' (nablafx_acme_new.py:1). It needs nablafx-core>=9, but 0.1.0 is installed. "
+        "Try: pip install --upgrade nablafx-core"
+    )
+
+
+def test_a_slow_import_is_told_by_every_command(install, monkeypatch, capsys):
+    monkeypatch.setattr("nablafx_core.discovery.VERY_SLOW_SECONDS", 0.01)
+    install("nablafx-slow", "import time\ntime.sleep(0.03)")
+    install("nablafx-acme", GOOD)
+    for arguments in (["list"], ["--help"], ["packs"]):
+        Registry.discover.cache_clear()
+        sys.modules.pop("nablafx_slow", None)
+        _, out, err = outcome(monkeypatch, capsys, *arguments)
+        assert err == (
+            "nablafx-slow took 0.0 s to import, and every command waits for it. To leave it out: NABLAFX_PACKS=acme\n"
+        )
+        assert out
+
+
+def test_what_a_pack_prints_does_not_stand_in_an_answer(install):
+    install(
+        "nablafx-loud",
+        "print('at import')\n@hookimpl\ndef nablafx_models():\n    print('in a hook')\n    return []",
+    )
+    result = CliRunner().invoke(cli, ["packs", "--json"])
+    assert {pack["name"] for pack in json.loads(result.stdout)} == {"nablafx-core", "nablafx-loud"}
+    assert result.stderr == "at import\nin a hook\n"
