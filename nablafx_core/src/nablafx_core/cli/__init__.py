@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import signal
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -115,6 +116,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # another Ctrl-C, while Python takes itself down, helps nobody
         click.echo("Stopped.", err=True)
         sys.exit(130)
     except BrokenPipeError:
