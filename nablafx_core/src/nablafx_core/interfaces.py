@@ -154,6 +154,8 @@ class Processor(nn.Module):
 class Controller(nn.Module):
     """Yields the parameters of one processor, each in [0, 1].
 
+    A constructor that has an argument `sample_rate`, for what is set in Hz or seconds, is given the chain's.
+
     Attributes:
         num_parameters: of the processor that it drives.
         num_controls: knobs of the model.

@@ -34,7 +34,7 @@ KINDS: dict[str, Kind] = {
     for kind in (
         Kind("model", "models"),
         Kind("processor", "processors", injected=frozenset({"sample_rate"})),
-        Kind("controller", "controllers", injected=frozenset({"num_parameters", "num_controls"})),
+        Kind("controller", "controllers", injected=frozenset({"num_parameters", "num_controls", "sample_rate"})),
         Kind("dataset", "datasets"),
         Kind("device", "devices"),
         Kind("loss", "losses"),

@@ -94,10 +94,9 @@ def stage_from_section(section: Mapping[str, Any], sample_rate: int, num_control
         processor.lr_multiplier = multiplier
     if controller in ("none", {"name": "none"}):
         fixed |= {p.name: p.minimum for p in processor.effect_parameters if p.minimum == p.maximum}
-    driven = driven_parameters(processor, fixed)
-    return Stage(
-        processor, build("controller", controller, num_parameters=len(driven), num_controls=num_controls), fixed
-    )
+    count = len(driven_parameters(processor, fixed))
+    filled = {"num_parameters": count, "num_controls": num_controls, "sample_rate": sample_rate}
+    return Stage(processor, build("controller", controller, **filled), fixed)
 
 
 def _names(parameters: tuple[Parameter, ...]) -> str:
