@@ -1,51 +1,35 @@
-"""The example pack installs, keeps the laws, and is trained from an experiment file like what ships with NablAFx."""
+"""The example pack is installed with pip and used from the command line and from experiment files."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-import scipy.signal
-import torch
+import soundfile
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
-from installing import CHECKOUT, Elsewhere
-from nablafx_core.building import build
-from nablafx_core.registry import Registry
-from nablafx_core.testing import laws, laws_gradients, laws_saving
+import nablafx_core as nfx
+from nablafx_core.testing import laws
 
-PACK = CHECKOUT / "tests" / "example_pack"
-
-
-@pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory):
-    made = Elsewhere(tmp_path_factory.mktemp("example"))
-    made.install("nablafx_core", PACK)
-    return made
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed(elsewhere, tmp_path_factory):
-    """The pack in this process too, without the copy of core that is beside it."""
-    folder = tmp_path_factory.mktemp("pack")
-    for item in elsewhere.site.glob("nablafx_example*"):
-        (folder / item.name).symlink_to(item)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(folder))
-        Registry.discover.cache_clear()
-        yield
-    Registry.discover.cache_clear()
-
-
-def model(knobs=("tone",)):
-    return build("model", {"name": "soft-tone"}, sample_rate=16000, controls=[{"name": knob} for knob in knobs])
-
-
-def tremolo():
-    return build("processor", {"name": "example/tremolo", "max_rate_hz": 200.0}, sample_rate=16000)
+PACK = Path(__file__).parent
+PROVIDED = {
+    "models": ["soft-tone"],
+    "processors": ["tremolo"],
+    "controllers": ["lfo"],
+    "datasets": ["bursts"],
+    "devices": ["guitar-circuit"],
+    "losses": ["framed-esr"],
+    "metrics": ["snr"],
+    "importers": ["soft-tone"],
+    "exporters": ["soft-tone"],
+    "observers": ["event-log"],
+    "commands": ["soft-tone"],
+    "presets": ["soft-tone-dark"],
+    "bundles": ["warm"],
+}
 
 
 def test_it_is_listed_with_all_that_it_has(elsewhere):
@@ -53,74 +37,127 @@ def test_it_is_listed_with_all_that_it_has(elsewhere):
     assert packs["nablafx-example"] == {
         "name": "nablafx-example",
         "version": "0.1.0",
-        "provides": {
-            "models": ["soft-tone"],
-            "processors": ["tremolo"],
-            "datasets": ["bursts"],
-            "presets": ["soft-tone-dark"],
-        },
+        "provides": PROVIDED,
         "problems": [],
         "warnings": [],
     }
-    assert "cutoff_hz" in elsewhere.nablafx("show", "soft-tone")
+    listed = {(row["kind"], row["name"]) for row in json.loads(elsewhere.nablafx("list", "--json"))}
+    assert {("controller", "lfo"), ("observer", "event-log"), ("bundle", "warm")} <= listed
+    assert "soft-tone  Say what a SoftTone has learned." in elsewhere.nablafx("--help")
 
 
-@pytest.mark.parametrize("subject", [model, lambda: model(()), lambda: model(("tone", "presence")), tremolo])
-class TestLaws:
-    @given(cuts=st.lists(st.integers(1, 200), min_size=1, max_size=6), moving=st.booleans())
-    def test_stream_is_offline(self, subject, cuts, moving):
-        laws.stream_equals_offline(subject(), cuts, moving_controls=moving)
-
-    def test_single_precision(self, subject):
-        laws.stream_equals_offline(subject(), [1, 500, 37, 3000], dtype=torch.float32)
-
-    def test_items_and_time(self, subject):
-        laws.items_are_independent(subject())
-        laws.no_look_ahead(subject())
-        laws.silence_gives_no_nan(subject())
-
-    def test_gradients_and_knobs(self, subject):
-        laws_gradients.every_control_moves_output(subject())
-        laws_gradients.every_parameter_moves_output(subject())
-        laws_gradients.gradients_are_right(subject())
-        laws_gradients.gradients_are_finite(subject())
-
-    def test_saving(self, subject):
-        laws_saving.saves_what_it_loads(subject())
-
-
-def test_the_filter_is_the_recursion_that_it_says():
-    from nablafx_example.one_pole import one_pole
-
-    random = np.random.default_rng(1)
-    audio, last = random.standard_normal((2, 777)), random.standard_normal(2)
-    cutoff_hz = np.array([[300.0], [5000.0]])
-    pole = np.exp(-2 * np.pi * cutoff_hz[:, 0] / 16000)
-    expected = [
-        scipy.signal.lfilter([1 - a], [1, -a], x, zi=[a * y])[0] for a, x, y in zip(pole, audio, last, strict=True)
+def test_components_of_one_name_are_shown_together(elsewhere):
+    shown = elsewhere.nablafx("show", "soft-tone")
+    heads = [line.split(":")[0] for line in shown.splitlines() if ": " in line and not line.startswith(" ")]
+    assert [head for head in heads if head.endswith(" soft-tone")] == [
+        f"{kind} soft-tone" for kind in ("model", "importer", "exporter", "command")
     ]
-    found = one_pole(*map(torch.from_numpy, (audio, cutoff_hz)), 16000, torch.from_numpy(last))
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-12)
+    assert "cutoff_hz" in shown and "indent" in shown
 
 
-def test_the_tremolo_swings_between_full_and_one_minus_depth():
-    effect = tremolo()
-    parameters = {"rate_hz": torch.tensor([4.0]), "depth": torch.tensor([0.75])}
-    gain = effect(torch.ones(1, 1, 16000), parameters)[0][0, 0]
-    assert gain[0] == gain[4000] == 1
-    assert gain[2000] == pytest.approx(0.25)
-    assert gain.mean() == pytest.approx(1 - 0.75 / 2)
+def test_the_environment_has_no_network(elsewhere):
+    """What works in it works offline."""
+    refused = elsewhere.python("-c", "import socket; socket.create_connection(('127.0.0.1', 9))")
+    assert "this environment has no network" in refused.stderr
 
 
-def test_an_experiment_file_trains_it(elsewhere):
-    """The model has the form of the effect, so that a short training comes near it."""
-    experiment = PACK / "experiment.yaml"
-    merged = yaml.safe_load(elsewhere.nablafx("config", str(experiment)))
-    assert merged["model"] == {"name": "soft-tone", "cutoff_hz": 1000.0, "octaves": 1.0}
-    result = json.loads(elsewhere.nablafx("train", str(experiment), "--json"))
-    assert result["test"]["esr"] < 0.01
-    bundle = result["bundle"]
-    loaded = elsewhere.python(
-        "-c", f"import nablafx_core as n; m = n.load({bundle!r}); print(m.sample_rate, [c.name for c in m.controls])"
-    )
-    assert loaded.stdout == "16000 ['tone']\n"
+@pytest.fixture(scope="module")
+def trained(elsewhere):
+    events = elsewhere.cwd / "trained.jsonl"
+    options = (str(PACK / "experiment.yaml"), "--json")
+    result = json.loads(elsewhere.nablafx("train", *options, NABLAFX_EXAMPLE_EVENTS=str(events)))
+    return result, [json.loads(line) for line in events.read_text().splitlines()]
+
+
+class TestTraining:
+    """One experiment with the pack's dataset, model, losses, metric, observer and callback."""
+
+    def test_every_default_is_filled_in(self, elsewhere):
+        merged = yaml.safe_load(elsewhere.nablafx("config", str(PACK / "experiment.yaml")))
+        assert merged["model"] == {"name": "soft-tone", "cutoff_hz": 1000.0, "octaves": 1.0}
+        assert merged["metrics"][1] == {"name": "snr", "enough_db": 40.0}
+
+    def test_it_learns_what_the_data_does(self, elsewhere, trained):
+        """The model has the form of the effect, so that a short training comes near it."""
+        result, _ = trained
+        assert result["test"]["esr"] < 1e-4
+        assert result["test"]["snr"] == pytest.approx(-10 * np.log10(result["test"]["esr"]), abs=1e-6)
+        learned = json.loads(elsewhere.nablafx("soft-tone", result["id"][:8], "--json"))
+        assert learned["drive"] == pytest.approx(4, rel=0.02)
+        assert learned["cutoff_hz"] == pytest.approx(500, rel=0.02)
+        assert learned["knobs"] == {"tone": pytest.approx(3, abs=0.05)}
+
+    def test_it_ends_when_the_figure_is_reached(self, trained):
+        """The callback takes the figure from the experiment; 500 steps were allowed."""
+        result, _ = trained
+        assert result["validation"]["snr"] >= 40
+        assert result["validation"]["step"] < 500
+
+    def test_the_observer_is_told(self, trained):
+        result, events = trained
+        assert [event["event"] for event in events] == ["started", "completed"]
+        assert {event["run"] for event in events} == {result["id"]}
+        assert events[1]["result"]["test/esr"] == result["test"]["esr"]
+
+
+def test_a_gray_box_experiment_uses_its_processor_and_its_controller(elsewhere):
+    result = json.loads(elsewhere.nablafx("train", str(PACK / "graybox.yaml"), "--json"))
+    shown = yaml.safe_load(elsewhere.nablafx("show", result["bundle"]))
+    assert shown["packs"]["nablafx-example"] == "0.1.0"
+    assert [(row["block"], row.get("rate_hz", row.get("depth"))) for row in shown["learned"]] == [
+        ("0 Tremolo", 4.0),
+        ("0 Tremolo", "follows the audio"),
+    ]
+    model = nfx.load(elsewhere.cwd / result["bundle"])
+    assert (model.controllers[0].depth - 1).abs() > 0.01  # it has learned, from 1
+    laws.stream_equals_offline(model, [1, 300, 77, 1000])
+
+
+def test_its_device_is_recorded(elsewhere):
+    settings = ("path=guitar", "device=guitar-circuit", "seconds=2", "num_settings=2", "sample_rate=16000")
+    data = json.loads(elsewhere.nablafx("data", "simulated", *settings, "--json"))
+    assert [control["name"] for control in data["controls"]] == ["tone"]
+    assert {tuple(row["controls"]) for row in data["recordings"]} == {(0.0,), (0.5,), (1.0,)}
+    recordings = elsewhere.cwd.glob("guitar/guitar-circuit/test/*/*.wav")
+    open_, shut = (highs(path) for path in sorted(recordings, reverse=True) if "T050" not in path.name)
+    assert shut < 0.1 * open_
+
+
+def highs(path: Path) -> float:
+    """Power above 3 kHz."""
+    audio, sample_rate = soundfile.read(path)
+    spectrum = np.abs(np.fft.rfft(audio)) ** 2
+    return float(spectrum[np.fft.rfftfreq(len(audio), 1 / sample_rate) > 3000].sum())
+
+
+@pytest.fixture(scope="module")
+def rendered(elsewhere):
+    dry = 0.5 * np.random.default_rng(0).standard_normal(16000).clip(-2, 2)
+    soundfile.write(elsewhere.cwd / "in.wav", dry, 16000, subtype="FLOAT")
+    elsewhere.nablafx("render", "example/warm", "in.wav", "out.wav", "-c", "tone=2.5")
+    return dry, soundfile.read(elsewhere.cwd / "out.wav")[0]
+
+
+class TestItsTrainedModel:
+    def test_it_renders_what_it_was_trained_on(self, rendered):
+        """tanh(4 LP(x)) with the low-pass at 500 Hz 8^0.25, which is what the dataset does."""
+        dry, wet = rendered
+        pole, low, last = np.exp(-2 * np.pi * 500 * 8**0.25 / 16000), [], 0.0
+        for sample in dry:
+            last = (1 - pole) * sample + pole * last
+            low.append(last)
+        error = wet - np.tanh(4 * np.array(low))
+        assert np.sum(error**2) < 1e-3 * np.sum(wet**2)
+
+    def test_licence_and_hash_are_shown(self, elsewhere):
+        shown = json.loads(elsewhere.nablafx("show", "example/warm", "--json"))
+        file = PACK / "src/nablafx_example/bundles/warm.nfx"
+        assert (shown["licence"], shown["pack"]) == ("CC0-1.0", "nablafx-example 0.1.0")
+        assert shown["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+
+    def test_what_is_exported_and_imported_renders_the_same(self, elsewhere, rendered):
+        elsewhere.nablafx("export", "example/warm", "-o", "warm.softtone", "--set", "indent=null")
+        assert (elsewhere.cwd / "warm.softtone").read_text().startswith('{"format":"soft-tone","version":1,')
+        elsewhere.nablafx("import", "warm.softtone", "-o", "again.nfx")
+        elsewhere.nablafx("render", "again.nfx", "in.wav", "again.wav", "-c", "tone=2.5")
+        np.testing.assert_array_equal(soundfile.read(elsewhere.cwd / "again.wav")[0], rendered[1])

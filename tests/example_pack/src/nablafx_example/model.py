@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.controls import Control
+from nablafx_core.errors import ConfigError
 from nablafx_core.interfaces import Model
 from nablafx_core.state import State
 from nablafx_example.one_pole import one_pole
@@ -30,6 +31,8 @@ class SoftTone(Model):
         self, sample_rate: int, controls: Sequence[Control] = (), cutoff_hz: float = 1000.0, octaves: float = 1.0
     ) -> None:
         super().__init__(sample_rate, controls)
+        if not cutoff_hz > 0:
+            raise ConfigError(f"soft-tone: cutoff_hz is above 0, not {cutoff_hz:g}.")
         self.log_cutoff = nn.Parameter(torch.tensor(math.log2(cutoff_hz)))
         self.log_drive = nn.Parameter(torch.tensor(0.1))
         # Without knobs there is nothing to train here, and what is not used must not be built.

@@ -10,12 +10,13 @@ from torch import Tensor
 from nablafx_core.controls import Parameter
 from nablafx_core.interfaces import Processor
 from nablafx_core.state import State
+from nablafx_example.phase import phases
 
 
 class Tremolo(Processor):
     """y[n] = x[n] (1 - depth (1 - cos(2 pi p[n])) / 2),  p[n+1] = p[n] + rate_hz / sample_rate.
 
-    The phase p is the state, in float64, so that it stays exact over hours.
+    The phase p is the state.
 
     Args:
         sample_rate: Hz.
@@ -37,11 +38,9 @@ class Tremolo(Processor):
         """Process audio (batch, 1, time)."""
         batch_size, _, time = audio.shape
         rate, depth = (_over_time(parameters[name]) for name in ("rate_hz", "depth"))
-        start = (self.initial_state(batch_size) if state is None else state)["phase"].to(audio.device)
-        step = (rate.double() / self.sample_rate).expand(batch_size, time)
-        ends = start[:, None] + torch.cumsum(step, dim=1)
-        swing = (1 - torch.cos(2 * math.pi * (ends - step))) / 2
-        after = ends[:, -1] % 1 if time else start
+        start = (self.initial_state(batch_size) if state is None else state)["phase"]
+        phase, after = phases(rate, self.sample_rate, start, time)
+        swing = (1 - torch.cos(2 * math.pi * phase)) / 2
         return audio * (1 - depth * swing.to(audio.dtype))[:, None], {"phase": after}
 
 

@@ -1,0 +1,33 @@
+"""A Lightning callback, which the pack adds to trainings whose experiment asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lightning import Callback, Trainer
+
+
+class StopWhenEnough(Callback):
+    """Ends a training after the first validation whose figure is at least `enough`.
+
+    Args:
+        figure: name of the metric.
+        enough: value at which the model is good enough.
+    """
+
+    def __init__(self, figure: str, enough: float) -> None:
+        self.figure = figure
+        self.enough = enough
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Compare; every process has the same figures, so all of them stop."""
+        if pl_module.validation[self.figure] >= self.enough:
+            trainer.should_stop = True
+
+
+def callbacks_for(config: Mapping[str, Any]) -> Iterable[Callback]:
+    """One for each metric of a validated experiment that is this pack's SNR and has `enough_db`."""
+    for section in config["metrics"]:
+        if section["name"].rpartition("/")[2] == "snr" and section.get("enough_db") is not None:
+            yield StopWhenEnough(section["name"], section["enough_db"])

@@ -1,0 +1,23 @@
+"""The phase of an oscillator whose rate may move."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def phases(rate_hz: Tensor, sample_rate: float, start: Tensor, time: int) -> tuple[Tensor, Tensor]:
+    """p[n+1] = p[n] + rate_hz[n] / sample_rate, in cycles and in float64, so that it stays exact over hours.
+
+    Args:
+        rate_hz: in Hz, (batch, 1) or (batch, time).
+        sample_rate: Hz.
+        start: p[0], (batch,).
+        time: samples.
+
+    Returns:
+        p, (batch, time), and the phase after them in [0, 1), (batch,).
+    """
+    step = (rate_hz.double() / sample_rate).expand(-1, time)
+    ends = start.to(step.device)[:, None] + torch.cumsum(step, dim=1)
+    return ends - step, ends[:, -1] % 1 if time else start
