@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 from nablafx_core.building import build
+from nablafx_core.config.check import Checker
+from nablafx_core.config.layers import Layer
 from nablafx_core.errors import ConversionError, NablafxError
 from nablafx_core.interfaces import Model
 from nablafx_core.registry import Registry
@@ -62,18 +66,19 @@ def import_model(path: Path | str, name: str | None = None, **settings: Any) -> 
     Args:
         path: of the file.
         name: of the importer; the one that reads files of this ending if None.
-        settings: of the importer.
+        settings: of the importer, as an experiment file would hold them.
 
     Raises:
-        RegistryError: if there is no such importer, or several.
-        ConfigError: if it refuses the settings.
-        ConversionError: if the file cannot be read.
+        ConfigError: if there is no such importer, several have the name, or it does not take the settings.
+        ConversionError: if the ending names none or several, or the file cannot be read.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):  # pathlib's own raises for a name that is too long
         raise ConversionError(f"{path}: there is no such file.")
-    importer: Importer = build("importer", {"name": name or _chosen("importer", path), **settings})
-    model = importer.read(path)
+    name = name or _chosen("importer", path)
+    model: object = _built("importer", name, settings).read(path)
+    if not isinstance(model, Model):
+        raise ConversionError(f"{path}: the importer '{name}' gave {_kind_of(model)}, no model: a defect of its pack.")
     return model.eval()
 
 
@@ -84,31 +89,46 @@ def export_model(model: Model, path: Path | str, name: str | None = None, **sett
         model: in eval mode.
         path: of the file; replaced if it is a file, an error if it is a folder.
         name: of the exporter; the one that writes files of this ending if None.
-        settings: of the exporter.
+        settings: of the exporter, as an experiment file would hold them.
 
     Raises:
-        RegistryError: if there is no such exporter, or several.
-        ConfigError: if it refuses the settings.
-        ConversionError: if the format cannot hold the model, or the file cannot be written.
+        ConfigError: if there is no such exporter, several have the name, or it does not take the settings.
+        ConversionError: if the ending names none or several, the format cannot hold the model, or the file cannot be
+            written.
     """
     path = Path(path)
-    exporter: Exporter = build("exporter", {"name": name or _chosen("exporter", path), **settings})
-    if path.is_dir():
+    name = name or _chosen("exporter", path)
+    exporter: Exporter = _built("exporter", name, settings)
+    if os.path.isdir(path):
         raise ConversionError(f"{path}: there is a folder of this name. Choose another name, or remove it.")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise ConversionError(f"{path}: there is no folder {path.parent}. Make it first.")
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
+    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
         exporter.write(model, temporary)
+        if not temporary.exists():
+            raise ConversionError(f"{path}: the exporter '{name}' wrote nothing: a defect of its pack.")
         os.replace(temporary, path)
     except OSError as error:
         raise ConversionError(f"{path}: cannot be written: {error.strerror or error}.") from error
     finally:
-        if temporary.is_dir():
+        if os.path.isdir(temporary):
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
     return path
+
+
+def _built(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
+    """A component from settings that are checked as those of an experiment are."""
+    plain = {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in settings.items()}
+    section = Checker(Layer({}), Registry.discover()).section(kind, {**plain, "name": name}, (kind,))
+    return build(kind, section)
+
+
+def _kind_of(value: object) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
 
 
 def _chosen(kind: str, path: Path) -> str:
@@ -119,8 +139,9 @@ def _chosen(kind: str, path: Path) -> str:
             target = entry.load()
         except NablafxError:  # a broken one is no candidate; it is told where it is named
             continue
-        own = target.suffixes if kind == "importer" else (target.suffix,)
-        endings[entry.qualified_name] = tuple(ending for ending in own if ending)
+        own = getattr(target, "suffixes" if kind == "importer" else "suffix", ())
+        own = (own,) if isinstance(own, str) else own
+        endings[entry.qualified_name] = tuple(ending.lower() for ending in own if ending)
     found = [name for name, own in endings.items() if path.name.lower().endswith(own)]
     if len(found) == 1:
         return found[0]
