@@ -6,9 +6,24 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from nablafx_core.errors import ConfigError
-from nablafx_core.registry import Registry
-from nablafx_core.settings import BESIDE, settings_of, unknown_setting
+from nablafx_core.diagnosis import cause
+from nablafx_core.errors import ConfigError, NablafxError, RegistryError
+from nablafx_core.packs import import_target
+from nablafx_core.registry import Entry, Registry
+from nablafx_core.settings import BESIDE, Setting, SettingsError, checked_value, settings_of, unknown_setting
+
+#: What a component of each kind derives from.
+_INTERFACES = {
+    "model": "nablafx_core.interfaces:Model",
+    "processor": "nablafx_core.interfaces:Processor",
+    "controller": "nablafx_core.interfaces:Controller",
+    "dataset": "nablafx_core.data.recording:Dataset",
+    "device": "nablafx_core.interfaces:Device",
+    "loss": "nablafx_core.interfaces:Loss",
+    "metric": "nablafx_core.interfaces:Metric",
+    "importer": "nablafx_core.export.conversion:Importer",
+    "exporter": "nablafx_core.export.conversion:Exporter",
+}
 
 
 def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
@@ -21,19 +36,19 @@ def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
         injected: arguments that the framework gives; those the class does not take are left out.
 
     Raises:
-        RegistryError: if the name is unknown or its code cannot be imported.
+        RegistryError: if the name is unknown, its code cannot be imported, or it is of another kind.
         ConfigError: if the class refuses the settings.
     """
     settings = {"name": section} if isinstance(section, str) else dict(section)
     if "name" not in settings:
         raise ConfigError(f"A {kind} section needs a name: {settings!r:.80}")
     entry = Registry.discover().find(kind, str(settings.pop("name")))
-    target = entry.load()
+    target = component_class(entry)
     beside = {setting.name for setting in BESIDE.get(kind, ())}
     own = {key: value for key, value in settings.items() if key not in beside}
     arguments = {**own, **_taken(target, injected)}
     if kind == "model" and "controls" in arguments:
-        arguments["controls"] = _controls(arguments["controls"])
+        arguments["controls"] = _controls(entry.qualified_name, arguments["controls"])
     known = settings_of(target)
     for key in own:
         if key not in known:
@@ -42,10 +57,36 @@ def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
         inspect.signature(target).bind(**arguments)
     except TypeError as error:
         raise ConfigError(f"{kind} '{entry.qualified_name}': {error}.") from None
-    built = target(**arguments)
+    try:
+        built = target(**arguments)
+    except NablafxError:
+        raise
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise ConfigError(
+            f"{kind} '{entry.qualified_name}' cannot be made of its settings: {cause(error)}. "
+            "Run again with --traceback to see where."
+        ) from error
     if kind == "model":
         built.section = {"name": entry.qualified_name, **own, **_plain(injected)}
     return built
+
+
+def component_class(entry: Entry) -> Any:
+    """What an entry names, imported.
+
+    Anybody may write any import path into a file, so what one names is never called before it is known to be of the
+    kind that is asked for.
+
+    Raises:
+        RegistryError: if it cannot be imported, or is named by its import path and is of another kind.
+    """
+    target = entry.load()
+    if entry.pack is None and entry.kind.name in _INTERFACES:
+        interface: Any = import_target(_INTERFACES[entry.kind.name])
+        if not (isinstance(target, type) and issubclass(target, interface)):
+            wanted = _INTERFACES[entry.kind.name].replace(":", ".")
+            raise RegistryError(f"'{entry.qualified_name}' is no {entry.kind.name}: it does not derive from {wanted}.")
+    return target
 
 
 def _taken(target: Any, injected: dict[str, Any]) -> dict[str, Any]:
@@ -55,15 +96,16 @@ def _taken(target: Any, injected: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in injected.items() if name in parameters}
 
 
-def _controls(controls: Any) -> tuple[Any, ...]:
+def _controls(model: str, controls: Any) -> tuple[Any, ...]:
     from nablafx_core.controls import Control
 
-    def made(control: Any) -> Control:
-        if isinstance(control, Control):
-            return control
-        return Control(**{**control, "positions": tuple(control.get("positions", ()))})
-
-    return tuple(made(control) for control in controls)
+    if isinstance(controls, (list, tuple)) and all(isinstance(control, Control) for control in controls):
+        return tuple(controls)
+    try:
+        plain = checked_value(Setting("controls", tuple[Control, ...], ()), controls)
+    except SettingsError as error:
+        raise ConfigError(f"model '{model}': controls: {error}") from error
+    return tuple(Control(**{**control, "positions": tuple(control["positions"])}) for control in plain)
 
 
 def _plain(injected: dict[str, Any]) -> dict[str, Any]:

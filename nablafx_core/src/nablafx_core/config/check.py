@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, get_args, get_origin
 
+from nablafx_core.building import component_class
 from nablafx_core.config.layers import Layer, Path, dotted
 from nablafx_core.errors import ConfigError, RegistryError
 from nablafx_core.kinds import KINDS
@@ -47,7 +48,7 @@ class Checker:
             self._fail(path, f"a {kind} section needs a name, such as {{name: …}}.")
         try:
             entry = self._registry.find(kind, value["name"])
-            target = entry.load()
+            target = component_class(entry)
         except RegistryError as error:
             self._fail((*path, "name"), str(error))
         known = {

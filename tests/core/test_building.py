@@ -1,0 +1,75 @@
+"""What a section may name, and what becomes of settings that a class refuses."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from nablafx_core.building import build
+from nablafx_core.config import load_experiment
+from nablafx_core.controls import Control
+from nablafx_core.errors import ConfigError, DataError, RegistryError
+
+SECTIONS = {"data": {"name": "pair", "dry": "a.wav", "wet": "b.wav"}, "model": {"name": "tcn"}}
+
+
+@pytest.fixture
+def trap(tmp_path, monkeypatch):
+    """A function that leaves a file when it is called, by its import path."""
+    mark = tmp_path / "called"
+    (tmp_path / "trap_of_a_file.py").write_text(
+        f"class Thing:\n    def __init__(self, **settings):\n        open({str(mark)!r}, 'w')\n\n"
+        f"def function(**settings):\n    open({str(mark)!r}, 'w')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield mark
+    sys.modules.pop("trap_of_a_file", None)
+
+
+@pytest.mark.parametrize("kind", ["model", "processor", "controller", "dataset", "loss", "metric", "device"])
+@pytest.mark.parametrize("name", ["trap_of_a_file:Thing", "trap_of_a_file:function"])
+def test_what_is_of_another_kind_is_not_called(trap, kind, name):
+    with pytest.raises(RegistryError, match=f"'{name}' is no {kind}: it does not derive from nablafx_core"):
+        build(kind, {"name": name})
+    assert not trap.exists()
+
+
+def test_an_experiment_that_names_it_is_refused_when_it_is_read(trap):
+    with pytest.raises(ConfigError, match=r"model.name: 'trap_of_a_file:Thing' is no model"):
+        load_experiment(sections={**SECTIONS, "model": {"name": "trap_of_a_file:Thing"}})
+    with pytest.raises(ConfigError, match=r"model.processors.0.name: 'trap_of_a_file:Thing' is no processor"):
+        load_experiment(
+            sections={**SECTIONS, "model": {"name": "graybox", "processors": [{"name": "trap_of_a_file:Thing"}]}}
+        )
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"channel_width": -1}, r"model 'nablafx-models/tcn' cannot be made of its settings: RuntimeError: .*-1"),
+        ({"num_blocks": "many"}, r"cannot be made of its settings: TypeError: "),
+        ({"controls": 3}, r"controls: should be a valid array"),
+        ({"controls": [1]}, r"controls: 0: should be an object"),
+        ({"controls": [{"nam": "d"}]}, r"controls: 0.name: Field required; 0.nam: Unexpected"),
+        ({"controls": [{"name": 3}]}, r"controls: 0.name: should be a valid string"),
+        ({"controls": [{"name": "d", "minimum": 5, "maximum": 1}]}, r"range 5.0 to 1.0 is not a range"),
+        ({"controls": [{"name": "d", "positions": 3}]}, r"controls: 0.positions: should be a valid array"),
+    ],
+)
+def test_settings_that_a_class_refuses_are_told(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        build("model", {"name": "tcn", "num_blocks": 2, **settings})
+
+
+def test_errors_of_ours_pass_as_they_are():
+    with pytest.raises(DataError, match="no such file"):
+        build("dataset", {"name": "pair", "dry": "nowhere.wav", "wet": "nowhere.wav"})
+
+
+def test_controls_may_be_plain_data_or_controls():
+    knob = Control("drive", 0, 10, "dB", default=3.0)
+    for given in ([knob], (knob,), [{"name": "drive", "maximum": 10, "unit": "dB", "default": 3}]):
+        model = build("model", {"name": "tcn", "num_blocks": 2, "conditioning": "film"}, controls=given)
+        assert model.controls == (knob,)
