@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import Any
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, alone: bool = True) -> Iterator[Path]:
     """A temporary name beside `path` that takes its place at the end of the ``with``, and is removed if that raises.
 
-    The folder of `path` must exist; one writer at a time.
+    Args:
+        path: its folder must exist.
+        alone: there is one writer at a time, so that what a kill leaves is written over by the next; False where
+            several processes may write the file at once.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp" if alone else f".{path.name[:180]}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
