@@ -232,23 +232,5 @@ def test_a_defect_is_one_line_and_a_traceback_on_request(install, monkeypatch, c
         main()
 
 
-def test_packs_check_prints_each_law(install):
-    install(
-        "nablafx-mixed",
-        """
-        @hookimpl
-        def nablafx_models():
-            yield Component("true", "reference.toys:Echo", "keeps the laws")
-            yield Component("false", "reference.toys:Echo", "peeks", {"fault": "latency too short"})
-        """,
-    )
-    result = CliRunner().invoke(cli, ["packs", "check", "mixed"])
-    assert result.exit_code == 1
-    lines = result.stdout.splitlines()
-    assert {line.split()[-4] for line in lines if line.startswith("model true ")} == {"holds"}
-    assert any(line.startswith("model false") and "no look-ahead" in line and " broken " in line for line in lines)
-    assert "looks 3 samples ahead" in result.stdout
-
-
 def test_packs_check_of_a_pack_that_is_not_installed():
     assert "No pack named" in str(CliRunner().invoke(cli, ["packs", "check", "nope"]).exception)

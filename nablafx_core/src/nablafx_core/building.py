@@ -13,7 +13,7 @@ from nablafx_core.registry import Entry, Registry
 from nablafx_core.settings import BESIDE, Setting, SettingsError, checked_value, settings_of, unknown_setting
 
 #: What a component of each kind derives from.
-_INTERFACES = {
+INTERFACES = {
     "model": "nablafx_core.interfaces:Model",
     "processor": "nablafx_core.interfaces:Processor",
     "controller": "nablafx_core.interfaces:Controller",
@@ -81,10 +81,10 @@ def component_class(entry: Entry) -> Any:
         RegistryError: if it cannot be imported, or is named by its import path and is of another kind.
     """
     target = entry.load()
-    if entry.pack is None and entry.kind.name in _INTERFACES:
-        interface: Any = import_target(_INTERFACES[entry.kind.name])
+    if entry.pack is None and entry.kind.name in INTERFACES:
+        interface: Any = import_target(INTERFACES[entry.kind.name])
         if not (isinstance(target, type) and issubclass(target, interface)):
-            wanted = _INTERFACES[entry.kind.name].replace(":", ".")
+            wanted = INTERFACES[entry.kind.name].replace(":", ".")
             raise RegistryError(f"'{entry.qualified_name}' is no {entry.kind.name}: it does not derive from {wanted}.")
     return target
 

@@ -36,6 +36,11 @@ class Entry:
         """``pack/name``, or the import path."""
         return f"{self.pack.name}/{self.component.name}" if self.pack else self.component.target
 
+    @property
+    def package(self) -> str:
+        """The top-level package that the target is in."""
+        return self.component.target.partition(":")[0].partition(".")[0]
+
     def load(self) -> Any:
         """Import the target.
 
@@ -48,9 +53,7 @@ class Entry:
         except (Exception, SystemExit) as error:
             target = self.component.target
             whose = f" of {self.pack.name} {self.pack.version}" if self.pack else ""
-            why = (
-                self.pack.why(error, target.partition(":")[0]) if self.pack else cause(error, target.partition(".")[0])
-            )
+            why = self.pack.why(error, target.partition(":")[0]) if self.pack else cause(error, self.package)
             raise RegistryError(
                 f"{self.kind.name} '{self.component.name}'{whose} cannot be imported from {target}: {why}"
             ) from error

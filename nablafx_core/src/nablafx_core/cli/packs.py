@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -30,11 +29,10 @@ def packs(ctx: click.Context, as_json: bool) -> None:
         return
     rows = [(pack.name, pack.version, _contents(pack)) for pack in registry.packs]
     click.echo(table(rows, ("PACK", "VERSION", "PROVIDES")))
-    for pack in registry.packs:
-        for problem in pack.problems:
-            click.echo(f"broken  {pack.name}: {problem}")
-        for warning in pack.warnings:
-            click.echo(f"warning {pack.name}: {warning}")
+    told = [f"broken  {pack.name}: {problem}" for pack in registry.packs for problem in pack.problems]
+    told += [f"warning {pack.name}: {warning}" for pack in registry.packs for warning in pack.warnings]
+    if told:
+        click.echo("\n" + "\n".join(told))
 
 
 @packs.command()
@@ -45,28 +43,9 @@ def check(name: str, as_json: bool) -> None:
 
     Exits with 1 if a law is broken.
     """
-    from nablafx_core.testing.packs import pack_results
+    from nablafx_core.cli.check_pack import checked
 
-    results = list(pack_results(name))
-    broken = [result for result in results if result.failure]
-    if as_json:
-        answer([asdict(result) for result in results])
-    else:
-        rows = [
-            (
-                f"{result.kind} {result.component}",
-                result.law,
-                "broken" if result.failure else "holds",
-                "" if result.measured is None else f"{result.measured:.3g}",
-                f"{result.seconds:.2f} s",
-            )
-            for result in results
-        ]
-        click.echo(table(rows, ("COMPONENT", "LAW", "RESULT", "MEASURED", "TIME")))
-        for result in broken:
-            click.echo(f"\n{result.kind} {result.component}: {result.law}\n  {result.failure}")
-        click.echo(f"\n{len(results) - len(broken)} of {len(results)} laws hold.")
-    if broken:
+    if not checked(name, as_json):
         raise click.exceptions.Exit(1)
 
 

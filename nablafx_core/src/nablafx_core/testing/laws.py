@@ -146,9 +146,15 @@ def silence_gives_no_nan(subject: Subject, *, time: int = 512) -> float:
     for end in (0.0, 0.5, 1.0):
         controls = torch.full((3, len(model.controls)), end, dtype=torch.float64) if model.controls else None
         with torch.no_grad():
-            outputs = model(audio, controls)[0], streamed(model, audio, controls, [1, time - 1])
+            outputs = [model(audio, controls)[0]]
+            if model.streams:
+                outputs.append(streamed(model, audio, controls, [1, time - 1]))
         for out in outputs:
             if not bool(out.isfinite().all()):
-                raise LawBroken(f"silence gives no NaN ({name_of(subject)}): not finite with every control at {end:g}.")
+                raise LawBroken(
+                    f"silence gives no NaN ({name_of(subject)}): {int((~out.isfinite()).sum())} values that are not "
+                    f"finite, with every control at {end:g}; allowed are none. Add a floor where something is divided, "
+                    "and under logarithms and roots."
+                )
             peak = max(peak, float(out.abs().max()))
     return peak

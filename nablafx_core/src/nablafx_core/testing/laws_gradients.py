@@ -30,7 +30,11 @@ def every_control_moves_output(subject: Subject, *, time: int = 512, threshold: 
             moved[control.name] = float((model(audio, low)[0] - model(audio, high)[0]).abs().max())
     still = [name for name, distance in moved.items() if not distance > threshold]
     if still:
-        raise LawBroken(f"every control moves the output ({name_of(subject)}): {', '.join(still)} moved nothing.")
+        raise LawBroken(
+            f"every control moves the output ({name_of(subject)}): {', '.join(still)} moved it by "
+            f"{max(moved[name] for name in still):.3g}, from end to end; more than {threshold:g} is due. Use it, or do "
+            "not declare it."
+        )
     return min(moved.values(), default=float("inf"))
 
 
@@ -82,11 +86,17 @@ def gradients_are_right(subject: Subject, *, time: int = 24, moving_controls: bo
 
     leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
     if not call(*leaves).requires_grad:
-        raise LawBroken(f"gradients are right ({name_of(subject)}): the output carries no gradient at all.")
+        raise LawBroken(
+            f"gradients are right ({name_of(subject)}): the output carries no gradient at all. Compute it with torch, "
+            "without detach, .data, .item or no_grad."
+        )
     try:
         torch.autograd.gradcheck(call, leaves, fast_mode=True, atol=1e-6, rtol=1e-4)
     except GradcheckError as problem:
-        raise LawBroken(f"gradients are right ({name_of(subject)}): {problem}") from problem
+        raise LawBroken(
+            f"gradients are right ({name_of(subject)}): {problem}\nLook for detach, .data and .item, and at the "
+            "backward of a function of your own."
+        ) from problem
     return len(leaves)
 
 
@@ -110,7 +120,7 @@ def gradients_are_finite(subject: Subject, *, time: int = 256) -> float:
                 if not peak < float("inf"):
                     raise LawBroken(
                         f"gradients are finite ({name_of(subject)}): {peak} for input at {level:g} of full scale and "
-                        f"every control at {end:g} of its range."
+                        f"every control at {end:g} of its range. Keep roots, logarithms and quotients away from 0."
                     )
                 largest = max(largest, peak)
     return largest

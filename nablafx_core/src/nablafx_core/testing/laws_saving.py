@@ -27,12 +27,17 @@ def saves_what_it_loads(subject: Subject, build: Callable[[], Subject] | None = 
     try:
         other.load_state_dict(_through_file(subject.state_dict()), strict=True)
     except RuntimeError as problem:
-        raise LawBroken(f"saves what it loads ({name_of(subject)}): {problem}") from problem
+        raise LawBroken(
+            f"saves what it loads ({name_of(subject)}): {problem}\nA model that is built from the same settings must "
+            "have the same parameters and buffers."
+        ) from problem
     model, loaded = prepared(subject), prepared(other)
     half = time // 2
     audio, controls = noise(model, 2, time), knobs(model, 2)
     with torch.no_grad():
         _same(model(audio, controls)[0], loaded(audio, controls)[0], subject, "weights")
+        if not model.streams:
+            return 0.0
         _, state = model(audio[..., :half], controls, model.initial_state(2, controls))
         straight, after = model(audio[..., half:], controls, state)
         resumed, after_too = loaded(audio[..., half:], controls, _through_file(state))

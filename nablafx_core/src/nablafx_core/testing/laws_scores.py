@@ -22,7 +22,8 @@ def loss_is_per_item(loss: Loss, *, time: int = 8192, channels: int = 1, toleran
         together = loss(prediction, target)
     if together.shape != (2,):
         raise LawBroken(
-            f"{_name(loss)} returns shape {tuple(together.shape)} for a batch of 2; one value per item is due."
+            f"{_name(loss)} returns shape {tuple(together.shape)} for a batch of 2; one value per item is due. "
+            "Reduce over channels and time, never over the batch."
         )
     with torch.no_grad():
         alone = torch.cat([loss(prediction[i : i + 1], target[i : i + 1]) for i in range(2)])
@@ -40,8 +41,11 @@ def loss_is_zero_at_equality(loss: Loss, *, time: int = 8192, channels: int = 1,
     with torch.no_grad():
         at_equality, wrong = float(loss(target, target).abs().max()), float(loss(prediction, target).min())
     if not wrong > at_equality:
-        raise LawBroken(f"{_name(loss)} is {wrong:.3g} for a wrong prediction and {at_equality:.3g} for the right one.")
-    return check(at_equality, tolerance, f"zero at equality ({_name(loss)})", "")
+        raise LawBroken(
+            f"{_name(loss)} is {wrong:.3g} for a wrong prediction and {at_equality:.3g} for the right one. "
+            "Training makes it smaller, so it must be least where both are equal."
+        )
+    return check(at_equality, tolerance, f"zero at equality ({_name(loss)})", "Subtract what it is at equality.")
 
 
 def loss_survives_silence(loss: Loss, *, time: int = 8192, channels: int = 1) -> float:
@@ -58,7 +62,8 @@ def loss_survives_silence(loss: Loss, *, time: int = 8192, channels: int = 1) ->
         if not bool(value.isfinite().all() and gradient.isfinite().all()):
             raise LawBroken(
                 f"silence gives no NaN ({_name(loss)}): value {value.tolist()}, largest gradient "
-                f"{float(gradient.abs().max())}, for peaks of {_peaks(prediction, target)}."
+                f"{float(gradient.abs().max())}, for peaks of {_peaks(prediction, target)}. Add a floor where "
+                "something is divided, and under logarithms and roots."
             )
         largest = max(largest, float(gradient.abs().max()))
     return largest
@@ -78,7 +83,8 @@ def metric_is_a_sum(metric: Metric, *, time: int = 8192, channels: int = 1, tole
             "float64 of shape (2, n) is due."
         )
     alone = torch.cat([metric.statistics(prediction[i : i + 1], target[i : i + 1]) for i in range(2)])
-    return check(error(together, alone), tolerance, f"a split's figure is built from sums ({_name(metric)})", "")
+    advice = "Sum over channels and time, never over the batch, in float64."
+    return check(error(together, alone), tolerance, f"a split's figure is built from sums ({_name(metric)})", advice)
 
 
 def metric_at_equality(metric: Metric, *, best: float = 0.0, time: int = 8192, tolerance: float = 1e-6) -> float:
@@ -90,13 +96,26 @@ def metric_at_equality(metric: Metric, *, best: float = 0.0, time: int = 8192, t
     Returns:
         The distance from it.
     """
+    _, target = _pair(time, 1)
+    metric_ranks(metric, time=time)
+    distance = abs(_figure(metric, target, target) - best)
+    return check(distance, tolerance, f"perfect is {best:g} ({_name(metric)})", "Measure the distance from that.")
+
+
+def metric_ranks(metric: Metric, *, time: int = 8192) -> float:
+    """A perfect prediction ranks above a wrong one, by `lower_is_better`.
+
+    Returns:
+        The figure of a perfect prediction.
+    """
     prediction, target = _pair(time, 1)
     right, wrong = _figure(metric, target, target), _figure(metric, prediction, target)
     if not (wrong > right if metric.lower_is_better else wrong < right):
         raise LawBroken(
-            f"{_name(metric)} ranks a wrong prediction ({wrong:.3g}) no worse than the right one ({right:.3g})."
+            f"{_name(metric)} ranks a wrong prediction ({wrong:.3g}) no worse than the right one ({right:.3g}). "
+            f"Turn lower_is_better round, which is {metric.lower_is_better}, if the figure is as it should be."
         )
-    return check(abs(right - best), tolerance, f"perfect is {best:g} ({_name(metric)})", "")
+    return right
 
 
 def metric_survives_silence(metric: Metric, *, time: int = 8192) -> float:
@@ -110,7 +129,8 @@ def metric_survives_silence(metric: Metric, *, time: int = 8192) -> float:
         figures.append(_figure(metric, prediction, target))
         if not math.isfinite(figures[-1]):
             raise LawBroken(
-                f"silence gives no NaN ({_name(metric)}): {figures[-1]} for peaks of {_peaks(prediction, target)}."
+                f"silence gives no NaN ({_name(metric)}): {figures[-1]} for peaks of {_peaks(prediction, target)}; "
+                "a finite figure is due. Add a floor where something is divided."
             )
     return max(figures)
 

@@ -2,76 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import torch
-
-from nablafx_core.building import build
-from nablafx_core.interfaces import Controller
+from nablafx_core.kinds import KINDS
+from nablafx_core.packs import Pack
 from nablafx_core.registry import Entry, Registry
-from nablafx_core.testing import laws, laws_gradients, laws_saving, laws_scores
+from nablafx_core.testing import laws_hooks
+from nablafx_core.testing.case import Case, working_in
+from nablafx_core.testing.result import Result, result_of
 from nablafx_core.testing.subject import LawBroken
+from nablafx_core.testing.table import LAWS
 
-CUTS = (1, 2, 61, 64, 128, 300, 3, 153)
-
-Law = Callable[[Any], Any]
-
-_STREAMED: dict[str, Law] = {
-    "stream = offline, float64": lambda subject: laws.stream_equals_offline(subject, CUTS),
-    "stream = offline, float32": lambda subject: laws.stream_equals_offline(subject, CUTS, dtype=torch.float32),
-    "stream = offline, moving controls": lambda subject: laws.stream_equals_offline(
-        subject, CUTS, moving_controls=True
-    ),
-    "items are independent": laws.items_are_independent,
-    "silence gives no NaN": laws.silence_gives_no_nan,
-    "no look-ahead but the latency": laws.no_look_ahead,
-    "every control moves the output": laws_gradients.every_control_moves_output,
-    "every parameter moves the output": laws_gradients.every_parameter_moves_output,
-    "gradients are right": laws_gradients.gradients_are_right,
-    "gradients are finite": laws_gradients.gradients_are_finite,
-    "what it saves it loads": laws_saving.saves_what_it_loads,
-}
-
-LAWS: dict[str, dict[str, Law]] = {
-    "model": _STREAMED,
-    "processor": _STREAMED,
-    "controller": _STREAMED,
-    "loss": {
-        "items are independent": laws_scores.loss_is_per_item,
-        "zero at equality": laws_scores.loss_is_zero_at_equality,
-        "silence gives no NaN": laws_scores.loss_survives_silence,
-    },
-    "metric": {
-        "a split is the sum of its items": laws_scores.metric_is_a_sum,
-        "silence gives no NaN": laws_scores.metric_survives_silence,
-    },
-}
-
-
-@dataclass(frozen=True)
-class Result:
-    """One law on one component.
-
-    Args:
-        kind, component, law: what was checked.
-        measured: the number that the law gave, such as an error or a latency.
-        failure: why it is broken; None if it holds.
-        seconds: how long it took.
-    """
-
-    kind: str
-    component: str
-    law: str
-    measured: float | None
-    failure: str | None
-    seconds: float
+CALLBACKS = "nablafx_callbacks"
 
 
 def pack_results(name: str) -> Iterator[Result]:
-    """Check a pack law by law.
+    """Check a pack law by law, each result as it comes.
 
     Args:
         name: of the pack, with or without the prefix ``nablafx-``.
@@ -83,12 +32,32 @@ def pack_results(name: str) -> Iterator[Result]:
     pack = registry.pack_named(name)
     registry.collect_all()
     for problem in pack.problems:
-        yield Result("pack", pack.name, "provides what it says", None, problem, 0.0)
-    for kind, checks in LAWS.items():
-        for entry in registry.entries(kind):
-            if entry.pack is pack:
-                for law, check in checks.items():
-                    yield _checked(entry, law, check)
+        yield Result("pack", pack.name, "provides what it says", "broken", failure=problem)
+    for warning in pack.warnings:
+        yield Result("pack", pack.name, "provides what it says", "warning", note=warning)
+    for entry in entries_of(pack):
+        yield from component_results(entry)
+    if pack.implements(CALLBACKS):
+        yield result_of("hook", CALLBACKS, "gives callbacks", lambda: laws_hooks.callbacks_are_callbacks(pack))
+
+
+def entries_of(pack: Pack) -> list[Entry]:
+    """Everything that a pack registers, kind by kind."""
+    registry = Registry.discover()
+    return [entry for kind in KINDS for entry in registry.entries(kind) if entry.pack is pack]
+
+
+def component_results(entry: Entry) -> Iterator[Result]:
+    """Check one component law by law; what would only fail for the same reason again is left out."""
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        case = Case(entry, Path(folder))
+        for law in LAWS[entry.kind.name]:
+            with working_in(case.folder):
+                check = partial(law.check, case)
+                result = result_of(entry.kind.name, entry.component.name, law.name, check, entry.package)
+            yield result
+            if law.first and result.outcome in ("broken", "not checked"):
+                return
 
 
 def check_pack(name: str) -> list[Result]:
@@ -109,16 +78,3 @@ def check_pack(name: str) -> list[Result]:
     if broken:
         raise LawBroken("\n".join([f"{name} breaks {len(broken)} of {len(results)} laws:", *broken]))
     return results
-
-
-def _checked(entry: Entry, law: str, check: Law) -> Result:
-    began, measured, failure = time.perf_counter(), None, None
-    torch.manual_seed(0)
-    try:
-        built = build(entry.kind.name, {"name": entry.qualified_name, **entry.component.example})
-        drives_nothing = isinstance(built, Controller) and built.num_parameters == 0
-        answer = 0.0 if drives_nothing else check(built)
-        measured = float(answer) if isinstance(answer, (int, float)) else None
-    except Exception as error:  # a component that cannot be built or run breaks the law as well
-        failure = str(error) if isinstance(error, LawBroken) else f"{type(error).__name__}: {error}"
-    return Result(entry.kind.name, entry.component.name, law, measured, failure, time.perf_counter() - began)

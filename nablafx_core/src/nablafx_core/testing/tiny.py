@@ -14,7 +14,8 @@ from nablafx_core.data.sources import ArraySource
 from nablafx_core.interfaces import Model
 from nablafx_core.state import State
 
-HERE = "nablafx_core.testing.tiny"
+#: As a section of an experiment names them.
+TINY_DATA, TINY_MODEL = "nablafx_core.testing.tiny:TinyData", "nablafx_core.testing.tiny:TinyModel"
 
 
 class TinyData(Dataset):
@@ -66,6 +67,6 @@ class TinyModel(Model):
 def tiny_sections(num_controls: int = 0) -> dict[str, Any]:
     """The sections `data` and `model` of an experiment with both."""
     return {
-        "data": {"name": f"{HERE}:TinyData", "num_controls": num_controls, "segment_length": 1024, "batch_size": 2},
-        "model": {"name": f"{HERE}:TinyModel"},
+        "data": {"name": TINY_DATA, "num_controls": num_controls, "segment_length": 1024, "batch_size": 2},
+        "model": {"name": TINY_MODEL},
     }

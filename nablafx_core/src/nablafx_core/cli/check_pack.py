@@ -1,0 +1,66 @@
+"""What ``nablafx packs check`` prints: each law as it is measured, then all that did not simply hold, in full."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+
+from nablafx_core.cli.options import answer
+from nablafx_core.registry import Registry
+from nablafx_core.testing.packs import CALLBACKS, entries_of, pack_results
+from nablafx_core.testing.result import Result
+from nablafx_core.testing.table import LAWS
+
+
+def checked(name: str, as_json: bool) -> bool:
+    """Check a pack and print what was measured.
+
+    Returns:
+        Whether no law is broken.
+    """
+    if as_json:
+        results = list(pack_results(name))
+        answer([asdict(result) for result in results])
+    else:
+        results = _printed(name)
+        _print_rest(results)
+    return not any(result.failure for result in results)
+
+
+def _printed(name: str) -> list[Result]:
+    entries = entries_of(Registry.discover().pack_named(name))
+    components = [f"hook {CALLBACKS}", *(f"{entry.kind.name} {entry.component.name}" for entry in entries)]
+    widths = max(map(len, components)), max(len(law.name) for laws in LAWS.values() for law in laws)
+    results: list[Result] = []
+    _print_row(widths, "COMPONENT", "LAW", "RESULT", "MEASURED", "TIME")
+    for result in pack_results(name):
+        if results and results[-1].kind != result.kind:
+            click.echo()
+        component, seconds = f"{result.kind} {result.component}", f"{result.seconds:.2f} s"
+        _print_row(widths, component, result.law, result.outcome, _number(result.measured), seconds)
+        results.append(result)
+    return results
+
+
+def _print_row(widths: tuple[int, int], component: str, law: str, outcome: str, measured: str, seconds: str) -> None:
+    click.echo(f"{component:<{widths[0]}}  {law:<{widths[1]}}  {outcome:<11}  {measured:>8}  {seconds:>7}".rstrip())
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < 1e8 else f"{value:.3g}"
+
+
+def _print_rest(results: Sequence[Result]) -> None:
+    for outcome in ("not checked", "warning", "broken"):
+        for result in results:
+            if result.outcome == outcome:
+                text = (result.failure or result.note or "").replace("\n", "\n  ")
+                click.echo(f"\n{outcome}: {result.kind} {result.component}: {result.law}\n  {text}")
+    counts = Counter(result.outcome for result in results)
+    others = [f"{counts[outcome]} {outcome}" for outcome in ("broken", "warning", "not checked") if counts[outcome]]
+    click.echo("\n" + ", ".join([f"{counts['holds']} of {len(results)} laws hold", *others]) + ".")

@@ -1,0 +1,74 @@
+"""Models to export: those that are registered, with weights that a careless exporter would get wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+
+from nablafx_core.building import build
+from nablafx_core.config import load_experiment
+from nablafx_core.interfaces import Model
+from nablafx_core.packs import Pack
+from nablafx_core.registry import Registry
+from nablafx_core.testing.case import build_example
+from nablafx_core.testing.subject import knobs, noise
+from nablafx_core.testing.tiny import TINY_DATA, TinyData
+
+
+def models_to_export(pack: Pack | None) -> Iterator[tuple[str, Model]]:
+    """Every registered model, those of `pack` first: at its example, the same without knobs, and at its defaults.
+
+    One that cannot be built is left out: that is told where the model itself is checked.
+    """
+    for entry in sorted(Registry.discover().entries("model"), key=lambda entry: entry.pack is not pack):
+        example = dict(entry.component.example)
+        without = {key: value for key, value in example.items() if key not in ("controls", "conditioning")}
+        variants = {"": example, " without knobs": without, " at its defaults": {}}
+        different = [what for i, what in enumerate(variants) if variants[what] not in list(variants.values())[:i]]
+        for what in different:
+            yield from _usable(entry.component.name + what, partial(build_example, entry, variants[what]))
+
+
+def preset_models(pack: Pack | None) -> Iterator[tuple[str, Model]]:
+    """The models of a pack's presets, for data without knobs and with two, where they accept it."""
+    for entry in Registry.discover().entries("preset"):
+        for count in (0, 2) if entry.pack is pack else ():
+            name = f"preset {entry.component.name} with {count} knobs"
+            yield from _usable(name, partial(preset_model, entry.qualified_name, count))
+
+
+def _usable(name: str, make: Callable[[], Model]) -> Iterator[tuple[str, Model]]:
+    try:
+        model = _used(make())
+    except Exception:
+        return
+    yield name, model
+
+
+def preset_model(name: str, num_controls: int) -> Model:
+    """The model of a preset for data with so many knobs.
+
+    Raises:
+        NablafxError: if the preset is no experiment, or its model refuses the knobs.
+    """
+    experiment = load_experiment(sections={"data": {"name": TINY_DATA}}, preset=name)
+    return model_of(experiment.config["model"], TinyData(num_controls))
+
+
+def model_of(section: Mapping[str, Any], data: TinyData) -> Model:
+    """The model of a section, sample rate and knobs filled from the data where it does not say them."""
+    filled = {"sample_rate": data.sample_rate, "controls": list(data.controls)}
+    model: Model = build("model", section, **{key: value for key, value in filled.items() if key not in section})
+    return model
+
+
+def _used(model: Model) -> Model:
+    """The model as after some training: no weight at its initial value, statistics of norms that are not 0 and 1."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+        model.train()(noise(model, 2, 512, torch.float32), knobs(model, 2, torch.float32))
+    return model.eval()

@@ -1,0 +1,90 @@
+"""A component under check: where it comes from, how it is built, and a folder for what it writes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nablafx_core.building import build
+from nablafx_core.registry import Entry
+from nablafx_core.settings import REQUIRED, settings_of
+from nablafx_core.testing.result import NotChecked
+
+T = TypeVar("T")
+
+#: What the framework gives from the data.
+_FILLED: dict[str, Any] = {"sample_rate": 48000, "controls": []}
+
+
+class Case:
+    """One component of a pack.
+
+    Args:
+        entry: as the registry has it.
+        folder: exists and is empty; the laws write into it, and run in it, so that an example may name files.
+    """
+
+    def __init__(self, entry: Entry, folder: Path) -> None:
+        self.entry = entry
+        self.folder = folder
+        self._made: dict[Callable[[Case], Any], Any] = {}
+
+    @property
+    def name(self) -> str:
+        """What an experiment calls it, with its pack."""
+        return self.entry.qualified_name
+
+    @cached_property
+    def built(self) -> Any:
+        """The component, built from its example once."""
+        return self.build()
+
+    def build(self) -> Any:
+        """Build the component from its example.
+
+        Raises:
+            NotChecked: if it has settings without a default, and no example.
+        """
+        return build_example(self.entry, self.entry.component.example)
+
+    def once(self, make: Callable[[Case], T]) -> T:
+        """What `make` gives for this case, made when it is first asked for: laws that need the same share it."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: T = self._made[make]
+        return made
+
+
+def build_example(entry: Entry, example: Mapping[str, Any]) -> Any:
+    """Build a component from an example; where it needs a sample rate or knobs, they are 48 kHz and none.
+
+    Raises:
+        NotChecked: if other settings without a default are missing.
+    """
+    needed = [name for name, setting in settings_of(entry.load()).items() if setting.default is REQUIRED]
+    missing = [name for name in needed if name not in example and name not in _FILLED]
+    if missing:
+        told = ", ".join(f"{name!r}: …" for name in [*example, *missing])
+        raise NotChecked(
+            f"its Component has no example with {', '.join(missing)}. Write Component(…, example={{{told}}})."
+        )
+    filled = {name: value for name, value in _FILLED.items() if name in needed and name not in example}
+    return build(entry.kind.name, {"name": entry.qualified_name, **example}, **filled)
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[None]:
+    """Make a folder the working directory for a while."""
+    before, path = os.getcwd(), list(sys.path)
+    sys.path[:] = [os.path.abspath(entry) for entry in path]  # what means the working directory goes on to mean it
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+        sys.path[:] = path

@@ -1,0 +1,129 @@
+"""The laws of datasets: recordings that are whole, aligned, named once, and read the same in pieces."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from nablafx_core.data.recording import AudioSource, Dataset, Recording
+from nablafx_core.testing.subject import LawBroken
+
+#: How much of a dataset is read: recordings, and samples from either end of each.
+MOST_RECORDINGS, MOST_SAMPLES = 8, 1 << 16
+
+
+def recordings_are_well_formed(dataset: Dataset) -> int:
+    """There are recordings, each named once, its dry and wet signals equally long, its span inside them.
+
+    Returns:
+        How many there are.
+    """
+    rate = getattr(dataset, "sample_rate", None)
+    if isinstance(rate, bool) or not isinstance(rate, int) or rate <= 0:
+        raise LawBroken(f"sample_rate is {rate!r}; a positive whole number of Hz is due. Set it in the constructor.")
+    if not dataset.recordings:
+        raise LawBroken("it has no recordings; at least one is due. Fill `recordings`, or refuse with a DataError.")
+    name, count = Counter(recording.name for recording in dataset.recordings).most_common(1)[0]
+    if count > 1:
+        raise LawBroken(f"{name!r} names {count} recordings; one is due. Put the setting of the knobs into the name.")
+    for recording in dataset.recordings:
+        _check_spans(recording)
+    return len(dataset.recordings)
+
+
+def _check_spans(recording: Recording) -> None:
+    dry, wet = recording.dry.num_samples, recording.wet.num_samples
+    if dry != wet:
+        raise LawBroken(f"{recording.name}: dry has {dry} samples, wet {wet}. Cut both to where they are aligned.")
+    if not 0 <= recording.start < recording.stop <= dry:
+        raise LawBroken(
+            f"{recording.name}: start {recording.start} and stop {recording.stop} of {dry} samples; due is "
+            "0 <= start < stop <= num_samples. A recording without `stop` counts nothing."
+        )
+
+
+def settings_fit_the_knobs(dataset: Dataset) -> int:
+    """Each recording has a value in [0, 1] for each knob of the dataset.
+
+    Returns:
+        How many knobs there are.
+    """
+    names = [control.name for control in dataset.controls]
+    for recording in dataset.recordings:
+        values = recording.controls
+        if len(values) != len(names):
+            raise LawBroken(f"{recording.name}: {len(values)} values for the knobs {', '.join(names) or '(none)'}.")
+        outside = [name for name, value in zip(names, values, strict=True) if not 0 <= value <= 1]
+        if outside:
+            raise LawBroken(
+                f"{recording.name}: {outside[0]} is at {values[names.index(outside[0])]:g}; a value in [0, 1] is due. "
+                "Convert with Control.to_unit."
+            )
+    return len(names)
+
+
+def pieces_are_the_whole(dataset: Dataset) -> int:
+    """Reading in pieces gives what reading at once gives: float32 of shape (time,), finite.
+
+    Only the beginning and the end of long recordings are read, and of many recordings the first ones.
+
+    Returns:
+        How many samples were read.
+    """
+    return _each_source(dataset, _check_reading)
+
+
+def recordings_can_be_pickled(dataset: Dataset) -> int:
+    """What a worker process gets (``num_workers``) reads the same as the original.
+
+    Returns:
+        How many samples were read.
+    """
+    return _each_source(dataset, _check_pickled)
+
+
+def _each_source(dataset: Dataset, check: Callable[[AudioSource, str], int]) -> int:
+    return sum(
+        check(source, f"{recording.name} ({which})")
+        for recording in dataset.recordings[:MOST_RECORDINGS]
+        for which, source in (("dry", recording.dry), ("wet", recording.wet))
+    )
+
+
+def _check_reading(source: AudioSource, name: str) -> int:
+    length = source.num_samples
+    span = min(length, MOST_SAMPLES)
+    for start in sorted({0, length - span}):
+        whole = source.read(start, start + span)
+        if not isinstance(whole, Tensor) or whole.dtype != torch.float32 or whole.shape != (span,):
+            told = f"{whole.dtype} of shape {tuple(whole.shape)}" if isinstance(whole, Tensor) else type(whole).__name__
+            raise LawBroken(f"{name}: reading {span} samples gave {told}; torch.float32 of shape ({span},) is due.")
+        if not bool(whole.isfinite().all()):
+            raise LawBroken(f"{name}: samples that are not finite. Refuse such a file with a DataError.")
+        cuts = sorted({0, min(1, span), span // 3, span // 2, span})
+        pieces = [source.read(start + a, start + b) for a, b in pairwise(cuts)]
+        if not torch.equal(torch.cat(pieces), whole):
+            raise LawBroken(
+                f"{name}: reading at once and in pieces cut at {cuts} differ. What is read must depend on nothing "
+                "but start and stop: convert the whole signal once, not each piece."
+            )
+    return span
+
+
+def _check_pickled(source: AudioSource, name: str) -> int:
+    span = min(source.num_samples, 1024)
+    try:
+        other = pickle.loads(pickle.dumps(source))
+    except Exception as error:
+        raise LawBroken(
+            f"{name}: cannot be pickled ({type(error).__name__}: {error}), so data.num_workers must stay 0. "
+            "Keep the path and open the file when it is read, as nablafx_core.data.sources.WavSource does."
+        ) from error
+    if not torch.equal(other.read(0, span), source.read(0, span)):
+        raise LawBroken(f"{name}: a pickled copy reads other samples.")
+    return span

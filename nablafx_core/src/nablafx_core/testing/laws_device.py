@@ -1,0 +1,123 @@
+"""The laws of devices: what they render has the input's length, is finite, and depends on input and knobs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from nablafx_core.interfaces import Device
+from nablafx_core.testing.subject import LawBroken
+
+RATES = (44_100, 96_000)
+
+
+def device_renders(device: Device, *, time: int = 1024) -> float:
+    """Silence, full scale and noise give float64 of the same length, finite, at every end of the knobs.
+
+    At two sample rates; all knobs together at either end, and each alone with the others at their defaults.
+
+    Returns:
+        The largest output.
+    """
+    peak = 0.0
+    for rate in RATES:
+        for knobs in _settings(device):
+            for name, audio in _inputs(time).items():
+                peak = max(peak, _checked(device, name, audio, rate, knobs))
+    for length in (1, 7):
+        _checked(device, "noise", _inputs(time)["noise"][:length], RATES[0], _defaults(device))
+    return peak
+
+
+def _checked(device: Device, name: str, audio: Any, rate: int, knobs: Sequence[float]) -> float:
+    given = audio.copy()
+    out = device.render(given, rate, knobs)
+    at = f"{name} of {len(audio)} samples at {rate} Hz, knobs at {_written(knobs)}"
+    if not isinstance(out, np.ndarray) or out.dtype != np.float64 or out.shape != audio.shape:
+        told = f"{out.dtype} of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise LawBroken(
+            f"{type(device).__name__}.render gave {told} for {at}; allowed is float64 of shape {audio.shape}. "
+            "Return a numpy array as long as the input, its delay compensated."
+        )
+    if not np.isfinite(out).all():
+        raise LawBroken(
+            f"{type(device).__name__}.render gave {np.sum(~np.isfinite(out))} values that are not finite for {at}; "
+            "allowed are none. Limit what a solver may reach, and add a floor where something is divided."
+        )
+    if not np.array_equal(given, audio):
+        raise LawBroken(f"{type(device).__name__}.render changed its input, for {at}. Work on a copy.")
+    return float(np.abs(out).max(initial=0.0))
+
+
+def device_keeps_no_state(device: Device, *, time: int = 1024) -> float:
+    """The same input gives the same output, whatever was rendered before.
+
+    Returns:
+        The largest difference; 0.0.
+    """
+    audio, knobs = _inputs(time)["noise"], _defaults(device)
+    first = device.render(audio.copy(), RATES[0], knobs)
+    device.render(_inputs(time)["full scale"], RATES[1], [1.0] * len(device.controls))
+    difference = float(np.abs(device.render(audio.copy(), RATES[0], knobs) - first).max())
+    if not difference == 0.0:
+        raise LawBroken(
+            f"{type(device).__name__} gave another output for the same input after another rendering: measured "
+            f"{difference:.3g}, allowed 0. Begin each rendering from rest, and draw noise from a fixed seed."
+        )
+    return difference
+
+
+def every_knob_moves_the_device(device: Device, *, time: int = 1024, threshold: float = 1e-6) -> float:
+    """Turning each knob from end to end moves the output, for noise at some setting of the other knobs.
+
+    Returns:
+        The smallest of the knobs' largest movements; infinite without knobs.
+    """
+    audio = _inputs(time)["noise"]
+    moved = {}
+    for index, control in enumerate(device.controls):
+        moved[control.name] = 0.0
+        for others in (_defaults(device), [0.5] * len(device.controls), [1.0] * len(device.controls)):
+            low, middle, high = (
+                device.render(audio.copy(), RATES[0], [*others[:index], end, *others[index + 1 :]])
+                for end in (0.0, 0.5, 1.0)
+            )
+            distance = max(np.abs(low - high).max(), np.abs(low - middle).max())  # a switch may end where it begins
+            moved[control.name] = max(moved[control.name], float(distance))
+    still = [name for name, distance in moved.items() if not distance > threshold]
+    if still:
+        raise LawBroken(
+            f"{type(device).__name__}: turning {', '.join(still)} from end to end moved the output by at most "
+            f"{max(moved[name] for name in still):.3g}; more than {threshold:g} is due. Use the knob, or take it out "
+            "of `controls`."
+        )
+    return min(moved.values(), default=float("inf"))
+
+
+def _inputs(time: int) -> dict[str, Any]:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, time)
+    square = np.where(np.arange(time) % 100 < 50, 1.0, -1.0)
+    return {"silence": np.zeros(time), "full scale": square, "noise": noise}
+
+
+def _settings(device: Device) -> Iterator[list[float]]:
+    """The defaults, every knob at either end, and each knob at either end."""
+    defaults = _defaults(device)
+    yield defaults
+    if defaults:
+        yield [0.0] * len(defaults)
+        yield [1.0] * len(defaults)
+    if len(defaults) > 1:
+        for index in range(len(defaults)):
+            for end in (0.0, 1.0):
+                yield [*defaults[:index], end, *defaults[index + 1 :]]
+
+
+def _defaults(device: Device) -> list[float]:
+    return [control.default_unit for control in device.controls]
+
+
+def _written(knobs: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in knobs) or "none"

@@ -1,0 +1,135 @@
+"""The laws of exporters: whole files or none, and what is read back renders the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nablafx_core.diagnosis import cause
+from nablafx_core.errors import NablafxError
+from nablafx_core.export.conversion import export_model, import_model
+from nablafx_core.interfaces import Model
+from nablafx_core.registry import Entry, Registry
+from nablafx_core.testing.candidates import models_to_export, preset_models
+from nablafx_core.testing.result import NotChecked
+from nablafx_core.testing.subject import LawBroken, check, error, knobs, noise
+
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model and the file that an exporter made of it."""
+
+    name: str
+    model: Model
+    path: Path
+
+
+def exports(exporter: Entry, folder: Path) -> list[Exported]:
+    """Each registered model is written whole or refused with a NablafxError, nothing left behind; one at least is.
+
+    Presets of the exporter's pack are tried where no registered model is written.
+
+    Args:
+        exporter: is built from its example.
+        folder: exists; each model gets a folder in it.
+    """
+    written: list[Exported] = []
+    refusals: list[str] = []
+    for source in (models_to_export(exporter.pack), preset_models(exporter.pack)):
+        for name, model in source:
+            place = folder / f"export{len(written) + len(refusals)}"
+            place.mkdir()
+            path = place / f"model{exporter.load().suffix}"
+            refusal = _refusal(exporter, name, model, path)
+            if refusal is None:
+                written.append(Exported(name, model, path))
+            else:
+                refusals.append(f"  {name}: {refusal}")
+        if written:
+            return written
+    head = f"it refused all {len(refusals)} models that it was given; it must write one at least, such as:"
+    raise LawBroken("\n".join([head, *refusals[:5]]))
+
+
+def _refusal(exporter: Entry, name: str, model: Model, path: Path) -> str | None:
+    """Why a model was refused; None if it was written."""
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    refusal = None
+    try:
+        export_model(model, path, exporter.qualified_name, **exporter.component.example)
+    except NablafxError as error:
+        refusal = str(error)
+    except Exception as error:
+        raise LawBroken(
+            f"given {name}, it raised {cause(error, exporter.package)}. Refuse what the format cannot hold with a "
+            "ConversionError that says which part."
+        ) from error
+    left = sorted(item.name for item in path.parent.iterdir())
+    expected = [] if refusal else [path.name]
+    if left != expected:
+        raise LawBroken(
+            f"{'refusing' if refusal else 'writing'} {name}, it left {', '.join(left) or 'nothing'}; due is "
+            f"{', '.join(expected) or 'nothing'}. Write to the path that `write` is given and nowhere else."
+        )
+    changed = [key for key, value in model.state_dict().items() if not torch.equal(weights[key], value)]
+    if changed or model.training:
+        what = f"changed {changed[0]} of the model" if changed else "left the model in training mode"
+        raise LawBroken(f"given {name}, it {what}. Work on a copy.")
+    return refusal
+
+
+def imported_as_exported(exporter: Entry, exported: Sequence[Exported]) -> float:
+    """What an exporter wrote is read by its pack's importer of that ending, and renders the same in float32.
+
+    Returns:
+        The largest difference relative to the larger of 1 and the peak.
+
+    Raises:
+        NotChecked: if the pack has no such importer.
+    """
+    suffix = exporter.load().suffix
+    importers = [entry for entry in same_pack(exporter, "importer") if suffix and suffix in entry.load().suffixes]
+    if not importers:
+        raise NotChecked(f"its pack has no importer of {suffix or 'folders'}, with which the files could be read back.")
+    return max(_difference(item, importer) for item in exported for importer in importers)
+
+
+def _difference(item: Exported, importer: Entry) -> float:
+    what = f"{item.name}, exported and imported by {importer.component.name}"
+    again = import_model(item.path, importer.qualified_name, **importer.component.example)
+    for fact in ("sample_rate", "in_channels", "out_channels", "latency"):
+        if getattr(again, fact) != getattr(item.model, fact):
+            raise LawBroken(f"{what}, has {fact} {getattr(again, fact)} instead of {getattr(item.model, fact)}.")
+    if len(again.controls) != len(item.model.controls):
+        raise LawBroken(
+            f"{what}, has {len(again.controls)} knobs instead of {len(item.model.controls)}. An exporter refuses a "
+            "model with knobs if its format cannot hold them."
+        )
+    audio, settings = noise(item.model, 2, 2048, torch.float32), knobs(item.model, 2, torch.float32)
+    with torch.no_grad():
+        return check(
+            error(again(audio, settings)[0], item.model(audio, settings)[0]),
+            TOLERANCE,
+            f"{what}, renders differently",
+            "Compare the tensors in the file with the model's, their order and their layout.",
+        )
+
+
+def same_pack(entry: Entry, kind: str) -> Iterator[Entry]:
+    """The components of one kind that the same pack provides and that can be imported."""
+    for other in Registry.discover().entries(kind):
+        if other.pack is entry.pack and not _broken(other):
+            yield other
+
+
+def _broken(entry: Entry) -> bool:
+    try:
+        entry.load()
+    except NablafxError:  # told where it is checked itself
+        return True
+    return False

@@ -1,0 +1,75 @@
+"""The law of observers: every event of a run that ends well, and of one that fails, is taken without an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nablafx_core.diagnosis import cause
+from nablafx_core.testing.subject import LawBroken
+from nablafx_core.tracking.recorder import Run, record
+
+
+class Witness:
+    """Passes Sacred's events on to an observer and keeps what it raises."""
+
+    def __init__(self, observer: Any) -> None:
+        self.priority = getattr(observer, "priority", 0)
+        self.events: list[str] = []
+        self.failures: dict[str, Exception] = {}
+        self._observer = observer
+
+    def __getattr__(self, event: str) -> Any:
+        return partial(self._call, event)
+
+    def _call(self, event: str, **arguments: Any) -> Any:
+        self.events.append(event)
+        try:
+            return getattr(self._observer, event)(**arguments)
+        except Exception as error:
+            self.failures.setdefault(event, error)
+            return None
+
+
+def observer_survives(build: Callable[[], Any], folder: Path, package: str) -> int:
+    """Two small runs, one that ends well and one that fails, raise nothing in the observer.
+
+    Args:
+        build: makes the observer; each run gets its own.
+        folder: for the run folders.
+        package: whose line is shown where it raises.
+
+    Returns:
+        How many events it was told.
+    """
+
+    def fails(run: Run) -> None:
+        raise LookupError("a run that fails on purpose")
+
+    count = 0
+    for name, body in (("ends well", _everything), ("fails", fails)):
+        witness = Witness(build())
+        with suppress(LookupError):
+            record("check", {"train": {"seed": 1}}, folder / name, body, observers=[witness])
+        if witness.failures:
+            told = "; ".join(f"{event}: {cause(error, package)}" for event, error in witness.failures.items())
+            raise LawBroken(
+                f"in a run that {name} it raised in {told}. A run goes on without its observer, and tells it once; "
+                "take what Sacred gives, and ignore what is not needed."
+            )
+        count += len(witness.events)
+    return count
+
+
+def _everything(run: Run) -> None:
+    for step in range(3):
+        run.log("train/loss", 1 / (step + 1), step)
+    run.log("validation/loss", float("nan"), 3)
+    run.set_info("found", {"delay": 3})
+    file = run.folder / "note.txt"
+    file.write_text("a file of the run", encoding="utf-8")
+    run.artifact(file)
+    run.summary({"esr": 0.5})

@@ -1,0 +1,112 @@
+"""The laws of presets: each is an experiment whose every section can be built, and whose model can be trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from nablafx_core.building import build
+from nablafx_core.config import Experiment, load_experiment
+from nablafx_core.config.experiment import SECTIONS
+from nablafx_core.config.layers import read_yaml
+from nablafx_core.errors import NablafxError
+from nablafx_core.interfaces import Model
+from nablafx_core.registry import Entry, Registry
+from nablafx_core.settings import unknown_setting
+from nablafx_core.state import detached
+from nablafx_core.testing.candidates import model_of
+from nablafx_core.testing.subject import LawBroken, knobs, noise
+from nablafx_core.testing.tiny import TINY_DATA, TinyData
+from nablafx_core.training.losses import WeightedLoss
+from nablafx_core.training.optimizer import optimizer_of
+from nablafx_core.training.task import chunk_length
+
+#: Numbers of knobs that the data may have; a preset is for one of them at least.
+KNOBS = (0, 2)
+#: Samples of the step: enough for a window of 2048, and few enough for a model of any receptive field.
+MOST_SAMPLES = 4096
+
+
+def preset_experiment(preset: Entry) -> Experiment:
+    """The experiment of a preset on small data: merged, every section checked, losses and metrics built.
+
+    Raises:
+        NablafxError: for the first thing that is wrong, with file, line and what to do.
+    """
+    experiment = load_experiment(sections={"data": {"name": TINY_DATA}}, preset=preset.qualified_name)
+    known = read_yaml(preset.resource().read_text(encoding="utf-8"), f"preset {preset.qualified_name}").value
+    for key in known:
+        if key not in SECTIONS:
+            raise LawBroken(unknown_setting("an experiment", key, SECTIONS))
+    Registry.discover().check_requirements(experiment.config["requires"])
+    loss_of(experiment)
+    for section in experiment.config["metrics"]:
+        build("metric", section)
+    return experiment
+
+
+def loss_of(experiment: Experiment) -> WeightedLoss:
+    """The weighted sum of an experiment's losses."""
+    return WeightedLoss([(part["name"], part["weight"], build("loss", part)) for part in experiment.config["loss"]])
+
+
+def preset_builds(experiment: Experiment) -> int:
+    """The model builds at the preset's settings for data without knobs, with two, or with those that it names.
+
+    Returns:
+        How many parameters it has.
+    """
+    models = [model for _, model in _models(experiment)]
+    return sum(parameter.numel() for parameter in models[0].parameters())
+
+
+def preset_trains(experiment: Experiment) -> float:
+    """One step of training on a short segment is made, with a loss and gradients that are finite and not all 0.
+
+    As the experiment trains: whole segments, or a chunk from an initial state. For each number of knobs that the
+    model accepts.
+
+    Returns:
+        The largest loss.
+    """
+    return max(_step(model, experiment, f"with {count} knobs") for count, model in _models(experiment))
+
+
+def _models(experiment: Experiment) -> Iterator[tuple[int, Model]]:
+    section = experiment.config["model"]
+    named = section.get("controls")
+    refusals = []
+    for count in KNOBS if named is None else (len(named),):
+        try:
+            model = model_of(section, TinyData(count))
+        except NablafxError as refusal:
+            refusals.append(f"  with {count} knobs: {refusal}")
+        else:
+            yield count, model
+    if len(refusals) == len(KNOBS) or (named is not None and refusals):
+        raise LawBroken("\n".join(["its model builds for no data:", *refusals]))
+
+
+def _step(model: Model, experiment: Experiment, what: str) -> float:
+    settings = experiment.train
+    time = min(experiment.loading.segment_length, MOST_SAMPLES)
+    dry, controls = noise(model, 1, time, torch.float32), knobs(model, 1, torch.float32)
+    optimizer = optimizer_of(model.train(), settings)
+    if chunk_length(model, settings) is None:
+        prediction = model(dry, controls)[0]
+    else:
+        prediction = model(dry, controls, detached(model.initial_state(1, controls)))[0]
+    loss, _ = loss_of(experiment)(prediction, torch.tanh(3 * dry).expand_as(prediction))
+    loss.backward()
+    if not math.isfinite(loss.item()):
+        raise LawBroken(f"{what}: the loss is {loss.item()} at the first step; a finite number is due.")
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    endless = [name for name, gradient in gradients.items() if not bool(gradient.isfinite().all())]
+    if endless:
+        raise LawBroken(f"{what}: the gradient of {endless[0]} is not finite at the first step; all must be.")
+    if not any(bool(gradient.any()) for gradient in gradients.values()):
+        raise LawBroken(f"{what}: no weight has a gradient at the first step. Is there anything to train?")
+    optimizer.step()
+    return float(loss.item())

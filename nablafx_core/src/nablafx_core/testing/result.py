@@ -1,0 +1,97 @@
+"""What a law gave: it holds, is broken, has a remark, or could not be checked."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from nablafx_core.diagnosis import cause, raised_at
+from nablafx_core.errors import NablafxError
+from nablafx_core.testing.subject import LawBroken
+
+Outcome = Literal["holds", "broken", "warning", "not checked"]
+
+
+class NotChecked(Exception):
+    """A law that cannot be checked here; the message says why, and what would make it possible."""
+
+
+class Remark(Exception):
+    """A law that holds, with something that the author should know.
+
+    Args:
+        text: what.
+        measured: the number that the law gave.
+    """
+
+    def __init__(self, text: str, measured: float) -> None:
+        super().__init__(text)
+        self.measured = measured
+
+
+@dataclass(frozen=True)
+class Result:
+    """One law on one component.
+
+    Args:
+        kind, component, law: what was checked.
+        outcome: whether it holds.
+        measured: the number that the law gave, such as an error or a latency.
+        failure: why it is broken and what to do; None if it is not.
+        note: the remark, or why it was not checked.
+        seconds: how long it took.
+    """
+
+    kind: str
+    component: str
+    law: str
+    outcome: Outcome
+    measured: float | None = None
+    failure: str | None = None
+    note: str | None = None
+    seconds: float = 0.0
+
+
+def result_of(kind: str, component: str, law: str, check: Callable[[], Any], package: str = "") -> Result:
+    """Run one check; whatever it raises becomes the result.
+
+    Args:
+        kind, component, law: what is checked.
+        check: gives a number; nothing, or infinity, where there is nothing to measure.
+        package: whose code is checked; an exception from it is shown with its line there.
+    """
+    began = time.perf_counter()
+    outcome: Outcome = "holds"
+    measured, failure, note = None, None, None
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so little work is done faster by one
+    torch.manual_seed(0)
+    try:
+        with redirect_stdout(sys.stderr):  # what a component prints must not stand in the table
+            answer = check()
+        measured = float(answer) if isinstance(answer, (int, float)) and math.isfinite(answer) else None
+    except NotChecked as reason:
+        outcome, note = "not checked", str(reason)
+    except Remark as remark:
+        outcome, note, measured = "warning", str(remark), float(remark.measured)
+    except LawBroken as broken:
+        outcome, failure = "broken", str(broken)
+    except (Exception, SystemExit) as error:
+        outcome, failure = "broken", _raised(error, package)
+    finally:
+        torch.set_num_threads(threads)
+    return Result(kind, component, law, outcome, measured, failure, note, time.perf_counter() - began)
+
+
+def _raised(error: BaseException, package: str) -> str:
+    if isinstance(error, NablafxError):  # it says what to do itself
+        where = raised_at(error, package)
+        return f"{error} ({where})" if where else str(error)
+    return f"{cause(error, package)}. It was given what its interface allows, and must not raise."

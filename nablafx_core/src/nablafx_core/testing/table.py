@@ -1,0 +1,195 @@
+"""Which laws each kind of component keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nablafx_core.config import Experiment
+from nablafx_core.diagnosis import cause
+from nablafx_core.errors import ConfigError, NablafxError, RegistryError
+from nablafx_core.interfaces import Controller, Model
+from nablafx_core.kinds import KINDS
+from nablafx_core.testing import (
+    laws,
+    laws_bundle,
+    laws_component,
+    laws_dataset,
+    laws_device,
+    laws_export,
+    laws_gradients,
+    laws_hooks,
+    laws_import,
+    laws_observer,
+    laws_preset,
+    laws_saving,
+    laws_scores,
+)
+from nablafx_core.testing.case import Case
+from nablafx_core.testing.result import NotChecked
+from nablafx_core.testing.subject import LawBroken
+
+CUTS = (1, 2, 61, 64, 128, 300, 3, 153)
+
+
+@dataclass(frozen=True)
+class Law:
+    """A law as the table of results has it.
+
+    Args:
+        name: what the table calls it.
+        check: measures it; gives a number where there is one.
+        first: where it does not hold, the laws after it say nothing and are left out.
+    """
+
+    name: str
+    check: Callable[[Case], Any]
+    first: bool = False
+
+
+def of_built(name: str, law: Callable[[Any], Any]) -> Law:
+    """A law of what the example builds."""
+    return Law(name, lambda case: law(case.built))
+
+
+def streamed(name: str, law: Callable[[Any], Any]) -> Law:
+    """A law of models that stream; those that need the whole file say so."""
+
+    def check(case: Case) -> Any:
+        if isinstance(case.built, Model) and not case.built.streams:
+            raise NotChecked("it needs the whole file and has no stream.")
+        return law(case.built)
+
+    return Law(name, check)
+
+
+def _builds(case: Case) -> None:
+    if isinstance(case.built, Controller) and case.built.num_parameters == 0:
+        raise NotChecked("it drives nothing, so there is nothing to measure.")
+
+
+def _observer_builds(case: Case) -> None:
+    try:
+        _ = case.built
+    except (ConfigError, RegistryError):
+        raise
+    except (NablafxError, OSError) as error:
+        raise NotChecked(f"it cannot be built here ({cause(error)}). Check it where its server is.") from error
+    except NotChecked:
+        raise
+    except Exception as error:
+        raise LawBroken(
+            f"it raised {cause(error, case.entry.package)} where it was built. If it needs a server, let it raise a "
+            "NablafxError that says which one, and how to set it."
+        ) from error
+
+
+def _experiment(case: Case) -> Experiment:
+    return laws_preset.preset_experiment(case.entry)
+
+
+def _exports(case: Case) -> Sequence[laws_export.Exported]:
+    return laws_export.exports(case.entry, case.folder)
+
+
+_CODE = (
+    Law("is what its kind says", lambda case: laws_component.is_of_its_kind(case.entry.load(), case.entry.kind), True),
+    Law(
+        "settings can be written",
+        lambda case: laws_component.settings_can_be_written(case.entry.load(), case.entry.kind),
+    ),
+    Law(
+        "settings are documented",
+        lambda case: laws_component.settings_are_documented(case.entry.load(), case.entry.kind),
+    ),
+)
+_BUILT = (*_CODE, Law("is built from its example", _builds, True))
+_STREAMED = (
+    *_BUILT,
+    streamed("stream = offline, float64", lambda subject: laws.stream_equals_offline(subject, CUTS)),
+    streamed(
+        "stream = offline, float32", lambda subject: laws.stream_equals_offline(subject, CUTS, dtype=torch.float32)
+    ),
+    streamed(
+        "stream = offline, moving controls",
+        lambda subject: laws.stream_equals_offline(subject, CUTS, moving_controls=True),
+    ),
+    of_built("items are independent", laws.items_are_independent),
+    of_built("silence gives no NaN", laws.silence_gives_no_nan),
+    streamed("no look-ahead but the latency", laws.no_look_ahead),
+    of_built("every control moves the output", laws_gradients.every_control_moves_output),
+    of_built("every parameter moves the output", laws_gradients.every_parameter_moves_output),
+    of_built("gradients are right", laws_gradients.gradients_are_right),
+    of_built("gradients are finite", laws_gradients.gradients_are_finite),
+    Law("what it saves it loads", lambda case: laws_saving.saves_what_it_loads(case.built, case.build)),
+)
+
+LAWS: dict[str, tuple[Law, ...]] = {
+    **{kind.name: _CODE for kind in KINDS.values() if not kind.content},
+    "model": _STREAMED,
+    "processor": _STREAMED,
+    "controller": _STREAMED,
+    "dataset": (
+        *_BUILT,
+        of_built("recordings are well formed", laws_dataset.recordings_are_well_formed),
+        of_built("settings fit the knobs", laws_dataset.settings_fit_the_knobs),
+        of_built("pieces are the whole", laws_dataset.pieces_are_the_whole),
+        of_built("recordings can be pickled", laws_dataset.recordings_can_be_pickled),
+    ),
+    "device": (
+        *_BUILT,
+        of_built("renders at every end of its knobs", laws_device.device_renders),
+        of_built("keeps no state between calls", laws_device.device_keeps_no_state),
+        of_built("every knob moves the output", laws_device.every_knob_moves_the_device),
+    ),
+    "loss": (
+        *_BUILT,
+        of_built("items are independent", laws_scores.loss_is_per_item),
+        of_built("zero at equality", laws_scores.loss_is_zero_at_equality),
+        of_built("silence gives no NaN", laws_scores.loss_survives_silence),
+    ),
+    "metric": (
+        *_BUILT,
+        of_built("a split is the sum of its items", laws_scores.metric_is_a_sum),
+        of_built("a perfect prediction is best", laws_scores.metric_ranks),
+        of_built("silence gives no NaN", laws_scores.metric_survives_silence),
+    ),
+    "importer": (
+        *_BUILT,
+        Law("damage is refused", lambda case: laws_import.damage_is_refused(case.entry, case.folder)),
+        Law("what it reads fits a bundle", lambda case: laws_import.imports_fit_a_bundle(case.entry, case.folder)),
+    ),
+    "exporter": (
+        *_BUILT,
+        Law("writes or refuses every model", lambda case: len(case.once(_exports)), True),
+        Law(
+            "is imported as it was",
+            lambda case: laws_export.imported_as_exported(case.entry, case.once(_exports)),
+        ),
+    ),
+    "observer": (
+        *_CODE,
+        Law("is built from its example", _observer_builds, True),
+        Law(
+            "takes every event of a run",
+            lambda case: laws_observer.observer_survives(case.build, case.folder, case.entry.package),
+        ),
+    ),
+    "command": (
+        _CODE[0],
+        Law("its help is printed", lambda case: laws_hooks.command_has_help(case.entry.load(), case.entry.package)),
+    ),
+    "preset": (
+        Law("is an experiment", lambda case: bool(case.once(_experiment)) and None, True),
+        Law("its model builds", lambda case: laws_preset.preset_builds(case.once(_experiment)), True),
+        Law("trains a step", lambda case: laws_preset.preset_trains(case.once(_experiment))),
+    ),
+    "bundle": (
+        Law("is declared with licence and hash", lambda case: laws_bundle.bundle_is_declared(case.entry), True),
+        Law("renders", lambda case: laws_bundle.bundle_renders(case.entry), True),
+        Law("stream = offline, float64", lambda case: laws_bundle.bundle_streams(case.entry)),
+    ),
+}
