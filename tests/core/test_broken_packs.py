@@ -267,9 +267,10 @@ def test_a_component_whose_core_is_too_old_says_so(install):
     )
 
 
-def test_a_slow_import_is_told_by_every_command(install, monkeypatch, capsys):
+@pytest.mark.parametrize("more", ["", "raise ValueError"])
+def test_a_slow_import_is_told_by_every_command(install, monkeypatch, capsys, more):
     monkeypatch.setattr("nablafx_core.discovery.VERY_SLOW_SECONDS", 0.01)
-    install("nablafx-slow", "import time\ntime.sleep(0.03)")
+    install("nablafx-slow", "import time\ntime.sleep(0.03)\n" + more)
     install("nablafx-acme", GOOD)
     for arguments in (["list"], ["--help"], ["packs"]):
         Registry.discover.cache_clear()

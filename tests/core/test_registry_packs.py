@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
+from nablafx_core.cli import cli
 from nablafx_core.diagnosis import canonical
 from nablafx_core.errors import RegistryError
 from nablafx_core.registry import Registry
@@ -138,3 +140,11 @@ def test_a_module_without_hooks_is_a_warning(install):
         "nablafx_empty has no hooks. Does the entry point name the right module?"
     ]
     assert packs["nablafx-odd"].warnings == ["5 has no hooks. Does the entry point name the right module?"]
+
+
+def test_a_pack_of_callbacks_provides_something(install):
+    install("nablafx-acme", "@hookimpl\ndef nablafx_callbacks(config):\n    return []\n")
+    shown = CliRunner().invoke(cli, ["packs"]).stdout
+    assert [line.split() for line in shown.splitlines() if line.startswith("nablafx-acme")] == [
+        ["nablafx-acme", "1.0", "callbacks"]
+    ]

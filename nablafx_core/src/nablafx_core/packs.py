@@ -68,10 +68,11 @@ class Pack:
         except (Exception, SystemExit) as error:
             self.problems.append(f"cannot import {name}: {self.why(error, name)}")
             return
-        seconds = time.perf_counter() - began
-        self.import_seconds += seconds
-        if seconds > SLOW_SECONDS:
-            self.warnings.append(f"{name} takes {seconds:.1f} s to import; it should import nothing heavy")
+        finally:
+            seconds = time.perf_counter() - began
+            self.import_seconds += seconds
+            if seconds > SLOW_SECONDS:
+                self.warnings.append(f"{name} takes {seconds:.1f} s to import; it should import nothing heavy")
         for part in filter(None, attribute.split(".")):
             module = getattr(module, part, None)
         if module is None:

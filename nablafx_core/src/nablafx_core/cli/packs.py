@@ -69,7 +69,9 @@ def _counts(pack: Pack) -> dict[str, int]:
 def _contents(pack: Pack) -> str:
     kinds = {kind.plural: kind.name for kind in KINDS.values()}
     counts = _counts(pack).items()
-    return ", ".join(f"{count} {plural if count > 1 else kinds[plural]}" for plural, count in counts) or "nothing"
+    provided = [f"{count} {plural if count > 1 else kinds[plural]}" for plural, count in counts]
+    provided += ["callbacks"] if pack.implements("nablafx_callbacks") else []
+    return ", ".join(provided) or "nothing"
 
 
 def _described(pack: Pack) -> dict[str, object]:
