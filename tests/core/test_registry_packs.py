@@ -133,7 +133,7 @@ def test_a_slow_import_is_a_warning(install, monkeypatch):
 
 
 def test_a_module_without_hooks_is_a_warning(install):
-    install("nablafx-empty", "from nablafx_core.testing import packs")
+    install("nablafx-empty", "hooks = []")
     install("nablafx-odd", "number = 5", entry="odd = nablafx_odd:number")
     packs = discovered()
     assert packs["nablafx-empty"].warnings == [
