@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
+import json
+import struct
 import zipfile
 
 import pytest
@@ -27,10 +31,13 @@ def bundle(model, tmp_path):
     return save_bundle(model, tmp_path / "m.nfx", {"device": "test"})
 
 
-def rewritten(bundle, name, content):
+def parts_of(bundle):
     with zipfile.ZipFile(bundle) as archive:
-        parts = {item: archive.read(item) for item in archive.namelist()}
-    parts[name] = content
+        return {item: archive.read(item) for item in archive.namelist()}
+
+
+def rewritten(bundle, name, content):
+    parts = {**parts_of(bundle), name: content}
     with zipfile.ZipFile(bundle, "w") as archive:
         for item, data in parts.items():
             archive.writestr(item, data)
@@ -127,3 +134,95 @@ def test_an_archive_that_zipfile_does_not_support_is_refused(bundle):
     bundle.write_bytes(data)
     with pytest.raises(BundleError, match="damaged"):
         nfx.load(bundle)
+
+
+def described_as(bundle, **changes):
+    """The bundle with another description; ``model__name`` is a setting of its model."""
+    description = copy.deepcopy(describe_bundle(bundle))
+    for key, value in changes.items():
+        section, _, setting = key.partition("__")
+        if setting:
+            description[section][setting] = value
+        else:
+            description[section] = value
+    return rewritten(bundle, "model.yaml", yaml.safe_dump(description))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"packs": [1]}, "'packs' is no mapping"),
+        ({"model": "tcn"}, "'model' is no mapping"),
+        ({"model": {"num_blocks": 2}}, "'model' has no name"),
+        ({"info": [1]}, "'info' is no mapping"),
+        ({"facts": "x"}, "'facts' is no mapping"),
+        ({"format": True}, "is no description of a model"),
+        ({"format": 0}, "is no description of a model"),
+        ({"model__controls": 3}, "controls: should be a valid array"),
+        ({"model__controls": [{"nam": "d"}]}, "controls: 0.name: Field required"),
+        ({"model__controls": [{"name": 3}]}, "controls: 0.name: should be a valid string"),
+        ({"model__sample_rate": "x"}, "its sample rate is 'x'"),
+        ({"model__sample_rate": 0}, "its sample rate is 0"),
+        ({"model__num_blocks": "x"}, "cannot be made of its settings"),
+        ({"model__num_blocks": 3}, "do not fit the model: blocks.2.conv.weight is missing; [0-9]+ more differ."),
+        ({"model__num_blocks": 1}, "do not fit the model: the model has no blocks.1"),
+        ({"model__name": "os:system"}, "'os:system' is no model"),
+        ({"model__unheard": 1}, "no setting 'unheard'"),
+    ],
+)
+def test_a_description_that_is_wrong_is_refused_with_the_files_name(bundle, changes, message):
+    with pytest.raises(BundleError, match=rf"m\.nfx: .*(\n.*)*{message}"):
+        nfx.load(described_as(bundle, **changes))
+
+
+@pytest.mark.parametrize("setting", [{"model__channel_width": 10**6}, {"model__num_blocks": 10**6}])
+def test_a_model_that_is_larger_than_its_weights_is_never_made(bundle, setting):
+    """A million channels would be 12 terabytes, a million blocks minutes of work."""
+    with pytest.raises(BundleError, match="do not fit the model: the model is larger than its weights"):
+        nfx.load(described_as(bundle, **setting))
+
+
+def test_a_description_may_not_be_a_bomb(bundle):
+    text = parts_of(bundle)["model.yaml"].decode()
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)]
+    for bomb in ("\n".join(lines), "deep: " + "[" * 10_000, "\n".join(" " * i + "a:" for i in range(2_000))):
+        with pytest.raises(BundleError, match=r"m\.nfx: damaged: model\.yaml.*nested more than 64 levels"):
+            describe_bundle(rewritten(bundle, "model.yaml", text + bomb))
+
+
+def weights_with(bundle, content):
+    """The bundle with other weights, whose hash is right."""
+    return described_as(rewritten(bundle, "weights.safetensors", content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def test_weights_that_say_they_are_huge_are_refused(bundle):
+    content = parts_of(bundle)["weights.safetensors"]
+    (length,) = struct.unpack("<Q", content[:8])
+    header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
+    name = next(iter(header))
+    header[name] |= {"shape": [10**11], "data_offsets": [0, 4 * 10**11]}
+    huge = json.dumps(header).encode()
+    for wrong in (
+        struct.pack("<Q", 2**40) + content[8:],
+        struct.pack("<Q", len(huge)) + huge + data,
+        struct.pack("<Q", 100_000) + b"[" * 100_000,
+        b"",
+    ):
+        with pytest.raises(BundleError, match=r"m\.nfx: weights\.safetensors is damaged"):
+            nfx.load(weights_with(bundle, wrong))
+
+
+def test_an_archive_that_says_it_holds_more_than_it_does_is_refused(bundle):
+    data = bytearray(bundle.read_bytes())
+    entry = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 1)
+    data[entry + 24 : entry + 28] = struct.pack("<I", 0x7FFFFFFF)  # the size of the weights
+    bundle.write_bytes(data)
+    with pytest.raises(BundleError, match="holds more than it does"):
+        nfx.load(bundle)
+
+
+def test_info_that_is_no_plain_data_leaves_no_file(model, tmp_path):
+    with pytest.raises(BundleError, match="no plain data"):
+        save_bundle(model, tmp_path / "x.nfx", {"loss": torch.zeros(1)})
+    assert not list(tmp_path.iterdir())

@@ -215,6 +215,6 @@ def _reasons(error: ValidationError) -> str:
     texts = []
     for item in error.errors(include_url=False):
         inside = ".".join(str(part) for part in item["loc"] if not str(part).startswith(("function", "constrained")))
-        text = item["msg"].replace("Input should be", "should be").replace("Value error, ", "")
+        text = item["msg"].replace("Input should be", "should be").replace("Value error, ", "").rstrip(".")
         texts.append(f"{inside + ': ' if inside else ''}{text}")
     return "; ".join(dict.fromkeys(texts[:3]))

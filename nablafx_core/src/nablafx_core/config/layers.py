@@ -61,7 +61,7 @@ def dotted(path: Path) -> str:
 
 
 def read_yaml(text: str, name: str) -> Layer:
-    """Parse YAML text whose top level is a mapping.
+    """Parse the text of an experiment: YAML whose top level is a mapping.
 
     Args:
         text: the YAML.
@@ -71,26 +71,49 @@ def read_yaml(text: str, name: str) -> Layer:
         ConfigError: with the line, for bad syntax, tags, duplicate keys or absurd nesting.
     """
     layer = Layer({})
-    loader = None
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        if node is not None:
-            layer.value = _construct(loader, node, (), layer.marks, name, _Budget())
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{name}{line}: this is not YAML: {getattr(error, 'problem', None) or error}.") from None
-    except RecursionError:
-        raise ConfigError(f"{name}: nested more than {MAX_DEPTH} levels deep.") from None
-    finally:
-        if loader is not None:
-            loader.dispose()
+    layer.value = plain_yaml(text, name, "an experiment", marks=layer.marks)
+    if layer.value is None:
+        layer.value = {}
     if not isinstance(layer.value, dict):
         raise ConfigError(
             f"{name}: an experiment is a mapping of sections (data:, model:, …), not {layer.value!r:.40}."
         )
     return layer
+
+
+def plain_yaml(
+    text: str | bytes, name: str, what: str, as_text: bool = False, marks: dict[Path, str] | None = None
+) -> Any:
+    """Parse YAML that is not trusted: mappings, lists and values, nothing else, and not more than a person writes.
+
+    Args:
+        text: the YAML.
+        name: what error messages call it.
+        what: it is, such as ``"an experiment"``.
+        as_text: leave every value the text that it is; else numbers, truth values and null are read as such.
+        marks: filled with the place of each value, such as ``e.yaml:4``.
+
+    Raises:
+        ConfigError: with the line, for bad syntax, tags, duplicate keys or absurd nesting.
+    """
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        reading = _Reading(loader, name, what, as_text, {} if marks is None else marks)
+        return None if node is None else reading.value(node, ())
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name}: cannot be read: it is not text.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise ConfigError(f"{name}{line}: this is not YAML: {reason}.") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: nested more than {MAX_DEPTH} levels deep.") from None
+    finally:
+        if loader is not None:
+            loader.dispose()
 
 
 def read_file(path: FilePath) -> Layer:
@@ -106,36 +129,49 @@ def read_file(path: FilePath) -> Layer:
         raise ConfigError(f"{path}: cannot read the experiment: {reason}.") from None
 
 
-class _Budget:
-    nodes = 0
+@dataclass
+class _Reading:
+    loader: _Loader
+    name: str
+    what: str
+    as_text: bool
+    marks: dict[Path, str]
+    nodes: int = 0
 
+    def value(self, node: yaml.Node, path: Path) -> Any:
+        where = self._where(node)
+        self.nodes += 1
+        if len(path) > MAX_DEPTH or self.nodes > MAX_NODES:
+            raise ConfigError(f"{where}: nested more than {MAX_DEPTH} levels deep, or larger than {self.what} can be.")
+        if node.tag not in _TAGS:
+            raise ConfigError(f"{where}: the tag '{node.tag}' is not allowed; {self.what} is plain data.")
+        self.marks[path] = where
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if self.as_text:
+            return node.value
+        try:
+            return self.loader.construct_object(node)
+        except (ValueError, LookupError, yaml.YAMLError):
+            raise ConfigError(f"{where}: {dotted(path)}: cannot read the value {node.value!r:.40}.") from None
 
-def _construct(loader: _Loader, node: yaml.Node, path: Path, marks: dict[Path, str], name: str, budget: _Budget) -> Any:
-    where = f"{name}:{node.start_mark.line + 1}"
-    budget.nodes += 1
-    if len(path) > MAX_DEPTH or budget.nodes > MAX_NODES:
-        raise ConfigError(f"{where}: nested more than {MAX_DEPTH} levels deep, or larger than any experiment.")
-    if node.tag not in _TAGS:
-        raise ConfigError(f"{where}: the tag '{node.tag}' is not allowed; an experiment is plain data.")
-    marks[path] = where
-    if isinstance(node, yaml.SequenceNode):
-        return [_construct(loader, item, (*path, i), marks, name, budget) for i, item in enumerate(node.value)]
-    if isinstance(node, yaml.MappingNode):
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key_node, item in node.value:
-            key = key_node.value
+            key, where = key_node.value, self._where(key_node)
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
-                raise ConfigError(f"{name}:{key_node.start_mark.line + 1}: a setting's name must be a word.")
+                raise ConfigError(f"{where}: a setting's name must be a word.")
             if key in found:
-                raise ConfigError(f"{name}:{key_node.start_mark.line + 1}: {dotted((*path, key))} is set twice.")
+                raise ConfigError(f"{where}: {dotted((*path, key))} is set twice.")
             place = (*path, key)
-            found[key] = _construct(loader, item, place, marks, name, budget)
-            marks[place] = f"{name}:{key_node.start_mark.line + 1}"
+            found[key] = self.value(item, place)
+            self.marks[place] = where
         return found
-    try:
-        return loader.construct_object(node)
-    except (ValueError, LookupError, yaml.YAMLError):
-        raise ConfigError(f"{where}: {dotted(path)}: cannot read the value {node.value!r:.40}.") from None
+
+    def _where(self, node: yaml.Node) -> str:
+        return f"{self.name}:{node.start_mark.line + 1}"
 
 
 def merge(base: Layer, over: Layer) -> Layer:

@@ -7,10 +7,8 @@ Nothing in it is ever executed or unpickled.
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,14 @@ from typing import Any
 import safetensors.torch
 import yaml
 
+from nablafx_core.audio.files import RATES
 from nablafx_core.building import build
-from nablafx_core.errors import BundleError, ConfigError, RegistryError
+from nablafx_core.config.layers import plain_yaml
+from nablafx_core.errors import BundleError, ConfigError, NablafxError
+from nablafx_core.export.fit import check_fit
 from nablafx_core.interfaces import Model
 from nablafx_core.registry import Registry
+from nablafx_core.tracking.files import replacing
 
 FORMAT = 1
 DESCRIPTION, WEIGHTS = "model.yaml", "weights.safetensors"
@@ -37,7 +39,7 @@ def save_bundle(model: Model, path: Path | str, info: Mapping[str, Any] | None =
         info: plain data about the training: device, metrics, run, licence.
 
     Raises:
-        BundleError: if the model was not built from a section, or the file cannot be written.
+        BundleError: if the model was not built from a section, `info` is no plain data, or the file cannot be written.
     """
     path = Path(path)
     if not getattr(model, "section", None):
@@ -54,17 +56,19 @@ def save_bundle(model: Model, path: Path | str, info: Mapping[str, Any] | None =
         "info": dict(info or {}),
         "sha256": hashlib.sha256(weights).hexdigest(),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
+    except yaml.YAMLError as error:
+        raise BundleError(
+            f"{path}: cannot write the bundle: its info or settings are no plain data: {error}"
+        ) from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(DESCRIPTION, yaml.safe_dump(description, sort_keys=False, allow_unicode=True))
+        with replacing(path, alone=False) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(DESCRIPTION, text)
             archive.writestr(WEIGHTS, weights)
-        os.replace(temporary, path)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise BundleError(f"{path}: cannot write the bundle: {error.strerror}.") from None
+        raise BundleError(f"{path}: cannot write the bundle: {error.strerror or error}.") from None
     return path
 
 
@@ -95,51 +99,70 @@ def load_bundle(path: Path | str) -> Model:
         BundleError: if the file is damaged, of a newer format, or needs a pack that is not installed.
     """
     path = Path(path)
-    description, weights = _read(path)
-    if hashlib.sha256(weights).hexdigest() != description.get("sha256"):
+    description, content = _read(path)
+    if hashlib.sha256(content).hexdigest() != description.get("sha256"):
         raise BundleError(
             f"{path}: the weights are not those that were saved (their hash differs). Get the file again."
         )
     try:
-        model: Model = build("model", description["model"])
-    except (RegistryError, ConfigError, KeyError) as error:
-        needed = ", ".join(f"{name} {version}" for name, version in description.get("packs", {}).items())
-        raise BundleError(f"{path}: cannot build its model. It was made with {needed}.\n{error}") from error
+        weights = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise BundleError(f"{path}: {WEIGHTS} is damaged: {error}.") from error
     try:
-        model.load_state_dict(safetensors.torch.load(weights), strict=True)
+        check_fit(description["model"], weights)
+        model: Model = build("model", description["model"])
+        model.load_state_dict(weights, strict=True)
+    except BundleError as error:
+        raise BundleError(f"{path}: the weights do not fit the model: {error}") from error
+    except NablafxError as error:
+        needed = ", ".join(f"{name} {version}" for name, version in description["packs"].items()) or "no pack"
+        raise BundleError(f"{path}: cannot build its model. It was made with {needed}.\n{error}") from error
     except Exception as error:
         raise BundleError(f"{path}: the weights do not fit the model: {error}") from error
+    if isinstance(model.sample_rate, bool) or model.sample_rate not in RATES:
+        raise BundleError(f"{path}: {DESCRIPTION}: its sample rate is {model.sample_rate!r:.40}, which none can be.")
     return model.eval()
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            names, parts = archive.namelist(), archive.infolist()
             if sorted(names) != [DESCRIPTION, WEIGHTS]:
                 raise BundleError(f"{path}: no NablAFx bundle; it holds {', '.join(names[:5]) or 'nothing'}.")
-            if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
+            if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
                 raise BundleError(f"{path}: no NablAFx bundle; its parts are compressed.")
             if archive.getinfo(DESCRIPTION).file_size > _LARGEST_DESCRIPTION:
                 raise BundleError(f"{path}: {DESCRIPTION} is too large to be a description.")
+            if sum(part.file_size for part in parts) > path.stat().st_size:
+                raise BundleError(f"{path}: damaged, or no NablAFx bundle: it says that it holds more than it does.")
             text, weights = archive.read(DESCRIPTION), archive.read(WEIGHTS)
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file.") from None
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror or error}.") from None
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
-        raise BundleError(f"{path}: damaged, or no NablAFx bundle: {error}.") from None
+        raise BundleError(f"{path}: damaged, or no NablAFx bundle: {error or 'it ends too early'}.") from None
     try:
-        description = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise BundleError(f"{path}: {DESCRIPTION} is damaged: {str(error).splitlines()[0]}.") from None
-    if not isinstance(description, dict) or not isinstance(description.get("format"), int):
+        description = plain_yaml(text, DESCRIPTION, "a description of a model")
+    except ConfigError as error:
+        raise BundleError(f"{path}: damaged: {error}") from None
+    return _checked(path, description), weights
+
+
+def _checked(path: Path, description: Any) -> dict[str, Any]:
+    """A description whose parts are what they are called."""
+    version = description.get("format") if isinstance(description, dict) else None
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise BundleError(f"{path}: {DESCRIPTION} is no description of a model.")
-    if description["format"] > FORMAT:
-        raise BundleError(
-            f"{path}: of format {description['format']}; this version reads up to {FORMAT}. Update nablafx-core."
-        )
-    return description, weights
+    if version > FORMAT:
+        raise BundleError(f"{path}: of format {version}; this version reads up to {FORMAT}. Update nablafx-core.")
+    for key in ("packs", "model", "facts", "info"):
+        if not isinstance(description.setdefault(key, {}), dict):
+            raise BundleError(f"{path}: {DESCRIPTION} is damaged: '{key}' is no mapping.")
+    if not isinstance(description["model"].get("name"), str):
+        raise BundleError(f"{path}: {DESCRIPTION} is damaged: 'model' has no name.")
+    return dict(description)
 
 
 def _packs_of(model: Model) -> dict[str, str]:
