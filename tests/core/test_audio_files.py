@@ -11,6 +11,7 @@ import torch
 
 from nablafx_core.audio import files
 from nablafx_core.errors import DataError
+from reference.small_disk import small_disk
 
 
 def _noise(channels=2, time=1000):
@@ -123,3 +124,40 @@ def test_unknown_extensions_and_folders_are_refused(tmp_path):
         files.write(tmp_path / "a.xyz", _noise(), 48000)
     with pytest.raises(DataError, match="no folder"):
         files.write(tmp_path / "missing" / "a.wav", _noise(), 48000)
+
+
+@pytest.mark.parametrize("rate", [1, 999, 1_000_001, 2_000_000_000])
+def test_a_rate_that_no_recording_has_is_damage(tmp_path, rate):
+    """A model's rate over 1 Hz is a file 48,000 times as long."""
+    soundfile.write(tmp_path / "x.wav", _noise(1).numpy().T, rate)
+    with pytest.raises(DataError, match=rf"x\.wav: its header says {rate} Hz"):
+        files.probe(tmp_path / "x.wav")
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    for name in ("a" * 5000 + ".wav", "a\0b.wav"):
+        with pytest.raises(DataError, match="no such file"):
+            files.probe(tmp_path / name)
+    with pytest.raises(DataError, match=r"cannot be written: File name too long\."):
+        files.write(tmp_path / f"{'a' * 300}.wav", _noise(), 48000)
+    longest = tmp_path / f"{'a' * 251}.wav"
+    files.write(longest, _noise(), 48000)
+    assert list(tmp_path.iterdir()) == [longest]
+
+
+def test_a_raw_file_has_no_header(tmp_path):
+    (tmp_path / "x.raw").write_bytes(bytes(1000))
+    with pytest.raises(DataError, match=r"x\.raw: is not an audio file that can be read"):
+        files.probe(tmp_path / "x.raw")
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "mp3", "aiff", "caf", "w64"])
+@pytest.mark.parametrize("read_only", [False, True], ids=["full", "read-only"])
+def test_a_disk_that_takes_no_more_is_told_and_keeps_what_it_has(tmp_path, extension, read_only):
+    path = tmp_path / "disk" / f"a.{extension}"
+    audio = 0.5 * torch.randn(2, 40_000, generator=torch.Generator().manual_seed(1))
+    reason = "Read-only file system|Permission denied" if read_only else "No space left on device|File too large"
+    with small_disk(tmp_path / "disk", 8192, lambda disk: (disk / path.name).write_bytes(b"old"), read_only):
+        with pytest.raises(DataError, match=rf"a\.{extension}: cannot be written: ({reason})\."):
+            files.write(path, audio, 48000)
+        assert [(path.name, path.read_bytes()) for path in (tmp_path / "disk").iterdir()] == [(path.name, b"old")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -182,6 +184,61 @@ def test_the_one_that_differs_from_the_others_is_named():
     assert [name for name, _ in checks.odd_ones({**facts, "turned": examined(dry, -wet)})] == ["turned"]
     everywhere = {name: examined(strings(seed=n), -wet if n == 0 else -strings(seed=n)) for n, name in enumerate("abc")}
     assert not list(checks.odd_ones(everywhere))
+
+
+def played(seed, seconds=6.0):
+    """Notes at any time, as a person plays them."""
+    random, at = np.random.default_rng(seed), 0
+    audio = np.zeros(int(seconds * RATE))
+    while at < len(audio):
+        note = strings(0.3, seed=int(random.integers(1000)))[: len(audio) - at]
+        audio[at : at + len(note)] += note * random.uniform(0.2, 1)
+        at += int(random.uniform(0.1, 0.6) * RATE)
+    return audio
+
+
+@pytest.mark.parametrize("wet", [np.random.default_rng(0).normal(0, 0.1, 4 * RATE), np.tanh(5 * strings(seed=2))])
+def test_another_signal_has_nothing_in_common_with_the_dry_file(wet):
+    assert "nothing in common" in complaints(strings(), wet)
+
+
+def test_another_take_among_good_ones_is_named():
+    good = {f"good{n}": examined(played(n), np.tanh(5 * played(n))) for n in range(3)}
+    others = {f"other{n}": examined(played(0), np.tanh(5 * played(n))) for n in range(3, 13)}
+    found = [
+        name
+        for name, fact in others.items()
+        if "another take" in dict(checks.odd_ones({**good, name: fact})).get(name, "")
+    ]
+    assert len(found) >= 8  # where they agree by chance, nothing tells them from an effect
+    assert not list(checks.odd_ones(good))
+
+
+def test_an_effect_that_leaves_little_everywhere_is_no_other_take():
+    little = replace(examined(strings(), np.tanh(5 * strings())), common=0.4)
+    good = replace(little, common=0.9)
+    assert not list(checks.odd_ones({"one": little, "two": little, "three": little}))
+    assert [name for name, _ in checks.odd_ones({"one": good, "two": little, "three": good})] == ["two"]
+
+
+def vibrato(audio):
+    at = np.arange(len(audio))
+    return np.interp(at - (0.008 + 0.003 * np.sin(2 * np.pi * at / RATE)) * RATE, at, audio, left=0)
+
+
+@pytest.mark.parametrize("effect", [*EFFECTS, "vibrato", "delayed"])
+def test_what_an_effect_leaves_is_in_common(effect):
+    process = {**{name: one for name, (one, _) in EFFECTS.items()}, "vibrato": vibrato}.get(effect)
+    dry = strings(6)
+    wet = shifted(dry, 12_000) if process is None else process(dry)
+    assert examined(dry, wet).common > (0.4 if effect == "vibrato" else 0.7)
+
+
+@pytest.mark.parametrize("length", [0, 1, 5, 1000, 20_000, 40_000])
+def test_a_signal_that_is_too_short_to_compare_is_not_refused_for_it(length):
+    dry = strings(1.0)[:length]
+    facts = examined(dry, np.tanh(3 * dry))
+    assert not [fault for fault in checks.faults(facts, RATE) if "silent" not in fault]
 
 
 def test_long_signals_are_measured_where_they_are_loud():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import pickle
@@ -15,6 +16,7 @@ from nablafx_core.audio.resampling import resample
 from nablafx_core.data import cache
 from nablafx_core.data.sources import ArraySource, WavSource
 from nablafx_core.errors import DataError
+from reference.small_disk import small_disk
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +124,24 @@ def test_a_file_that_was_replaced_is_read_anew(path, audio):
     assert torch.equal(WavSource(path).read(0, 5), torch.ones(5))
 
 
+def test_a_file_that_changes_or_goes_after_it_was_checked_is_told(path, audio):
+    changed, gone = WavSource(path), WavSource(path, channel=1)
+    files.write(path, audio[:, :3000], 48000)
+    with pytest.raises(DataError, match=r"a\.wav: was changed after it was checked"):
+        changed.read(0, 10)
+    path.unlink()
+    with pytest.raises(DataError, match=r"a\.wav: was there when it was checked and is gone"):
+        gone.read(0, 10)
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_told(path):
+    source = WavSource(path)
+    source.read(0, 10)
+    os.truncate(path, 20_000)
+    with pytest.raises(DataError, match=r"a\.wav: (ends at sample|is damaged|was changed)"):
+        source.read(4000, 5000)
+
+
 def test_another_rate_is_resampled_once(path, audio, cache_folder, monkeypatch):
     source = WavSource(path, sample_rate=44100)
     wanted = resample(audio, 48000, 44100)
@@ -136,6 +156,54 @@ def test_a_changed_file_is_resampled_again(path):
     WavSource(path, sample_rate=24000)
     files.write(path, torch.zeros(1, 5000), 48000)
     assert not WavSource(path, sample_rate=24000).read(0, 100).any()
+
+
+@pytest.mark.parametrize("rate", [0, -48000, 10**9])
+def test_a_rate_that_no_recording_has_is_refused_before_memory_is_taken_for_it(path, rate, cache_folder):
+    with pytest.raises(DataError, match=rf"a\.wav: cannot be resampled to {rate} Hz; a rate is 1,000 to 1,000,000"):
+        WavSource(path, sample_rate=rate)
+    assert not cache_folder.exists()
+
+
+def test_a_copy_that_was_cut_off_is_made_again(path, cache_folder):
+    whole = WavSource(path, sample_rate=24000).read(0, 2500)
+    (copy,) = cache_folder.rglob("*.wav")
+    copy.write_bytes(copy.read_bytes()[:-1000])
+    assert torch.equal(WavSource(path, sample_rate=24000).read(0, 2500), whole)
+
+
+@pytest.mark.parametrize("read_only", [False, True], ids=["full", "read-only"])
+def test_a_cache_without_room_is_told_with_what_to_do(path, tmp_path, monkeypatch, read_only):
+    monkeypatch.setenv("NABLAFX_CACHE", str(tmp_path / "disk"))
+    reason = "the cache folder cannot be made" if read_only else r"is resampled to 44100 Hz into .*cannot be written"
+    with small_disk(tmp_path / "disk", 8192, read_only=read_only):
+        with pytest.raises(DataError, match=rf"{reason}(.|\n)*NABLAFX_CACHE"):
+            WavSource(path, sample_rate=44100)
+        assert not [file for file in (tmp_path / "disk").rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize("read_only", [False, True], ids=["full", "read-only"])
+def test_what_cannot_be_remembered_is_computed_and_told_once(tmp_path, monkeypatch, caplog, read_only):
+    monkeypatch.setenv("NABLAFX_CACHE", str(tmp_path / "disk"))
+    cache._tell.cache_clear()
+    with small_disk(tmp_path / "disk", 4096, read_only=read_only), caplog.at_level(logging.WARNING):
+        for key in "abc":
+            assert cache.remembered("checked", key, str, lambda key=key: 5000 * key) == 5000 * key
+        assert not [file for file in (tmp_path / "disk").rglob("*") if file.is_file()]
+    assert len(caplog.records) == 1
+    assert "NABLAFX_CACHE" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [b"", b"[1, 2", b"null", b'{"a": 1}', b"\xff"])
+def test_what_is_remembered_wrongly_is_computed_again(cache_folder, damage):
+    def value():
+        return cache.remembered("numbers", "key", list[int], lambda: [1, 2, 3])
+
+    assert value() == [1, 2, 3]
+    (stored,) = cache_folder.rglob("*.json")
+    stored.write_bytes(damage)
+    assert value() == [1, 2, 3]
+    assert stored.read_bytes() == b"[1,2,3]"
 
 
 def test_the_files_own_rate_needs_no_cache(path, cache_folder):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +15,14 @@ import torch
 from torch import Tensor
 
 from nablafx_core.errors import DataError
+from nablafx_core.tracking.files import replacing
 
 logger = logging.getLogger(__name__)
 
 StrPath = str | os.PathLike[str]
+
+RATES = range(1_000, 1_000_001)
+"""Sample rates in Hz that a recording can have; a header that says another one is damaged."""
 
 
 class AudioInfo(NamedTuple):
@@ -55,7 +58,8 @@ def probe(path: StrPath) -> AudioInfo:
     """What a file holds, without reading it.
 
     Raises:
-        DataError: if there is no such file, it is not audio, is empty, or ends before its header says.
+        DataError: if there is no such file, it is not audio, is empty, ends before its header says, or has a sample
+            rate that no recording has.
     """
     with opened(path) as file:
         return AudioInfo(file.frames, file.samplerate, file.channels, f"{file.format} {file.subtype}")
@@ -94,14 +98,21 @@ def write(path: StrPath, audio: Tensor, sample_rate: int) -> None:
     _check_finite(audio, path, 0)
     if not beyond_full_scale and audio.numel() and (peak := float(audio.abs().max())) > 1:
         logger.warning("%s peaks at %.2f of full scale, which %s clips; .wav would not.", path, peak, container)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        soundfile.write(temporary, audio.float().numpy().T, sample_rate, format=container, subtype=encoding)
-        os.replace(temporary, path)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise DataError(f"{path}: cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        with replacing(path, alone=False) as temporary:
+            _encode(temporary, audio, sample_rate, container, encoding)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}.") from error
+
+
+def _encode(path: Path, audio: Tensor, sample_rate: int, container: str, encoding: str) -> None:
+    try:
+        soundfile.write(path, audio.float().numpy().T, sample_rate, format=container, subtype=encoding)
+    except soundfile.LibsndfileError as error:
+        # libsndfile says "System error" of a full disk and of a read-only one; Python says what it is.
+        with open(path, "ab") as file:
+            file.write(bytes(1 << 16))
+        raise OSError(str(error).rstrip(".")) from error
 
 
 @contextmanager
@@ -113,11 +124,13 @@ def opened(path: StrPath) -> Iterator[soundfile.SoundFile]:
 
 def open_file(path: StrPath) -> soundfile.SoundFile:
     """Open a file for reading; the caller closes it. Errors as in `probe`."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise DataError(f"{path}: there is no such file.")
     try:
         file = soundfile.SoundFile(path)
-    except (soundfile.LibsndfileError, OSError) as error:
+    except soundfile.LibsndfileError as error:
+        raise DataError(f"{path}: is not an audio file that can be read: {error.error_string}") from error
+    except (OSError, TypeError, ValueError) as error:  # TypeError: a raw file, which has no header
         raise DataError(f"{path}: is not an audio file that can be read: {error}") from error
     try:
         _check_whole(file, path)
@@ -134,7 +147,7 @@ def read_piece(file: soundfile.SoundFile, start: int, stop: int) -> Tensor:
     try:
         file.seek(start)
         audio = torch.from_numpy(file.read(stop - start, dtype="float32", always_2d=True).T)
-    except soundfile.LibsndfileError as error:
+    except (soundfile.LibsndfileError, MemoryError) as error:
         raise DataError(f"{file.name}: is damaged between samples {start} and {stop}: {error}") from error
     if audio.shape[1] != stop - start:
         raise DataError(f"{file.name}: ends at sample {start + audio.shape[1]} though its header says {file.frames}.")
@@ -148,6 +161,10 @@ def _check_whole(file: soundfile.SoundFile, path: StrPath) -> None:
     told = re.search(r"(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", file.extra_info)
     if told and int(told[2]) < int(told[1]) < 0x7FFF0000:
         raise DataError(f"{path}: is cut off: {told[2]} bytes of audio of the {told[1]} that its header says.")
+    if file.samplerate not in RATES:
+        raise DataError(
+            f"{path}: its header says {file.samplerate} Hz, which no recording has. It is damaged, or no audio."
+        )
     if file.frames == 0:
         raise DataError(f"{path}: holds no audio.")
     try:

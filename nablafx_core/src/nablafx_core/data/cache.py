@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import logging
 import os
-import uuid
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from pydantic import TypeAdapter
 
 from nablafx_core.audio import files
 from nablafx_core.audio.files import StrPath
 from nablafx_core.audio.resampling import resample
 from nablafx_core.errors import DataError
+from nablafx_core.tracking.files import replacing
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def cache_folder(name: str) -> Path:
@@ -25,7 +32,10 @@ def cache_folder(name: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{folder}: the cache folder cannot be made: {error}. Set NABLAFX_CACHE to another.") from error
+        raise DataError(
+            f"{folder}: the cache folder cannot be made: {error.strerror}. "
+            "Set NABLAFX_CACHE to a folder that can be written."
+        ) from error
     return folder
 
 
@@ -36,25 +46,66 @@ def file_key(*paths: StrPath, extra: object = "") -> str:
 
 
 def resampled_file(path: StrPath, sample_rate: int) -> Path:
-    """The file at another rate: itself if it has it, else a copy in the cache, written once."""
+    """The file at another rate: itself if it has it, else a copy in the cache, written once.
+
+    Raises:
+        DataError: if the file cannot be used, no recording has such a rate, or the copy cannot be written.
+    """
     info = files.probe(path)
     if info.sample_rate == sample_rate:
         return Path(path)
+    if sample_rate not in files.RATES:
+        lowest, highest = files.RATES[0], files.RATES[-1]
+        raise DataError(f"{path}: cannot be resampled to {sample_rate} Hz; a rate is {lowest:,} to {highest:,} Hz.")
     copy = cache_folder("resampled") / f"{file_key(path, extra=(info.sample_rate, sample_rate))}.wav"
-    if not copy.exists():
-        files.write(copy, resample(files.read(path), info.sample_rate, sample_rate), sample_rate)
+    if not _whole(copy):
+        audio = resample(files.read(path), info.sample_rate, sample_rate)
+        try:
+            files.write(copy, audio, sample_rate)
+        except DataError as error:
+            raise DataError(
+                f"{path}: is resampled to {sample_rate} Hz into the cache folder, but {error} It needs "
+                f"{4e-6 * audio.numel():.1f} MB. Make room, or set NABLAFX_CACHE to another folder."
+            ) from error
     return copy
 
 
-def remembered(name: str, key: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `compute` gives, as plain data, from the cache folder if it was computed before."""
-    path = cache_folder(name) / f"{key}.json"
+def _whole(path: Path) -> bool:
     try:
-        stored: dict[str, Any] = json.loads(path.read_text())
-        return stored
+        files.probe(path)
+    except DataError:
+        return False
+    return True
+
+
+def remembered(name: str, key: str, kind: type[T], compute: Callable[[], T]) -> T:
+    """What `compute` gives, from the cache folder if it was computed before.
+
+    A cache that cannot be written is told once and used no more.
+
+    Args:
+        name: of the folder within the cache.
+        key: names what is computed, with everything that it depends on.
+        kind: the type of the value: a dataclass, or what else pydantic reads and writes as JSON.
+        compute: called if nothing usable is stored.
+    """
+    adapter = TypeAdapter(kind)
+    try:
+        path = cache_folder(name) / f"{key}.json"
+        return adapter.validate_json(path.read_bytes())
+    except DataError as error:
+        _tell(str(error))
+        return compute()
     except (OSError, ValueError):
         value = compute()
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    temporary.write_text(json.dumps(value))
-    os.replace(temporary, path)
+    try:
+        with replacing(path, alone=False) as temporary:
+            temporary.write_bytes(adapter.dump_json(value))
+    except OSError as error:
+        _tell(f"{path.parent}: the cache cannot be written: {error.strerror}. NABLAFX_CACHE sets another folder.")
     return value
+
+
+@lru_cache(maxsize=8)
+def _tell(text: str) -> None:
+    _log.warning("%s Until then, files are examined again each time.", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,10 +24,18 @@ TOLERANCE = 16
 LONGEST_LAG_MS = 10.0
 """A wet signal that lags by more was not aligned; a model would spend its receptive field on the delay."""
 
-_MEASURE = 1  # count up where what is measured changes, so that no old measurement is remembered
+UNRELATED = 0.35
+"""What other music has in common with a dry file by chance, see `PairFacts.common`."""
+SHARE_OF_OTHERS, SHARE_ELSEWHERE = 0.6, 0.8
+"""A pair with less than this share of what the others of its device have in common is another take; the second share
+is for a pair that agrees best at another delay than the others."""
+
+_MEASURE = 2  # count up where what is measured changes, so that no old measurement is remembered
 _BLOCK = 1 << 14
 _WINDOW = 1 << 19
 _SHORT = 1 << 16  # a clock must not drift much within it
+_LEAST = 20 * 1024  # shorter, and a delay cannot be measured
+_REACH = 480  # 10 ms at 48 kHz, by which an effect with a moving delay may differ from its mean
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,9 @@ class PairFacts:
         dry_clipped, wet_clipped: samples at or above full scale that equal their successor.
         delay: of wet against dry.
         drift: samples by which the delay of the last quarter differs from that of the first; 0 if not clear.
+        common: 0 to 1, how well that one delay explains each quarter (the median of their confidences). Above 0.7
+            through distortion, filters and modulation, 0.4 to 0.6 through a vibrato or a reverb without its dry
+            part, mostly below 0.35 for other music; 0 where that cannot be told.
     """
 
     dry_peak: float
@@ -47,6 +58,7 @@ class PairFacts:
     wet_clipped: int
     delay: Delay
     drift: float
+    common: float
 
 
 def same_length(dry: Path, wet: Path) -> AudioInfo:
@@ -81,16 +93,16 @@ def examine(dry: AudioSource, wet: AudioSource, max_delay: int) -> PairFacts:
     wet_peak, wet_clipped, _ = _levels(wet)
     length = min(dry.num_samples, wet.num_samples)
 
-    def loudest(start: int, stop: int, width: int) -> Delay:
-        starts = range(start, max(stop - width, start) + 1, _BLOCK)
-        at = max(starts, key=lambda at: sum(energies[at // _BLOCK : (at + width) // _BLOCK]))
-        end = min(at + width, stop)
+    def measured(start: int, stop: int, width: int) -> Delay:
+        at, end = _loudest(energies, start, stop, width)
         return find_delay(dry.read(at, end).numpy(), wet.read(at, end).numpy(), max_delay)
 
-    first, last = loudest(0, length // 4, _SHORT), loudest(3 * length // 4, length, _SHORT)
+    first, last = measured(0, length // 4, _SHORT), measured(3 * length // 4, length, _SHORT)
     clear = min(first.confidence, last.confidence) >= CONFIDENT and first.inverted == last.inverted
     drift = last.samples - first.samples if clear else 0.0
-    return PairFacts(dry_peak, wet_peak, dry_clipped, wet_clipped, loudest(0, length, _WINDOW), drift)
+    whole = measured(0, length, _WINDOW)
+    common = _common(dry, wet, energies, whole)
+    return PairFacts(dry_peak, wet_peak, dry_clipped, wet_clipped, whole, drift, common)
 
 
 def examine_files(
@@ -98,8 +110,7 @@ def examine_files(
 ) -> PairFacts:
     """`examine`, remembered in the cache folder until a file, or `extra`, changes."""
     key = file_key(dry_path, wet_path, extra=(_MEASURE, max_delay, extra))
-    facts = remembered("checked", key, lambda: asdict(examine(dry, wet, max_delay)))
-    return PairFacts(**{**facts, "delay": Delay(*facts["delay"])})
+    return remembered("checked", key, PairFacts, lambda: examine(dry, wet, max_delay))
 
 
 def _levels(source: AudioSource) -> tuple[float, int, list[float]]:
@@ -114,12 +125,43 @@ def _levels(source: AudioSource) -> tuple[float, int, list[float]]:
     return peak, clipped, energies
 
 
-def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
-    """Why a pair should not be trained on, each as the end of a sentence that begins with the file."""
+def _loudest(energies: list[float], start: int, stop: int, width: int) -> tuple[int, int]:
+    """Where the `width` samples between start and stop with the most energy begin and end."""
+    starts = range(start, max(stop - width, start) + 1, _BLOCK)
+    at = max(starts, key=lambda at: sum(energies[at // _BLOCK : (at + width) // _BLOCK]))
+    return at, min(at + width, stop)
+
+
+def _common(dry: AudioSource, wet: AudioSource, energies: list[float], whole: Delay) -> float:
+    """See `PairFacts`. By chance a delay explains a whole recording, but not each part of it."""
+    lag = round(whole.samples)
+    start, length = max(-lag, 0), min(dry.num_samples, wet.num_samples) - abs(lag)
+    parts = min(4, length // _LEAST)
+    found = []
+    for part in range(parts):
+        at, end = _loudest(energies, start + part * length // parts, start + (part + 1) * length // parts, _SHORT)
+        pieces = dry.read(at, end).numpy(), wet.read(at + lag, end + lag).numpy()
+        found.append(find_delay(*pieces, _REACH).confidence)
+    return statistics.median([confidence for confidence in found if confidence] or [whole.confidence])
+
+
+def silence(facts: PairFacts) -> Iterator[str]:
+    """Which of the two is silent, as the end of a sentence that begins with the wet file."""
     for peak, what in ((facts.dry_peak, "its dry file is silent"), (facts.wet_peak, "is silent")):
         if peak < SILENT:
             yield f"{what} (peak {peak:.1e} of full scale)."
-            return
+
+
+def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
+    """Why a pair should not be trained on, each as the end of a sentence that begins with the file."""
+    if silent := next(silence(facts), None):
+        yield silent
+        return
+    if 0 < facts.common < UNRELATED:
+        yield (
+            f"has nothing in common with its dry file ({facts.common:.2f} of 1, as other music has). "
+            "Is it another take, or another file?"
+        )
     if abs(facts.drift) > TOLERANCE:
         yield (
             f"drifts: its delay changes by {facts.drift:.1f} samples from the first quarter to the last. "
@@ -142,7 +184,10 @@ def remarks(facts: PairFacts) -> Iterator[str]:
 
 
 def odd_ones(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
-    """Pairs of one device that are aligned or poled otherwise than most: name and what is wrong."""
+    """Pairs of one device that are aligned or poled otherwise than most, or of another take: name and what is wrong."""
+    strange = dict(_strangers(facts))
+    yield from strange.items()
+    facts = {name: fact for name, fact in facts.items() if name not in strange}
     clear = {name: fact.delay for name, fact in facts.items() if fact.delay.confidence >= CONFIDENT}
     if len(clear) < 2:
         return
@@ -157,3 +202,20 @@ def odd_ones(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
             )
         elif delay.inverted != inverted:
             yield name, "has the opposite polarity of the others. Invert it, or leave it out."
+
+
+def _strangers(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
+    """Pairs of which dry and wet are different takes."""
+    for name, fact in facts.items():
+        others = [other for key, other in facts.items() if key != name and other.common]
+        if not others or not fact.common:
+            continue
+        usual = statistics.median([other.common for other in others])
+        at = statistics.median([other.delay.samples for other in others])
+        share = SHARE_ELSEWHERE if abs(fact.delay.samples - at) > _REACH else SHARE_OF_OTHERS
+        if fact.common < share * usual:
+            yield (
+                name,
+                f"is another take than its dry file: what they have in common is {fact.common:.2f} of 1, in the other "
+                f"recordings {usual:.2f}. Record it again, or leave it out.",
+            )

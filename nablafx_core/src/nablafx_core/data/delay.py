@@ -47,8 +47,10 @@ def find_delay(dry: npt.ArrayLike, wet: npt.ArrayLike, max_delay: int) -> Delay:
         The delay; its confidence is 0 for silence and for less than 16 frames of 1024 samples.
     """
     x, y = (np.asarray(signal, dtype=np.float64) for signal in (dry, wet))
+    if min(len(x), len(y)) < 16 * _FRAME:
+        return Delay(0.0, 0.0, False)
     x, y = x - x.mean(), y - y.mean()
-    if min(len(x), len(y)) < 16 * _FRAME or not x.any() or not y.any():
+    if not x.any() or not y.any():
         return Delay(0.0, 0.0, False)
     plain = _measured(x, y, max_delay)
     if plain.confidence >= 0.6:

@@ -68,8 +68,7 @@ class WavSource:
         self._num_samples = info.num_samples - offset if num_samples is None else num_samples
         if offset < 0 or self._num_samples < 0 or offset + self._num_samples > info.num_samples:
             raise DataError(f"{path}: {info.num_samples} samples; {self._num_samples} from {offset} on were asked for.")
-        stat = os.stat(self.path)
-        self._stamp = (stat.st_size, stat.st_mtime_ns)
+        self._stamp = _stamp(self.path)
 
     @property
     def num_samples(self) -> int:
@@ -80,7 +79,8 @@ class WavSource:
         """Samples start to stop, (time,).
 
         Raises:
-            DataError: if they lie outside the source, cannot be read, or are not finite.
+            DataError: if they lie outside the source, cannot be read, are not finite, or if the file is another one
+                than when the source was made.
         """
         if not 0 <= start <= stop <= self._num_samples:
             raise DataError(f"{self.path}: samples {start} to {stop} of {self._num_samples} were asked for.")
@@ -88,8 +88,21 @@ class WavSource:
         return read_piece(file, self.offset + start, self.offset + stop)[self.channel]
 
 
+def _stamp(path: StrPath) -> tuple[int, int]:
+    stat = os.stat(path)
+    return stat.st_size, stat.st_mtime_ns
+
+
 # Keyed by process and thread, because a file position is shared with forked children and between threads; the
 # least recently used file is closed when it is forgotten.
 @lru_cache(maxsize=64)
 def _open(path: str, stamp: tuple[int, int], process: int, thread: int) -> soundfile.SoundFile:
+    try:
+        changed = _stamp(path) != stamp
+    except OSError as error:
+        raise DataError(
+            f"{path}: was there when it was checked and is gone: {error.strerror}. Put it back and start again."
+        ) from error
+    if changed:
+        raise DataError(f"{path}: was changed after it was checked. Start again, so that it is checked anew.")
     return open_file(path)

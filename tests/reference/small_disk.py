@@ -1,0 +1,60 @@
+"""A folder that is full, or read-only, for tests on POSIX systems."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+
+import pytest
+
+from reference.full_disk import full_disk
+
+
+@contextlib.contextmanager
+def small_disk(folder, room, fill=lambda folder: None, read_only=False):
+    """A file system of about `room` bytes in place of a folder: a tmpfs where this user may mount one.
+
+    Elsewhere a limit on the size of files stands for a full disk, and a folder without the right to write for a
+    read-only one.
+
+    Args:
+        folder: to make.
+        room: bytes.
+        fill: makes what is there before, given the folder.
+        read_only: nothing can be written after that.
+    """
+    folder.mkdir()
+    if not _mount("-t", "tmpfs", "-o", f"size={room}", "tmpfs", folder):
+        with _limited(folder, room, fill, read_only):
+            yield
+        return
+    try:
+        fill(folder)
+        if read_only and not _mount("-o", "remount,ro", folder):
+            pytest.skip("a tmpfs cannot be made read-only here")
+        yield
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)  # lazily: a reader may have a file of it open
+
+
+def _mount(*arguments):
+    with contextlib.suppress(OSError):
+        return subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode == 0
+    return False
+
+
+@contextlib.contextmanager
+def _limited(folder, room, fill, read_only):
+    fill(folder)
+    if not read_only:
+        with full_disk(room):
+            yield
+        return
+    if os.geteuid() == 0:
+        pytest.skip("root writes into every folder, and no file system can be mounted here")
+    folder.chmod(0o555)
+    try:
+        yield
+    finally:
+        folder.chmod(0o755)
