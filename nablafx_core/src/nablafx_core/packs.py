@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import cache
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pluggy
 
@@ -20,6 +22,19 @@ from nablafx_core.kinds import KINDS, Kind
 
 #: An import that takes longer is a warning for the pack's author.
 SLOW_SECONDS = 0.5
+
+
+class _Hooks(pluggy.PluginManager):
+    """The hooks of one pack. What the specifications say is read once for all packs, not once for each."""
+
+    @staticmethod
+    @cache
+    def _specification(name: str) -> Any:
+        return pluggy.PluginManager("nablafx").parse_hookspec_opts(hookspecs, name)
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        """As pluggy does it; the module is always `hookspecs`."""
+        return self._specification(name)
 
 
 class Pack:
@@ -45,7 +60,7 @@ class Pack:
         self.import_seconds = 0.0
         self._requires = tuple(requires)
         self._package = ""
-        self._hooks = pluggy.PluginManager("nablafx")
+        self._hooks = _Hooks("nablafx")
         self._hooks.add_hookspecs(hookspecs)
         self._components: dict[str, dict[str, Component]] = {}
 
