@@ -63,6 +63,23 @@ def test_stereo_files_give_one_channel_and_it_is_said(pair):
     assert sum("has 2 channels; channel 1 is used" in note for note in data.notes) == 2
 
 
+def test_a_mono_dry_file_goes_with_either_channel_of_a_stereo_wet_one(pair):
+    data = pair(wet=np.stack([0 * WET, WET], axis=1), channel=1)
+    dry, wet = audio(data.recordings[0])
+    assert np.array_equal(dry, DRY)
+    assert np.array_equal(wet, WET)
+
+
+def test_little_in_common_is_said_where_the_delay_is_given(pair):
+    other = music(3.0, RATE, np.random.default_rng(5))
+    assert any("amp.wav: has little in common" in note for note in pair(wet=other, delay=0).notes)
+    assert not any("in common" in note for note in pair(delay=0).notes)
+
+
+def test_clipping_is_said(pair):
+    assert any("amp.wav: clips (" in note for note in pair(wet=np.clip(20 * WET, -1, 1)).notes)
+
+
 def test_inverted_polarity_is_kept_and_said(pair):
     data = pair(wet=-WET)
     assert np.array_equal([*audio(data.recordings[0])][1], -WET)
@@ -81,10 +98,22 @@ def test_a_small_rest_is_left_out_and_said(pair):
     [
         ({"wet": WET[: -RATE - 100]}, "after alignment"),
         ({"wet": music(3.0, RATE, np.random.default_rng(5))}, "no delay .* could be measured"),
+        ({"wet": np.random.default_rng(5).normal(0, 0.1, len(DRY)), "delay": 0}, r"amp\.wav: has nothing in common"),
         ({"wet": 0 * WET, "delay": 0}, "is silent"),
+        ({"wet": 0 * WET}, r"amp\.wav: is silent"),
+        ({"dry": 0 * DRY}, r"amp\.wav: its dry file is silent"),
+        ({"wet": np.where(np.arange(len(WET)) == 777, np.nan, WET)}, r"amp\.wav: sample 777 is NaN"),
         ({"wet": np.roll(WET, 1000), "delay": 0}, "lags its dry file by 1000"),
         ({"wet_rate": 48000}, "has 48000 Hz, its dry file .* has 24000 Hz"),
         ({"channel": 1}, "has no channel 1"),
+        ({"channel": -1}, "has no channel -1"),
+        ({"wet": np.stack([WET, WET], axis=1), "channel": 2}, r"amp\.wav: has no channel 2; it has 2"),
+        ({"max_delay_ms": 0}, "data.max_delay_ms is 0"),
+        ({"max_delay_ms": float("nan")}, "data.max_delay_ms is nan"),
+        ({"max_delay_ms": float("inf")}, "data.max_delay_ms is inf"),
+        ({"sample_rate": 0}, "cannot be resampled to 0 Hz"),
+        ({"sample_rate": 10**10}, "cannot be resampled to 10000000000 Hz"),
+        ({"delay": 10**12}, "after alignment"),
     ],
 )
 def test_files_that_do_not_belong_together_are_refused(pair, wrong, message):

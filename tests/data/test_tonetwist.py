@@ -9,10 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nablafx_core.controls import Control
 from nablafx_core.errors import DataError
 from nablafx_data.device_file import format_setting, parse_setting, read_knobs, write_knobs
 from nablafx_data.plucked import music
 from nablafx_data.tonetwist import ToneTwist
+from reference.small_disk import small_disk
 
 RATE = 24000
 
@@ -130,13 +132,57 @@ def test_what_is_derived_can_be_written_and_is_read_back(knobs):
         ("knobs:\n  D: {minimum: 5, maximum: 1}\n  T: {}\n", "knobs.D: .*not a range"),
         ("knobs:\n  D: {name: x}\n  T: {name: x}\n", "two knobs"),
         ("D: {name: x}\n", "has no 'knobs:'"),
-        ("knobs: [", "cannot be read"),
+        ("knobs: {D: {positions: [a, {b: c}]}, T: {}}\n", "knobs.D takes name"),
+        ("knobs: {D: {positions: [a, b], default: c}, T: {}}\n", "knobs.D: .*no position 'c'"),
     ],
 )
 def test_a_device_file_that_does_not_fit_is_refused(knobs, content, message):
     (knobs.path / "Pedal" / "device.yaml").write_text(content)
     with pytest.raises(DataError, match=rf"device\.yaml: .*{message}"):
         ToneTwist(str(knobs.path), "Pedal")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"knobs: [", r"device\.yaml:1: this is not YAML"),
+        (b"knobs: \xff\xfe", r"device\.yaml: this is not YAML: unacceptable character"),
+        (
+            b"knobs: !!python/object/apply:os.system [ls]",
+            r"device\.yaml:1: the tag .* is not allowed; a device file is",
+        ),
+        (b"knobs: " + b"[" * 10_000, r"device\.yaml: nested more than 64 levels deep"),
+        (b"knobs: {D: {name: x}, D: {name: y}}", r"device\.yaml:1: knobs\.D is set twice"),
+    ],
+)
+def test_a_device_file_that_is_no_plain_data_is_refused(knobs, content, message):
+    (knobs.path / "Pedal" / "device.yaml").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        ToneTwist(str(knobs.path), "Pedal")
+
+
+def test_a_device_file_may_not_be_a_bomb(knobs):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)]
+    lines += ["knobs: {D: {positions: *a29}, T: {}}"]
+    (knobs.path / "Pedal" / "device.yaml").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="larger than a device file can be"):
+        ToneTwist(str(knobs.path), "Pedal")
+
+
+def test_a_folder_called_as_a_device_file_is_not_passed_over(knobs):
+    (knobs.path / "Pedal" / "device.yaml").mkdir()
+    with pytest.raises(DataError, match=r"device\.yaml: cannot be read: Is a directory"):
+        ToneTwist(str(knobs.path), "Pedal")
+
+
+@pytest.mark.parametrize("read_only", [False, True], ids=["full", "read-only"])
+def test_a_device_file_that_cannot_be_written_leaves_nothing(tmp_path, read_only):
+    knobs = {f"K{n}": Control(f"a knob with a long name, number {n}", 0, 10, "dB") for n in range(200)}
+    with small_disk(tmp_path / "disk", 4096, read_only=read_only):
+        with pytest.raises(DataError, match=r"device\.yaml: cannot be written: .*\."):
+            write_knobs(tmp_path / "disk" / "device.yaml", knobs)
+        assert not list((tmp_path / "disk").iterdir())
 
 
 def test_one_setting_of_many_can_be_chosen(knobs):
@@ -255,8 +301,124 @@ def test_rates_that_differ_are_refused(plain):
 
 def test_settings_with_different_knobs_are_refused(knobs):
     knobs.add("trainval", "riff", "D050_V050")
-    with pytest.raises(DataError, match="D050_V050 do not name the same knobs"):
+    with pytest.raises(DataError, match="D050_V050 do not name the same knobs. Every setting names every knob"):
         ToneTwist(str(knobs.path), "Pedal")
+
+
+def test_the_order_of_the_letters_does_not_matter(knobs):
+    knobs.add("trainval", "bass", "T070_D050")
+    data = ToneTwist(str(knobs.path), "Pedal")
+    assert {r.name: r.controls for r in data.recordings}["T070_D050.bass"] == (0.5, 0.7)
+
+
+@pytest.mark.parametrize("wrong", ["D05_T070", "D050-T070", "Dxx_T070", "D050_T0700", "D050_T"])
+def test_a_setting_that_cannot_be_read_is_named(plain, wrong):
+    target = plain.target("trainval", "bass", "D050_T070")
+    moved = target.parent.with_name(wrong) / f"{wrong}.bass.target.wav"
+    moved.parent.mkdir()
+    target.rename(moved)
+    with pytest.raises(
+        DataError, match=rf"{wrong}\.bass\.target\.wav: the setting '{wrong}' cannot be read\. .*D050_T100"
+    ):
+        ToneTwist(str(plain.path), "Pedal")
+
+
+def test_a_position_beyond_the_end_is_named_with_its_file(plain):
+    target = plain.target("trainval", "bass", "D050_T070")
+    target.rename(target.with_name("D050_T101.bass.target.wav"))
+    with pytest.raises(DataError, match=r"D050_T070: D050_T101\.bass\.target\.wav: .*T101 is beyond the end of a knob"):
+        ToneTwist(str(plain.path), "Pedal")
+
+
+def test_a_file_without_a_setting_among_others_is_named(plain):
+    target = plain.target("trainval", "bass", "D050_T070")
+    target.rename(plain.path / "Pedal" / "trainval" / "bass.target.wav")
+    with pytest.raises(DataError, match=r"bass\.target\.wav in .*trainval names no setting, D050_T070.* does"):
+        ToneTwist(str(plain.path), "Pedal")
+
+
+def test_a_setting_may_stand_in_the_folders_name_alone(knobs):
+    for target in list((knobs.path / "Pedal").rglob("*.target.wav")):
+        target.rename(target.with_name(target.name.partition(".")[2]))
+    controls = sorted(r.controls for r in ToneTwist(str(knobs.path), "Pedal").recordings)
+    assert controls == [(0.0, 1.0), (0.25, 0.0), (1.0, 1.0)]
+
+
+def test_a_folder_that_says_another_setting_than_its_file_is_refused(plain):
+    target = plain.target("trainval", "bass", "D050_T070")
+    other = target.parent.with_name("D050_T090")
+    other.mkdir()
+    target.rename(other / target.name)
+    with pytest.raises(DataError, match="D050_T090: D050_T070.* is named for another setting than its folder"):
+        ToneTwist(str(plain.path), "Pedal")
+
+
+def test_one_dry_file_twice_at_one_setting_is_refused(plain):
+    target = plain.target("trainval", "bass", "D050_T070")
+    again = target.parent / "again"
+    again.mkdir()
+    (again / target.name).write_bytes(target.read_bytes())
+    with pytest.raises(DataError, match="are both bass at D050_T070"):
+        ToneTwist(str(plain.path), "Pedal")
+
+
+def test_two_parts_may_have_files_of_one_name(plain):
+    plain.add("test", "bass", "D050_T070")
+    write(plain.target("test", "bass", "D050_T070"), 0 * dry_of("bass"))
+    with pytest.raises(DataError, match=r"test/D050_T070: D050_T070\.bass\.target\.wav is silent"):
+        ToneTwist(str(plain.path), "Pedal")
+    names = {r.name: r.part for r in ToneTwist(str(plain.path), "Pedal", check=False).recordings}
+    assert (names["test/D050_T070.bass"], names["trainval/D050_T070.bass"]) == ("test", "trainval")
+
+
+def test_what_macos_leaves_beside_a_file_is_no_recording(plain):
+    plain.target("trainval", "bass", "D050_T070").with_name("._D050_T070.bass.target.wav").write_bytes(b"Mac OS X")
+    assert len(ToneTwist(str(plain.path), "Pedal").recordings) == 3
+
+
+def test_of_stereo_files_one_channel_is_used_and_it_is_said(plain):
+    wet = wet_of(dry_of("bass")).astype(np.float32)
+    write(plain.target("trainval", "bass", "D050_T070"), np.stack([wet, 0.5 * wet], axis=1))
+    for channel, gain in ((0, 1.0), (1, 0.5)):
+        data = ToneTwist(str(plain.path), "Pedal", channel=channel)
+        recording = next(r for r in data.recordings if r.source == "bass")
+        assert np.array_equal(recording.wet.read(0, len(wet)).numpy(), np.float32(gain) * wet)
+        assert f"bass.target.wav: has 2 channels; channel {channel} is used (data.channel)." in data.notes[0]
+    with pytest.raises(DataError, match=r"bass\.target\.wav: has no channel 2; it has 2"):
+        ToneTwist(str(plain.path), "Pedal", channel=2)
+
+
+def test_many_stereo_files_are_said_once(plain):
+    for part, source in (("trainval", "riff"), ("trainval", "bass"), ("test", "solo")):
+        dry = dry_of(source)
+        write(plain.path / "DRY" / part / f"{source}.input.wav", np.stack([dry, dry], axis=1))
+        write(plain.target(part, source, "D050_T070"), np.stack([wet_of(dry), wet_of(dry)], axis=1))
+    (note,) = ToneTwist(str(plain.path), "Pedal").notes
+    assert "and 5 more have several channels; channel 0 is used" in note
+
+
+def test_another_take_is_refused_by_its_name(tmp_path):
+    folder = Folder(tmp_path)
+    for part, source in (("trainval", "riff"), ("trainval", "bass"), ("trainval", "lead"), ("test", "solo")):
+        folder.add(part, source)
+        write(tmp_path / "DRY" / part / f"{source}.input.wav", dry_of(source, 4))
+        write(folder.target(part, source, "D050"), wet_of(dry_of("another" if source == "lead" else source, 4)))
+    with pytest.raises(DataError, match=r"D050\.lead\.target\.wav (is another take than|has nothing in common)"):
+        ToneTwist(str(tmp_path), "Pedal")
+    assert "D050.lead" in " ".join(ToneTwist(str(tmp_path), "Pedal", check=False).notes)
+
+
+@pytest.mark.parametrize("delay", [36_000, -36_000, 10**9])
+def test_a_delay_that_leaves_nothing_is_refused(plain, delay):
+    with pytest.raises(DataError, match=rf"data\.delay takes {abs(delay):,} samples off, and it has 36,000"):
+        ToneTwist(str(plain.path), "Pedal", delay=delay)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a\0b", "", "/nowhere"])
+def test_names_that_no_folder_has(plain, name):
+    for arguments in ((str(plain.path), name or "x"), (name or "x", "Pedal"), (str(plain.path), "Pedal", name or "x")):
+        with pytest.raises(DataError, match=r"has no device|no such folder|no folder of dry files"):
+            ToneTwist(*arguments)
 
 
 @given(st.lists(st.tuples(st.sampled_from("DTV"), st.integers(0, 100)), min_size=1, max_size=5))

@@ -18,8 +18,12 @@ from typing import Any
 
 import yaml
 
+from nablafx_core.config.layers import plain_yaml
 from nablafx_core.controls import Control
-from nablafx_core.errors import DataError, ModelError
+from nablafx_core.errors import ConfigError, DataError, ModelError
+from nablafx_core.tracking.files import replacing
+
+SETTING = "A setting is a letter and three digits for each knob, 000 to 100, such as D050_T100."
 
 _TOKEN = re.compile(r"([A-Za-z]+)(\d{3})")
 # The key in the file, and what Control calls it.
@@ -74,9 +78,11 @@ def read_knobs(path: Path) -> dict[str, Control]:
     """
     try:
         # Everything as text: to YAML, the positions on and off are truth values.
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+        content = plain_yaml(path.read_bytes(), str(path), "a device file", as_text=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
+    except ConfigError as error:
+        raise DataError(str(error)) from error
     knobs = content.get("knobs") if isinstance(content, dict) else None
     if not isinstance(knobs, dict):
         raise DataError(f"{path}: has no 'knobs:' with an entry per letter, such as D: {{name: drive}}.")
@@ -88,9 +94,8 @@ def read_knobs(path: Path) -> dict[str, Control]:
 
 
 def _control(path: Path, letter: str, knob: Any) -> Control:
-    kinds = {key: list if key == "positions" else str for key in _KEYS}
-    if not isinstance(knob, dict) or not all(isinstance(value, kinds.get(key, ())) for key, value in knob.items()):
-        raise DataError(f"{path}: knobs.{letter} takes {', '.join(_KEYS)}; it says {knob}.")
+    if not isinstance(knob, dict) or not all(_is_value(key, value) for key, value in knob.items()):
+        raise DataError(f"{path}: knobs.{letter} takes {', '.join(_KEYS)}; it says {knob!s:.80}.")
     said: dict[str, Any] = {"name": letter, **{_KEYS[key]: value for key, value in knob.items()}}
     try:
         if "positions" in said:
@@ -102,18 +107,27 @@ def _control(path: Path, letter: str, knob: Any) -> Control:
         raise DataError(f"{path}: knobs.{letter}: {error}") from error
 
 
+def _is_value(key: str, value: Any) -> bool:
+    if key == "positions":
+        return isinstance(value, list) and all(isinstance(position, str) for position in value)
+    return key in _KEYS and isinstance(value, str)
+
+
 def write_knobs(path: str | os.PathLike[str], knobs: dict[str, Control]) -> None:
     """Write a ``device.yaml`` that `read_knobs` reads; an existing file is kept and is an error.
 
     Raises:
-        DataError: if the file exists.
+        DataError: if the file exists or cannot be written.
     """
+    path = Path(path)
+    if path.exists():
+        raise DataError(f"{path}: exists already. Delete it first, or edit it.")
     content = {letter: _entry(control) for letter, control in knobs.items()}
     try:
-        with open(path, "x", encoding="utf-8") as file:
-            yaml.safe_dump({"knobs": content}, file, sort_keys=False)
-    except FileExistsError:
-        raise DataError(f"{path}: exists already. Delete it first, or edit it.") from None
+        with replacing(path) as temporary:
+            temporary.write_text(yaml.safe_dump({"knobs": content}, sort_keys=False), encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
 def _entry(control: Control) -> dict[str, Any]:

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Literal
 
 from nablafx_core.audio.files import probe
-from nablafx_core.data.checks import PairFacts, examine_files, faults, remarks
+from nablafx_core.data.checks import PairFacts, examine_files, faults, remarks, silence
 from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import WavSource
 from nablafx_core.errors import DataError
+from nablafx_data.channels import chosen_channels
 from nablafx_data.markers import music_between_markers
 
 _ENOUGH = 0.5
 _ENOUGH_FAR = 0.7  # two takes in one key agree by chance somewhere, and most places are far
 _NEAR_S = 0.02
 _LONGEST_DIFFERENCE_S = 1.0
+_FARTHEST_MS = 60_000.0
 
 
 class Pair(Dataset):
@@ -33,7 +35,7 @@ class Pair(Dataset):
         channel: of files with several, counted from 0.
         sample_rate: Hz to resample to; the files' own if not given.
         max_delay_ms: the most that is looked for, in either direction.
-        check: refuse a pair that is silent, shifted or drifting; if false, note it only.
+        check: refuse a pair that is silent, of two takes, shifted or drifting; if false, note it only.
 
     Raises:
         DataError: if a file cannot be used, or the two do not belong together.
@@ -50,14 +52,16 @@ class Pair(Dataset):
         check: bool = True,
     ) -> None:
         self._paths = Path(dry), Path(wet)
-        self._channel = channel
+        if not 0 < max_delay_ms <= _FARTHEST_MS:
+            raise DataError(f"data.max_delay_ms is {max_delay_ms:g}; it is above 0 and at most {_FARTHEST_MS:,.0f}.")
+        self._channels, chosen = chosen_channels(self._paths, channel)
         rates = [probe(path).sample_rate for path in self._paths]
         if sample_rate is None and rates[0] != rates[1]:
             raise DataError(f"{wet}: has {rates[1]} Hz, its dry file {dry} has {rates[0]} Hz. Set data.sample_rate.")
-        self.sample_rate = sample_rate or rates[0]
+        self.sample_rate = rates[0] if sample_rate is None else sample_rate
         self._max_delay = round(max_delay_ms * self.sample_rate / 1000)
         lengths = [self._source(path).num_samples for path in self._paths]
-        notes = list(self._channels())
+        notes = list(chosen)
         if delay == "auto":
             delay, note = self._measured(min(lengths))
             notes.append(note)
@@ -77,25 +81,24 @@ class Pair(Dataset):
         self.recordings = (Recording(Path(wet).stem, aligned_dry, aligned_wet, Path(dry).stem, start=start, stop=stop),)
 
     def _source(self, path: Path, offset: int = 0, length: int | None = None) -> WavSource:
-        return WavSource(path, channel=self._channel, offset=offset, num_samples=length, sample_rate=self.sample_rate)
+        channel = self._channels[path]
+        return WavSource(path, channel=channel, offset=offset, num_samples=length, sample_rate=self.sample_rate)
 
     def _examined(self, dry: WavSource, wet: WavSource) -> PairFacts:
-        extra = (self.sample_rate, self._channel, dry.offset, wet.offset, dry.num_samples)
+        extra = (self.sample_rate, dry.channel, wet.channel, dry.offset, wet.offset, dry.num_samples)
         return examine_files(*self._paths, dry, wet, self._max_delay, extra)
-
-    def _channels(self) -> Iterator[str]:
-        for path in self._paths:
-            if (channels := probe(path).channels) > 1:
-                yield f"{path}: has {channels} channels; channel {self._channel} is used (data.channel)."
 
     def _measured(self, length: int) -> tuple[int, str]:
         dry, wet = self._paths
-        found = self._examined(*(self._source(path, 0, length) for path in self._paths)).delay
+        facts = self._examined(*(self._source(path, 0, length) for path in self._paths))
+        if silent := next(silence(facts), None):
+            raise DataError(f"{wet}: {silent}")
+        found = facts.delay
         near = abs(found.samples) <= _NEAR_S * self.sample_rate
         if found.confidence < (_ENOUGH if near else _ENOUGH_FAR):
             raise DataError(
                 f"{wet}: no delay to {dry} could be measured within {self._max_delay} samples; the two seem to have "
-                "little in common. Set data.delay (0 takes them as they are), or data.max_delay_ms if it is longer."
+                "little in common. Is wet another take? Else set data.delay, or data.max_delay_ms if it is longer."
             )
         delay = round(found.samples)
         milliseconds = 1000 * found.samples / self.sample_rate

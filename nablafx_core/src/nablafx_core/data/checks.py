@@ -24,8 +24,8 @@ TOLERANCE = 16
 LONGEST_LAG_MS = 10.0
 """A wet signal that lags by more was not aligned; a model would spend its receptive field on the delay."""
 
-UNRELATED = 0.35
-"""What other music has in common with a dry file by chance, see `PairFacts.common`."""
+UNRELATED, LITTLE = 0.35, 0.6
+"""What other music has in common with a dry file by chance, and what most effects leave; see `PairFacts.common`."""
 SHARE_OF_OTHERS, SHARE_ELSEWHERE = 0.6, 0.8
 """A pair with less than this share of what the others of its device have in common is another take; the second share
 is for a pair that agrees best at another delay than the others."""
@@ -178,6 +178,11 @@ def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
 
 def remarks(facts: PairFacts) -> Iterator[str]:
     """What a person should know of a pair that can be used, each as the end of a sentence."""
+    if UNRELATED <= facts.common < LITTLE:
+        yield (
+            f"has little in common with its dry file ({facts.common:.2f} of 1): that is another take, or an effect "
+            "that leaves little, such as a vibrato or a reverb without its dry part."
+        )
     for count, what in ((facts.dry_clipped, "its dry file clips"), (facts.wet_clipped, "clips")):
         if count:
             yield f"{what} ({count} samples at full scale)."

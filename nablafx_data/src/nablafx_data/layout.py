@@ -1,0 +1,152 @@
+"""The ToneTwist layout: which wet file belongs to which dry file, at which setting of the knobs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nablafx_core.data.recording import Part
+from nablafx_core.errors import DataError
+from nablafx_data.device_file import SETTING, parse_setting
+
+LAYOUT = "DEVICE/{trainval,test}/SETTING/SETTING.NAME.target.wav beside DRY/{trainval,test}/NAME.input.wav"
+
+_DRY_FOLDERS = ("DRY", "DRY-with-markers")
+_PARTS: dict[str, Part] = {
+    "trainval": "trainval",
+    "train": "train",
+    "val": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+# One letter per knob: a folder called take001 is none.
+_SETTING_FOLDER = re.compile(r"[A-Za-z]\d{3}(_[A-Za-z]\d{3})*")
+
+
+@dataclass(frozen=True)
+class WetFile:
+    """A wet file and what its name and place say.
+
+    Args:
+        folder: of its part, such as ``"trainval"``.
+        setting: of the knobs, such as ``"D050_T100"``; empty if it names none.
+        source: the name of its dry file.
+        dry, wet: the files.
+    """
+
+    folder: str
+    setting: str
+    source: str
+    dry: Path
+    wet: Path
+
+    @property
+    def name(self) -> str:
+        """The file's name without ``.target.wav``."""
+        return self.wet.name.removesuffix(".target.wav")
+
+    @property
+    def part(self) -> Part:
+        """Its part of the split."""
+        # Data from elsewhere calls its dry files train.input.wav and val.input.wav.
+        return _PARTS.get(self.source, "trainval") if self.folder == "trainval" else _PARTS[self.folder]
+
+
+def device_folder(path: Path, device: str) -> Path:
+    """The folder of a device: below `path`, or in a folder of categories there.
+
+    Raises:
+        DataError: if there is none; names the devices that are there.
+    """
+    if not os.path.isdir(path):
+        raise DataError(f"{path}: there is no such folder.")
+    for folder in (path / device, *(category / device for category in sorted(path.iterdir()))):
+        if any(os.path.isdir(folder / part) for part in _PARTS):
+            return folder
+    parents = {inner.parent for part in _PARTS for inner in (*path.glob(f"*/{part}"), *path.glob(f"*/*/{part}"))}
+    there = sorted(str(folder.relative_to(path)) for folder in parents if folder.name not in _DRY_FOLDERS)
+    raise DataError(f"{path}: has no device '{device}'. Devices: {', '.join(there) or 'none'}. The layout is {LAYOUT}.")
+
+
+def dry_folder(path: Path, device: Path, dry: str | None) -> Path:
+    """The folder of the dry files: beside the device's folder or in `path`.
+
+    Raises:
+        DataError: if there is none.
+    """
+    names = _DRY_FOLDERS if dry is None else (dry,)
+    tried = [base / name for name in names for base in (device.parent, path)]
+    for folder in tried:
+        if os.path.isdir(folder):
+            return folder
+    raise DataError(f"{tried[0]}: there is no folder of dry files. Name it with data.dry.")
+
+
+def wet_files(device: Path, dry: Path) -> list[WetFile]:
+    """Every recording in a device's folder, with its dry file.
+
+    Raises:
+        DataError: if one has no dry file, or a setting that cannot be read, or stands there twice.
+    """
+    found: dict[tuple[str, str, str], WetFile] = {}
+    for folder in _PARTS:
+        for wet in sorted((device / folder).rglob("*.target.wav")):
+            if wet.name.startswith("."):  # what macOS leaves beside a file
+                continue
+            setting, source = _named(wet, device / folder, dry / folder)
+            file = WetFile(folder, setting, source, dry / folder / f"{source}.input.wav", wet)
+            other = found.setdefault((folder, setting, source), file)
+            if other is not file:
+                at = f"at {setting}" if setting else "at no setting that can be read"
+                raise DataError(f"{wet.parent}: {wet.name} and {other.wet} are both {source} {at}. {SETTING}")
+    return list(found.values())
+
+
+def recording_names(files: list[WetFile]) -> dict[Path, str]:
+    """A name for each wet file: its own, with its part's where two parts have the same."""
+    counts = Counter(file.name for file in files)
+    return {file.wet: file.name if counts[file.name] == 1 else f"{file.folder}/{file.name}" for file in files}
+
+
+def _named(wet: Path, part: Path, dry: Path) -> tuple[str, str]:
+    """Setting and source of a wet file. The setting stands in its name or, for a name without, in its folder's."""
+    name = wet.name.removesuffix(".target.wav")
+    prefix, _, source = name.partition(".")
+    place = wet.parent.name if wet.parent != part and _SETTING_FOLDER.fullmatch(wet.parent.name) else ""
+    own = _parsed(wet, prefix) if source else None
+    if own is not None:
+        if place and (there := _parsed(wet, place)) and there.keys() == own.keys() and there != own:
+            raise DataError(
+                f"{wet.parent}: {wet.name} is named for another setting than its folder. Rename one of them."
+            )
+        setting = prefix
+    elif source and not (dry / f"{name}.input.wav").is_file() and (dry / f"{source}.input.wav").is_file():
+        raise DataError(f"{wet.parent}: {wet.name}: the setting '{prefix}' cannot be read. {SETTING}")
+    else:
+        setting, source = place if place and _parsed(wet, place) else "", name
+    if not (dry / f"{source}.input.wav").is_file():
+        raise DataError(f"{wet.parent}: {wet.name} has no dry file; {dry / f'{source}.input.wav'} is missing.")
+    return setting, source
+
+
+def _parsed(wet: Path, text: str) -> dict[str, float] | None:
+    try:
+        return parse_setting(text)
+    except DataError as error:
+        raise DataError(f"{wet.parent}: {wet.name}: {error}") from None
+
+
+def uncovered(files: list[WetFile], dry: Path) -> Iterator[str]:
+    """Dry files that were not recorded at all, or not at every setting of their part."""
+    for folder in sorted({file.folder for file in files}):
+        settings = {file.setting for file in files if file.folder == folder}
+        for path in sorted((dry / folder).glob("*.input.wav")):
+            missing = settings - {file.setting for file in files if file.dry == path}
+            if missing == settings:
+                yield f"{folder}/{path.name}: the device has no recording of it; left out."
+            elif missing:
+                yield f"{folder}/{path.name}: has no recording at {', '.join(sorted(missing))}."
