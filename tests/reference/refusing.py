@@ -12,12 +12,19 @@ from nablafx_core.testing.tiny import TinyModel
 class Refusing(TinyModel):
     """For one knob only."""
 
-    def __init__(self, sample_rate: int = 48000, controls=(), error: bool = False):
-        if error:
-            raise RuntimeError("a defect")
+    def __init__(self, sample_rate: int = 48000, controls=()):
         if len(controls) != 1:
             raise ModelError(f"one knob, not {len(controls)}.")
         super().__init__(sample_rate, controls)
+
+
+class Fragile(TinyModel):
+    """Has a defect with knobs, which is no refusal of them."""
+
+    def __init__(self, sample_rate: int = 48000, controls=()):
+        super().__init__(sample_rate, controls)
+        if controls:
+            raise RuntimeError("a defect")
 
 
 class Idle(TinyModel):

@@ -9,7 +9,6 @@ from pydantic import PydanticSchemaGenerationError, TypeAdapter
 
 from nablafx_core.building import INTERFACES
 from nablafx_core.config.check import FROM_DATA
-from nablafx_core.errors import NablafxError
 from nablafx_core.kinds import Kind
 from nablafx_core.packs import import_target
 from nablafx_core.settings import REQUIRED, Setting, SettingsError, checked_value, plain_default, settings_of
@@ -76,7 +75,7 @@ def _problem(setting: Setting, kind: Kind) -> str | None:
 def _has_schema(setting: Setting) -> bool:
     try:
         TypeAdapter(setting.annotation)
-    except (PydanticSchemaGenerationError, NablafxError):
+    except PydanticSchemaGenerationError:
         return False
     return True
 

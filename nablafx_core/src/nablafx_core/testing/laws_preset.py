@@ -28,6 +28,8 @@ KNOBS = (0, 2)
 #: Samples of the step: enough for a window of 2048, and few enough for a model of any receptive field.
 MOST_SAMPLES = 4096
 
+_LOOK = "Look at what the model gives for noise at its first weights."
+
 
 def preset_experiment(preset: Entry) -> Experiment:
     """The experiment of a preset on small data: merged, every section checked, losses and metrics built.
@@ -82,6 +84,8 @@ def _models(experiment: Experiment) -> Iterator[tuple[int, Model]]:
         try:
             model = model_of(section, TinyData(count))
         except NablafxError as refusal:
+            if isinstance(refusal.__cause__, RuntimeError | TypeError | ArithmeticError):  # a defect, no refusal
+                raise
             refusals.append(f"  with {count} knobs: {refusal}")
         else:
             yield count, model
@@ -101,11 +105,11 @@ def _step(model: Model, experiment: Experiment, what: str) -> float:
     loss, _ = loss_of(experiment)(prediction, torch.tanh(3 * dry).expand_as(prediction))
     loss.backward()
     if not math.isfinite(loss.item()):
-        raise LawBroken(f"{what}: the loss is {loss.item()} at the first step; a finite number is due.")
+        raise LawBroken(f"{what}: the loss is {loss.item()} at the first step; a finite number is due. {_LOOK}")
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     endless = [name for name, gradient in gradients.items() if not bool(gradient.isfinite().all())]
     if endless:
-        raise LawBroken(f"{what}: the gradient of {endless[0]} is not finite at the first step; all must be.")
+        raise LawBroken(f"{what}: the gradient of {endless[0]} is not finite at the first step. {_LOOK}")
     if not any(bool(gradient.any()) for gradient in gradients.values()):
         raise LawBroken(f"{what}: no weight has a gradient at the first step. Is there anything to train?")
     optimizer.step()

@@ -1,0 +1,201 @@
+"""Each law that can fail does, and says what was measured and what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+import nablafx_core as nfx
+from nablafx_core.testing import check_pack, pack_results
+from nablafx_core.testing.table import LAWS
+from reference.registered import faulty, results, told
+from reference.toys import Echo
+
+
+def test_everything_right_holds(install):
+    found = results(
+        install,
+        faulty("device", "Clipper"),
+        faulty("dataset", "Noise"),
+        faulty("exporter", "Writer"),
+        faulty("importer", "Reader"),
+        faulty("observer", "Listener"),
+        faulty("command", "good"),
+        ("model", "nablafx_core.testing.tiny:TinyModel", {}),
+    )
+    assert {(result.outcome, result.failure) for result in found.values()} == {("holds", None)}
+    assert found["exporter", "writes or refuses every model"].measured == 1
+    assert found["exporter", "is imported as it was"].measured == 0
+    assert found["importer", "damage is refused"].measured > 20
+    assert found["observer", "takes every event of a run"].measured > 8
+    for kind in ("device", "dataset", "exporter", "importer", "observer", "command"):
+        assert [law for which, law in found if which == kind] == [law.name for law in LAWS[kind]]
+
+
+@pytest.mark.parametrize(
+    ("component", "law", "failure"),
+    [
+        (
+            ("model", "reference.faulty:NoModel", {}),
+            "is what its kind says",
+            "the target of a model must be a subclass of nablafx_core.interfaces.Model: derive it from that. It is the "
+            "class NoModel.",
+        ),
+        (
+            ("command", "reference.faulty:NoModel", {}),
+            "is what its kind says",
+            "the target of a command must be a click.Command: decorate it with @click.command(). It is the "
+            "class NoModel.",
+        ),
+        (
+            ("model", "reference.faulty:good", {}),
+            "is what its kind says",
+            "the target of a model must be a subclass of nablafx_core.interfaces.Model: derive it from that. It is "
+            "<Command good>.",
+        ),
+        (
+            ("model", "reference.faulty:Gone", {}),
+            "is what its kind says",
+            "model 'gone' of nablafx-acme 1.0 cannot be imported from reference.faulty:Gone: AttributeError: module "
+            "'reference.faulty' has no attribute 'Gone'. Tell its author",
+        ),
+        (
+            ("model", "reference.faulty:Unwritable", {}),
+            "settings can be written",
+            "shape (NoModel): no file can hold it, and it has no default. Use numbers, text, lists or map",
+        ),
+        (
+            ("model", "reference.faulty:Contradicting", {}),
+            "settings can be written",
+            "width (int): its annotation refuses its own default: should be a valid integer, not 0.5. It takes: int. "
+            "Change one of the two.",
+        ),
+        (
+            ("model", "reference.faulty:ByPosition", {}),
+            "settings can be written",
+            "width: given by position only. Take the '/' out of the constructor.",
+        ),
+        (
+            faulty("device", "Clipper", "deaf"),
+            "every knob moves the output",
+            "Clipper: turning gain from end to end moved the output by at most 0; more than 1e-06 is due.",
+        ),
+        (faulty("dataset", "Noise", "shorter"), "recordings are well formed", "r0: dry has 1000 samples, wet 999."),
+        (
+            faulty("command", "silent"),
+            "its help is printed",
+            "--help says nothing about the command. Write a docstring",
+        ),
+        (
+            faulty("command", "hasty"),
+            "its help is printed",
+            "--help raised OSError: no display (reference/faulty.py:LINE). Help must need nothing.",
+        ),
+        (
+            faulty("observer", "Listener", "broken"),
+            "is built from its example",
+            "it raised KeyError: 'url' (reference/faulty.py:LINE) where it was built. If it needs a server, let it "
+            "raise a NablafxError that says which one, and how to set it.",
+        ),
+        (
+            faulty("observer", "Listener", "result"),
+            "takes every event of a run",
+            "in a run that ends well it raised in heartbeat_event: ValueError: no room for a result "
+            "(reference/faulty.py:LINE). A run goes on",
+        ),
+        (
+            faulty("observer", "Listener", "artifact"),
+            "takes every event of a run",
+            "in a run that ends well it raised in artifact_event: OSError: no room (reference/faulty.py:LINE).",
+        ),
+        (
+            faulty("observer", "Listener", "failure"),
+            "takes every event of a run",
+            "in a run that fails it raised in failed_event: ValueError: no words (reference/faulty.py:LINE).",
+        ),
+        (
+            ("metric", "reference.toys:ErrorToSignal", {"floor": 0}),
+            "silence gives no NaN",
+            "silence gives no NaN (ErrorToSignal): nan for peaks of 0 (prediction) and 0 (target); a finite",
+        ),
+    ],
+)
+def test_a_fault_is_told_with_what_to_do(install, component, law, failure):
+    found = results(install, component)
+    assert found[component[0], law].outcome == "broken"
+    said = found[component[0], law].failure
+    assert told(said, failure)
+
+
+def test_what_cannot_be_checked_says_why(install):
+    found = results(
+        install,
+        faulty("observer", "Listener", "no server"),
+        faulty("exporter", "Writer"),
+        ("dataset", "nablafx_data.pair:Pair", {}),
+        ("model", "reference.faulty:Whole", {}),
+    )
+    assert {name: result.note for name, result in found.items() if result.outcome == "not checked"} == {
+        ("observer", "is built from its example"): "it cannot be built here (ConnectionRefusedError: no server at "
+        "localhost:1). Check it where its server is.",
+        ("exporter", "is imported as it was"): "its pack has no importer of .tiny, with which the files could be read "
+        "back.",
+        ("dataset", "is built from its example"): "its Component has no example with dry, wet. Write "
+        "Component(…, example={'dry': …, 'wet': …}).",
+        **{
+            ("model", law): "it needs the whole file and has no stream."
+            for law in (
+                "stream = offline, float64",
+                "stream = offline, float32",
+                "stream = offline, moving controls",
+                "no look-ahead but the latency",
+            )
+        },
+    }
+    assert {result.outcome for result in found.values()} == {"holds", "not checked"}
+
+
+def test_an_observer_that_says_what_it_needs_and_an_importer_without_files(install):
+    found = results(install, faulty("observer", "Listener", "says so"), faulty("importer", "Reader"))
+    assert found["observer", "is built from its example"].note == (
+        "it cannot be built here (NablafxError: no server: set LISTENER_URL.). Check it where its server is."
+    )
+    assert found["importer", "damage is refused"].measured == 10
+    assert found["importer", "what it reads fits a bundle"].note == (
+        "no exporter of its pack writes .tiny, to read a file of."
+    )
+
+
+def test_settings_without_documentation_are_a_warning(install):
+    found = results(install, ("model", "reference.faulty:Settings", {}))
+    result = found["model", "settings are documented"]
+    assert (result.outcome, result.measured, result.failure) == ("warning", 2, None)
+    assert result.note == "no line under `Args:` in the class's docstring for depth."
+    assert check_pack("acme")
+
+
+def test_weights_that_are_not_saved_are_found(install):
+    found = results(install, ("model", "reference.toys:Echo", {"fault": "unsaved"}))
+    assert isinstance(nfx.build("model", {"name": "acme/echo"}), Echo)
+    assert found["model", "what it saves it loads"].outcome == "broken"
+
+
+@pytest.mark.parametrize(
+    ("body", "failure"),
+    [
+        ("return [Counting()]", None),
+        ("return []", None),
+        (
+            "return [config['model']]",
+            "it returned dict: {'name': 'nablafx_core.testing.tiny:TinyModel'}; only lightning",
+        ),
+        ("return config['no']", "nablafx_callbacks() failed: KeyError: 'no' (nablafx_acme.py:7). Tell its author"),
+    ],
+)
+def test_the_hook_for_callbacks(install, body, failure):
+    install(
+        "nablafx-acme",
+        f"from reference.callbacks import Counting\n@hookimpl\ndef nablafx_callbacks(config):\n    {body}\n",
+    )
+    (result,) = pack_results("acme")
+    assert (result.kind, result.law) == ("hook", "gives callbacks")
+    assert (result.failure or "").startswith(failure or "") and bool(result.failure) == bool(failure)
