@@ -27,6 +27,7 @@ def data(name: str, settings: tuple[str, ...], write_device_file: bool, as_json:
     from nablafx_core.building import build
     from nablafx_core.config.check import Checker
     from nablafx_core.config.layers import Layer, with_override
+    from nablafx_core.data.contract import checked
     from nablafx_core.data.loading import LoadingSettings
     from nablafx_core.data.splits import split
     from nablafx_core.errors import ConfigError
@@ -35,17 +36,20 @@ def data(name: str, settings: tuple[str, ...], write_device_file: bool, as_json:
 
     layer = Layer({"data": {"name": name}})
     for setting in settings:
+        if "=" not in setting:
+            raise click.UsageError(f"{setting}: write it as setting=value.")
         layer = with_override(layer, f"data.{setting}")
-    checker = Checker(layer, Registry.discover())
+    # Without the marks, which would tell of --set.
+    checker = Checker(Layer(layer.value), Registry.discover())
     section = checker.section("dataset", layer.value["data"], ("data",), settings_of(LoadingSettings))
     own = {key: value for key, value in section.items() if key not in LoadingSettings.model_fields}
-    dataset = build("dataset", own)
+    dataset = checked(build("dataset", own))
+    loading = LoadingSettings(**{key: section[key] for key in LoadingSettings.model_fields})
+    parts = split(dataset.recordings, loading)
     if write_device_file:
         if not hasattr(dataset, "write_device_yaml"):
             raise ConfigError(f"the dataset '{name}' has no device file.")
         dataset.write_device_yaml()
-    loading = LoadingSettings(**{key: section[key] for key in LoadingSettings.model_fields})
-    parts = split(dataset.recordings, loading)
     if as_json:
         answer(_described(dataset, parts))
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nablafx_core.building import build
 from nablafx_core.config import Experiment
-from nablafx_core.data.recording import Dataset
+from nablafx_core.data.contract import checked
 from nablafx_core.data.splits import split
 from nablafx_core.errors import ConfigError
 from nablafx_core.evaluation.evaluate import Evaluation
@@ -33,7 +33,7 @@ def record_test(
         ConfigError: if the model was made for another sample rate or other knobs than the data has.
     """
     model = load(source)
-    dataset: Dataset = build("dataset", experiment.dataset)
+    dataset = checked(build("dataset", experiment.dataset))
     for note in dataset.notes:
         say(note)
     if (model.sample_rate, len(model.controls)) != (dataset.sample_rate, len(dataset.controls)):

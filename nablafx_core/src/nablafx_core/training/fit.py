@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from nablafx_core.building import build
 from nablafx_core.config import Experiment, load_experiment
+from nablafx_core.data.contract import checked
 from nablafx_core.data.module import AudioDataModule
 from nablafx_core.data.recording import Dataset
 from nablafx_core.errors import ConfigError, RunError
@@ -113,8 +114,7 @@ def resumable(run_id: str, runs_dir: Path) -> tuple[str, Experiment]:
 
 def prepared_data(experiment: Experiment) -> Dataset:
     """The dataset of an experiment."""
-    dataset: Dataset = build("dataset", experiment.dataset)
-    return dataset
+    return checked(build("dataset", experiment.dataset))
 
 
 def prepared_model(experiment: Experiment, dataset: Dataset) -> Model:

@@ -1,0 +1,86 @@
+"""A dataset that breaks its contract is refused before a model is trained or tested on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from nablafx_core.building import build
+from nablafx_core.config import load_experiment
+from nablafx_core.controls import Control
+from nablafx_core.data.contract import checked
+from nablafx_core.data.recording import Dataset, Recording
+from nablafx_core.data.sources import ArraySource
+from nablafx_core.errors import DataError
+from nablafx_core.evaluation.commands import record_test
+from nablafx_core.export.bundle import save_bundle
+from nablafx_core.training.fit import train
+from reference.tiny import TanhDataset
+
+GOOD = Recording("riff", ArraySource(torch.zeros(10)), ArraySource(torch.zeros(10)), "riff", (0.5, 1.0), stop=10)
+
+
+def dataset(*recordings, rate=48000):
+    made = Dataset()
+    made.sample_rate, made.recordings = rate, recordings
+    made.controls = (Control("drive", 0, 10), Control("tone", 0, 10))
+    return made
+
+
+def test_a_good_one_is_passed_as_it_is():
+    given = dataset(
+        GOOD, replace(GOOD, name="edges", controls=(0.0, 1.0), start=10), replace(GOOD, name="x", part="test")
+    )
+    assert checked(given) is given
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"controls": (0.5, 5.0)}, "recording 'riff' has its knob 'tone' at 5; knobs stand in [0, 1]"),
+        ({"controls": (-0.01, 1.0)}, "has its knob 'drive' at -0.01"),
+        ({"controls": (float("nan"), 1.0)}, "has its knob 'drive' at nan"),
+        ({"controls": (0.5,)}, "has 1 knobs; the dataset has 2: drive, tone"),
+        ({"controls": (0.5, 0.5, 0.5)}, "has 3 knobs"),
+        ({"wet": ArraySource(torch.zeros(9))}, "has 10 samples dry and 9 wet"),
+        ({"stop": 11}, "counts the samples 0 to 11 of 10"),
+        ({"start": 8, "stop": 7}, "counts the samples 8 to 7 of 10"),
+        ({"start": -1}, "counts the samples -1 to 10"),
+        ({"part": "evaluation"}, "is of the part 'evaluation'"),
+    ],
+)
+def test_what_is_wrong_is_said_of_its_recording(wrong, message):
+    with pytest.raises(DataError) as error:
+        checked(dataset(replace(GOOD, name="other"), replace(GOOD, **wrong)))
+    assert message in str(error.value)
+
+
+def test_names_are_unique_and_rates_are_rates():
+    with pytest.raises(DataError, match="'riff' is there twice"):
+        checked(dataset(GOOD, GOOD))
+    for rate in (0, 1, None, "48000"):
+        with pytest.raises(DataError, match="its sample rate is"):
+            checked(dataset(GOOD, rate=rate))
+
+
+class Turned(TanhDataset):
+    """Its first knob stands beyond its end."""
+
+    def __init__(self):
+        super().__init__()
+        self.controls = (Control("drive"),)
+        self.recordings = tuple(replace(recording, controls=(1.5,)) for recording in self.recordings)
+
+
+def test_training_and_test_refuse_it_and_leave_no_run(tmp_path):
+    model = {"name": "tcn", "num_blocks": 2, "conditioning": "film"}
+    sections = {"data": {"name": "tests.core.test_data_contract:Turned"}, "model": model}
+    experiment = load_experiment(sections=sections, overrides=[f"track.runs_dir={tmp_path / 'runs'}"])
+    with pytest.raises(DataError, match="has its knob 'drive' at 1.5"):
+        train(experiment)
+    bundle = save_bundle(build("model", model, controls=(Control("drive"),)), tmp_path / "m.nfx")
+    with pytest.raises(DataError, match="has its knob 'drive' at 1.5"):
+        record_test(bundle, experiment)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.nfx"]
