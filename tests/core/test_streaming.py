@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nablafx_core import streaming
 from nablafx_core.errors import ModelError
 from nablafx_core.streaming import Streamer, stream_blocks
 from reference.toys import Echo
@@ -63,3 +64,31 @@ def test_what_cannot_stream_says_so():
     with pytest.raises(ModelError, match="at least 1 sample"):
         stream_blocks(Echo(), torch.rand(1, 1, 4), None, 0)
     assert stream_blocks(Echo(), torch.rand(1, 2, 0)).shape == (1, 2, 0)
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, float("nan"), float("inf")])
+@pytest.mark.parametrize("shape", [(1,), (2, 1), (2, 1, 10)])
+def test_a_knob_beyond_its_end_is_refused_by_name(value, shape):
+    controls = torch.full(shape, 0.5)
+    controls[..., -1] = value
+    message = r"control 'knob' is at (-0.01|1.01|nan|inf); Echo takes its controls in \[0, 1\]"
+    for block_size in (3, 10):
+        with pytest.raises(ModelError, match=message):
+            stream_blocks(Echo(2), torch.rand(2, 1, 10), controls, block_size)
+
+
+def test_a_knob_that_is_turned_beyond_its_end_is_refused():
+    streamer = Streamer(Echo(0), torch.tensor([1.0]))
+    streamer.push(torch.rand(1, 1, 4))
+    streamer.controls = torch.tensor([1.5])
+    with pytest.raises(ModelError, match="control 'knob' is at 1.5"):
+        streamer.push(torch.rand(1, 1, 4))
+
+
+def test_controls_that_do_not_change_are_looked_at_once(monkeypatch):
+    looked = []
+    monkeypatch.setattr(streaming, "check_positions", lambda model, controls: looked.append(controls))
+    streamer = Streamer(Echo(0), torch.tensor([0.5]))
+    for _ in range(5):
+        streamer.push(torch.rand(1, 1, 4))
+    assert len(looked) == 1

@@ -109,7 +109,7 @@ class Control(Parameter):
             )
         try:
             number = float(value)
-        except ValueError:
+        except (TypeError, ValueError):
             raise ModelError(f"control '{self.name}': '{value}' is not a number.") from None
         if not self.minimum <= number <= self.maximum:
             unit = f" {self.unit}" if self.unit else ""

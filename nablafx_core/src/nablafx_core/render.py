@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from nablafx_core.audio.files import probe, read, write
 from nablafx_core.audio.resampling import resample
-from nablafx_core.errors import ModelError
+from nablafx_core.errors import DataError, ModelError
 from nablafx_core.interfaces import Model
 from nablafx_core.streaming import stream_blocks
 
@@ -64,13 +65,15 @@ def render_file(
         What a person should know, such as a resampling.
 
     Raises:
-        DataError: if the source cannot be read or the output cannot be written.
+        DataError: if the source cannot be read or has other channels than the model, or the output cannot be written.
         ModelError: for controls that do not fit.
     """
     settings = control_values(model, controls or {})
     info = probe(source)
+    if os.path.exists(output) and os.path.samefile(source, output):
+        raise DataError(f"{output}: is the file that is to be rendered. Give the output another name.")
+    notes = list(_channels(model, source, info.channels))
     audio = read(source)
-    notes = []
     if info.sample_rate != model.sample_rate:
         notes.append(f"{source}: resampled from {info.sample_rate} to {model.sample_rate} Hz, the model's rate.")
         audio = resample(audio, info.sample_rate, model.sample_rate)
@@ -80,6 +83,22 @@ def render_file(
         if model.streams:
             rendered = stream_blocks(model, audio, settings, block_size or BLOCK)
         else:
-            rendered = model(audio, settings)[0]
+            rendered = _whole(model, audio, settings)
     write(output, rendered[0].float(), model.sample_rate)
     return notes
+
+
+def _channels(model: Model, source: Path, count: int) -> Iterator[str]:
+    if model.in_channels == 1 and count > 1:
+        yield f"{source}: has {count} channels; the model is mono and renders each of them by itself."
+    elif model.in_channels not in (1, count):
+        raise DataError(f"{source}: has {count} channel(s); the model takes {model.in_channels}.")
+
+
+def _whole(model: Model, audio: Tensor, settings: Tensor | None) -> Tensor:
+    """A model that has no stream; a mono one on each channel."""
+    if model.in_channels > 1:
+        rendered: Tensor = model(audio, settings)[0]
+        return rendered
+    voices = [model(audio[:, channel : channel + 1], settings)[0] for channel in range(audio.shape[1])]
+    return torch.cat(voices, dim=1)

@@ -20,8 +20,8 @@ class Streamer:
 
     Args:
         model: in evaluation mode.
-        controls: the knobs until they are turned, (batch, num_controls) or (num_controls,) for every item;
-            their defaults if None. Assign to `controls` to turn them between blocks.
+        controls: the knobs until they are turned, in [0, 1], (batch, num_controls) or (num_controls,) for every
+            item; their defaults if None. Assign to `controls` to turn them between blocks.
 
     Attributes:
         state: of the model; None before the first block.
@@ -35,6 +35,7 @@ class Streamer:
         self.state: State | None = None
         self._shape = (0, 0)
         self._voices = 1
+        self._checked: Tensor | None = None
         self._nothing = torch.zeros(0)
 
     @torch.no_grad()
@@ -49,7 +50,7 @@ class Streamer:
             (batch, channels, time); of a model with several channels, its output channels.
 
         Raises:
-            ModelError: if batch or channels are not those of the first block.
+            ModelError: if batch or channels are not those of the first block, or a knob is outside [0, 1].
         """
         if block.ndim != 3 or (self.state is not None and tuple(block.shape[:2]) != self._shape):
             raise ModelError(f"a block of shape {tuple(block.shape)} in a stream of {self._shape} (batch, channels).")
@@ -86,9 +87,34 @@ class Streamer:
     def _knobs(self, controls: Tensor | None) -> Tensor | None:
         if controls is None:
             return None
+        if controls is not self._checked:  # once, and not per block: on a GPU it waits for what is computed
+            check_positions(self.model, controls)
+            self._checked = controls
         if controls.ndim == 1:
             controls = controls.expand(self._shape[0], -1)
         return controls.repeat_interleave(self._voices, dim=0)
+
+
+def check_positions(model: Model, controls: Tensor) -> None:
+    """Check that every knob is where a knob can be.
+
+    Args:
+        model: whose knobs.
+        controls: (num_controls,), (batch, num_controls) or (batch, num_controls, time).
+
+    Raises:
+        ModelError: if a value is outside [0, 1] or no number; names the knob.
+    """
+    wrong = ~((controls >= 0) & (controls <= 1))
+    if not wrong.any():
+        return
+    first = tuple(int(place[0]) for place in wrong.nonzero(as_tuple=True))
+    knob = first[0] if controls.ndim == 1 else first[1]
+    name = model.controls[knob].name if knob < len(model.controls) else f"number {knob}"
+    raise ModelError(
+        f"control '{name}' is at {float(controls[first]):g}; {type(model).__name__} takes its controls in [0, 1]. "
+        "Control.parse turns a value in units into that."
+    )
 
 
 def stream_blocks(
@@ -104,6 +130,9 @@ def stream_blocks(
 
     Returns:
         (batch, channels, time), aligned with the input.
+
+    Raises:
+        ModelError: as `Streamer` does.
     """
     streamer = Streamer(model, controls)
     parts = []
