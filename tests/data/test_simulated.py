@@ -13,6 +13,7 @@ from nablafx_core.errors import DataError, NablafxError
 from nablafx_data import simulated
 from nablafx_data.plucked import music, pluck
 from nablafx_data.simulated import Simulated
+from reference.small_disk import small_disk
 
 PACK = """
 import numpy as np
@@ -31,9 +32,12 @@ class Plain(Device):
     def render(self, audio, sample_rate, controls=()):
         return 0.5 * audio
 
+class Many(Device):
+    controls = tuple(Control(name) for name in "abcd")
+
 @hookimpl
 def nablafx_devices():
-    return [Component("clip", __name__ + ":Clip", "a"), Component("plain", __name__ + ":Plain", "b")]
+    return [Component(name.lower(), f"{__name__}:{name}", "a test") for name in ("Clip", "Plain", "Many")]
 """
 
 
@@ -122,6 +126,34 @@ def test_a_folder_with_other_settings_or_other_things_is_refused(tmp_path):
     assert os.listdir(tmp_path / "photos") == ["me.jpg"]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"[1, 2]",
+        b"\xff\xfe",
+        b"!!python/object/apply:os.system [ls]",
+        b"[" * 10_000,
+        b"device: &a [*a]",
+    ],
+)
+def test_a_damaged_manifest_is_refused_and_nothing_is_written(tmp_path, damage):
+    made(tmp_path)
+    (tmp_path / "sim" / simulated.MANIFEST).write_bytes(damage)
+    before = sorted(path for path in tmp_path.rglob("*") if "cache" not in path.parts)
+    with pytest.raises(DataError, match="sim: (holds something else|was rendered with other settings)"):
+        made(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if "cache" not in path.parts) == before
+
+
+@pytest.mark.parametrize("read_only", [False, True], ids=["full", "read-only"])
+def test_a_disk_without_room_is_told_and_left_as_it_was(tmp_path, read_only):
+    with small_disk(tmp_path / "disk", 65_536, read_only=read_only):
+        with pytest.raises(DataError, match=r"disk/sim(/.*wav)?: cannot be written: .*\."):
+            Simulated(str(tmp_path / "disk" / "sim"), **SMALL)
+        assert not list((tmp_path / "disk").iterdir())
+
+
 def test_an_empty_folder_is_filled(tmp_path):
     (tmp_path / "sim").mkdir()
     assert made(tmp_path).recordings
@@ -163,7 +195,15 @@ def test_two_processes_that_render_the_same_both_succeed(tmp_path, monkeypatch):
         ({"settings": {"tone": [1]}}, "no knob 'tone'. Knobs: drive, mode"),
         ({"settings": {"drive": [21]}}, "outside 0 to 20 dB"),
         ({"device": "clap"}, "clap"),
-        ({"num_settings": 0}, "at least 1"),
+        ({"settings": {"drive": []}}, "names no position of 'drive'"),
+        ({"num_settings": 0}, "data.num_settings is 0; it is 1 to 101"),
+        ({"num_settings": 10**9}, "data.num_settings is 1000000000"),
+        ({"seconds": 0.5}, "data.seconds is 0.5; it is 1 to 36,000"),
+        ({"seconds": float("nan")}, "data.seconds is nan"),
+        ({"seconds": 1e12}, "data.seconds is 1e"),
+        ({"seed": -1}, "data.seed is -1"),
+        ({"sample_rate": 0}, "data.sample_rate is 0; it is 1,000 to 1,000,000 Hz"),
+        ({"device": "many", "num_settings": 101}, "104,060,401 settings of the knobs are too many"),
     ],
 )
 def test_what_does_not_exist_is_refused_and_leaves_nothing(tmp_path, wrong, message):

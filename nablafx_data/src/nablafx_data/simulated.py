@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import shutil
 import uuid
@@ -14,10 +15,11 @@ import numpy as np
 import torch
 import yaml
 
-from nablafx_core.audio.files import write
+from nablafx_core.audio.files import RATES, write
 from nablafx_core.building import build
+from nablafx_core.config.layers import plain_yaml
 from nablafx_core.controls import Control
-from nablafx_core.errors import DataError, ModelError
+from nablafx_core.errors import ConfigError, DataError, ModelError
 from nablafx_core.interfaces import Device
 from nablafx_data.device_file import format_setting, write_knobs
 from nablafx_data.plucked import music
@@ -26,6 +28,8 @@ from nablafx_data.tonetwist import DEVICE_FILE, ToneTwist
 MANIFEST = "simulated.yaml"
 
 _TRAINING_FILES = 4
+_LONGEST_S = 36_000.0
+_MOST_RECORDINGS = 10_000
 
 
 class Simulated(ToneTwist):
@@ -58,8 +62,7 @@ class Simulated(ToneTwist):
         seed: int = 0,
         sample_rate: int = 48000,
     ) -> None:
-        if seconds < 1 or num_settings < 1:
-            raise DataError("data.seconds must be at least 1 and data.num_settings at least 1.")
+        _check_settings(seconds, num_settings, seed, sample_rate)
         manifest = {
             "version": 1,
             "device": device,
@@ -74,21 +77,35 @@ class Simulated(ToneTwist):
         super().__init__(path, _folder_name(device))
 
 
+def _check_settings(seconds: float, num_settings: int, seed: int, sample_rate: int) -> None:
+    if not 1 <= seconds <= _LONGEST_S:
+        raise DataError(f"data.seconds is {seconds:g}; it is 1 to {_LONGEST_S:,.0f}.")
+    if not 1 <= num_settings <= 101:
+        raise DataError(f"data.num_settings is {num_settings}; it is 1 to 101, since positions are in hundredths.")
+    if seed < 0:
+        raise DataError(f"data.seed is {seed}; it is 0 or above.")
+    if sample_rate not in RATES:
+        raise DataError(f"data.sample_rate is {sample_rate}; it is {RATES[0]:,} to {RATES[-1]:,} Hz.")
+
+
 def _folder_name(device: str) -> str:
     return device.rsplit("/", 1)[-1].rsplit(":", 1)[-1]
 
 
 def _rendered(path: Path, manifest: Mapping[str, Any]) -> bool:
     """Whether the folder holds what the manifest says."""
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if not os.path.exists(path) or (path.is_dir() and not any(path.iterdir())):
         return False
     try:
-        there = yaml.safe_load((path / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        raise DataError(f"{path}: holds something else than simulated data. Choose another data.path.") from None
+        there = plain_yaml((path / MANIFEST).read_bytes(), str(path / MANIFEST), "a manifest")
+    except (OSError, ConfigError) as error:
+        raise DataError(
+            f"{path}: holds something else than simulated data, or it is damaged ({_reason(error).rstrip('.')}). "
+            "Choose another data.path, or delete it."
+        ) from None
     if there != manifest:
         told = there if isinstance(there, dict) else {}
-        differing = ", ".join(f"{key} {told.get(key)}" for key in manifest if told.get(key) != manifest[key])
+        differing = ", ".join(f"{key} {told.get(key)!s:.40}" for key in manifest if told.get(key) != manifest[key])
         raise DataError(
             f"{path}: was rendered with other settings ({differing}). Choose another data.path or delete it."
         )
@@ -97,9 +114,9 @@ def _rendered(path: Path, manifest: Mapping[str, Any]) -> bool:
 
 def _render_whole(path: Path, manifest: Mapping[str, Any]) -> None:
     """Render beside the folder and rename, so that a folder that exists is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name[:180]}.{uuid.uuid4().hex}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         _render(temporary, manifest)
         if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
@@ -108,13 +125,26 @@ def _render_whole(path: Path, manifest: Mapping[str, Any]) -> None:
         except OSError:
             if not _rendered(path, manifest):  # another process may have rendered the same meanwhile
                 raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {_reason(error)} Choose another data.path.") from error
+    except DataError as error:
+        # What is rendered half goes again: the message names the place that was asked for.
+        raise DataError(str(error).replace(str(temporary), str(path))) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _reason(error: Exception) -> str:
+    return f"{error.strerror}." if isinstance(error, OSError) else str(error)
 
 
 def _render(path: Path, manifest: Mapping[str, Any]) -> None:
     device: Device = build("device", manifest["device"])
     positions = list(_positions(device.controls, manifest["num_settings"], manifest["settings"]))
+    if (count := math.prod(map(len, positions))) > _MOST_RECORDINGS:
+        raise DataError(
+            f"{count:,} settings of the knobs are too many. Lower data.num_settings, or name data.settings."
+        )
     grid = list(itertools.product(*positions))
     unseen = _between(device.controls, positions)
     letters = _letters([control.name for control in device.controls])
@@ -167,6 +197,8 @@ def _positions(
                 values = [control.parse(value) for value in chosen[control.name]]
             except ModelError as error:
                 raise DataError(f"data.settings: {error}") from error
+            if not values:
+                raise DataError(f"data.settings: names no position of '{control.name}'.")
         elif count == 1:
             values = [control.default_unit]
         else:

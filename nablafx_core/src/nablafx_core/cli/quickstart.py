@@ -57,7 +57,7 @@ def quickstart(folder: str, minutes: float) -> None:
     experiment = load_experiment(sections=sections(place, minutes))
     file = place / "experiment.yaml"
     dataset = build("dataset", experiment.dataset)
-    file.write_text(experiment.to_yaml(), encoding="utf-8")
+    _keep(experiment.to_yaml(), file)
     say(f"     {len(dataset.recordings)} recordings in {place / 'data'}")
     say(f"2/4  Training and testing, about {minutes:g} minutes")
     result = run_training(experiment)
@@ -75,6 +75,15 @@ def quickstart(folder: str, minutes: float) -> None:
     click.echo(f"Dry      {dry}")
     click.echo(f"Rendered {', '.join(str(path) for path in rendered)}")
     click.echo(f"Again    nablafx train {file} --set train.max_minutes=10")
+
+
+def _keep(text: str, file: Path) -> None:
+    from nablafx_core.tracking.files import replace_text
+
+    try:
+        replace_text(file, text)
+    except OSError as error:
+        raise NablafxError(f"{file}: cannot be written: {error.strerror}. Choose another --folder.") from error
 
 
 def _between(control: Any) -> list[float]:
