@@ -237,6 +237,7 @@ def test_a_pack_that_is_there_twice_on_the_path_counts_once_beside_a_damaged_one
     install("innocent", "")
     (install.folder / "innocent-1.0.dist-info" / "entry_points.txt").write_text("[x]\nno equals sign\n")
     shutil.copytree(install.folder / "nablafx_acme-1.0.dist-info", tmp_path / "nablafx_acme-0.9.dist-info")
+    (tmp_path / "nablafx_acme-0.9.dist-info" / "entry_points.txt").write_text("[nablafx]\nacme = nablafx_old\n")
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     (pack,) = [pack for pack in Registry.discover().packs if pack.name == "nablafx-acme"]
     assert (pack.version, pack.problems) == ("1.0", [])
