@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 from datetime import datetime, timedelta, timezone
@@ -13,7 +14,7 @@ import pytest
 from nablafx_core.errors import RunError
 from nablafx_core.tracking import environment
 from nablafx_core.tracking.ids import is_run_id, new_folder, new_id
-from nablafx_core.tracking.process import identity
+from nablafx_core.tracking.process import identity, only_process
 from nablafx_core.tracking.records import RunRecord, find_run, list_runs
 
 
@@ -120,6 +121,83 @@ def test_a_config_that_cannot_be_read_says_so(tmp_path):
     (folder / "config.yaml").write_text("a: [")
     with pytest.raises(RunError, match=r"config\.yaml: cannot be read"):
         _ = RunRecord.read(folder).config
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"command": 3},
+        {"host": "here"},
+        {"host": {"nvidia": {"gpus": [{}]}}},
+        {"packs": [{"name": "acme"}]},
+        {"packs": 3},
+        {"resumed": "twice"},
+        {"artifacts": {"a": 1}},
+        {"fail_trace": 3},
+        {"elapsed": 10**400},
+    ],
+)
+def test_a_part_of_another_kind_is_damage(tmp_path, wrong):
+    record = RunRecord.read(write(tmp_path, "a", **wrong))
+    assert record.status == "DAMAGED"
+    assert "run.json is damaged" in record.damage
+
+
+DEEP = "[" * 100_000  # libyaml and json go down by the C stack, which ends
+
+
+@pytest.mark.parametrize("name", ["run.json", "info.json", "metrics.jsonl", "config.yaml", "config.json"])
+def test_what_lies_too_deep_ends_no_listing(tmp_path, name):
+    folder = write(tmp_path, "a")
+    (folder / name).write_text(DEEP)
+    record = RunRecord.read(folder)
+    assert record.status == ("DAMAGED" if name == "run.json" else "COMPLETED")
+    assert (record.info, record.metrics, record.last_step) == ({}, {}, None)
+    with pytest.raises(RunError, match="nested more than 64 levels" if "config" in name else "no config.yaml"):
+        _ = record.config
+
+
+def test_a_config_is_plain_data_and_no_bomb(tmp_path):
+    folder = write(tmp_path, "a")
+    (folder / "config.yaml").write_text("day: 2026-11-23\nrate: 1e-3\nshared: &a [1]\nagain: *a\n")
+    assert RunRecord.read(folder).config == {"day": "2026-11-23", "rate": 0.001, "shared": [1], "again": [1]}
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)]
+    for wrong in (
+        "\n".join(lines),
+        "!!python/object/apply:os.system [ls]",
+        "a: !!binary aGk=",
+        "? [a]\n: b",
+        "a: [",
+        "\0",
+    ):
+        (folder / "config.yaml").write_text(wrong)
+        with pytest.raises(RunError, match=r"config\.yaml"):
+            _ = RunRecord.read(folder).config
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"name": "a", "step": 1e999, "value": 1, "timestamp": "t"}',
+        '{"name": "a", "step": 1, "value": ' + "9" * 400 + ', "timestamp": "t"}',
+        "[1]",
+    ],
+)
+def test_a_line_that_is_no_value_is_passed_over(tmp_path, line):
+    folder = write(tmp_path, "a")
+    (folder / "metrics.jsonl").write_text(line + '\n{"name": "a", "step": 2, "value": 0.5, "timestamp": "t"}\n')
+    assert RunRecord.read(folder).metrics["a"].values == [0.5]
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "null", '{"pid": [1], "process_start": "1", "machine": "x"}', DEEP])
+def test_a_damaged_lock_is_held_for_a_minute_and_then_free(tmp_path, content):
+    (tmp_path / "lock.1").write_text(content.replace('"x"', json.dumps(identity()["machine"])))
+    with pytest.raises(RunError, match="is still running"), only_process(tmp_path):
+        pass
+    os.utime(tmp_path / "lock.1", (0, 0))
+    with only_process(tmp_path):
+        assert (tmp_path / "lock.2").exists()
 
 
 def test_ids_are_unique_also_under_one_seed(tmp_path):

@@ -140,5 +140,5 @@ def _parsed(line: bytes) -> tuple[str, int, float, str] | None:
     try:
         point = json.loads(line)
         return str(point["name"]), int(point["step"]), float(point["value"]), str(point["timestamp"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None

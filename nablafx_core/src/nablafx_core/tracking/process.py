@@ -109,7 +109,7 @@ def _number(lock: Path) -> int:
 def _held(lock: Path) -> bool:
     try:
         holder = json.loads(lock.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         holder = {}  # just made and not yet written, or its maker died in between
     if holder == _RELEASED:
         return False
@@ -118,4 +118,8 @@ def _held(lock: Path) -> bool:
         # Who takes a lock over removes it: it may be gone since it was listed, and the next number is then taken.
         with suppress(OSError):
             signs.append(path.stat().st_mtime)
-    return alive(holder, datetime.fromtimestamp(max(signs, default=0), timezone.utc).isoformat())
+    sign = datetime.fromtimestamp(max(signs, default=0), timezone.utc).isoformat()
+    try:
+        return alive(holder, sign)
+    except (AttributeError, KeyError, TypeError, ValueError):  # damaged: it tells as much as an empty one
+        return alive({}, sign)

@@ -11,10 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nablafx_core.errors import RunError
+from nablafx_core.errors import ConfigError, RunError
 from nablafx_core.tracking.ids import is_run_id
 from nablafx_core.tracking.metrics import Series, last_step, read_series
 from nablafx_core.tracking.process import alive, as_time
+
+#: Parts of run.json that are used as what they are.
+_KINDS = {"command": str, "host": dict, "packs": list, "resumed": list, "artifacts": list, "fail_trace": list}
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class RunRecord:
         """Read ``folder/run.json``. Never raises: what cannot be read is DAMAGED."""
         try:
             entry = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            _check(entry)
             status = str(entry["status"])
             if status == "RUNNING" and not alive(entry, entry.get("heartbeat") or entry.get("start_time")):
                 status = "DIED"
@@ -51,7 +55,7 @@ class RunRecord:
             damage = "run.json is missing: the run ended before it began."
         except OSError as error:
             damage = f"run.json cannot be read: {error.strerror}."
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             damage = f"run.json is damaged: {type(error).__name__}: {error}."
         return cls(folder.name, folder, "DAMAGED", damage)
 
@@ -83,16 +87,15 @@ class RunRecord:
         Raises:
             RunError: if there is none or it is damaged.
         """
-        import yaml
-
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         for name in ("config.yaml", "config.json"):
             path = self.folder / name
             if path.exists():
                 try:
-                    found = yaml.load(path.read_text(encoding="utf-8"), loader)
-                except (OSError, ValueError, yaml.YAMLError) as error:
-                    raise RunError(f"{path}: cannot be read: {error}") from error
+                    found = _plain(path.read_bytes(), str(path))
+                except OSError as error:
+                    raise RunError(f"{path}: cannot be read: {error.strerror}.") from error
+                except ConfigError as error:
+                    raise RunError(str(error)) from error
                 return found if isinstance(found, dict) else {}
         raise RunError(f"{self.folder}: there is no config.yaml.")
 
@@ -117,14 +120,14 @@ class RunRecord:
         """The facts that the run noted; empty if there are none or they cannot be read."""
         try:
             found = json.loads((self.folder / "info.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
     @property
     def artifacts(self) -> list[str]:
         """Recorded files, relative to the folder."""
-        return [str(name) for name in self.entry.get("artifacts", [])]
+        return [str(name) for name in self.entry.get("artifacts") or []]
 
     @property
     def host(self) -> dict[str, Any]:
@@ -146,6 +149,38 @@ class RunRecord:
         """The last line of what made it fail."""
         trace = self.entry.get("fail_trace")
         return str(trace[-1]).strip() if trace else None
+
+
+def _check(entry: Any) -> None:
+    """Raise TypeError or KeyError where a part of run.json is of another kind than it is used as."""
+    for key, kind in _KINDS.items():
+        if not isinstance(entry.get(key), kind | None):
+            raise TypeError(f"'{key}' is a {type(entry[key]).__name__}")
+    for pack in entry.get("packs") or []:
+        if not (isinstance(pack["name"], str) and isinstance(pack["version"], str)):
+            raise TypeError("'packs' has one without a name and a version")
+    for gpu in ((entry.get("host") or {}).get("nvidia") or {}).get("gpus") or []:
+        if not isinstance(gpu["name"], str):
+            raise TypeError("'host' has a GPU without a name")
+
+
+def _plain(text: bytes, name: str) -> Any:
+    """Plain data of YAML. libyaml is quick, but it crashes where lists lie too deep in each other: it looks first."""
+    import yaml
+
+    from nablafx_core.config.layers import MAX_DEPTH, NUMBERS_AND_WORDS, plain_yaml
+
+    known: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = type("_Quick", (known,), {"yaml_implicit_resolvers": NUMBERS_AND_WORDS})
+    depth = 0
+    try:
+        for event in yaml.parse(text, loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH or isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
+                return plain_yaml(text, name, "a run's experiment")
+        return yaml.load(text, loader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{name}: cannot be read: {str(error).partition(chr(10))[0]}.") from error
 
 
 def list_runs(runs_dir: Path) -> list[RunRecord]:
