@@ -38,8 +38,8 @@ def data(name: str, settings: tuple[str, ...], write_device_file: bool, as_json:
     for setting in settings:
         if "=" not in setting:
             raise click.UsageError(f"{setting}: write it as setting=value.")
-        layer = with_override(layer, f"data.{setting}")
-    # Without the marks, which would tell of --set.
+        layer = with_override(layer, f"data.{setting}", flag="")
+    # Without its marks: where a value was written is what it is called.
     checker = Checker(Layer(layer.value), Registry.discover())
     section = checker.section("dataset", layer.value["data"], ("data",), settings_of(LoadingSettings))
     own = {key: value for key, value in section.items() if key not in LoadingSettings.model_fields}

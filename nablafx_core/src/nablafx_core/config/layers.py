@@ -213,16 +213,21 @@ def _same_component(below: dict[str, Any], above: dict[str, Any]) -> bool:
     return "name" not in below or bool(above.get("name", below["name"]) == below["name"])
 
 
-def with_override(layer: Layer, override: str) -> Layer:
+def with_override(layer: Layer, override: str, flag: str = "--set ") -> Layer:
     """Lay ``model.channel_width=32`` over a layer; a number in the path is a place in a list.
+
+    Args:
+        layer: that lies below.
+        override: a path, ``=`` and a value as YAML.
+        flag: what stood before it on the command line.
 
     Raises:
         ConfigError: if the text is not of that form, or names a place that a list does not have.
     """
     name, equals, text = override.partition("=")
     if not equals or not all(name.split(".")):
-        raise ConfigError(f"--set {override}: write it as section.setting=value.")
-    where = f"--set {name}"
+        raise ConfigError(f"{flag}{override:.80}: write it as section.setting=value.")
+    where = f"{flag}{name}"
     value = read_yaml(f"value: {text}", where).value
     if len(value) != 1:
         raise ConfigError(f"{where}: the value must be one line of YAML.")
