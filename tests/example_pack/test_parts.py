@@ -49,13 +49,13 @@ def test_the_tremolo_swings_between_full_and_one_minus_depth():
 
 
 def test_the_oscillator_swings_each_parameter_about_its_centre():
-    lfo = build("controller", {"name": "lfo", "rate_hz": 3.0}, num_parameters=2, num_controls=1, sample_rate=600)
+    lfo = build("controller", {"name": "lfo", "rate_hz": 3.0}, num_parameters=2, num_controls=2, sample_rate=600)
     with torch.no_grad():
         lfo.centre.copy_(torch.tensor([[0.5], [-1.0]]))
         lfo.depth.copy_(torch.tensor([[1.5], [0.2]]))
-        lfo.octaves.fill_(2.0)
-        found = lfo(torch.zeros(1, 1, 600), torch.tensor([[0.5]]))[0][0].numpy()
-    swing = np.sin(2 * np.pi * 3.0 * 2 ** (2.0 * 0.5) * np.arange(600) / 600)
+        lfo.octaves.copy_(torch.tensor([[2.0], [-1.0]]))
+        found = lfo(torch.zeros(1, 1, 600), torch.tensor([[0.5, 0.25]]))[0][0].numpy()
+    swing = np.sin(2 * np.pi * 3.0 * 2 ** (2.0 * 0.5 - 0.25) * np.arange(600) / 600)
     expected = [1 / (1 + np.exp(-(0.5 + 1.5 * swing))), 1 / (1 + np.exp(-(-1.0 + 0.2 * swing)))]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -158,5 +158,6 @@ class TestEventLog:
         def stops(run):
             raise KeyboardInterrupt
 
-        assert self.events(tmp_path, monkeypatch, fails)[-1]["cause"] == "ValueError: no luck"
+        failed = self.events(tmp_path, monkeypatch, fails)[-1]
+        assert (failed["event"], failed["cause"]) == ("failed", "ValueError: no luck")
         assert self.events(tmp_path, monkeypatch, stops)[-1]["event"] == "interrupted"
