@@ -9,6 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from nablafx_core.building import build
+from nablafx_core.controls import Control
 from nablafx_core.errors import ConversionError, ModelError
 from nablafx_core.export.conversion import Importer
 from nablafx_example.file_format import SUFFIX, SoftToneFile
@@ -29,12 +30,12 @@ class SoftToneImporter(Importer):
             ConversionError: if it cannot be read or a field is missing, unknown or out of range; names the field.
         """
         content = _checked(path)
-        controls = [knob.model_dump(exclude={"octaves"}) for knob in content.knobs]
         try:
-            section = {"name": "nablafx-example/soft-tone"}
-            model: SoftTone = build("model", section, sample_rate=content.sample_rate, controls=controls)
+            controls = [Control(**knob.model_dump(exclude={"octaves"})) for knob in content.knobs]
         except ModelError as error:  # a range that is none, or a default outside it
             raise ConversionError(f"{path}: {error}") from error
+        section = {"name": "nablafx-example/soft-tone"}
+        model: SoftTone = build("model", section, sample_rate=content.sample_rate, controls=controls)
         with torch.no_grad():
             model.log_cutoff.fill_(math.log2(content.cutoff_hz))
             model.log_drive.fill_(math.log2(content.drive))
