@@ -151,6 +151,8 @@ def test_a_disk_without_room_is_told_and_left_as_it_was(tmp_path, read_only):
     with small_disk(tmp_path / "disk", 65_536, read_only=read_only):
         with pytest.raises(DataError, match=r"disk/sim(/.*wav)?: cannot be written: .*\."):
             Simulated(str(tmp_path / "disk" / "sim"), **SMALL)
+        with pytest.raises(DataError, match=r"disk/a/b/sim(/.*wav)?: cannot be written: .*\."):
+            Simulated(str(tmp_path / "disk" / "a" / "b" / "sim"), **SMALL)
         assert not list((tmp_path / "disk").iterdir())
 
 

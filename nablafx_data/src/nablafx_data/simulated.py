@@ -8,6 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,7 @@ def _rendered(path: Path, manifest: Mapping[str, Any]) -> bool:
 def _render_whole(path: Path, manifest: Mapping[str, Any]) -> None:
     """Render beside the folder and rename, so that a folder that exists is whole."""
     temporary = path.with_name(f".{path.name[:180]}.{uuid.uuid4().hex}")
+    missing = [parent for parent in path.parents if not os.path.exists(parent)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _render(temporary, manifest)
@@ -132,6 +134,9 @@ def _render_whole(path: Path, manifest: Mapping[str, Any]) -> None:
         raise DataError(str(error).replace(str(temporary), str(path))) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        for parent in missing:  # those that were made for nothing
+            with suppress(OSError):
+                parent.rmdir()
 
 
 def _reason(error: Exception) -> str:

@@ -40,7 +40,7 @@ def write_pack(name: str, folder: Path | None = None) -> Path:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise NablafxError(f"'{name}' cannot name a pack: lower-case letters, digits and dashes, such as 'acme-fuzz'.")
     folder = Path(f"nablafx-{name}") if folder is None else folder
-    if folder.exists():
+    if os.path.exists(folder):
         raise NablafxError(f"{folder} is there already. Choose another name, or --folder.")
     package = f"nablafx_{name.replace('-', '_')}"
     major, minor = (int(part) for part in version("nablafx-core").split(".")[:2])

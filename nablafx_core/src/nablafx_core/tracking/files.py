@@ -20,14 +20,19 @@ def replacing(path: Path, alone: bool = True) -> Iterator[Path]:
         path: its folder must exist.
         alone: there is one writer at a time, so that what a kill leaves is written over by the next; False where
             several processes may write the file at once.
+
+    Raises:
+        OSError: naming `path`, which a full disk does not.
     """
     temporary = path.with_name(f".{path.name}.tmp" if alone else f".{path.name[:180]}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)) and error.errno:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
