@@ -110,6 +110,7 @@ def test_a_gray_box_experiment_uses_its_processor_and_its_controller(elsewhere):
     ]
     model = nfx.load(elsewhere.cwd / result["bundle"])
     assert (model.controllers[0].depth - 1).abs() > 0.01  # it has learned, from 1
+    assert model.controllers[0].sample_rate == 16000  # the data's
     laws.stream_equals_offline(model, [1, 300, 77, 1000])
 
 
