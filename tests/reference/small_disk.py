@@ -13,26 +13,28 @@ from reference.full_disk import full_disk
 
 @contextlib.contextmanager
 def small_disk(folder, room, fill=lambda folder: None, read_only=False):
-    """A file system of about `room` bytes in place of a folder: a tmpfs where this user may mount one.
+    """A file system with room for about so many more bytes in place of a folder: a tmpfs, if one can be mounted.
 
     Elsewhere a limit on the size of files stands for a full disk, and a folder without the right to write for a
     read-only one.
 
     Args:
         folder: to make.
-        room: bytes.
+        room: bytes beside what is there before.
         fill: makes what is there before, given the folder.
         read_only: nothing can be written after that.
     """
     folder.mkdir()
-    if not _mount("-t", "tmpfs", "-o", f"size={room}", "tmpfs", folder):
+    if not _mount("-t", "tmpfs", "tmpfs", folder):
         with _limited(folder, room, fill, read_only):
             yield
         return
     try:
         fill(folder)
-        if read_only and not _mount("-o", "remount,ro", folder):
-            pytest.skip("a tmpfs cannot be made read-only here")
+        disk = os.statvfs(folder)
+        size = (disk.f_blocks - disk.f_bfree) * disk.f_frsize + room
+        if not _mount("-o", "remount,ro" if read_only else f"remount,size={max(size, 4096)}", folder):
+            pytest.skip("a tmpfs cannot be changed here")
         yield
     finally:
         subprocess.run(["umount", "-l", folder], check=True)  # lazily: a reader may have a file of it open

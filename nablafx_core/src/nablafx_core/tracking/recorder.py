@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,7 +61,7 @@ def record(
     """
     settings = plain(config, "config")
     folder = _resumed_folder(Path(runs_dir), run_id) if resume else new_folder(Path(runs_dir), run_id)
-    with only_process(folder), Interrupts() as interrupts:
+    with _none_before_it_began(folder, resume), only_process(folder), Interrupts() as interrupts:
         previous = _resumable(folder) if resume else None
         observer = FolderObserver(folder, settings, previous.entry if previous else None)
         outcome: list[T] = []
@@ -84,6 +86,17 @@ def record(
             options={"--id": folder.name, "--capture": "no"},
         )
     return outcome[0]
+
+
+@contextmanager
+def _none_before_it_began(folder: Path, resume: bool) -> Iterator[None]:
+    """Remove the folder of a run whose record could not be begun, as on a disk without room."""
+    try:
+        yield
+    except BaseException:
+        if not resume and not (folder / "run.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 class _Experiment(Experiment):
