@@ -58,6 +58,12 @@ def test_a_wrong_pack_or_an_empty_name_is_found_nowhere(clash, name):
     assert message(clash, "model", name).startswith(f"No model named '{name}'.")
 
 
+def test_a_pack_that_is_not_installed_is_named(clash):
+    hint = "No pack named 'other' is installed. If it is published: pip install nablafx-other"
+    assert hint in message(clash, "model", "other/ladder")
+    assert "pip install" not in message(clash, "model", "acme/plate") + message(clash, "model", "/")
+
+
 def test_a_name_of_another_kind_is_found_nowhere(clash):
     assert message(clash, "processor", "ladder").startswith("No processor named 'ladder'.")
 

@@ -133,7 +133,7 @@ def nablafx_exporters() -> Iterable[Component]:
 
 @hookspec
 def nablafx_observers() -> Iterable[Component]:
-    """Sacred observers, subclasses of `sacred.observers.RunObserver`; named under `track.observers`. ::
+    """Sacred observers, subclasses of `nablafx_core.tracking.observer.RunObserver`; named under `track.observers`. ::
 
     @hookimpl
     def nablafx_observers():

@@ -124,6 +124,10 @@ class Registry:
         names = sorted({entry.component.name for entry in self.entries(kind.name)})
         close = difflib.get_close_matches(name.rpartition("/")[2], names, n=1)
         lines = [f"No {kind.name} named '{name}'." + (f" Did you mean '{close[0]}'?" if close else "")]
+        prefix = name.rpartition("/")[0]
+        if canonical(prefix) and not any(pack.is_called(prefix) for pack in self.packs):
+            wanted = canonical(prefix) if canonical(prefix).startswith("nablafx-") else f"nablafx-{canonical(prefix)}"
+            lines.append(f"  No pack named '{prefix}' is installed. If it is published: pip install {wanted}")
         lines.append(f"  {kind.plural}: {', '.join(names) or 'none; is a pack installed?'}")
         return "\n".join([*lines, *self.problems()])
 

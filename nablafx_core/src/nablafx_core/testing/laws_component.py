@@ -16,7 +16,7 @@ from nablafx_core.testing.result import Remark
 from nablafx_core.testing.subject import LawBroken
 
 #: What a component must be, by its kind: a subclass of this, or for commands an instance.
-CLASSES = {**INTERFACES, "observer": "sacred.observers:RunObserver", "command": "click:Command"}
+CLASSES = {**INTERFACES, "observer": "nablafx_core.tracking.observer:RunObserver", "command": "click:Command"}
 
 
 def is_of_its_kind(target: Any, kind: Kind) -> None:
