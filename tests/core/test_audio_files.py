@@ -145,6 +145,17 @@ def test_names_that_no_file_can_have(tmp_path):
     assert list(tmp_path.iterdir()) == [longest]
 
 
+def test_an_mp3_that_says_it_lasts_for_weeks_is_damaged(tmp_path, capfd):
+    files.write(tmp_path / "x.mp3", _noise(2, 20_000), 48000)
+    content = bytearray((tmp_path / "x.mp3").read_bytes())
+    at = max(content.find(b"Info"), content.find(b"Xing")) + 8  # the tag, its flags, then the number of frames
+    content[at : at + 4] = b"\x7f\xff\xff\xff"
+    (tmp_path / "x.mp3").write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.mp3: (is damaged|is cut off|ends at sample)"):
+        files.read(tmp_path / "x.mp3")
+    capfd.readouterr()  # the decoder's own words
+
+
 def test_a_raw_file_has_no_header(tmp_path):
     (tmp_path / "x.raw").write_bytes(bytes(1000))
     with pytest.raises(DataError, match=r"x\.raw: is not an audio file that can be read"):

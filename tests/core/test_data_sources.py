@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from nablafx_core.audio import files
-from nablafx_core.audio.resampling import resample
+from nablafx_core.audio.resampling import check_ratio, resample
 from nablafx_core.data import cache
 from nablafx_core.data.sources import ArraySource, WavSource
 from nablafx_core.errors import DataError
@@ -163,6 +163,17 @@ def test_a_rate_that_no_recording_has_is_refused_before_memory_is_taken_for_it(p
     with pytest.raises(DataError, match=rf"a\.wav: cannot be resampled to {rate} Hz; a rate is 1,000 to 1,000,000"):
         WavSource(path, sample_rate=rate)
     assert not cache_folder.exists()
+
+
+def test_rates_without_a_common_factor_are_refused_before_memory_is_taken_for_a_filter(tmp_path, cache_folder):
+    """44,101 to 48,000 Hz takes 17 GB; 44,056, which is in use, does not."""
+    files.write(tmp_path / "odd.wav", torch.zeros(100), 44_101)
+    with pytest.raises(
+        DataError, match=r"odd\.wav: 44101 Hz cannot be turned into 48000 Hz: their largest common factor is 1\."
+    ):
+        WavSource(tmp_path / "odd.wav", sample_rate=48_000)
+    assert not cache_folder.exists()
+    check_ratio("pulled down.wav", 44_056, 48_000)
 
 
 def test_a_copy_that_was_cut_off_is_made_again(path, cache_folder):

@@ -148,7 +148,7 @@ def test_a_damaged_manifest_is_refused_and_nothing_is_written(tmp_path, damage):
 
 @pytest.mark.parametrize("read_only", [False, True], ids=["full", "read-only"])
 def test_a_disk_without_room_is_told_and_left_as_it_was(tmp_path, read_only):
-    with small_disk(tmp_path / "disk", 65_536, read_only=read_only):
+    with small_disk(tmp_path / "disk", 16_384, read_only=read_only):
         with pytest.raises(DataError, match=r"disk/sim(/.*wav)?: cannot be written: .*\."):
             Simulated(str(tmp_path / "disk" / "sim"), **SMALL)
         with pytest.raises(DataError, match=r"disk/a/b/sim(/.*wav)?: cannot be written: .*\."):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nablafx_core.audio.files import probe, read, write
-from nablafx_core.audio.resampling import resample
+from nablafx_core.audio.resampling import check_ratio, resample
 from nablafx_core.errors import DataError, ModelError
 from nablafx_core.interfaces import Model
 from nablafx_core.streaming import stream_blocks
@@ -72,6 +72,7 @@ def render_file(
     info = probe(source)
     if os.path.exists(output) and os.path.samefile(source, output):
         raise DataError(f"{output}: is the file that is to be rendered. Give the output another name.")
+    check_ratio(source, info.sample_rate, model.sample_rate)
     notes = list(_channels(model, source, info.channels))
     audio = read(source)
     if info.sample_rate != model.sample_rate:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import math
+import os
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -10,6 +12,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from nablafx_core.errors import DataError
+
+_LARGEST_FILTER = 40_000_000  # its coefficients take a gigabyte while they are made
+
+
+def check_ratio(path: str | os.PathLike[str], from_rate: int, to_rate: int) -> None:
+    """Check that a file can be resampled: a filter has the more coefficients, the smaller the rates' common factor.
+
+    Raises:
+        DataError: naming the file.
+    """
+    factor = math.gcd(from_rate, to_rate)
+    if from_rate // factor * (to_rate // factor) > _LARGEST_FILTER:
+        raise DataError(
+            f"{path}: {from_rate} Hz cannot be turned into {to_rate} Hz: their largest common factor is {factor}. "
+            "Is its header right?"
+        )
 
 
 def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from nablafx_core.audio import files
 from nablafx_core.audio.files import StrPath
-from nablafx_core.audio.resampling import resample
+from nablafx_core.audio.resampling import check_ratio, resample
 from nablafx_core.errors import DataError
 from nablafx_core.tracking.files import replacing
 
@@ -57,6 +57,7 @@ def resampled_file(path: StrPath, sample_rate: int) -> Path:
     if sample_rate not in files.RATES:
         lowest, highest = files.RATES[0], files.RATES[-1]
         raise DataError(f"{path}: cannot be resampled to {sample_rate} Hz; a rate is {lowest:,} to {highest:,} Hz.")
+    check_ratio(path, info.sample_rate, sample_rate)
     copy = cache_folder("resampled") / f"{file_key(path, extra=(info.sample_rate, sample_rate))}.wav"
     if not _whole(copy):
         audio = resample(files.read(path), info.sample_rate, sample_rate)
