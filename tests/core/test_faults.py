@@ -40,6 +40,7 @@ PAIR = "data pair dry=di.wav wet=amp.wav"
 TRAIN = "train --dry di.wav --wet amp.wav"
 TWIST = "data tonetwist path=data device=Pedal"
 RENDER = "render m.nfx di.wav out.wav"
+TWIST_YAML = "data: {name: tonetwist, path: data, device: Pedal}\nmodel: {name: tcn, num_blocks: 2}\n"
 AT = f"data/Pedal/trainval/{SETTING}"
 BASS = f"{AT}: {SETTING}.bass.target.wav"
 
@@ -421,6 +422,29 @@ FAULTS = [
         "test m.nfx e.yaml",
         "Error: m.nfx is a model for 24000 Hz with 1 controls; the data has",
     ),
+    # The same recordings, in a training and a test
+    *(
+        Fault(f"{name}, {command.split()[0]}", f"{command} w.yaml", f"Error: {BASS} {message}", make)
+        for command in ("train", "test plain.nfx")
+        for name, message, make in (
+            (
+                "another take in a set",
+                "is another take than its dry file",
+                lambda w: (w.write("w.yaml", TWIST_YAML), w.sound(w.target(), pedal(played("strange")))),
+            ),
+            (
+                "no dry file in a set",
+                "has no dry file; data/DRY/trainval/bass.input.wav is missing.",
+                lambda w: (w.write("w.yaml", TWIST_YAML), (w.folder / "data/DRY/trainval/bass.input.wav").unlink()),
+            ),
+        )
+    ),
+    Fault(
+        "NaN, test",
+        "test plain.nfx e.yaml",
+        "Error: amp.wav: sample 40000 is NaN or infinite (1 such values).",
+        lambda w: w.sound("amp.wav", with_nan(pedal(played("di")))),
+    ),
     # Rendering
     Fault("nothing to render", "render m.nfx none.wav out.wav", "Error: none.wav: there is no such file."),
     Fault("no audio to render", "render m.nfx e.yaml out.wav", "Error: e.yaml: is not an audio file that can be read:"),
@@ -435,6 +459,12 @@ FAULTS = [
         "over itself",
         "render m.nfx di.wav di.wav",
         "Error: di.wav: is the file that is to be rendered. Give the output",
+    ),
+    Fault(
+        "a rate without a common factor",
+        RENDER,
+        "Error: di.wav: 24001 Hz cannot be turned into 24000 Hz: their largest common factor is 1. Is its header",
+        lambda w: w.sound("di.wav", played("di"), 24_001),
     ),
     Fault("an unknown control", f"{RENDER} -c driv=3", "Error: the model has no control 'driv'. Did you mean 'drive'?"),
     Fault("a control beyond its end", f"{RENDER} -c drive=11", "Error: control 'drive': 11 is outside 0 to 10 dB."),
