@@ -349,6 +349,11 @@ FAULTS = [
         "train e.yaml --set model.channel_width=-1",
         "Error: model 'nablafx-models/tcn' cannot be made of its settings: RuntimeError: ",
     ),
+    Fault(
+        "a seed that numpy does not take",
+        "train e.yaml --set train.seed=4294967296",
+        "Error: --set train.seed: train.seed: should be less than or equal to 4294967295, not 4294967296.",
+    ),
     Fault("no --set", "config e.yaml --set model", "Error: --set model: write it as section.setting=value."),
     Fault(
         "code for a model",

@@ -47,7 +47,7 @@ class TrainSettings(BaseModel):
     validate_every: Annotated[int, Ge(1)] = Field(
         250, description="Optimiser steps between validations and checkpoints."
     )
-    seed: Annotated[int, Ge(0)] = Field(42, description="Of weights, data order and everything random.")
+    seed: Annotated[int, Ge(0), Le(2**32 - 1)] = Field(42, description="Of weights, data order and everything random.")
     precision: Precision = Field("32-true", description="Lightning's precision.")
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = Field("auto", description="Lightning's accelerator.")
     devices: Annotated[int, Ge(1)] | list[int] | Literal["auto"] = Field(1, description="How many devices, or which.")
