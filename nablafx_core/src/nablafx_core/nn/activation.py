@@ -7,9 +7,22 @@ from typing import Literal
 from torch import nn
 
 from nablafx_core.errors import ModelError
+from nablafx_core.nn.rational import FunctionName, Rational
 
 ActivationName = Literal[
-    "tanh", "prelu", "relu", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus", "sigmoid", "hardtanh", "identity"
+    "tanh",
+    "prelu",
+    "rational",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "silu",
+    "mish",
+    "softplus",
+    "sigmoid",
+    "hardtanh",
+    "identity",
 ]
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -27,18 +40,25 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def activation(name: ActivationName, channels: int) -> nn.Module:
+def activation(
+    name: ActivationName, channels: int, degrees: tuple[int, int] = (6, 5), function: FunctionName = "tanh"
+) -> nn.Module:
     """The activation function of that name, for features (batch, channels, time).
 
     Args:
-        name: torch's, in lower case; ``"prelu"`` learns one slope per channel.
+        name: torch's, in lower case; ``"prelu"`` learns one slope per channel, ``"rational"`` the coefficients of a
+            `Rational` that all channels share.
         channels: of the features.
+        degrees: of a rational's numerator and denominator.
+        function: that a rational begins as.
 
     Raises:
         ModelError: if there is none of that name.
     """
     if name == "prelu":
         return nn.PReLU(channels)
+    if name == "rational":
+        return Rational(degrees, function)
     if name not in _ACTIVATIONS:
-        raise ModelError(f"there is no activation '{name}'. Activations: prelu, {', '.join(_ACTIVATIONS)}.")
+        raise ModelError(f"there is no activation '{name}'. Activations: prelu, rational, {', '.join(_ACTIVATIONS)}.")
     return _ACTIVATIONS[name]()

@@ -1,0 +1,129 @@
+"""Rational functions with learned coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import combinations
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nablafx_core.errors import ModelError
+
+FunctionName = Literal["tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus", "sigmoid", "identity"]
+
+_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+    "elu": F.elu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "mish": F.mish,
+    "softplus": F.softplus,
+    "sigmoid": torch.sigmoid,
+    "identity": lambda x: x,
+}
+
+#: Where a function is fitted.
+FIT_RANGE = 3.0
+
+
+class Rational(nn.Module):
+    """Padé activation unit, version A: f(x) = P(x) / Q(x), elementwise (Molina et al., 2020, arXiv:1907.06732).
+
+    P(x) = sum over i of numerator_i x^i,  Q(x) = 1 + sum over j from 1 of |denominator_j x^j|,
+
+    which has no pole. It begins as the least-squares fit of a known function on [-3, 3].
+
+    Args:
+        degrees: of P and of Q.
+        function: that it begins as.
+
+    Raises:
+        ModelError: for degrees below 0 or a function that is not known.
+    """
+
+    def __init__(self, degrees: tuple[int, int] = (6, 5), function: FunctionName = "tanh") -> None:
+        super().__init__()
+        numerator, denominator = fitted_rational(function, *degrees)
+        dtype = torch.get_default_dtype()
+        self.numerator = nn.Parameter(numerator.to(dtype))
+        self.denominator = nn.Parameter(denominator.to(dtype))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """f of each element."""
+        return rational(x, self.numerator, self.denominator)
+
+
+def rational(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
+    """P(x) / Q(x) as `Rational` defines it.
+
+    Args:
+        x: of any shape.
+        numerator: coefficients from x^0 on, (degree + 1,).
+        denominator: coefficients from x^1 on, (degree,).
+    """
+    p = numerator[-1].expand_as(x)
+    for coefficient in numerator.flip(0)[1:]:
+        p = torch.addcmul(coefficient, p, x)
+    if not len(denominator):
+        return p
+    size, weights = x.abs(), denominator.abs()
+    q = weights[-1].expand_as(x)
+    for weight in weights.flip(0)[1:]:
+        q = torch.addcmul(weight, q, size)
+    return p / torch.addcmul(q.new_ones(()), q, size)
+
+
+@lru_cache(maxsize=64)
+def fitted_rational(function: str, p_degree: int, q_degree: int) -> tuple[Tensor, Tensor]:
+    """The coefficients, float64, with which `rational` is nearest to a function on [-3, 3] in the mean square.
+
+    Sanathanan and Koerner's iteration: P - f Q is made small in the mean square, each point weighted by 1 / Q of the
+    iteration before; Q's weights, which are not negative, by trying each subset of them that may be zero.
+
+    Raises:
+        ModelError: for degrees below 0 or a function that is not known.
+    """
+    if function not in _FUNCTIONS:
+        raise ModelError(f"no rational function is fitted to '{function}'. Functions: {', '.join(_FUNCTIONS)}.")
+    if p_degree < 0 or q_degree < 0:
+        raise ModelError(f"a rational function of degrees ({p_degree}, {q_degree}) does not exist.")
+    x = FIT_RANGE * torch.cos(torch.linspace(0, torch.pi, 801, dtype=torch.float64))  # dense at the ends
+    y = _FUNCTIONS[function](x)
+    measure = torch.sin(torch.linspace(0, torch.pi, 801, dtype=torch.float64)).clamp(min=1e-3).sqrt()
+    weight = torch.ones_like(x)
+    best: tuple[float, Tensor, Tensor] | None = None
+    for _ in range(12):
+        p, q = _linearised(x, y, measure * weight, p_degree, q_degree)
+        error = float((measure * (rational(x, p, q) - y)).square().sum())
+        if best is None or error < best[0]:
+            best = (error, p, q)
+        weight = rational(x, torch.ones(1, dtype=torch.float64), q)
+    assert best is not None
+    return best[1], best[2].clamp(min=1e-12)  # from 0 itself no gradient leads away
+
+
+def _linearised(x: Tensor, y: Tensor, weight: Tensor, p_degree: int, q_degree: int) -> tuple[Tensor, Tensor]:
+    """P and weights of Q >= 0 with the smallest sum of (weight (P - y Q))^2."""
+    powers = torch.stack([x**i for i in range(p_degree + 1)], dim=1)
+    sizes = torch.stack([-y * x.abs() ** j for j in range(1, q_degree + 1)], dim=1) if q_degree else powers[:, :0]
+    target = (weight * y)[:, None]
+    best: tuple[float, Tensor, Tensor] | None = None
+    for count in range(q_degree, -1, -1):
+        for used in combinations(range(q_degree), count):
+            matrix = weight[:, None] * torch.cat((powers, sizes[:, list(used)]), dim=1)
+            solution = torch.linalg.lstsq(matrix, target, driver="gelsd").solution
+            if bool((solution[p_degree + 1 :] < 0).any()):
+                continue
+            error = float((matrix @ solution - target).square().sum())
+            if best is None or error < best[0]:
+                q = x.new_zeros(q_degree)
+                q[list(used)] = solution[p_degree + 1 :, 0]
+                best = (error, solution[: p_degree + 1, 0], q)
+    assert best is not None  # without any weight of Q there is always a solution
+    return best[1], best[2]
