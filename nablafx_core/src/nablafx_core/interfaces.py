@@ -30,6 +30,7 @@ class Model(nn.Module):
         controls: the knobs, in the order of the second axis of `controls` tensors.
         latency: samples by which the stream lags the offline output; 0 is real time.
         receptive_field: samples of input that one output sample depends on; None if unbounded (recurrent).
+        recurrent: remembers without end all the same, through its conditioning.
         causal: whether output n (before latency) depends on no input after n.
         streams: False for a model that needs the whole file; it has no state and says so.
         default_tbptt: chunk length in samples for truncated backpropagation where training does not set one.
@@ -40,6 +41,7 @@ class Model(nn.Module):
     out_channels: int = 1
     latency: int = 0
     receptive_field: int | None = None
+    recurrent: bool = False
     causal: bool = True
     streams: bool = True
     default_tbptt: ClassVar[int | None] = None
@@ -77,6 +79,15 @@ class Model(nn.Module):
             return zeros.new_zeros(batch_size, self.out_channels, 0)
         tail: Tensor = self(zeros, state.get("controls"), state)[0]
         return tail
+
+    def history(self, warm_up: int) -> int:
+        """Samples that should go before a sample inside a file, so that it comes out as from the file's start.
+
+        Args:
+            warm_up: samples that are enough for a memory without end.
+        """
+        past = 0 if self.receptive_field is None else self.receptive_field - 1
+        return max(past, warm_up) if self.recurrent or self.receptive_field is None else past
 
     def checked_controls(self, audio: Tensor, controls: Tensor | None) -> Tensor | None:
         """Controls of the right shape, on the right device: the knobs' defaults where None, None without knobs.

@@ -41,7 +41,7 @@ def record_test(
             f"{source} is a model for {model.sample_rate} Hz with {len(model.controls)} controls; "
             f"the data has {dataset.sample_rate} Hz and {len(dataset.controls)} controls."
         )
-    gap = experiment.train.warm_up if model.receptive_field is None else model.receptive_field - 1
+    gap = model.history(experiment.train.warm_up)
     recordings = split(dataset.recordings, experiment.loading, gap)["test"]
     metrics = {section["name"]: build("metric", section) for section in experiment.config["metrics"]}
 

@@ -43,7 +43,7 @@ def rendered(recording: Recording, model: Model, block_size: int, warm_up_second
 def _context(recording: Recording, model: Model, warm_up_seconds: float) -> tuple[int, int]:
     """The samples that the model is given; more than those that count, where the file has more."""
     total, field = recording.dry.num_samples, model.receptive_field
-    before = field - 1 if field is not None else round(warm_up_seconds * model.sample_rate)
+    before = model.history(round(warm_up_seconds * model.sample_rate))
     after = model.latency if model.streams else total if field is None else field - 1
     first = max(0, recording.start - before) // _PHASE * _PHASE
     return first, min(total, recording.stop + after)

@@ -286,7 +286,7 @@ def data_module(experiment: Experiment, dataset: Dataset, model: Model) -> tuple
     batches = math.ceil(settings.max_steps / steps_per_batch)
     epochs = math.ceil(settings.max_steps / settings.validate_every)
     epochs = min(epochs, batches)
-    context = settings.warm_up if model.receptive_field is None else model.receptive_field - 1
+    context = model.history(settings.warm_up)
     data = AudioDataModule(
         dataset, loading, steps_per_epoch=math.ceil(batches / epochs), context=context, seed=settings.seed
     )
