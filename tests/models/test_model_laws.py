@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from nablafx_core.controls import Control
 from nablafx_core.streaming import stream_blocks
 from nablafx_core.testing import laws, laws_gradients, laws_saving
+from nablafx_models.gcn import GCN
 from nablafx_models.lstm import LSTM
+from nablafx_models.s4 import S4
 from nablafx_models.tcn import TCN
 
 KNOBS = [Control("drive"), Control("tone", 20, 20000, "Hz", "log"), Control("mode", positions=("a", "b", "c"))]
@@ -18,6 +20,24 @@ SMALL = {"num_blocks": 3, "kernel_size": 3, "dilation_growth": 2, "channel_width
 FILM = SMALL | {"conditioning": "film", "controls": KNOBS}
 CONCATENATED = SMALL | {"conditioning": "concatenated", "controls": KNOBS}
 CENTRED = {"causal": False}
+BLOCKS = {"cond_block_size": 7}
+SMALL_S4 = {"num_blocks": 2, "num_states": 3, "channel_width": 4, "pre_roll": 30}
+SMALL_LSTM = {"hidden_size": 4, "pre_roll": 30}
+WITH_KNOBS = {"controls": KNOBS}
+
+
+def in_blocks():
+    """Every architecture with every conditioning that works in blocks, with look-ahead and without."""
+    small = {"tcn": (TCN, SMALL), "gcn": (GCN, SMALL), "s4": (S4, SMALL_S4), "lstm": (LSTM, SMALL_LSTM)}
+    for name, (model_class, arguments) in small.items():
+        for conditioning in (
+            ("tv_concatenated",) if name == "lstm" else ("tfilm", "ttfilm", "tvfilm", "tv_concatenated")
+        ):
+            for lookahead in (True, False):
+                knobs = WITH_KNOBS if lookahead != (conditioning == "ttfilm") else {}
+                settings = arguments | BLOCKS | knobs | {"conditioning": conditioning, "lookahead": lookahead}
+                yield f"{name} {conditioning} {'' if lookahead else 'no '}look-ahead", (model_class, settings)
+
 
 CASES = {
     "tcn": (TCN, SMALL),
@@ -33,6 +53,27 @@ CASES = {
     "lstm": (LSTM, {"hidden_size": 5, "pre_roll": 30}),
     "lstm deep": (LSTM, {"hidden_size": 4, "num_layers": 2, "residual": False, "direct_path": True, "pre_roll": 0}),
     "lstm concatenated": (LSTM, {"hidden_size": 5, "conditioning": "concatenated", "controls": KNOBS, "pre_roll": 30}),
+    "gcn": (GCN, SMALL),
+    "gcn late sums": (GCN, SMALL | {"residual_delay": 1, "direct_path": True, "channel_growth": 2}),
+    "gcn centred": (GCN, SMALL | CENTRED | {"direct_path": True, "norm": "batch", "residual": False}),
+    "gcn film centred": (GCN, FILM | CENTRED | {"norm": "batch"}),
+    "gcn concatenated": (GCN, CONCATENATED),
+    "s4": (S4, SMALL_S4),
+    "s4 bare": (S4, SMALL_S4 | {"residual": False, "direct_path": True, "activation": "prelu", "pre_roll": 0}),
+    "s4 film": (S4, SMALL_S4 | {"conditioning": "film", "norm": "batch"} | WITH_KNOBS),
+    "s4 concatenated, rational": (
+        S4,
+        SMALL_S4 | {"conditioning": "concatenated", "activation": "rational"} | WITH_KNOBS,
+    ),
+    "tcn tfilm centred, deep": (
+        TCN,
+        SMALL | CENTRED | BLOCKS | WITH_KNOBS | {"conditioning": "tfilm", "cond_num_layers": 2, "direct_path": True},
+    ),
+    "gcn tvfilm centred": (
+        GCN,
+        SMALL | CENTRED | BLOCKS | WITH_KNOBS | {"conditioning": "tvfilm", "direct_path": True},
+    ),
+    **dict(in_blocks()),
 }
 
 every_case = pytest.mark.parametrize(("model_class", "arguments"), CASES.values(), ids=CASES)
@@ -71,7 +112,8 @@ def test_nothing_is_seen_that_must_not_be(model_class, arguments):
     model = built(model_class, arguments)
     laws.items_are_independent(model)
     assert laws.no_look_ahead(model) == model.latency
-    assert (model.latency == 0) == model.causal
+    waits = arguments.get("conditioning", "none").startswith("t") and arguments.get("lookahead", True)
+    assert (model.latency == 0) == (model.causal and not waits)
 
 
 @every_case

@@ -161,23 +161,25 @@ class Smoothed(Modulation):
 
     steady = False
 
-    def __init__(self, channels, condition_size, norm):
+    def __init__(self, channels):
         super().__init__()
         self.channels = channels
 
-    def initial_state(self, batch_size, condition=None):
+    def initial_state(self, batch_size):
         return {"last": torch.ones(batch_size, self.channels, dtype=torch.float64)}
 
-    def forward(self, features, condition, state):
+    def forward(self, features, condition, state, final=False):
         last, out = state["last"], []
         for sample in features.unbind(-1):
             last = (sample + last) / 2
             out.append(last)
-        return torch.stack(out, -1), {"last": last}
+        return (torch.stack(out, -1) if out else features), {"last": last}
 
 
 def test_a_modulation_with_memory_runs_over_the_pre_roll(monkeypatch):
-    monkeypatch.setitem(table.CONDITIONINGS, "film", table.Conditioning(modulation=Smoothed))
+    monkeypatch.setitem(
+        table.CONDITIONINGS, "film", table.Conditioning(modulation=lambda channels, *_: Smoothed(channels))
+    )
     model = scrambled(
         TCN(num_blocks=2, kernel_size=3, dilation_growth=2, channel_width=2, conditioning="film", controls=KNOBS)
     )
@@ -204,12 +206,17 @@ def test_a_modulation_with_memory_runs_over_the_pre_roll(monkeypatch):
         ({"causal": False, "residual_delay": 1}, "leave it 0 when `causal: false`"),
         ({"num_blocks": 0}, "must be at least 1"),
         ({"conditioning": "film"}, "conditioning 'film' needs controls"),
-        ({"controls": KNOBS}, "would ignore the 2 controls of the data. Choose one of: film, concatenated"),
+        ({"conditioning": "tfilm", "norm": "batch"}, "conditioning 'tfilm' has no batch normalisation"),
+        ({"alignment": "end"}, "alignment: end belongs to"),
+        ({"conditioning": "tvfilm", "alignment": "end", "lookahead": False}, "alignment: end belongs to"),
+        ({"conditioning": "tvfilm", "cond_block_size": 0}, "block_size 0"),
+        ({"activation": "rational", "rational_degrees": (3, -1)}, r"degrees \(3, -1\) does not exist"),
+        ({"controls": KNOBS}, "would ignore the 2 controls of the data. Choose one of: film, tfilm, ttfilm, tvfilm, "),
         (
             {"conditioning": "filn", "controls": KNOBS},
-            "no conditioning 'filn'. Conditionings: none, film",
+            "no conditioning 'filn'. Conditionings: none, film, tfilm",
         ),
-        ({"activation": "tan"}, "no activation 'tan'. Activations: prelu, tanh"),
+        ({"activation": "tan"}, "no activation 'tan'. Activations: prelu, rational, tanh"),
     ],
 )
 def test_settings_that_exclude_each_other_are_refused(settings, message):

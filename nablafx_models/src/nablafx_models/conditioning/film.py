@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
+from nablafx_core.nn.blocks import Steps
 from nablafx_core.nn.mlp import dense_layers
 from nablafx_core.state import State
-from nablafx_models.conditioning.interface import Conditioner, Modulation
+from nablafx_models.conditioning.interface import Condition, Conditioner, Modulation
 
 
 class ControlMLP(Conditioner):
@@ -24,11 +25,13 @@ class ControlMLP(Conditioner):
         super().__init__()
         self.layers = dense_layers(num_controls, self.condition_size)
 
-    def forward(self, audio: Tensor, controls: Tensor | None, state: State) -> tuple[Tensor, State]:
+    def forward(
+        self, audio: Tensor, controls: Tensor | None, state: State, final: bool = False
+    ) -> tuple[Tensor, Condition, State]:
         """(batch, 32) for controls (batch, num_controls), (batch, 32, time) for automation; no state."""
         if controls is None:
             raise ModelError("film needs the controls.")
-        return _per_sample(self.layers, controls), {}
+        return audio, _per_sample(self.layers, controls), {}
 
 
 class FiLM(Modulation):
@@ -46,21 +49,47 @@ class FiLM(Modulation):
         super().__init__()
         self.bn = nn.BatchNorm1d(channels, affine=False) if norm == "batch" else None
         self.adaptor = nn.Linear(condition_size, 2 * channels)
-        with torch.no_grad():
-            self.adaptor.bias[:channels] = 1.0
-            self.adaptor.bias[channels:] = 0.0
+        begin_at_identity(self.adaptor)
 
-    def forward(self, features: Tensor, condition: Tensor | None, state: State) -> tuple[Tensor, State]:
+    def forward(
+        self, features: Tensor, condition: Condition, state: State, final: bool = False
+    ) -> tuple[Tensor, State]:
         """Modulate features (batch, channels, time) by a condition (batch, size) or (batch, size, time); no state."""
-        if condition is None:
+        if not isinstance(condition, Tensor):
             raise ModelError("film needs the controls.")
+        if not features.shape[-1]:
+            return features, {}
         scale_and_shift = _per_sample(self.adaptor, condition)
         if scale_and_shift.ndim == 2:
             scale_and_shift = scale_and_shift[..., None]
-        scale, shift = scale_and_shift.chunk(2, dim=1)
         if self.bn is not None:
             features = self.bn(features)
-        return features * scale + shift, {}
+        return modulated(features, scale_and_shift), {}
+
+
+def modulated(features: Tensor, scale_and_shift: Tensor) -> Tensor:
+    """g x + b for [g, b] of twice the channels of x."""
+    scale, shift = scale_and_shift.chunk(2, dim=1)
+    return torch.addcmul(shift, features, scale)
+
+
+def modulated_by_steps(features: Tensor, steps: Steps) -> Tensor:
+    """g x + b for [g, b] of twice the channels of x, held over blocks."""
+    time, size = features.shape[-1], steps.block_size
+    if steps.skip == 0 and time % size == 0:  # whole blocks: nothing is copied over their samples
+        values = steps.values[..., steps.values.shape[-1] - time // size :, None]
+        blocks = features.view(*features.shape[:-1], -1, size)
+        return modulated(blocks, values).flatten(-2)
+    return modulated(features, steps.over(time))
+
+
+def begin_at_identity(adaptor: nn.Linear | nn.Conv1d) -> None:
+    """Make a fresh adaptor give scales about 1 and shifts about 0."""
+    assert adaptor.bias is not None
+    with torch.no_grad():
+        scale, shift = adaptor.bias.chunk(2)
+        scale.fill_(1.0)
+        shift.fill_(0.0)
 
 
 def _per_sample(layers: nn.Module, values: Tensor) -> Tensor:

@@ -1,0 +1,152 @@
+"""Diagonal state-space layers: one linear recurrence per channel, computed in chunks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+#: Samples of a chunk. Inside one the layer is a product with a matrix; between two, the state is carried.
+CHUNK = 64
+
+
+class S4D(nn.Module):
+    """A diagonal state-space layer (Gu et al., 2022, "On the parameterization and initialization of diagonal SSMs").
+
+    Per channel, over complex states that each stand for a conjugate pair, with A = -exp(log_A_real) + i A_imag and
+    dt = exp(log_dt):
+
+    s_n[t] = exp(A_n dt) s_n[t-1] + u[t],  y[t] = 2 Re sum over n of C'_n s_n[t] + D u[t],  C' = C (exp(A dt) - 1) / A
+
+    which is the convolution of u with the kernel K[l] = 2 Re sum over n of C'_n exp(A_n dt l). The powers are computed
+    and the state is carried in float64 where the device has it: in float32 the phase of a long memory drifts.
+
+    Args:
+        channels: each with states and weights of its own.
+        num_states: complex states of a channel.
+        learning_rate: of log_dt, log_A_real and A_imag, which have no weight decay: a few steps too large make a memory
+            of seconds, or none. That of the training if None.
+    """
+
+    def __init__(self, channels: int, num_states: int, learning_rate: float | None = None) -> None:
+        super().__init__()
+        self.num_states = num_states
+        low, high = math.log(1e-3), math.log(1e-1)
+        self.log_dt = nn.Parameter(torch.rand(channels) * (high - low) + low)
+        self.C = nn.Parameter(torch.view_as_real(torch.randn(channels, num_states, dtype=torch.cfloat)))
+        self.log_A_real = nn.Parameter(torch.full((channels, num_states), math.log(0.5)))
+        self.A_imag = nn.Parameter(math.pi * torch.arange(num_states).float().repeat(channels, 1))
+        self.D = nn.Parameter(torch.randn(channels))
+        wanted = {"weight_decay": 0.0} | ({} if learning_rate is None else {"lr": learning_rate})
+        for parameter in (self.log_dt, self.log_A_real, self.A_imag):
+            parameter.optimizer_settings = wanted  # type: ignore[attr-defined]
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Zero states, (batch, channels, num_states, 2): real and imaginary part."""
+        return torch.zeros(batch_size, *self.C.shape, dtype=_wide(self.C), device=self.C.device)
+
+    def kernel(self, length: int) -> Tensor:
+        """K[l] for l from 0 to length - 1, without D; (channels, length)."""
+        decay, readout = self._recurrence()
+        parts = [
+            torch.einsum("hn,hnl->hl", readout, _powers(decay, range(start, min(start + 4096, length)))).real
+            for start in range(0, length, 4096)
+        ]
+        return 2 * torch.cat(parts, dim=-1).to(self.D.dtype)
+
+    def forward(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Process u (batch, channels, time) from a state, and give the state after it."""
+        time = u.shape[-1]
+        whole = time // CHUNK * CHUNK
+        parts = []
+        for part, size in ((u[..., :whole], CHUNK), (u[..., whole:], time - whole)):
+            if part.shape[-1]:
+                out, state = self._chunks(part, size, state)
+                parts.append(out)
+        y = torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0] if parts else u
+        return y, state
+
+    def _chunks(self, u: Tensor, size: int, state: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward` for a whole number of chunks of `size` samples."""
+        batch, channels, time = u.shape
+        decay, readout = self._recurrence()
+        powers = _powers(decay, range(size + 1))
+        local = self._inside(powers, readout, size).to(u.dtype)
+        chunks = u.view(batch, channels, time // size, size).permute(1, 0, 2, 3).reshape(channels, -1, size)
+        both = torch.bmm(chunks, local).view(channels, batch, time // size, -1)
+        pairs = both[..., size:].to(state.dtype).reshape(channels, batch, time // size, self.num_states, 2)
+        injected = torch.view_as_complex(pairs.contiguous())
+        start = torch.view_as_complex(state.transpose(0, 1).contiguous())
+        states: Tensor = Recurrence.apply(injected, start, powers[..., size])  # type: ignore[no-untyped-call]
+        entering = torch.cat((start[:, :, None], states[:, :, :-1]), dim=2)
+        # 2 Re(C' a^(i+1) s) as a product of real matrices.
+        out_of_state = 2 * torch.view_as_real((readout[..., None] * powers[..., 1:]).conj().resolve_conj())
+        matrix = out_of_state.permute(0, 1, 3, 2).reshape(channels, -1, size).to(u.dtype)
+        flat = torch.view_as_real(entering).to(u.dtype).reshape(channels, -1, 2 * self.num_states)
+        y = both[..., :size].reshape(channels, -1, size).baddbmm(flat, matrix)
+        y = y.view(channels, batch, time).transpose(0, 1)
+        return y, torch.view_as_real(states[:, :, -1].transpose(0, 1)).to(state.dtype)
+
+    def _inside(self, powers: Tensor, readout: Tensor, size: int) -> Tensor:
+        """From the samples of a chunk to its own part of the output, and to its part of the state after it.
+
+        (channels, size, size + 2 num_states).
+        """
+        kernel = 2 * torch.einsum("hn,hnl->hl", readout, powers[..., :size]).real
+        kernel = torch.cat((kernel[:, :1] + self.D[:, None].to(kernel.dtype), kernel[:, 1:]), dim=1)
+        lags = torch.arange(size, device=kernel.device)
+        lags = lags[None] - lags[:, None]  # output sample minus input sample
+        own = torch.where(lags >= 0, kernel[:, lags.clamp(min=0)], 0)
+        into_state = torch.view_as_real(powers[..., :size].flip(-1)).permute(0, 2, 1, 3).flatten(2)
+        return torch.cat((own, into_state), dim=-1)
+
+    def _recurrence(self) -> tuple[Tensor, Tensor]:
+        """log exp(A dt), and C'; (channels, num_states), complex."""
+        wide = _wide(self.C)
+        a = torch.complex(-torch.exp(self.log_A_real.to(wide)), self.A_imag.to(wide))
+        log_decay = a * torch.exp(self.log_dt.to(wide))[:, None]
+        c = torch.view_as_complex(self.C.to(wide).contiguous())
+        return log_decay, c * (torch.exp(log_decay) - 1) / a
+
+
+def _wide(like: Tensor) -> torch.dtype:
+    return torch.float32 if like.device.type == "mps" else torch.float64
+
+
+def _powers(log_decay: Tensor, exponents: range) -> Tensor:
+    """exp(log_decay l) for each l, (channels, num_states, len(exponents))."""
+    steps = torch.arange(exponents.start, exponents.stop, device=log_decay.device, dtype=log_decay.real.dtype)
+    return torch.exp(log_decay[..., None] * steps)
+
+
+class Recurrence(torch.autograd.Function):
+    """s[m] = a s[m-1] + x[m] along a chain of chunks, and its adjoint, which is the same recurrence backwards.
+
+    g[m] = conj(a) g[m+1] + grad[m];  dx = g,  ds[-1] = conj(a) g[0],  da = sum over m of conj(s[m-1]) g[m].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, start: Tensor, decay: Tensor) -> Tensor:
+        """x (channels, batch, chunks, states), start (channels, batch, states), decay (channels, states)."""
+        states = _chain(x, start, decay[:, None])
+        ctx.save_for_backward(states, start, decay)
+        return states
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of x, start and decay."""
+        states, start, decay = ctx.saved_tensors
+        conjugate = decay.conj().resolve_conj()[:, None]
+        g = _chain(gradients[0].flip(2), torch.zeros_like(start), conjugate).flip(2)
+        before = torch.cat((start[:, :, None], states[:, :, :-1]), dim=2)
+        return g, conjugate * g[:, :, 0], (before.conj() * g).sum(dim=(1, 2))
+
+
+def _chain(x: Tensor, start: Tensor, decay: Tensor) -> Tensor:
+    along = x.permute(2, 0, 1, 3).contiguous()
+    state = start
+    for step in along:
+        state = step.addcmul_(decay, state)
+    return along.permute(1, 2, 0, 3)
