@@ -1,47 +1,61 @@
-"""The presets are the paper's configurations."""
+"""The presets are the configurations that NablAFx 0.1 ships, and each of them can be trained."""
 
 from __future__ import annotations
 
+import csv
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
-import yaml
 
-from nablafx_core.controls import Control
-from nablafx_models import plugin
-from nablafx_models.lstm import LSTM
-from nablafx_models.tcn import TCN
+from nablafx_core import build, load_experiment
+from nablafx_core.errors import ModelError
+from nablafx_core.registry import Registry
+from nablafx_core.testing.tiny import TINY_DATA
+from nablafx_models.preset_table import ALIASES, NABLAFX, OURS
 
-PAPER = {  # parameters, receptive field, learning rate, tbptt, knobs
-    "tcn-45-s": (7457, 2047, 0.005, None, 0),
-    "tcn-45-l": (7297, 2047, 0.005, None, 0),
-    "tcn-250-s": (14465, 13651, 0.005, None, 0),
-    "tcn-250-l": (18401, 12283, 0.005, None, 0),
-    "tcn-2500-s": (13697, 133333, 0.005, None, 0),
-    "tcn-2500-l": (11937, 118097, 0.005, None, 0),
-    "tcn-f-45-s": (14913, 2047, 0.005, None, 1),
-    "tcn-f-45-l": (20033, 2047, 0.005, None, 1),
-    "lstm-32": (4513, None, 0.001, 4800, 0),
-    "lstm-96": (38113, None, 0.001, 4800, 0),
-    "lstm-fixed-32": (4641, None, 0.001, 4800, 1),
-    "lstm-fixed-96": (38497, None, 0.001, 4800, 1),
-}
+with open(Path(__file__).parent / "presets.csv", encoding="utf-8") as table:
+    SHIPPED = {row["name"]: row for row in csv.DictReader(table)}
 
 
-def test_the_pack_names_a_preset_for_each():
-    targets = {component.name: component.target for component in plugin.nablafx_presets()}
-    assert targets == {name: f"nablafx_models:presets/{name}.yaml" for name in (*PAPER, "capture-lstm", "capture-tcn")}
+def preset(name):
+    return load_experiment(sections={"data": {"name": TINY_DATA}}, preset=name).config
 
 
-@pytest.mark.parametrize("name", PAPER)
-def test_a_preset_is_the_papers(name):
-    parameters, receptive_field, learning_rate, tbptt, knobs = PAPER[name]
-    preset = yaml.safe_load((files("nablafx_models") / "presets" / f"{name}.yaml").read_text(encoding="utf-8"))
-    arguments = preset["model"]
-    model_class = {"tcn": TCN, "lstm": LSTM}[arguments.pop("name")]
-    model = model_class(**arguments, controls=[Control("drive")] * knobs)
-    assert sum(p.numel() for p in model.parameters()) == parameters
-    assert model.receptive_field == receptive_field
-    assert preset["train"]["learning_rate"] == learning_rate
-    assert preset["train"].get("tbptt") == tbptt
-    assert preset["loss"] == [{"name": "l1", "weight": 0.5}, {"name": "mr_stft", "weight": 0.5}]
+def model_of(name, knobs):
+    controls = [{"name": f"knob_{number}"} for number in range(knobs)]
+    return build("model", preset(name)["model"], sample_rate=48000, controls=controls)
+
+
+def test_the_pack_names_each_and_has_its_file():
+    named = {entry.component.name for entry in Registry.discover().entries("preset") if "models" in entry.pack.name}
+    assert named == set(SHIPPED) | set(OURS) | set(ALIASES)
+    assert set(NABLAFX) == set(SHIPPED)
+    there = {item.name.removesuffix(".yaml") for item in (files("nablafx_models") / "presets").iterdir()}
+    assert there == set(SHIPPED) | set(OURS)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_preset_is_what_nablafx_ships(name):
+    row, config = SHIPPED[name], preset(name)
+    if row["parameters"] == "cannot be built":
+        with pytest.raises(ModelError, match="conditioning 'film' needs controls, and there are none"):
+            model_of(name, 0)
+    else:
+        model = model_of(name, int(row["controls"]))
+        assert sum(parameter.numel() for parameter in model.parameters()) == int(row["parameters"])
+        assert model.receptive_field == (int(row["receptive_field"]) if row["receptive_field"] else None)
+    assert config["train"]["learning_rate"] == float(row["learning_rate"])
+    assert config["train"]["tbptt"] == (int(row["tbptt_samples"]) if row["tbptt_samples"] else recipe_without(name))
+    weights = {part["name"]: part["weight"] for part in config["loss"]}
+    assert weights == {"l1": float(row["l1_weight"]), "mr_stft": float(row["mr_stft_weight"])}
+
+
+def recipe_without(name):
+    """What stands for whole segments: null where the model has a length of its own, else what it has anyway."""
+    return None if "lstm" in name else "auto"
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_a_short_name_is_the_same_preset(alias, name):
+    assert preset(alias) == preset(name)

@@ -6,25 +6,11 @@ from collections.abc import Iterable
 
 from nablafx_core.component import Component
 from nablafx_core.hookspecs import hookimpl
+from nablafx_models.preset_table import ALIASES, NABLAFX, OURS
 
-_SMALL_TCN = {"num_blocks": 3, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
-
-_PRESETS = {
-    "capture-lstm": "LSTM for two recordings and ten minutes on a laptop",
-    "capture-tcn": "TCN for two recordings and ten minutes on a laptop",
-    "tcn-45-s": "TCN, 43 ms, 5 blocks",
-    "tcn-45-l": "TCN, 43 ms, 10 blocks",
-    "tcn-250-s": "TCN, 284 ms, 6 blocks",
-    "tcn-250-l": "TCN, 256 ms, 11 blocks",
-    "tcn-2500-s": "TCN, 2.8 s, 5 blocks",
-    "tcn-2500-l": "TCN, 2.5 s, 10 blocks",
-    "tcn-f-45-s": "TCN with FiLM, for data with controls, 43 ms, 5 blocks",
-    "tcn-f-45-l": "TCN with FiLM, for data with controls, 43 ms, 10 blocks",
-    "lstm-32": "LSTM, hidden size 32",
-    "lstm-96": "LSTM, hidden size 96",
-    "lstm-fixed-32": "LSTM with appended controls, hidden size 32",
-    "lstm-fixed-96": "LSTM with appended controls, hidden size 96",
-}
+_DRIVE, _TONE = {"name": "drive"}, {"name": "tone"}
+_SMALL = {"num_blocks": 3, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
+_SMALL_LSTM = {"hidden_size": 6, "pre_roll": 100}
 
 
 @hookimpl
@@ -35,23 +21,47 @@ def nablafx_models() -> Iterable[Component]:
             "tcn",
             "nablafx_models.tcn:TCN",
             "Temporal convolutional network: dilated convolutions, causal or centred",
-            example=_SMALL_TCN | {"conditioning": "film", "controls": [{"name": "drive"}, {"name": "tone"}]},
+            example=_SMALL | {"conditioning": "film", "controls": [_DRIVE, _TONE]},
+        ),
+        Component(
+            "gcn",
+            "nablafx_models.gcn:GCN",
+            "Gated convolutional network: dilated convolutions whose gated outputs are summed",
+            example=_SMALL | {"conditioning": "tfilm", "cond_block_size": 16, "controls": [_DRIVE]},
         ),
         Component(
             "lstm",
             "nablafx_models.lstm:LSTM",
-            "Long short-term memory: a recurrent network without latency",
+            "Long short-term memory: a recurrent network",
+            example=_SMALL_LSTM | {"conditioning": "concatenated", "controls": [_DRIVE]},
+        ),
+        Component(
+            "s4",
+            "nablafx_models.s4:S4",
+            "Deep state-space network: diagonal state-space layers",
             example={
-                "hidden_size": 6,
+                "num_blocks": 2,
+                "num_states": 3,
+                "channel_width": 4,
                 "pre_roll": 100,
-                "conditioning": "concatenated",
-                "controls": [{"name": "drive"}],
+                "conditioning": "tvfilm",
+                "cond_block_size": 16,
+                "controls": [_DRIVE],
             },
         ),
     ]
 
 
 @hookimpl
+def nablafx_importers() -> Iterable[Component]:
+    """Checkpoints of NablAFx 0.1."""
+    target = "nablafx_models.nablafx01:NablAFx01"
+    return [Component("nablafx01", target, "Checkpoints of NablAFx 0.1 with the YAML of their model")]
+
+
+@hookimpl
 def nablafx_presets() -> Iterable[Component]:
-    """Recipes for a laptop, and the configurations of the paper."""
-    return [Component(name, f"nablafx_models:presets/{name}.yaml", summary) for name, summary in _PRESETS.items()]
+    """Recipes for a laptop, and the configurations of NablAFx 0.1."""
+    named = {name: (name, summary) for name, summary in (OURS | NABLAFX).items()}
+    named |= {name: (file, NABLAFX[file]) for name, file in ALIASES.items()}
+    return [Component(name, f"nablafx_models:presets/{file}.yaml", summary) for name, (file, summary) in named.items()]

@@ -1,0 +1,216 @@
+"""Checkpoints of NablAFx 0.1, the framework of Comunità, Steinmetz and Reiss (2025, arXiv:2502.11668)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from nablafx_core.building import build
+from nablafx_core.config.layers import read_file
+from nablafx_core.errors import ConversionError, ModelError
+from nablafx_core.export.conversion import Importer
+from nablafx_core.interfaces import Model
+from nablafx_models.checkpoint_file import read_tensors
+
+#: Where the model's weights stand in a checkpoint, the most specific first.
+_PREFIXES = ("model.processor.", "processor.", "model.", "")
+
+#: Arguments of NablAFx's classes: our setting, or None for one that has a single value that can be imported.
+_COMMON = {
+    "num_inputs": None,
+    "num_outputs": None,
+    "num_controls": None,
+    "residual": "residual",
+    "direct_path": "direct_path",
+    "cond_type": "conditioning",
+    "cond_block_size": "cond_block_size",
+    "cond_num_layers": "cond_num_layers",
+}
+_CONVOLUTIONS = _COMMON | {
+    "num_blocks": "num_blocks",
+    "kernel_size": "kernel_size",
+    "dilation_growth": "dilation_growth",
+    "channel_width": "channel_width",
+    "channel_growth": "channel_growth",
+    "stack_size": "stack_size",
+    "groups": None,
+    "bias": "bias",
+    "causal": "causal",
+    "batchnorm": "norm",
+}
+ARGUMENTS: dict[str, tuple[str, dict[str, str | None]]] = {
+    "TCN": ("tcn", _CONVOLUTIONS | {"act_type": "activation"}),
+    "GCN": ("gcn", _CONVOLUTIONS),
+    "LSTM": ("lstm", _COMMON | {"hidden_size": "hidden_size", "num_layers": "num_layers"}),
+    "S4": (
+        "s4",
+        _COMMON
+        | {
+            "num_blocks": "num_blocks",
+            "s4_state_dim": "num_states",
+            "channel_width": "channel_width",
+            "batchnorm": "norm",
+            "act_type": "activation",
+            "s4_learning_rate": "ssm_learning_rate",
+        },
+    ),
+}
+_CONDITIONINGS = {
+    None: "none",
+    "film": "film",
+    "tfilm": "tfilm",
+    "ttfilm": "ttfilm",
+    "tvfilm": "tvfilm",
+    "fixed": "concatenated",
+    "tvcond": "tv_concatenated",
+}
+
+
+class NablAFx01(Importer):
+    """Reads a Lightning checkpoint, or a state dict, of a black-box model of NablAFx 0.1, with the YAML of its model.
+
+    The YAML is NablAFx's own: somewhere in it a ``class_path`` that ends in TCN, GCN, LSTM or S4, with ``init_args``.
+    What NablAFx does in its own way is turned on: residuals that arrive one sample late in causal networks
+    (``residual_delay: 1``), steps of tvfilm that are aligned at the end (``alignment: end``), no silence before a file
+    (``pre_roll: 0``).
+
+    Args:
+        config: the YAML file of the model, or of the whole training.
+        sample_rate: Hz that the model was trained at; NablAFx's files do not say it.
+        controls: names of its controls, in order; control_1, control_2, … if not given.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".ckpt", ".pt", ".pth")
+
+    def __init__(self, config: str | None = None, sample_rate: int = 48000, controls: list[str] | None = None) -> None:
+        self.config = config
+        self.sample_rate = sample_rate
+        self.controls = controls
+
+    def read(self, path: Path) -> Model:
+        """The model; see `Importer`."""
+        if self.config is None:
+            raise ConversionError(f"{path}: give the YAML of its model with --config (a NablAFx file with class_path).")
+        name, arguments = _described(Path(self.config))
+        tensors, weights = read_tensors(path), {}
+        for prefix in _PREFIXES:
+            weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            if any(key.startswith(("blocks.0.", "lstm.")) for key in weights):
+                break
+        else:
+            raise ConversionError(f"{path}: has no weights of a {name} (under model.processor, or at the top).")
+        section = _section(name, arguments, weights, self.config)
+        try:
+            model: Model = build("model", section, sample_rate=self.sample_rate, controls=self._controls(arguments))
+        except ModelError as error:
+            raise ConversionError(f"{self.config}: NablAFx's {name} cannot be built so: {error}") from error
+        _load(model, weights, path)
+        return model
+
+    def _controls(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        count = arguments.get("num_controls", 0)
+        names = self.controls or [f"control_{number}" for number in range(1, count + 1)]
+        if len(names) != count:
+            raise ConversionError(f"{self.config}: the model has {count} controls; {len(names)} names were given.")
+        return [{"name": name} for name in names]
+
+
+def _described(config: Path) -> tuple[str, dict[str, Any]]:
+    """The name of the class in a NablAFx configuration, and its arguments."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    others: list[str] = []
+
+    def search(value: Any) -> None:
+        if isinstance(value, Mapping):
+            path = str(value.get("class_path", ""))
+            name = path.rpartition(".")[2]
+            if name in ARGUMENTS and path.startswith("nablafx"):
+                found.append((name, dict(value.get("init_args") or {})))
+                return
+            others.extend([path] * bool(path))
+        for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+            search(item)
+
+    search(read_file(config).value)
+    if len(found) != 1:
+        classes = ", ".join(others) or "none"
+        raise ConversionError(
+            f"{config}: {len(found) or 'no'} models that can be imported: {', '.join(sorted(ARGUMENTS))} of NablAFx. "
+            f"Classes there: {classes}."
+        )
+    return found[0]
+
+
+def _section(name: str, arguments: Mapping[str, Any], weights: Mapping[str, Tensor], config: str) -> dict[str, Any]:
+    """The model section of ours that is the same network."""
+    kind, known = ARGUMENTS[name]
+    for argument, value in arguments.items():
+        if argument not in known:
+            raise ConversionError(f"{config}: NablAFx's {name} has no argument '{argument}' that can be imported.")
+        if argument in ("num_inputs", "num_outputs", "groups") and value != 1:
+            raise ConversionError(f"{config}: {argument} is {value}; only 1 can be imported.")
+    needed = [argument for argument in ("num_blocks", "kernel_size", "dilation_growth") if argument in known]
+    if missing := [argument for argument in needed if argument not in arguments and name != "S4"]:
+        raise ConversionError(f"{config}: {name} needs {', '.join(missing)} under init_args.")
+    settings = {setting: arguments[key] for key, setting in known.items() if setting is not None and key in arguments}
+    condition = settings.pop("conditioning", None)
+    if condition not in _CONDITIONINGS:
+        raise ConversionError(
+            f"{config}: cond_type '{condition}' is none of {', '.join(filter(None, _CONDITIONINGS))}."
+        )
+    section = {"name": f"nablafx-models/{kind}", **settings, "conditioning": _CONDITIONINGS[condition]}
+    if name != "LSTM":
+        section["norm"] = "batch" if any(key.endswith("bn.running_mean") for key in weights) else "none"
+    if section.get("activation") == "rational":
+        section["rational_degrees"] = _degrees(weights, config)
+    if name in ("TCN", "GCN"):
+        delayed = arguments.get("causal", True) and arguments["kernel_size"] > 1
+        section["residual_delay"] = int(delayed)
+        section["alignment"] = "end" if condition == "tvfilm" else "start"
+    else:
+        section["pre_roll"] = 0
+    return section
+
+
+def _degrees(weights: Mapping[str, Tensor], config: str) -> list[int]:
+    lengths: dict[str, set[int]] = {}
+    for key, value in weights.items():
+        part = key.rpartition(".")[2]
+        if part in ("numerator", "denominator"):
+            lengths.setdefault(part, set()).add(len(value))
+    if any(len(found) != 1 for found in lengths.values()) or len(lengths) != 2:
+        raise ConversionError(
+            f"{config}: act_type is rational, but the checkpoint has no rational functions of one size."
+        )
+    return [lengths["numerator"].pop() - 1, lengths["denominator"].pop()]
+
+
+def _load(model: Model, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Load the weights, all of them and nothing else.
+
+    Raises:
+        ConversionError: naming what does not fit.
+    """
+    own = model.state_dict()
+    taken = {}
+    for key, value in weights.items():
+        if key.endswith("num_batches_tracked") or key.startswith("cond_nn.mlp."):  # a counter; copies of cond_nn.layers
+            continue
+        if key not in own:
+            raise ConversionError(f"{path}: its weights '{key}' have no place in the model that --config describes.")
+        if value.shape == (1,) and own[key].shape != value.shape and ".act" in key:
+            value = value.expand_as(own[key])  # one slope for all channels
+        if value.shape != own[key].shape:
+            raise ConversionError(
+                f"{path}: '{key}' has the shape {tuple(value.shape)}; by --config it has {tuple(own[key].shape)}."
+            )
+        taken[key] = value
+    missing = [key for key in own if key not in taken and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise ConversionError(
+            f"{path}: lacks the weights '{missing[0]}' (and {len(missing) - 1} others) of --config's model."
+        )
+    model.load_state_dict(taken, strict=False)
