@@ -186,6 +186,28 @@ def test_a_layer_without_a_name_lies_under_every_component(stub):
     assert merge(below, above).value == {"data": {"segment_length": 512, "name": "noise"}}
 
 
+def test_a_name_alone_lies_over_a_preset_as_a_mapping_does(stub):
+    preset = stub.folder / "nablafx_presets_of" / "loud.yaml"
+    preset.write_text(preset.read_text() + "data: {segment_length: 512}\n")
+    for data in ("noise", {"name": "noise"}):
+        config = load_experiment(sections={"data": data, "model": {"preset": "tone-loud"}}).config
+        assert config["data"]["segment_length"] == 512
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "message"),
+    [
+        ("trian: {seed: 1}", ConfigError, "preset tone-loud:.* has no setting 'trian'. Did you mean 'train'"),
+        ("requires: [nablafx-none>=2]", RegistryError, "nablafx-none>=2: not installed. Try: pip install"),
+    ],
+)
+def test_a_preset_is_checked_as_an_experiment_is(stub, more, error, message):
+    preset = stub.folder / "nablafx_presets_of" / "loud.yaml"
+    preset.write_text(f"{preset.read_text()}{more}\n")
+    with pytest.raises(error, match=message):
+        load_experiment(sections={"data": "noise", "model": {"preset": "tone-loud"}})
+
+
 def test_the_sections_that_were_given_stay_as_they_were(stub):
     sections = {"data": "noise", "model": {"preset": "tone-loud", "taps": [1.0]}}
     load_experiment(sections=sections, overrides=["model.taps.0=5"])

@@ -110,18 +110,26 @@ def load_experiment(
     """
     layer = Layer({})
     for file in files:
-        layer = merge(layer, read_file(FilePath(file)))
+        layer = merge(layer, _named(read_file(FilePath(file))))
     if sections:
-        layer = merge(layer, Layer(dict(sections)))
+        layer = merge(layer, _named(Layer(dict(sections))))
     overrides = list(overrides)
     registry = Registry.discover()
     asked = _overridden(layer, overrides)
     _check_sections(asked)
     registry.check_requirements(_requirements(asked))
     below, preset = _preset(asked, preset, registry)
+    _check_sections(below)
+    registry.check_requirements(_requirements(below))
     # Overrides come last, since they may reach into a list of the preset's or of the defaults.
     layer = _overridden(merge(merge(Layer(DEFAULTS), below), layer), overrides)
     return Experiment(_checked(layer, Checker(layer, registry)), preset)
+
+
+def _named(layer: Layer) -> Layer:
+    """`data: pair` and `model: tcn` as the mappings that they are short for, so that they lie over a preset's."""
+    short = {key: {"name": layer.value[key]} for key in _EXAMPLES if isinstance(layer.value.get(key), str)}
+    return Layer({**layer.value, **short}, layer.marks)
 
 
 def _overridden(layer: Layer, overrides: Iterable[str]) -> Layer:
