@@ -14,6 +14,8 @@ from nablafx_core.errors import RegistryError
 from nablafx_core.kinds import KINDS
 from nablafx_core.registry import Entry, Registry
 
+_WIDEST_TYPE = 30
+
 
 @click.command()
 @click.argument("name")
@@ -98,10 +100,18 @@ def _text(item: dict[str, Any]) -> str:
         return f"{head}\n  licence {item['licence']}, sha256 {item['sha256']}"
     documentation = item["documentation"].split("\n\nArgs:")[0]
     rows = [
-        (f"  {s['name']}", s["type"], "required" if s["required"] else f"= {_written(s)}", s["doc"])
+        (f"  {s['name']}", *_kind_and_doc(s, "required" if s["required"] else f"= {_written(s)}"))
         for s in item["settings"]
     ]
     return f"{head}\n\n{documentation}\n\nSettings\n{table(rows) if rows else '  none'}"
+
+
+def _kind_and_doc(setting: dict[str, Any], default: str) -> tuple[str, str, str]:
+    """The columns after a setting's name; many choices stand after the documentation, where they widen no column."""
+    kind, doc = setting["type"], setting["doc"]
+    if len(kind) > _WIDEST_TYPE and " | " in kind:
+        kind, doc = "choice", f"{doc} One of: {kind.replace(' | ', ', ')}.".lstrip()
+    return kind, default, doc
 
 
 def _written(setting: dict[str, Any]) -> str:
