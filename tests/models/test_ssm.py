@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nablafx_core.training.optimizer import optimizer_of
 from nablafx_core.training.settings import TrainSettings
+from nablafx_models.kernels import carry
 from nablafx_models.s4 import S4
 from nablafx_models.ssm import S4D
 from reference.nablafx01 import kernel, state_space
@@ -124,3 +125,25 @@ def test_the_parameters_of_its_memory_have_their_own_learning_rate_and_no_weight
         assert found[id(parameter)] == ((0.002, 0.0) if own else (0.005, 0.01)), name
     followed = optimizer_of(S4(ssm_learning_rate=None), settings).param_groups
     assert {(group["lr"], group["weight_decay"]) for group in followed} == {(0.005, 0.0), (0.005, 0.01)}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_carried_state_is_the_same_in_torch_and_compiled(dtype):
+    generator = torch.Generator().manual_seed(0)
+    x, gradient = (torch.randn(3, 2, 50, 4, 2, generator=generator, dtype=dtype) for _ in range(2))
+    start, at_end = (torch.randn(3, 2, 4, 2, generator=generator, dtype=torch.float64) for _ in range(2))
+    decay = torch.randn(3, 4, 2, generator=generator, dtype=torch.float64) * 0.5
+    found = []
+    for forward, backward in (
+        (carry._forward_torch, carry._backward_torch),
+        (carry._forward_numba, carry._backward_numba),
+    ):
+        entering, end = torch.empty_like(x), start.clone()
+        forward(x, decay, entering, end)
+        of_x, carried, of_decay = torch.empty_like(x), at_end.clone(), torch.zeros_like(decay)
+        backward(gradient, entering, decay, of_x, carried, of_decay)
+        found.append((entering, end, of_x, carried, of_decay))
+    for in_torch, in_numba in zip(*found, strict=True):
+        torch.testing.assert_close(in_torch, in_numba, atol=1e-12 if dtype == torch.float64 else 1e-5, rtol=1e-6)
+    inputs = (x.double().requires_grad_(), start.requires_grad_(), decay.requires_grad_())
+    assert torch.autograd.gradcheck(carry.Carry.apply, inputs, fast_mode=True)

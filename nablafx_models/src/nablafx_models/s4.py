@@ -81,7 +81,7 @@ class S4Block(nn.Module):
         out = Flow(self.act2(y), lag)
         if self.res is not None:
             residual, after["waiting"] = x.line(state["waiting"], out)
-            out = Flow(out.values + self.res.weight[:, 0] * residual, lag)
+            out = Flow(torch.addcmul(out.values, residual, self.res.weight[:, 0]), lag)
         return out, after
 
 
@@ -205,6 +205,11 @@ class S4(StreamedModel):
 
 
 def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    """A linear layer over the channels of (batch, channels, time)."""
-    out = torch.matmul(layer.weight, x)
-    return out if layer.bias is None else out + layer.bias[:, None]
+    """A linear layer over the channels of (batch, channels, time).
+
+    What comes out lies in memory as (channels, batch, time), as the state-space layers read it without a copy.
+    """
+    batch, channels, time = x.shape
+    flat = x.transpose(0, 1).reshape(channels, -1)
+    out = torch.addmm(layer.bias[:, None], layer.weight, flat)
+    return out.view(layer.out_features, batch, time).transpose(0, 1)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-#: Samples of a chunk. Inside one the layer is a product with a matrix; between two, the state is carried.
-CHUNK = 64
+from nablafx_models.kernels.carry import Carry
+
+#: Samples of a chunk, for few states and for many. Inside one the layer is a product with a matrix; between two, the
+#: state is carried. A long chunk makes the matrix large, a short one keeps many states.
+CHUNKS = 64, 128
+_FEW_STATES = 8
 
 
 class S4D(nn.Module):
@@ -49,9 +52,9 @@ class S4D(nn.Module):
 
     def kernel(self, length: int) -> Tensor:
         """K[l] for l from 0 to length - 1, without D; (channels, length)."""
-        decay, readout = self._recurrence()
+        log_decay, readout = self._recurrence()
         parts = [
-            torch.einsum("hn,hnl->hl", readout, _powers(decay, range(start, min(start + 4096, length)))).real
+            torch.einsum("hn,hnl->hl", readout, _powers(log_decay, range(start, min(start + 4096, length)))).real
             for start in range(0, length, 4096)
         ]
         return 2 * torch.cat(parts, dim=-1).to(self.D.dtype)
@@ -59,9 +62,10 @@ class S4D(nn.Module):
     def forward(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Process u (batch, channels, time) from a state, and give the state after it."""
         time = u.shape[-1]
-        whole = time // CHUNK * CHUNK
+        chunk = CHUNKS[self.num_states > _FEW_STATES]
+        whole = time // chunk * chunk
         parts = []
-        for part, size in ((u[..., :whole], CHUNK), (u[..., whole:], time - whole)):
+        for part, size in ((u[..., :whole], chunk), (u[..., whole:], time - whole)):
             if part.shape[-1]:
                 out, state = self._chunks(part, size, state)
                 parts.append(out)
@@ -71,23 +75,19 @@ class S4D(nn.Module):
     def _chunks(self, u: Tensor, size: int, state: Tensor) -> tuple[Tensor, Tensor]:
         """`forward` for a whole number of chunks of `size` samples."""
         batch, channels, time = u.shape
-        decay, readout = self._recurrence()
-        powers = _powers(decay, range(size + 1))
+        log_decay, readout = self._recurrence()
+        powers = _powers(log_decay, range(size + 1))
         local = self._inside(powers, readout, size).to(u.dtype)
-        chunks = u.view(batch, channels, time // size, size).permute(1, 0, 2, 3).reshape(channels, -1, size)
-        both = torch.bmm(chunks, local).view(channels, batch, time // size, -1)
-        pairs = both[..., size:].to(state.dtype).reshape(channels, batch, time // size, self.num_states, 2)
-        injected = torch.view_as_complex(pairs.contiguous())
-        start = torch.view_as_complex(state.transpose(0, 1).contiguous())
-        states: Tensor = Recurrence.apply(injected, start, powers[..., size])  # type: ignore[no-untyped-call]
-        entering = torch.cat((start[:, :, None], states[:, :, :-1]), dim=2)
+        chunks = u.transpose(0, 1).reshape(channels, -1, size)
+        both = torch.bmm(chunks, local).split((size, 2 * self.num_states), dim=-1)  # type: ignore[no-untyped-call]
+        injected = both[1].reshape(channels, batch, time // size, self.num_states, 2)
+        decay = torch.view_as_real(powers[..., size])
+        entering, end = Carry.apply(injected, state.transpose(0, 1), decay)  # type: ignore[no-untyped-call]
         # 2 Re(C' a^(i+1) s) as a product of real matrices.
-        out_of_state = 2 * torch.view_as_real((readout[..., None] * powers[..., 1:]).conj().resolve_conj())
-        matrix = out_of_state.permute(0, 1, 3, 2).reshape(channels, -1, size).to(u.dtype)
-        flat = torch.view_as_real(entering).to(u.dtype).reshape(channels, -1, 2 * self.num_states)
-        y = both[..., :size].reshape(channels, -1, size).baddbmm(flat, matrix)
-        y = y.view(channels, batch, time).transpose(0, 1)
-        return y, torch.view_as_real(states[:, :, -1].transpose(0, 1)).to(state.dtype)
+        readout = 2 * torch.view_as_real((readout[..., None] * powers[..., 1:]).conj().resolve_conj())
+        matrix = readout.permute(0, 1, 3, 2).reshape(channels, -1, size).to(u.dtype)
+        y = torch.baddbmm(both[0], entering.view(channels, -1, matrix.shape[1]), matrix)
+        return y.view(channels, batch, time).transpose(0, 1), end.transpose(0, 1)
 
     def _inside(self, powers: Tensor, readout: Tensor, size: int) -> Tensor:
         """From the samples of a chunk to its own part of the output, and to its part of the state after it.
@@ -119,34 +119,3 @@ def _powers(log_decay: Tensor, exponents: range) -> Tensor:
     """exp(log_decay l) for each l, (channels, num_states, len(exponents))."""
     steps = torch.arange(exponents.start, exponents.stop, device=log_decay.device, dtype=log_decay.real.dtype)
     return torch.exp(log_decay[..., None] * steps)
-
-
-class Recurrence(torch.autograd.Function):
-    """s[m] = a s[m-1] + x[m] along a chain of chunks, and its adjoint, which is the same recurrence backwards.
-
-    g[m] = conj(a) g[m+1] + grad[m];  dx = g,  ds[-1] = conj(a) g[0],  da = sum over m of conj(s[m-1]) g[m].
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, start: Tensor, decay: Tensor) -> Tensor:
-        """x (channels, batch, chunks, states), start (channels, batch, states), decay (channels, states)."""
-        states = _chain(x, start, decay[:, None])
-        ctx.save_for_backward(states, start, decay)
-        return states
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of x, start and decay."""
-        states, start, decay = ctx.saved_tensors
-        conjugate = decay.conj().resolve_conj()[:, None]
-        g = _chain(gradients[0].flip(2), torch.zeros_like(start), conjugate).flip(2)
-        before = torch.cat((start[:, :, None], states[:, :, :-1]), dim=2)
-        return g, conjugate * g[:, :, 0], (before.conj() * g).sum(dim=(1, 2))
-
-
-def _chain(x: Tensor, start: Tensor, decay: Tensor) -> Tensor:
-    along = x.permute(2, 0, 1, 3).contiguous()
-    state = start
-    for step in along:
-        state = step.addcmul_(decay, state)
-    return along.permute(1, 2, 0, 3)

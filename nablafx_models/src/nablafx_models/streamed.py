@@ -39,7 +39,7 @@ class Flow(NamedTuple):
         Returns:
             The samples that stand `delay` samples before those of `like`, and what is kept for later.
         """
-        whole = torch.cat((kept, self.values), dim=-1)
+        whole = torch.cat((kept, self.values), dim=-1) if kept.shape[-1] else self.values
         stop = max(whole.shape[-1] - (like.lag - self.lag + delay), 0)
         return whole[..., stop - like.values.shape[-1] : stop], whole[..., stop:].clone()
 
