@@ -204,6 +204,20 @@ class Writes:
         return Path.touch, (self.path,)
 
 
+def test_controls_that_the_network_does_not_hear_are_left_out(tmp_path, caplog):
+    arguments = ARGUMENTS["TCN"] | {"num_controls": 2}
+    assert imported(tmp_path, "TCN", arguments, weights_of("TCN", ARGUMENTS["TCN"])).controls == ()
+    assert "does not hear its 2 controls" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "argument"), [("TCN", "causal"), ("GCN", "residual"), ("LSTM", "residual")])
+def test_what_the_weights_do_not_tell_must_be_said(name, argument, tmp_path):
+    arguments = {key: value for key, value in ARGUMENTS[name].items() if key != argument}
+    checkpoint, config = written(tmp_path, name, arguments, weights_of(name, ARGUMENTS[name]))
+    with pytest.raises(ConversionError, match=f"{name} needs {argument} under init_args"):
+        nfx.import_model(checkpoint, config=str(config))
+
+
 REFUSED = {
     "no configuration": (None, {}, "give the YAML of its model with --config"),
     "an unknown argument": ({"wavelets": 3}, {}, "TCN has no argument 'wavelets'"),

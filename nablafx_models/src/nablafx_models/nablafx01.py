@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,8 @@ from nablafx_core.errors import ConversionError, ModelError
 from nablafx_core.export.conversion import Importer
 from nablafx_core.interfaces import Model
 from nablafx_models.checkpoint_file import read_tensors
+
+_log = logging.getLogger(__name__)
 
 #: Where the model's weights stand in a checkpoint, the most specific first.
 _PREFIXES = ("model.processor.", "processor.", "model.", "")
@@ -57,6 +60,13 @@ ARGUMENTS: dict[str, tuple[str, dict[str, str | None]]] = {
             "s4_learning_rate": "ssm_learning_rate",
         },
     ),
+}
+#: Arguments that the weights do not tell.
+_NEEDED = {
+    "TCN": ("num_blocks", "kernel_size", "dilation_growth", "causal"),
+    "GCN": ("num_blocks", "kernel_size", "dilation_growth", "causal", "residual"),
+    "LSTM": ("hidden_size", "residual"),
+    "S4": ("num_blocks", "s4_state_dim"),
 }
 _CONDITIONINGS = {
     None: "none",
@@ -112,6 +122,9 @@ class NablAFx01(Importer):
 
     def _controls(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
         count = arguments.get("num_controls", 0)
+        if count and arguments.get("cond_type") is None:
+            _log.warning("%s: the network does not hear its %d controls; the bundle has none.", self.config, count)
+            return []
         names = self.controls or [f"control_{number}" for number in range(1, count + 1)]
         if len(names) != count:
             raise ConversionError(f"{self.config}: the model has {count} controls; {len(names)} names were given.")
@@ -152,8 +165,7 @@ def _section(name: str, arguments: Mapping[str, Any], weights: Mapping[str, Tens
             raise ConversionError(f"{config}: NablAFx's {name} has no argument '{argument}' that can be imported.")
         if argument in ("num_inputs", "num_outputs", "groups") and value != 1:
             raise ConversionError(f"{config}: {argument} is {value}; only 1 can be imported.")
-    needed = [argument for argument in ("num_blocks", "kernel_size", "dilation_growth") if argument in known]
-    if missing := [argument for argument in needed if argument not in arguments and name != "S4"]:
+    if missing := [argument for argument in _NEEDED[name] if argument not in arguments]:
         raise ConversionError(f"{config}: {name} needs {', '.join(missing)} under init_args.")
     settings = {setting: arguments[key] for key, setting in known.items() if setting is not None and key in arguments}
     condition = settings.pop("conditioning", None)
