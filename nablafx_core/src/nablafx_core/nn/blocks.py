@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nablafx_core.kernels.blocks import block_maxima
 from nablafx_core.state import State
 
 
@@ -105,9 +106,10 @@ class BlockRecurrence(nn.Module):
         """Channels of a step."""
         return self.lstm.hidden_size
 
-    def pool(self, signal: Tensor) -> Tensor:
-        """Maxima of whole blocks, (batch, channels, blocks)."""
-        return F.max_pool1d(signal, self.block_size)
+    def pool(self, signal: Tensor) -> tuple[Tensor, Tensor]:
+        """Maxima of whole blocks, (batch, channels, blocks), and the signal to go on with."""
+        maxima, blocks = block_maxima(signal, self.block_size)
+        return maxima, blocks.flatten(-2)
 
     def reduce(self, maxima: Tensor) -> Tensor:
         """What the LSTM is given of the maxima, (batch, reduced, blocks)."""
@@ -147,25 +149,25 @@ class BlockRecurrence(nn.Module):
         knobs = self._at_block_starts(controls, state, before, touched)
         if self.lookahead:
             first, count = 0, touched if final else complete
-            maxima = self._pooled(F.pad(whole, (0, -time % size)) if final else whole[..., : complete * size])
+            end = time if final else complete * size
+            maxima, ready = self._pooled(F.pad(whole, (0, -time % size)) if final else whole[..., :end])
         else:
             first, count = -(-before // size), touched
-            past = self._pooled(whole[..., : complete * size])
+            past, _ = self._pooled(whole[..., : complete * size])
             maxima = torch.cat((state["before"][..., None], past), dim=-1)
         steps, recurrent = self._steps(maxima[..., first:count], knobs[..., first:count], state)
         after = recurrent | {"block": whole[..., complete * size :].clone()}
         if self.num_controls:
             after["knobs"] = knobs[..., -1] if touched else state["knobs"]
         if self.lookahead:
-            end = time if final else complete * size
-            return BlockStep(whole[..., :end], Steps(steps, count * size - end, size), after)
+            return BlockStep(ready[..., :end], Steps(steps, count * size - end, size), after)
         if first:
             steps = torch.cat((state["step"][..., None], steps), dim=-1)
         after |= {"before": maxima[..., -1], "step": steps[..., -1] if touched else state["step"]}
         return BlockStep(signal, Steps(steps, touched * size - time, size), after)
 
-    def _pooled(self, signal: Tensor) -> Tensor:
-        return self.pool(signal) if signal.shape[-1] else signal  # torch pools no empty signal
+    def _pooled(self, signal: Tensor) -> tuple[Tensor, Tensor]:
+        return self.pool(signal) if signal.shape[-1] else (signal, signal)  # torch pools no empty signal
 
     def _at_block_starts(self, controls: Tensor | None, state: State, before: int, touched: int) -> Tensor:
         """Controls at the first sample of each block that has samples, (batch, num_controls, blocks)."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
+from nablafx_core.kernels.blocks import scaled_and_shifted
 from nablafx_core.nn.blocks import Steps
 from nablafx_core.nn.mlp import dense_layers
 from nablafx_core.state import State
@@ -77,9 +78,9 @@ def modulated_by_steps(features: Tensor, steps: Steps) -> Tensor:
     """g x + b for [g, b] of twice the channels of x, held over blocks."""
     time, size = features.shape[-1], steps.block_size
     if steps.skip == 0 and time % size == 0:  # whole blocks: nothing is copied over their samples
-        values = steps.values[..., steps.values.shape[-1] - time // size :, None]
-        blocks = features.view(*features.shape[:-1], -1, size)
-        return modulated(blocks, values).flatten(-2)
+        scale, shift = steps.values[..., steps.values.shape[-1] - time // size :].chunk(2, dim=1)
+        blocks = features.reshape(*features.shape[:-1], -1, size)
+        return scaled_and_shifted(blocks, scale, shift).flatten(-2)
     return modulated(features, steps.over(time))
 
 

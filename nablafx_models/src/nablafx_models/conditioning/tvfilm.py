@@ -40,9 +40,9 @@ class AudioConditioner(BlockRecurrence, Conditioner):
         )
         self.condition_size = condition_size
 
-    def pool(self, signal: Tensor) -> Tensor:
+    def pool(self, signal: Tensor) -> tuple[Tensor, Tensor]:
         """Peaks."""
-        return super().pool(signal.abs())
+        return super().pool(signal.abs())[0], signal
 
     def forward(
         self, audio: Tensor, controls: Tensor | None, state: State, final: bool = False
