@@ -1,4 +1,4 @@
-"""How this pack compiles a kernel."""
+"""How a kernel is compiled."""
 
 from __future__ import annotations
 

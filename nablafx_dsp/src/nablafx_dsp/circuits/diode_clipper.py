@@ -13,7 +13,7 @@ from scipy import signal  # type: ignore[import-untyped]
 from nablafx_core.controls import Control
 from nablafx_core.errors import DataError
 from nablafx_core.interfaces import Device
-from nablafx_dsp.kernels.compiled import compiled
+from nablafx_core.kernels.compiled import compiled
 
 
 class DiodeClipper(Device):

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nablafx_dsp.kernels.compiled import compiled
+from nablafx_core.kernels.compiled import compiled
 
 
 def forward(audio: Tensor, coefficients: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
