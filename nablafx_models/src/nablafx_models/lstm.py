@@ -12,6 +12,7 @@ from nablafx_core.controls import Control
 from nablafx_core.errors import ModelError
 from nablafx_core.state import State
 from nablafx_models.conditioning.table import BlockSettings, conditioned
+from nablafx_models.recurrence import lstm
 from nablafx_models.streamed import StreamedModel
 
 
@@ -98,8 +99,8 @@ class LSTM(StreamedModel):
         ready = x[:, :1]
         if not ready.shape[-1]:  # torch has no recurrence over nothing
             return ready, after | {key: state[key] for key in ("hidden", "cell")}
-        before = tuple(state[key].transpose(0, 1).contiguous() for key in ("hidden", "cell"))
-        features, (hidden, cell) = self.lstm(x.mT, before)
+        before = state["hidden"].transpose(0, 1).contiguous(), state["cell"].transpose(0, 1).contiguous()
+        features, (hidden, cell) = lstm(self.lstm, x.mT, before)
         y = self.lin(features).mT
         if self.residual:
             y = y + ready

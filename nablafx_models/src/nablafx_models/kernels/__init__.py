@@ -1,1 +1,1 @@
-"""Compiled inner loops."""
+"""Compiled recurrences and their adjoints."""
