@@ -42,8 +42,11 @@ def lstm(module: nn.LSTM, x: Tensor, state: State) -> tuple[Tensor, State]:
     after = []
     for h, c, (w_ih, w_hh, b_ih, b_hh) in zip(*state, weights, strict=True):
         inputs = (x, h, c, w_ih, w_hh, b_ih + b_hh)
-        kept = torch.is_grad_enabled() and any(t.requires_grad for t in inputs)
-        x, h, c = _Layer.apply(*inputs, kept)  # type: ignore[no-untyped-call]
+        if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
+            x, h, c = _Layer.apply(*inputs)  # type: ignore[no-untyped-call]
+        else:
+            x, h, c = _run(*inputs, None)
+            x = x[..., : module.hidden_size]
         after.append((h, c))
     hidden, cell = (torch.stack(of_layers) for of_layers in zip(*after, strict=True))
     return x, (hidden, cell)
@@ -71,25 +74,13 @@ class _Layer(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, kept: bool
+        ctx: Any, x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        batch, time, inputs = x.shape
-        x, units = x.contiguous(), _units(h)
-        weights = _in_blocks(torch.cat((bias[:, None], w_ih, _filled(w_hh, units)), dim=1), units)
-        states = x.new_zeros(2, 2, batch, units)
-        states[0, 0], states[1, 0] = _filled(h, units), _filled(c, units)
-        outputs = x.new_empty(batch, time, units)
-        workspace = Workspace(5 * outputs.numel() if kept else 0)
-        gates, cells = _gates_and_cells(workspace)
-        packed = weights.permute(0, 3, 1, 2)
-        arrays = (x, packed, states[0], states[1], outputs, gates, cells)
-        kernel.forward((batch, time, inputs, units), kept, *map(_flat, arrays))
-        if kept:
-            ctx.save_for_backward(x, h, c, w_ih, w_hh, outputs)
-            ctx.workspace = workspace
-        hidden = h.shape[1]
-        result = outputs if hidden == units else outputs[..., :hidden].contiguous()
-        return result, states[0, time % 2, :, :hidden].clone(), states[1, 0, :, :hidden].clone()
+        hidden, units = h.shape[1], _units(h)
+        ctx.workspace = Workspace(5 * x.shape[0] * x.shape[1] * units)
+        outputs, after, cell = _run(x, h, c, w_ih, w_hh, bias, ctx.workspace)
+        ctx.save_for_backward(x, h, c, w_ih, w_hh, outputs)
+        return outputs if hidden == units else outputs[..., :hidden].contiguous(), after, cell
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -109,7 +100,21 @@ class _Layer(torch.autograd.Function):
             per_weight, inputs = _of_weights(grad_gates, x, h, outputs), x.shape[2]
             grad_bias, grad_w_ih = per_weight[:, 0], per_weight[:, 1 : 1 + inputs]
             grad_w_hh = per_weight[:, 1 + inputs :]
-        return grad_x, grad_h, grad_c, grad_w_ih, grad_w_hh, grad_bias, None
+        return grad_x, grad_h, grad_c, grad_w_ih, grad_w_hh, grad_bias
+
+
+def _run(
+    x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, workspace: Workspace | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """h at each sample with the units that fill the last block, and h and c after the last sample without them."""
+    (batch, time, inputs), hidden, units = x.shape, h.shape[1], _units(h)
+    packed = _in_blocks(torch.cat((bias[:, None], w_ih, _filled(w_hh, units)), dim=1), units).permute(0, 3, 1, 2)
+    outputs, hiddens = x.new_empty(batch, time, units), x.new_empty(2, batch, units)
+    hiddens[0], cell = _filled(h, units), _filled(c, units).clone(memory_format=torch.contiguous_format)
+    gates, cells = (outputs[:0], outputs[:0]) if workspace is None else _gates_and_cells(workspace)
+    arrays = (x, packed, hiddens, cell, outputs, gates, cells)
+    kernel.forward((batch, time, inputs, units), workspace is not None, *map(_flat, arrays))
+    return outputs, hiddens[time % 2, :, :hidden], cell[:, :hidden]
 
 
 def _adjoint(
@@ -161,7 +166,7 @@ def _in_blocks(weights: Tensor, units: int) -> Tensor:
     """Weights (4 hidden, columns) in the order of the kernels' gates, (blocks, 4, LANES, columns)."""
     columns = weights.shape[1]
     four = weights.reshape(4, -1, columns)
-    filled = nn.functional.pad(four, (0, 0, 0, units - four.shape[1]))
+    filled = nn.functional.pad(four, (0, 0, 0, units - four.shape[1])) if four.shape[1] < units else four
     return filled.view(4, -1, LANES, columns).transpose(0, 1)
 
 

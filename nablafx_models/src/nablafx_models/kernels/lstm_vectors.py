@@ -18,8 +18,8 @@ from numba.extending import intrinsic, models, register_model
 FLOAT, INT = ir.FloatType(), ir.IntType(32)
 Inlined = TypeVar("Inlined", bound=Callable[..., Any])
 
-LANES = 16 if binding.get_host_cpu_features().get("avx512f") else 4
-"""A width such that four rows of four such vectors, the accumulators of a product, stay in registers."""
+LANES = 16 if binding.get_host_cpu_features().get("avx512f") else 8
+"""A width such that the accumulators of a product, four gates of four rows, stay in registers, or nearly so."""
 
 
 class Vector(types.Type):
