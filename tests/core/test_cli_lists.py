@@ -41,7 +41,16 @@ def nablafx_models():
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["packs"], ["packs", "--json"], ["list"], ["list", "presets"], ["train", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        ["packs"],
+        ["packs", "--json"],
+        ["list"],
+        ["list", "presets"],
+        ["train", "--help"],
+        ["profile", "--help"],
+    ],
 )
 def test_what_only_asks_imports_nothing_heavy(arguments):
     done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=False)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from nablafx_core.controls import Control
 from nablafx_core.errors import ConfigError, ModelError
 from nablafx_core.graybox import GrayBox, Stage
+from nablafx_core.profiling import count_macs
 from nablafx_core.testing import laws, laws_gradients, laws_saving
 from nablafx_dsp.controllers.static import NoController, Static, StaticConditional
 from nablafx_dsp.processors.biquad import TYPES, Biquad
@@ -39,6 +40,10 @@ def chain():
         ],
         controls=KNOBS,
     )
+
+
+def test_a_chain_costs_its_biquads():
+    assert count_macs(chain()) == (3 * 5, ())
 
 
 SUBJECTS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ class GCNBlock(DilatedBlock):
         super().__init__(in_channels, out_channels, 2 * out_channels, **settings)
         self.bn = nn.BatchNorm1d(2 * out_channels) if norm == "batch" and self.film is None else None
         self.mix = nn.Conv1d(out_channels, out_channels, 1).requires_grad_(not last)
+        self.mix.samples_per_step = math.inf if last else 1  # type: ignore[assignment]
         self._last = last
 
     def outputs(self, features: Tensor, residual: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -46,6 +46,15 @@ class S4D(nn.Module):
         for parameter in (self.log_dt, self.log_A_real, self.A_imag):
             parameter.optimizer_settings = wanted  # type: ignore[attr-defined]
 
+    def macs_per_sample(self) -> float:
+        """What the recurrence above needs, channel by channel.
+
+        4 for each state's complex product, 2 for its part in y, of which the real part is used, and 1 for D u. The
+        computation in chunks does more arithmetic than this in less time.
+        """
+        channels, states = self.log_A_real.shape
+        return channels * (6 * states + 1)
+
     def initial_state(self, batch_size: int) -> Tensor:
         """Zero states, (batch, channels, num_states, 2): real and imaginary part."""
         return torch.zeros(batch_size, *self.C.shape, dtype=_wide(self.C), device=self.C.device)

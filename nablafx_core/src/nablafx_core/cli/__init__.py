@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("nablafx_core.cli.train:train", "Train a model from an experiment file or two recordings."),
     "test": ("nablafx_core.cli.test:test", "Score a trained model on whole recordings."),
     "render": ("nablafx_core.cli.render:render", "Send an audio file through a trained model."),
+    "profile": ("nablafx_core.cli.profile:profile", "Print what a model costs: size, arithmetic, memory, time."),
     "import": ("nablafx_core.cli.import_model:import_command", "Turn a model file of another project into a bundle."),
     "export": ("nablafx_core.cli.export_model:export_command", "Write a trained model as a file of another project."),
     "runs": ("nablafx_core.cli.runs:runs", "List recorded runs, or show one."),

@@ -93,6 +93,11 @@ class BlockRecurrence(nn.Module):
         self.lstm = nn.LSTM(inputs, hidden_size, num_layers, batch_first=True)
 
     @property
+    def samples_per_step(self) -> int:
+        """It takes a step per block."""
+        return self.block_size
+
+    @property
     def grid(self) -> int:
         """Samples of the blocks for which the signal is held back; 1 if nothing is."""
         return self.block_size if self.lookahead else 1

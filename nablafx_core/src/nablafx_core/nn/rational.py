@@ -58,6 +58,10 @@ class Rational(nn.Module):
         """f of each element."""
         return rational(x, self.numerator, self.denominator)
 
+    def macs_per_sample(self) -> float:
+        """Elementwise work does not count."""
+        return 0.0
+
 
 def rational(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
     """P(x) / Q(x) as `Rational` defines it.

@@ -28,6 +28,7 @@ from nablafx_core.export.bundle import save_bundle
 from nablafx_core.interfaces import Metric, Model
 from nablafx_core.loading import BUNDLE_IN_RUN, load
 from nablafx_core.report.curves import draw_curves
+from nablafx_core.threads import torch_threads
 from nablafx_core.tracking.recorder import Run, record
 from nablafx_core.tracking.records import find_run, list_runs
 from nablafx_core.training.callbacks import CosineSchedule, RecordFigures, TimeLimit
@@ -180,7 +181,7 @@ class _Training:
 
     def run(self, run: Run | None, folder: Path, resume: str | None) -> TrainResult:
         settings = self.settings
-        with _quiet_lightning(), _threads(settings.threads):
+        with _quiet_lightning(), torch_threads(settings.threads):
             seed_everything(settings.seed, verbose=False)
             for line in (*self.data.notes, *_summary(folder, self.model, self.data)):
                 self.say(line)
@@ -291,17 +292,6 @@ def data_module(experiment: Experiment, dataset: Dataset, model: Model) -> tuple
         dataset, loading, steps_per_epoch=math.ceil(batches / epochs), context=context, seed=settings.seed
     )
     return data, epochs
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    try:
-        if count is not None:
-            torch.set_num_threads(count)
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +29,8 @@ class NoController(Controller):
 class Static(Controller):
     """One learned setting: sigmoid(logits), the logits drawn from a standard normal distribution."""
 
+    samples_per_step = math.inf  # computed once
+
     def __init__(self, num_parameters: int, num_controls: int = 0) -> None:
         super().__init__(num_parameters, num_controls)
         self.logits = nn.Parameter(torch.randn(num_parameters))
@@ -50,6 +54,8 @@ class StaticConditional(Controller):
     Raises:
         ModelError: if the model has no knobs.
     """
+
+    samples_per_step = math.inf  # computed when a knob is turned
 
     def __init__(self, num_parameters: int, num_controls: int, hidden_size: int = 16, num_layers: int = 3) -> None:
         super().__init__(num_parameters, num_controls)

@@ -78,6 +78,10 @@ class Biquad(Processor):
         self.filter_type = type
         self.effect_parameters = (*gain, cutoff, quality)
 
+    def macs_per_sample(self) -> float:
+        """y = b0 x + b1 x' + b2 x'' - a1 y' - a2 y''."""
+        return 5.0
+
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
         """Silence before the first sample."""
         return {"z": torch.zeros(batch_size, 2, dtype=torch.float64)}

@@ -13,6 +13,10 @@ from nablafx_core.state import State
 class Memoryless(Processor):
     """An effect y[t] = f(x[t], parameters[t]); no state, no latency."""
 
+    def macs_per_sample(self) -> float:
+        """Elementwise work does not count."""
+        return 0.0
+
     def effect(self, audio: Tensor, **parameters: Tensor) -> Tensor:
         """f; audio is (batch, 1, time), parameters are (batch, 1, 1) or (batch, 1, time)."""
         raise NotImplementedError

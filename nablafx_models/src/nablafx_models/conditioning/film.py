@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,7 @@ class ControlMLP(Conditioner):
     """
 
     condition_size = 32
+    samples_per_step = math.inf  # computed when a knob is turned
 
     def __init__(self, num_controls: int) -> None:
         super().__init__()
@@ -45,6 +48,8 @@ class FiLM(Modulation):
         condition_size: channels of the condition.
         norm: ``"batch"`` normalises x before, without learned scale; ``"none"`` does not.
     """
+
+    samples_per_step = math.inf  # its matrix is used when a knob is turned
 
     def __init__(self, channels: int, condition_size: int, norm: str = "none") -> None:
         super().__init__()

@@ -87,7 +87,9 @@ CONDITIONINGS: dict[str, Conditioning] = {
             channels, size, blocks.block_size, blocks.lookahead, blocks.num_layers
         )
     ),
-    "tvfilm": Conditioning(_audio_conditioner(32), lambda channels, size, norm, blocks: TVFiLM(channels, size), 32),
+    "tvfilm": Conditioning(
+        _audio_conditioner(32), lambda channels, size, norm, blocks: TVFiLM(channels, size, blocks.block_size), 32
+    ),
     "concatenated": Conditioning(appended=True, needs_controls=True, norm=True),
     "tv_concatenated": Conditioning(_audio_conditioner(16), size=16, appended=True, norm=True),
 }

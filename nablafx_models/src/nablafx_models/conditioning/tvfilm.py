@@ -57,12 +57,14 @@ class TVFiLM(Modulation):
     Args:
         channels: of the features.
         condition_size: channels of the condition.
+        block_size: samples of a block.
     """
 
     steady = False
 
-    def __init__(self, channels: int, condition_size: int) -> None:
+    def __init__(self, channels: int, condition_size: int, block_size: int = 128) -> None:
         super().__init__()
+        self.samples_per_step = block_size
         self.adaptor = nn.Conv1d(condition_size, 2 * channels, 1)
         begin_at_identity(self.adaptor)
 

@@ -1,0 +1,102 @@
+"""``nablafx profile``: the cost card of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nablafx_core.cli.options import answer, as_json, say, table
+
+if TYPE_CHECKING:
+    from nablafx_core.profiling import CostCard
+
+
+@click.command()
+@click.argument("name", metavar="NAME|FILE|BUNDLE")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Such as model.channel_width=32.")
+@click.option("--controls", type=click.IntRange(min=0), help="Knobs of a model that no data says them of.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of torch.")
+@click.option("--seconds", type=click.FloatRange(min=0), default=4.0, show_default=True, help="To spend on measuring.")
+@click.option("--runs-dir", default="runs", show_default=True, help="Folder that holds the run folders.")
+@as_json
+def profile(
+    name: str,
+    overrides: tuple[str, ...],
+    controls: int | None,
+    threads: int,
+    seconds: float,
+    runs_dir: str,
+    as_json: bool,
+) -> None:
+    """Print what a model costs: size, arithmetic, memory, latency, the time of a training step and of its stream.
+
+    It is a preset's or a model's name, an experiment FILE, or a trained model: a BUNDLE, a run's id or folder, or
+    pack/name. The training step has the batch and the segment of the preset or the experiment, or 4 of 16,384 samples.
+
+    \b
+    nablafx profile tcn-45-s
+    nablafx profile tcn --set model.conditioning=film --controls 2
+    nablafx profile ts9.nfx --threads 4
+    """
+    say("Measuring …")
+    from dataclasses import asdict
+
+    from nablafx_core.profiling import cost_card
+    from nablafx_core.profiling.naming import find_subject
+
+    model, experiment = find_subject(name, overrides, controls, Path(runs_dir))
+    options: dict[str, Any] = {"threads": threads, "seconds": seconds}
+    if experiment is not None:
+        loading = experiment.loading
+        options |= {"batch_size": loading.batch_size, "segment_length": loading.segment_length}
+        options["settings"] = experiment.train
+    card = cost_card(model, **options)
+    if as_json:
+        answer({**asdict(card), "receptive_field_ms": card.receptive_field_ms, "latency_ms": card.latency_ms})
+    else:
+        click.echo(table(_rows(card)))
+
+
+def _rows(card: CostCard) -> list[tuple[str, str]]:
+    return [
+        ("Model", f"{card.model} at {card.sample_rate:,} Hz, {card.num_controls} controls"),
+        ("Parameters", f"{card.trained_parameters:,} trained, {card.parameters:,} in all"),
+        ("MACs per sample", f"{_figure(card.macs_per_sample)}"),
+        *(("  not counted", module) for module in card.not_counted),
+        ("Receptive field", _receptive_field(card)),
+        ("Latency", f"{card.latency:,} samples, {_figure(card.latency_ms)} ms"),
+        (
+            "Training step",
+            f"{_figure(1000 * card.step_seconds)} ms for {card.batch_size} x {card.segment_length:,} samples",
+        ),
+        ("  speed", f"{card.step_samples_per_second:,.0f} samples/s"),
+        ("  peak memory", _memory(card)),
+        *_stream(card),
+        ("Measured on", f"{card.device}, {card.threads} {'thread' if card.threads == 1 else 'threads'}"),
+    ]
+
+
+def _figure(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _receptive_field(card: CostCard) -> str:
+    if card.receptive_field is None:
+        return "unbounded"
+    beyond = ", and unbounded through its conditioning" if card.recurrent else ""
+    return f"{card.receptive_field:,} samples, {_figure(1000 * card.receptive_field / card.sample_rate)} ms{beyond}"
+
+
+def _memory(card: CostCard) -> str:
+    return "unknown" if card.step_peak_bytes is None else f"{card.step_peak_bytes / 2**20:,.1f} MiB"
+
+
+def _stream(card: CostCard) -> list[tuple[str, str]]:
+    if not card.real_time_factors:
+        return [("Stream", "none; it renders whole files")]
+    return [
+        (f"Blocks of {size:,}", f"{_figure(factor)} x real time") for size, factor in card.real_time_factors.items()
+    ]

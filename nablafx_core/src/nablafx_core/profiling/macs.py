@@ -1,0 +1,89 @@
+"""Multiply-accumulates per sample of audio, counted layer by layer.
+
+Counted are sums of products: matrix products, convolutions and recurrences. Elementwise work is not: activations,
+gates, normalisation, scaling by a modulation, adding a residual. Each module of a model counts once per sample. One
+that is none of torch's layers says its own in one of two ways:
+
+- a method ``macs_per_sample() -> float``: of itself and everything below it;
+- an attribute ``samples_per_step``: it and everything below it works once in so many samples, as what runs once per
+  block does; `math.inf` for what is computed once while the knobs stand still, or never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import nn
+
+from nablafx_core.interfaces import Processor
+
+
+class Macs(NamedTuple):
+    """Multiply-accumulates per sample.
+
+    Args:
+        per_sample: of everything that could be counted.
+        not_counted: modules whose work is not known, ``name (class)``: those with weights of their own, and processors.
+    """
+
+    per_sample: float
+    not_counted: tuple[str, ...] = ()
+
+
+def count_macs(module: nn.Module, name: str = "") -> Macs:
+    """Count the multiply-accumulates of a module per sample of its input.
+
+    Args:
+        module: a model or a part of one.
+        name: what messages call it; a model's own class if empty.
+    """
+    steps = float(getattr(module, "samples_per_step", 1))
+    own = _declared(module)
+    if own is not None:
+        return Macs(own / steps)
+    parts = [count_macs(child, f"{name}.{key}" if name else key) for key, child in module.named_children()]
+    not_counted = tuple(missing for part in parts for missing in part.not_counted)
+    if next(module.parameters(recurse=False), None) is not None or isinstance(module, Processor):
+        kind = type(module).__name__
+        not_counted = (f"{name} ({kind})" if name else kind, *not_counted)
+    if steps == float("inf"):
+        not_counted = ()
+    return Macs(sum(part.per_sample for part in parts) / steps, not_counted)
+
+
+def _declared(module: nn.Module) -> float | None:
+    """What a module says of itself, or is known of its class."""
+    method: Callable[[], float] | None = getattr(module, "macs_per_sample", None)
+    if method is not None:
+        return float(method())
+    for kinds, count in _LAYERS:
+        if isinstance(module, kinds):
+            return count(module)
+    return None
+
+
+def _convolution(layer: nn.Conv1d) -> float | None:
+    """Without a stride there is an output for each sample."""
+    if layer.stride != (1,):
+        return None
+    return layer.out_channels * layer.in_channels // layer.groups * layer.kernel_size[0]
+
+
+def _recurrence(layer: nn.RNNBase) -> float:
+    """Every matrix is used once per sample."""
+    return sum(weight.numel() for name, weight in layer.named_parameters() if name.startswith("weight"))
+
+
+def _linear(layer: nn.Linear) -> float:
+    return layer.in_features * layer.out_features
+
+
+_ELEMENTWISE = (nn.BatchNorm1d, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.PReLU)
+
+_LAYERS: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], Callable[..., float | None]], ...] = (
+    (nn.Conv1d, _convolution),
+    (nn.Linear, _linear),
+    (nn.RNNBase, _recurrence),
+    (_ELEMENTWISE, lambda layer: 0.0),
+)

@@ -1,0 +1,35 @@
+"""How long a computation takes."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+
+def median_seconds(call: Callable[[], object], budget: float, device: torch.device) -> float:
+    """The median time of a call in seconds, after one that does not count.
+
+    Args:
+        call: repeated until the budget is spent, three times at the least.
+        budget: seconds.
+        device: that is waited for before and after each.
+    """
+    call()
+    _wait(device)
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < budget:
+        began = time.perf_counter()
+        call()
+        _wait(device)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
