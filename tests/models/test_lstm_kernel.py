@@ -134,8 +134,9 @@ def test_calls_whose_gradients_are_still_to_come_do_not_disturb_each_other(order
         assert all(torch.equal(a, b) for a, b in zip(grads[n], alone, strict=True))
 
 
-def test_nothing_that_a_caller_holds_is_written_again():
-    held = [results(lstm, *problem(seed=seed)) for seed in range(4)]
+@pytest.mark.parametrize("hidden", [20, 32])
+def test_nothing_that_a_caller_holds_is_written_again(hidden):
+    held = [results(lstm, *problem(hidden=hidden, seed=seed)) for seed in range(4)]
     copies = [[t.detach().clone() for t in each] for each in held]
     for seed in range(4, 10):
         results(lstm, *problem(seed=seed))

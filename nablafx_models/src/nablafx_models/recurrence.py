@@ -34,13 +34,12 @@ def lstm(module: nn.LSTM, x: Tensor, state: State) -> tuple[Tensor, State]:
     Raises:
         ModelError: if gradients of the gradients are wanted.
     """
-    weights = module.all_weights
-    if not (enabled() and _covered(module, (x, *state, *chain.from_iterable(weights)))):
+    if not (enabled() and _covered(module, (x, *state, *chain.from_iterable(module.all_weights)))):
         outputs, (hidden, cell) = module(x, state)
         return outputs, (hidden, cell)
     module.check_forward_args(x, state, None)
     after = []
-    for h, c, (w_ih, w_hh, b_ih, b_hh) in zip(*state, weights, strict=True):
+    for h, c, (w_ih, w_hh, b_ih, b_hh) in zip(*state, module.all_weights, strict=True):
         inputs = (x, h, c, w_ih, w_hh, b_ih + b_hh)
         if torch.is_grad_enabled() and any(t.requires_grad for t in inputs):
             x, h, c = _Layer.apply(*inputs)  # type: ignore[no-untyped-call]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nablafx_core.kernels import enabled
 from nablafx_core.kernels.compiled import compiled
 
 
@@ -48,7 +49,7 @@ class Carry(torch.autograd.Function):
 
 
 def _choose(like: Tensor, in_torch: Any, in_numba: Any) -> Any:
-    return in_numba if like.device.type == "cpu" else in_torch
+    return in_numba if like.device.type == "cpu" and enabled() else in_torch
 
 
 def _forward_numba(x: Tensor, decay: Tensor, entering: Tensor, end: Tensor) -> None:
