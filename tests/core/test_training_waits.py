@@ -43,6 +43,12 @@ class Watch(TorchDispatchMode):
             self.seen.append("".join(traceback.format_stack(limit=12)))
 
 
+@pytest.fixture(autouse=True)
+def _as_on_a_device(monkeypatch):
+    """Compiled kernels, which read memory directly, are for the CPU alone."""
+    monkeypatch.setenv("NABLAFX_KERNELS", "torch")
+
+
 class Between(Callback):
     """Watches all steps but the first, which makes the optimiser's counters, and the last, before a validation."""
 
