@@ -1,0 +1,112 @@
+"""Vectors in compiled code: what numpy gives, at every width, and nothing beside where they are put."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numba import njit
+from numba.core.errors import TypingError
+
+from nablafx_core.kernels import simd
+
+WIDTHS = (4, 8, 16, 64)
+
+
+def elementwise(function, arity, lanes):
+    """A compiled loop of one vector over the whole of `lanes`, from arrays to an array."""
+    call = {1: lambda x, y, z: function(x), 2: lambda x, y, z: function(x, y), 3: lambda x, y, z: function(x, y, z)}
+    apply = njit(inline="always")(call[arity])
+
+    @njit
+    def run(x, y, z, out):
+        values = apply(simd.load(x, 1, lanes), simd.load(y, 2, lanes), simd.load(z, 3, lanes))
+        simd.store(out, 4, values)
+
+    return run
+
+
+def noise(size, seed=0):
+    return np.random.default_rng(seed).standard_normal(size).astype(np.float32)
+
+
+@pytest.mark.parametrize("lanes", WIDTHS)
+@pytest.mark.parametrize(
+    ("function", "arity", "expected"),
+    [
+        (simd.add, 2, lambda x, y, z: x + y),
+        (simd.sub, 2, lambda x, y, z: x - y),
+        (simd.mul, 2, lambda x, y, z: x * y),
+        (simd.div, 2, lambda x, y, z: x / y),
+        (simd.minimum, 2, lambda x, y, z: np.minimum(x, y)),
+        (simd.maximum, 2, lambda x, y, z: np.maximum(x, y)),
+        (simd.fma, 3, lambda x, y, z: (x.astype(np.float64) * y + z).astype(np.float32)),
+    ],
+    ids=["add", "sub", "mul", "div", "minimum", "maximum", "fma"],
+)
+def test_elementwise(function, arity, expected, lanes):
+    x, y, z = (noise(lanes + 3, seed) for seed in range(3))
+    out = np.full(lanes + 8, 7, np.float32)
+    elementwise(function, arity, lanes)(x, y, z, out)
+    wanted = expected(x[1 : 1 + lanes], y[2 : 2 + lanes], z[3 : 3 + lanes])
+    np.testing.assert_array_equal(out[4 : 4 + lanes], wanted)
+    assert (out[:4] == 7).all()
+    assert (out[4 + lanes :] == 7).all()
+
+
+@pytest.mark.parametrize("lanes", WIDTHS)
+def test_numbers_become_vectors_and_vectors_numbers(lanes):
+    @njit
+    def run(x, scalar):
+        return simd.sum_of(
+            simd.mul(simd.load(x, 0, lanes), simd.add(simd.full(scalar, lanes), simd.broadcast(x, 1, lanes)))
+        )
+
+    x = noise(lanes)
+    wanted = np.sum(x.astype(np.float64) * (2.5 + np.float64(x[1])))
+    assert abs(run(x, 2.5) - wanted) < 1e-6 * np.abs(x).sum() * 5
+
+
+@pytest.mark.parametrize(
+    ("function", "slow", "tolerance"),
+    [(simd.tanh, np.tanh, 3e-7), (simd.sigmoid, lambda x: 1 / (1 + np.exp(-x)), 2e-7)],
+    ids=["tanh", "sigmoid"],
+)
+def test_activations(function, slow, tolerance):
+    @njit
+    def run(x, out):
+        for start in range(0, x.shape[0], 16):
+            simd.store(out, start, function(simd.load(x, start, 16)))
+
+    x = np.concatenate([np.linspace(-30, 30, 160_000 - 16), np.logspace(-30, 38, 8), -np.logspace(-30, 38, 8)])
+    out = np.empty(len(x), np.float32)
+    run(x.astype(np.float32), out)
+    with np.errstate(over="ignore"):
+        assert np.abs(out - slow(x.astype(np.float32).astype(np.float64))).max() < tolerance
+    strange = np.array([np.nan, np.inf, -np.inf] * 16, np.float32)
+    out = np.empty(48, np.float32)
+    run(strange, out)
+    np.testing.assert_allclose(out, slow(strange.astype(np.float64)), atol=tolerance)  # nan stays nan
+
+
+def test_small_arguments_keep_their_digits_in_tanh():
+    run = elementwise(simd.tanh, 1, 16)
+    x, out = np.logspace(-8, 0, 19).astype(np.float32), np.zeros(24, np.float32)
+    run(x, x, x, out)
+    np.testing.assert_allclose(out[4:20], np.tanh(x[1:17].astype(np.float64)), rtol=1e-6)
+
+
+def test_what_is_no_vector_is_refused():
+    @njit
+    def loads(x, lanes):
+        return simd.sum_of(simd.load(x, 0, lanes))
+
+    @njit
+    def mixed(x):
+        return simd.sum_of(simd.add(simd.load(x, 0, 8), simd.load(x, 0, 16)))
+
+    with pytest.raises(TypingError, match="the lanes of a vector are a constant, not int64"):
+        loads(noise(16), 8)
+    with pytest.raises(TypingError, match=r"contiguous 1-D array of float32, not in array\(float64, 1d, C\)"):
+        elementwise(simd.add, 2, 8)(*np.zeros((4, 32)))
+    with pytest.raises(TypingError, match=r"vectors of one width are needed, not Vector\(8 x float32\), Vector\(16"):
+        mixed(noise(16))
