@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from nablafx_core.controls import Control
 from nablafx_core.errors import ModelError
+from nablafx_core.kernels.choice import compiled_for
 from nablafx_core.nn.blocks import Steps
 from nablafx_core.nn.norm import running_statistics
 from nablafx_core.state import State, joined, scoped
 from nablafx_models.conditioning.interface import Condition, Modulation
 from nablafx_models.conditioning.table import Conditioned, with_condition
 from nablafx_models.conditioning.tvfilm import EndAligned
+from nablafx_models.kernels.dilated import ActivationName, Settings, dilated
 from nablafx_models.streamed import Flow, StreamedModel
 
 
@@ -65,6 +67,20 @@ class DilatedBlock(nn.Module):
         """
         raise NotImplementedError
 
+    def fused(self, line: Tensor) -> tuple[Tensor, Tensor | None] | None:
+        """What `outputs` gives of the convolution of `line`, by compiled functions; None where there are none for it.
+
+        Args:
+            line: (batch, in_channels, time), longer than `span`, which nothing modulates.
+        """
+        return None
+
+    def _compiled(self, line: Tensor, activation: ActivationName = "identity", gain: Tensor | None = None) -> Tensor:
+        """act(conv(line)) + gain residual, compiled; see `dilated`."""
+        start = 0 if self.residual_lag is None else self.span - self.residual_lag
+        settings = Settings(self.conv.dilation[0], activation, start)
+        return dilated(line, self.conv.weight, self.conv.bias, settings, gain)
+
     def initial_state(self, batch_size: int) -> State:
         """Before the first sample of the block's input."""
         film = {} if self.film is None else self.film.initial_state(batch_size)
@@ -80,10 +96,17 @@ class DilatedBlock(nn.Module):
         """Process x (batch, in_channels, time) to what `outputs` gives, and the state after it."""
         before = self.held(state)
         line = torch.cat((state["history"], x), dim=-1)
-        y = self.conv(line[..., before:]) if line.shape[-1] - before > self.span else None
+        film: State = {}
+        out = y = None
+        if line.shape[-1] - before > self.span:
+            fast = compiled_for(line, self.conv.weight)
+            out = self.fused(line) if fast and self.film is None else None
+            if out is None:
+                y = self._compiled(line[..., before:]) if fast else self.conv(line[..., before:])
+        if out is not None:
+            return *out, {"history": line[..., line.shape[-1] - self.span :].clone()}
         if y is None:
             y = x.new_zeros(x.shape[0], self.conv.out_channels, 0)
-        film: State = {}
         if self.film is not None:
             if isinstance(condition, Tensor) and condition.ndim == 3:
                 condition = condition[..., condition.shape[-1] - y.shape[-1] :]

@@ -54,6 +54,16 @@ class TCNBlock(DilatedBlock):
         y: Tensor = self.act(features)
         return (y if self.res is None or residual is None else y + self.res(residual)), None
 
+    def fused(self, line: Tensor) -> tuple[Tensor, None] | None:
+        """Convolution, tanh and residual as one function, if that is what the block consists of."""
+        if (
+            self.bn is not None
+            or type(self.act) is not nn.Tanh
+            or (self.res is not None and self.res.weight.shape[1] > 1)
+        ):
+            return None
+        return self._compiled(line, "tanh", None if self.res is None else self.res.weight.flatten()), None
+
 
 class TCN(DilatedNetwork):
     """Dilated convolutions in blocks (Bai et al., 2018, arXiv:1803.01271; Steinmetz & Reiss, 2022, arXiv:2102.06200).
