@@ -11,7 +11,6 @@ quartiles beside it. The first step of each, which compiles, is left out. To add
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import time
@@ -24,11 +23,10 @@ import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
-from nablafx_core.kernels.choice import VARIABLE
 from nablafx_models.gcn import GCN
 from nablafx_models.s4 import S4
 from nablafx_models.tcn import TCN
-from reference.nablafx01 import state_space
+from reference import nablafx01
 
 
 class Row(NamedTuple):
@@ -36,27 +34,31 @@ class Row(NamedTuple):
 
     Args:
         model: that is measured.
-        baseline: that it is measured against.
+        baseline: from audio to output, what it is measured against.
         described: the baseline in words.
-        kernels: what `VARIABLE` is for the baseline.
         cost: the ratio is the model's time over the baseline's, where it is to be small; otherwise the other way round.
     """
 
     model: torch.nn.Module
-    baseline: torch.nn.Module
+    baseline: Callable[[torch.Tensor], torch.Tensor]
     described: str
-    kernels: str = "auto"
     cost: bool = False
 
 
-def convolutional(make: Callable[[], torch.nn.Module]) -> Row:
-    """The same weights with torch's own convolutions, activations and residuals."""
-    model = make()
-    return Row(model, model, "the same model on torch.nn.Conv1d", kernels="torch")
+def convolutional(make: Callable[..., torch.nn.Module], reference: Callable[..., torch.Tensor]) -> Row:
+    """The whole padded file through torch's convolutions, layer by layer, with the same weights."""
+    model = make(residual_delay=1)
+    kept = {"num_blocks": 5, "kernel_size": 7, "dilation_growth": 4, "stack_size": 12, "causal": True}
+    kept |= {"residual": True, "direct_path": False, "cond_type": None}
+    weights = dict(model.named_parameters())
+    return Row(model, lambda audio: reference(kept, weights, audio, None), "the same layers on torch's conv1d")
 
 
 def conditioned(name: str) -> Row:
-    return Row(TCN(conditioning=name), TCN(), "the same model with conditioning none", cost=True)
+    plain = TCN()
+    return Row(
+        TCN(conditioning=name), lambda audio: plain(audio)[0], "the same model with conditioning none", cost=True
+    )
 
 
 def state_spaces(num_blocks: int, num_states: int) -> Row:
@@ -65,16 +67,16 @@ def state_spaces(num_blocks: int, num_states: int) -> Row:
     for block in slow.blocks:
         block.s4.forward = partial(_textbook, block.s4)
     slow.load_state_dict(model.state_dict())
-    return Row(model, slow, "the same network by Vandermonde product and FFT")
+    return Row(model, lambda audio: slow(audio)[0], "the same network by Vandermonde product and FFT")
 
 
 def _textbook(layer, u, state):
-    return state_space(dict(layer.named_parameters()), "", u), state
+    return nablafx01.state_space(dict(layer.named_parameters()), "", u), state
 
 
 ROWS: dict[str, Callable[[], Row]] = {
-    "tcn-45-s": partial(convolutional, TCN),
-    "gcn-45-s": partial(convolutional, GCN),
+    "tcn-45-s": partial(convolutional, TCN, nablafx01.tcn),
+    "gcn-45-s": partial(convolutional, GCN, nablafx01.gcn),
     "tcn-45-s-tfilm": partial(conditioned, "tfilm"),
     "tcn-45-s-ttfilm": partial(conditioned, "ttfilm"),
     "tcn-45-s-tvfilm": partial(conditioned, "tvfilm"),
@@ -83,12 +85,10 @@ ROWS: dict[str, Callable[[], Row]] = {
 }
 
 
-def seconds(model: torch.nn.Module, kernels: str, audio: torch.Tensor, target: torch.Tensor) -> float:
-    """Wall-clock time of one step."""
-    os.environ[VARIABLE] = kernels
-    model.zero_grad()
+def seconds(run: Callable[[torch.Tensor], torch.Tensor], audio: torch.Tensor, target: torch.Tensor) -> float:
+    """Wall-clock time of one step. Gradients add up from step to step, for both sides alike."""
     began = time.perf_counter()
-    (model(audio)[0] - target).square().mean().backward()
+    (run(audio) - target).square().mean().backward()
     return time.perf_counter() - began
 
 
@@ -96,8 +96,8 @@ def measured(row: Row, repeats: int, audio: torch.Tensor, target: torch.Tensor) 
     """Times of the model and of the baseline."""
     times: tuple[list[float], list[float]] = ([], [])
     for repeat in range(repeats + 1):
-        for taken, (model, kernels) in zip(times, ((row.model, "auto"), (row.baseline, row.kernels)), strict=True):
-            spent = seconds(model, kernels, audio, target)
+        for taken, run in zip(times, (lambda audio: row.model(audio)[0], row.baseline), strict=True):
+            spent = seconds(run, audio, target)
             if repeat:
                 taken.append(spent)
     return times
