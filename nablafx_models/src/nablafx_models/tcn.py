@@ -52,7 +52,11 @@ class TCNBlock(DilatedBlock):
         if self.bn is not None:
             features = self.bn(features)
         y: Tensor = self.act(features)
-        return (y if self.res is None or residual is None else y + self.res(residual)), None
+        if self.res is None or residual is None:
+            return y, None
+        if self.res.weight.shape[1] == 1 and residual.shape[1] in (1, y.shape[1]):
+            return y + self.res.weight[:, 0] * residual, None  # what the convolution is, without its way through groups
+        return y + self.res(residual), None
 
     def fused(self, line: Tensor) -> tuple[Tensor, None] | None:
         """Convolution, tanh and residual as one function, if that is what the block consists of."""
