@@ -43,9 +43,9 @@ def main():
         torch.manual_seed(0)
         model = LSTM(hidden_size=hidden)
         audio, target = torch.rand(2, batch, 1, SAMPLES) - 0.5
-        for kernels in ("torch", "compiled"):
+        for kernels in ("torch", "auto"):
             seconds(model, audio[..., : 2 * CHUNK], target[..., : 2 * CHUNK], kernels)
-        pairs = [[seconds(model, audio, target, kernels) for kernels in ("torch", "compiled")] for _ in range(repeats)]
+        pairs = [[seconds(model, audio, target, kernels) for kernels in ("torch", "auto")] for _ in range(repeats)]
         low, middle, high = statistics.quantiles([slow / fast for slow, fast in pairs], n=4)
         slow, fast = (statistics.median(column) * 1e3 for column in zip(*pairs, strict=True))
         print(f"{hidden:6d}  {batch:5d}  {slow:8.0f}  {fast:11.0f}  {middle:5.2f}  {low:.2f}-{high:.2f}")  # noqa: T201
