@@ -66,6 +66,18 @@ def test_numbers_become_vectors_and_vectors_numbers(lanes):
     assert abs(run(x, 2.5) - wanted) < 1e-6 * np.abs(x).sum() * 5
 
 
+@pytest.mark.parametrize(("lanes", "number"), [(16, 0), (16, 3), (8, 5), (64, 0)])
+def test_part(lanes, number):
+    @njit
+    def run(x, out):
+        simd.store(out, 0, simd.part(simd.load(x, 0, 64), number, lanes))
+
+    x, out = noise(64), np.full(70, 7, np.float32)
+    run(x, out)
+    np.testing.assert_array_equal(out[:lanes], x[number * lanes : (number + 1) * lanes])
+    assert (out[lanes:] == 7).all()
+
+
 @pytest.mark.parametrize(
     ("function", "slow", "tolerance"),
     [(simd.tanh, np.tanh, 3e-7), (simd.sigmoid, lambda x: 1 / (1 + np.exp(-x)), 2e-7)],
@@ -88,6 +100,25 @@ def test_activations(function, slow, tolerance):
     np.testing.assert_allclose(out, slow(strange.astype(np.float64)), atol=tolerance)  # nan stays nan
 
 
+@pytest.mark.parametrize(
+    ("function", "scale", "low"), [(simd.tanh, 1, -1), (simd.sigmoid, 2, 0)], ids=["tanh", "sigmoid"]
+)
+def test_activations_stay_within_their_bounds_and_reach_them(function, scale, low):
+    @njit
+    def run(x, out):
+        for start in range(0, x.shape[0], 16):
+            simd.store(out, start, function(simd.load(x, start, 16)))
+
+    steps = np.arange(np.float32(7.75).view(np.int32), np.float32(8.5).view(np.int32), dtype=np.int32)
+    x = steps.view(np.float32) * np.float32(scale)  # each float32 about the limit
+    for sign, bound in ((1, 1), (-1, low)):
+        out = np.empty(len(x), np.float32)
+        run(sign * x, out)
+        assert out.min() >= low
+        assert out.max() <= 1
+        assert (out[x >= 8 * scale] == bound).all()
+
+
 def test_small_arguments_keep_their_digits_in_tanh():
     run = elementwise(simd.tanh, 1, 16)
     x, out = np.logspace(-8, 0, 19).astype(np.float32), np.zeros(24, np.float32)
@@ -104,6 +135,12 @@ def test_what_is_no_vector_is_refused():
     def mixed(x):
         return simd.sum_of(simd.add(simd.load(x, 0, 8), simd.load(x, 0, 16)))
 
+    @njit
+    def beyond(x):
+        return simd.sum_of(simd.part(simd.load(x, 0, 8), 2, 4))
+
+    with pytest.raises(TypingError, match=r"Vector\(8 x float32\) has no part 2 of 4 lanes"):
+        beyond(noise(16))
     with pytest.raises(TypingError, match="the lanes of a vector are a constant, not int64"):
         loads(noise(16), 8)
     with pytest.raises(TypingError, match=r"contiguous 1-D array of float32, not in array\(float64, 1d, C\)"):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels import enabled
 from nablafx_models.kernels import lstm as kernel
-from nablafx_models.kernels.lstm_vectors import LANES
+from nablafx_models.kernels.lstm import LANES
 from nablafx_models.kernels.workspaces import Workspace
 
 State = tuple[Tensor, Tensor]
@@ -110,9 +110,9 @@ def _run(
     packed = _in_blocks(torch.cat((bias[:, None], w_ih, _filled(w_hh, units)), dim=1), units).permute(0, 3, 1, 2)
     outputs, hiddens = x.new_empty(batch, time, units), x.new_empty(2, batch, units)
     hiddens[0], cell = _filled(h, units), _filled(c, units).clone(memory_format=torch.contiguous_format)
-    gates, cells = (outputs[:0], outputs[:0]) if workspace is None else _gates_and_cells(workspace)
+    gates, cells = _gates_and_cells(x.new_empty(5 * LANES) if workspace is None else workspace.values)
     arrays = (x, packed, hiddens, cell, outputs, gates, cells)
-    kernel.forward((batch, time, inputs, units), workspace is not None, *map(_flat, arrays))
+    kernel.forward((batch, time, inputs, units), int(workspace is not None), *map(_flat, arrays))
     return outputs, hiddens[time % 2, :, :hidden], cell[:, :hidden]
 
 
@@ -121,7 +121,7 @@ def _adjoint(
 ) -> tuple[Tensor, Tensor]:
     """Fill `grad_gates` and return the gradients of the state before the first sample."""
     (batch, time, units), hidden = outputs.shape, c.shape[1]
-    gates, cells = _gates_and_cells(kept)
+    gates, cells = _gates_and_cells(kept.values)
     grad_outputs, grad_h, grad_c, c = (_filled(t, units) for t in (*grads, c))
     grad_h, grad_c = (torch.clone(t, memory_format=torch.contiguous_format) for t in (grad_h, grad_c))
     by_gate = _in_blocks(_filled(w_hh, units), units).flatten(0, 2)
@@ -131,9 +131,8 @@ def _adjoint(
     return grad_h[:, :hidden], grad_c[:, :hidden]
 
 
-def _gates_and_cells(workspace: Workspace) -> tuple[Tensor, Tensor]:
+def _gates_and_cells(values: Tensor) -> tuple[Tensor, Tensor]:
     """Room for four values of each unit and sample, and for one."""
-    values = workspace.values
     return values[: values.numel() // 5 * 4], values[values.numel() // 5 * 4 :]
 
 

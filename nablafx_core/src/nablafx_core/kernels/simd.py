@@ -24,8 +24,6 @@ from numba.core import cgutils, types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, models, register_model
 
-from nablafx_core.kernels.compiled import inlined
-
 _FLOAT = ir.FloatType()
 
 #: Floats in a vector register of this processor; without avx512 in one of 256 bits, or two of 128.
@@ -138,6 +136,23 @@ def full(_: Any, scalar: Any, lanes: Any) -> Any:
     return _of(lanes)(types.float32, lanes), generate
 
 
+@_emitted
+def part(_: Any, vector: Any, number: Any, lanes: Any) -> Any:
+    """vector[number * lanes : (number + 1) * lanes]; the number is a constant too."""
+    taken = _of(lanes)
+    if not isinstance(vector, Vector) or not isinstance(number, types.IntegerLiteral):
+        raise TypingError(f"a part of a vector has a constant number, not {number} of {vector}.")
+    first = number.literal_value * taken.lanes
+    if not 0 <= first <= vector.lanes - taken.lanes:
+        raise TypingError(f"{vector} has no part {number.literal_value} of {taken.lanes} lanes.")
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        places = ir.Constant(ir.VectorType(ir.IntType(32), taken.lanes), list(range(first, first + taken.lanes)))
+        return builder.shuffle_vector(arguments[0], ir.Constant(_llvm(vector), ir.Undefined), places)
+
+    return taken(vector, number, lanes), generate
+
+
 def _elementwise(operands: int, emit: Callable[..., Any], meaning: str) -> Any:
     """An intrinsic from vectors to a vector, all of one type."""
 
@@ -149,13 +164,16 @@ def _elementwise(operands: int, emit: Callable[..., Any], meaning: str) -> Any:
             raise TypingError(f"vectors of one width are needed, not {', '.join(map(str, vectors))}.")
         return vectors[0](*vectors), generate
 
+    def one(_: Any, x: Any) -> Any:
+        return result(x)
+
     def two(_: Any, x: Any, y: Any) -> Any:
         return result(x, y)
 
     def three(_: Any, x: Any, y: Any, z: Any) -> Any:
         return result(x, y, z)
 
-    typed = two if operands == 2 else three
+    typed = (one, two, three)[operands - 1]
     typed.__doc__ = meaning
     return _emitted(typed)
 
@@ -168,6 +186,42 @@ def _fma(builder: Any, x: Any, y: Any, z: Any) -> Any:
     return _call(builder, f"llvm.fma.v{x.type.count}f32", x.type, x, y, z)
 
 
+# Numerator and denominator as polynomials in x^2, the highest power first.
+_TANH_ODD = (
+    -2.76076847742355e-16,
+    2.00018790482477e-13,
+    -8.60467152213735e-11,
+    5.12229709037114e-08,
+    1.48572235717979e-05,
+    6.37261928875436e-04,
+    4.89352455891786e-03,
+)
+_TANH_EVEN = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+# The least for which the quotient, with fused multiply-add, is exactly 1; it is above 1 for none below.
+_TANH_LIMIT = 7.99881172180175781
+
+
+def _tanh(builder: Any, x: Any) -> Any:
+    def constant(value: float) -> Any:
+        return ir.Constant(x.type, [float(np.float32(value))] * x.type.count)
+
+    def polynomial(square: Any, coefficients: tuple[float, ...]) -> Any:
+        total = constant(coefficients[0])
+        for coefficient in coefficients[1:]:
+            total = _fma(builder, square, total, constant(coefficient))
+        return total
+
+    x = _chosen("<")(builder, constant(_TANH_LIMIT), x)
+    x = _chosen(">")(builder, constant(-_TANH_LIMIT), x)
+    square = builder.fmul(x, x)
+    return builder.fdiv(builder.fmul(x, polynomial(square, _TANH_ODD)), polynomial(square, _TANH_EVEN))
+
+
+def _sigmoid(builder: Any, x: Any) -> Any:
+    half = ir.Constant(x.type, [0.5] * x.type.count)
+    return _fma(builder, _tanh(builder, builder.fmul(x, half)), half, half)
+
+
 add = _elementwise(2, lambda builder, x, y: builder.fadd(x, y), "x + y.")
 sub = _elementwise(2, lambda builder, x, y: builder.fsub(x, y), "x - y.")
 mul = _elementwise(2, lambda builder, x, y: builder.fmul(x, y), "x y.")
@@ -175,6 +229,13 @@ div = _elementwise(2, lambda builder, x, y: builder.fdiv(x, y), "x / y.")
 fma = _elementwise(3, _fma, "x y + z, rounded once.")
 minimum = _elementwise(2, _chosen("<"), "The smaller one; y where one of them is not a number.")
 maximum = _elementwise(2, _chosen(">"), "The larger one; y where one of them is not a number.")
+tanh = _elementwise(
+    1,
+    _tanh,
+    "tanh as a rational function of degrees 13 and 6 (that of Eigen), within 3e-7 and never above 1; "
+    "not a number stays that.",
+)
+sigmoid = _elementwise(1, _sigmoid, "1 / (1 + exp(-x)) by `tanh`, within 2e-7.")
 
 
 @_emitted
@@ -188,53 +249,3 @@ def sum_of(_: Any, vector: Any) -> Any:
         return _call(builder, name, _FLOAT, zero, arguments[0], fastmath=("reassoc",))
 
     return types.float32(vector), generate
-
-
-@_emitted
-def _like(_: Any, scalar: Any, vector: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _splat(builder, context.cast(builder, arguments[0], signature.args[0], types.float32), vector.lanes)
-
-    return vector(scalar, vector), generate
-
-
-_TANH_LIMIT = np.float32(7.90531110763549805)  # where float32 is 1
-_TANH_1, _TANH_3, _TANH_5, _TANH_7, _TANH_9, _TANH_11, _TANH_13 = (
-    np.float32(c)
-    for c in (
-        4.89352455891786e-03,
-        6.37261928875436e-04,
-        1.48572235717979e-05,
-        5.12229709037114e-08,
-        -8.60467152213735e-11,
-        2.00018790482477e-13,
-        -2.76076847742355e-16,
-    )
-)
-_TANH_Q0, _TANH_Q2, _TANH_Q4, _TANH_Q6 = (
-    np.float32(c) for c in (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06)
-)
-
-
-@inlined
-def tanh(x: Any) -> Any:
-    """tanh as a rational function of degrees 13 and 6 (that of Eigen), within 3e-7; not a number stays that."""
-    x = maximum(_like(-_TANH_LIMIT, x), minimum(_like(_TANH_LIMIT, x), x))
-    x2 = mul(x, x)
-    p = fma(x2, _like(_TANH_13, x), _like(_TANH_11, x))
-    p = fma(x2, p, _like(_TANH_9, x))
-    p = fma(x2, p, _like(_TANH_7, x))
-    p = fma(x2, p, _like(_TANH_5, x))
-    p = fma(x2, p, _like(_TANH_3, x))
-    p = fma(x2, p, _like(_TANH_1, x))
-    q = fma(x2, _like(_TANH_Q6, x), _like(_TANH_Q4, x))
-    q = fma(x2, q, _like(_TANH_Q2, x))
-    q = fma(x2, q, _like(_TANH_Q0, x))
-    return div(mul(x, p), q)
-
-
-@inlined
-def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)) by `tanh`, within 2e-7."""
-    half = _like(np.float32(0.5), x)
-    return fma(tanh(mul(x, half)), half, half)

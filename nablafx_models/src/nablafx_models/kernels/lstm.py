@@ -11,22 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from nablafx_core.kernels.compiled import compiled
-from nablafx_models.kernels.lstm_vectors import (
-    LANES,
+from nablafx_core.kernels.compiled import compiled, inlined
+from nablafx_core.kernels.simd import (
+    REGISTER_LANES,
     add,
-    fill,
+    broadcast,
     fma,
-    inlined,
+    full,
     load,
-    multiply,
+    mul,
     part,
     sigmoid,
     store,
-    subtract,
+    sub,
     tanh,
 )
 
+#: Hidden units of a block: the sums of a product, four gates of four items, stay in registers, or nearly so.
+LANES = REGISTER_LANES
 GATES = 4 * LANES
 _ROWS = 4
 _ZERO, _ONE = np.float32(0), np.float32(1)
@@ -34,13 +36,15 @@ _ZERO, _ONE = np.float32(0), np.float32(1)
 
 @compiled
 def forward(
-    sizes: Any, kept: bool, x: Any, weights: Any, hidden: Any, cell: Any, outputs: Any, gates: Any, cells: Any
+    sizes: Any, kept: int, x: Any, weights: Any, hidden: Any, cell: Any, outputs: Any, gates: Any, cells: Any
 ) -> None:
     """Run the recursion; `hidden` and `cell`, (batch, units), go from the state before to the state after.
 
     Args:
         sizes: batch, time, inputs, units.
-        kept: whether `gates` and `cells` are written, for `backward`; otherwise they may be empty.
+        kept: 1 if `gates` and `cells` are written whole, for `backward`; 0 if each block of units may write over the
+            one before, so that there need only be room for one. (In place of a branch, at which numba would count
+            references to arrays.)
         x: (batch, time, inputs).
         weights: (blocks, 1 + inputs + units, 4 LANES), the bias first.
         hidden, cell: the state, and room for a second one behind it, (2, batch, units); `hidden` ends in
@@ -80,18 +84,18 @@ def _sums_of_rows(
     for n in range(p, p + inputs):
         at += GATES
         w = load(weights, at, GATES)
-        a = fma(w, fill(x[np.uint64(n)], GATES), a)
-        b = fma(w, fill(x[np.uint64(n + step)], GATES), b)
-        c = fma(w, fill(x[np.uint64(n + 2 * step)], GATES), c)
-        d = fma(w, fill(x[np.uint64(n + 3 * step)], GATES), d)
+        a = fma(w, broadcast(x, n, GATES), a)
+        b = fma(w, broadcast(x, n + step, GATES), b)
+        c = fma(w, broadcast(x, n + 2 * step, GATES), c)
+        d = fma(w, broadcast(x, n + 3 * step, GATES), d)
     p = before + row * units
     for n in range(p, p + units):
         at += GATES
         w = load(weights, at, GATES)
-        a = fma(w, fill(hidden[np.uint64(n)], GATES), a)
-        b = fma(w, fill(hidden[np.uint64(n + units)], GATES), b)
-        c = fma(w, fill(hidden[np.uint64(n + 2 * units)], GATES), c)
-        d = fma(w, fill(hidden[np.uint64(n + 3 * units)], GATES), d)
+        a = fma(w, broadcast(hidden, n, GATES), a)
+        b = fma(w, broadcast(hidden, n + units, GATES), b)
+        c = fma(w, broadcast(hidden, n + 2 * units, GATES), c)
+        d = fma(w, broadcast(hidden, n + 3 * units, GATES), d)
     return a, b, c, d
 
 
@@ -104,11 +108,11 @@ def _sum_of_row(sizes: Any, x: Any, weights: Any, hidden: Any, before: int, row:
     p = (row * time + t) * inputs
     for n in range(p, p + inputs):
         at += GATES
-        a = fma(load(weights, at, GATES), fill(x[np.uint64(n)], GATES), a)
+        a = fma(load(weights, at, GATES), broadcast(x, n, GATES), a)
     p = before + row * units
     for n in range(p, p + units):
         at += GATES
-        a = fma(load(weights, at, GATES), fill(hidden[np.uint64(n)], GATES), a)
+        a = fma(load(weights, at, GATES), broadcast(hidden, n, GATES), a)
     return a
 
 
@@ -123,22 +127,22 @@ def _step(
     cells: Any,
     here: int,
     there: int,
-    kept: bool,
+    kept: int,
 ) -> None:
     """One block of units at one sample: c = f c + i g,  h = o tanh(c)."""
     i, f = sigmoid(part(a, 0, LANES)), sigmoid(part(a, 1, LANES))
     g, o = tanh(part(a, 2, LANES)), sigmoid(part(a, 3, LANES))
-    c = fma(f, load(cell, here, LANES), multiply(i, g))
-    h = multiply(o, tanh(c))
+    c = fma(f, load(cell, here, LANES), mul(i, g))
+    h = mul(o, tanh(c))
     store(cell, here, c)
     store(hidden, after + here, h)
     store(outputs, there, h)
-    if kept:
-        store(cells, there, c)
-        store(gates, 4 * there, i)
-        store(gates, 4 * there + LANES, f)
-        store(gates, 4 * there + 2 * LANES, g)
-        store(gates, 4 * there + 3 * LANES, o)
+    there *= kept
+    store(cells, there, c)
+    store(gates, 4 * there, i)
+    store(gates, 4 * there + LANES, f)
+    store(gates, 4 * there + 2 * LANES, g)
+    store(gates, 4 * there + 3 * LANES, o)
 
 
 @compiled
@@ -197,17 +201,17 @@ def _adjoint_step(
     here: int,
     there: int,
 ) -> None:
-    one, at = fill(_ONE, LANES), 4 * there
+    one, at = full(_ONE, LANES), 4 * there
     i, f = load(gates, at, LANES), load(gates, at + LANES, LANES)
     g, o = load(gates, at + 2 * LANES, LANES), load(gates, at + 3 * LANES, LANES)
     c = tanh(load(cells, there, LANES))
     dh = add(load(grad_outputs, there, LANES), load(grad_hidden, here, LANES))
-    dc = fma(multiply(dh, o), subtract(one, multiply(c, c)), load(grad_cell, here, LANES))
-    store(grad_gates, at, multiply(multiply(dc, g), multiply(i, subtract(one, i))))
-    store(grad_gates, at + LANES, multiply(multiply(dc, before), multiply(f, subtract(one, f))))
-    store(grad_gates, at + 2 * LANES, multiply(multiply(dc, i), subtract(one, multiply(g, g))))
-    store(grad_gates, at + 3 * LANES, multiply(multiply(dh, c), multiply(o, subtract(one, o))))
-    store(grad_cell, here, multiply(dc, f))
+    dc = fma(mul(dh, o), sub(one, mul(c, c)), load(grad_cell, here, LANES))
+    store(grad_gates, at, mul(mul(dc, g), mul(i, sub(one, i))))
+    store(grad_gates, at + LANES, mul(mul(dc, before), mul(f, sub(one, f))))
+    store(grad_gates, at + 2 * LANES, mul(mul(dc, i), sub(one, mul(g, g))))
+    store(grad_gates, at + 3 * LANES, mul(mul(dh, c), mul(o, sub(one, o))))
+    store(grad_cell, here, mul(dc, f))
 
 
 @inlined
@@ -217,18 +221,18 @@ def _adjoint_products_of_rows(sizes: Any, weights: Any, grad_gates: Any, grad_hi
     p, step = (row * time + t) * 4 * units, time * 4 * units
     for unit in range(0, units, LANES):
         at = unit * 4 * units
-        a = b = c = d = a1 = b1 = c1 = d1 = fill(_ZERO, LANES)
+        a = b = c = d = a1 = b1 = c1 = d1 = full(_ZERO, LANES)
         for n in range(p, p + 4 * units, 2):
             w, w1 = load(weights, at, LANES), load(weights, at + LANES, LANES)
             at += 2 * LANES
-            a = fma(w, fill(grad_gates[np.uint64(n)], LANES), a)
-            b = fma(w, fill(grad_gates[np.uint64(n + step)], LANES), b)
-            c = fma(w, fill(grad_gates[np.uint64(n + 2 * step)], LANES), c)
-            d = fma(w, fill(grad_gates[np.uint64(n + 3 * step)], LANES), d)
-            a1 = fma(w1, fill(grad_gates[np.uint64(n + 1)], LANES), a1)
-            b1 = fma(w1, fill(grad_gates[np.uint64(n + step + 1)], LANES), b1)
-            c1 = fma(w1, fill(grad_gates[np.uint64(n + 2 * step + 1)], LANES), c1)
-            d1 = fma(w1, fill(grad_gates[np.uint64(n + 3 * step + 1)], LANES), d1)
+            a = fma(w, broadcast(grad_gates, n, LANES), a)
+            b = fma(w, broadcast(grad_gates, n + step, LANES), b)
+            c = fma(w, broadcast(grad_gates, n + 2 * step, LANES), c)
+            d = fma(w, broadcast(grad_gates, n + 3 * step, LANES), d)
+            a1 = fma(w1, broadcast(grad_gates, n + 1, LANES), a1)
+            b1 = fma(w1, broadcast(grad_gates, n + step + 1, LANES), b1)
+            c1 = fma(w1, broadcast(grad_gates, n + 2 * step + 1, LANES), c1)
+            d1 = fma(w1, broadcast(grad_gates, n + 3 * step + 1, LANES), d1)
         store(grad_hidden, row * units + unit, add(a, a1))
         store(grad_hidden, (row + 1) * units + unit, add(b, b1))
         store(grad_hidden, (row + 2) * units + unit, add(c, c1))
@@ -242,9 +246,9 @@ def _adjoint_product_of_row(sizes: Any, weights: Any, grad_gates: Any, grad_hidd
     p = (row * time + t) * 4 * units
     for unit in range(0, units, LANES):
         at = unit * 4 * units
-        a = a1 = fill(_ZERO, LANES)
+        a = a1 = full(_ZERO, LANES)
         for n in range(p, p + 4 * units, 2):
-            a = fma(load(weights, at, LANES), fill(grad_gates[np.uint64(n)], LANES), a)
-            a1 = fma(load(weights, at + LANES, LANES), fill(grad_gates[np.uint64(n + 1)], LANES), a1)
+            a = fma(load(weights, at, LANES), broadcast(grad_gates, n, LANES), a)
+            a1 = fma(load(weights, at + LANES, LANES), broadcast(grad_gates, n + 1, LANES), a1)
             at += 2 * LANES
         store(grad_hidden, row * units + unit, add(a, a1))
