@@ -11,8 +11,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nablafx_core.errors import ModelError
-from nablafx_core.kernels.choice import compiled_for
 from nablafx_core.kernels.threads import for_each
 from nablafx_models.gcn import GCN
 from nablafx_models.kernels import dilated as module
@@ -214,17 +212,3 @@ def test_networks_train_the_same_with_and_without(make, settings, monkeypatch):
         assert used.call_count == 0
     for got, want in zip(fast, slow, strict=True):
         assert_near(got, want)
-
-
-def test_the_choice(monkeypatch):
-    single = torch.zeros(1)
-    assert compiled_for(single, single)
-    assert not compiled_for(single, single.double())
-    assert not compiled_for(single.to("meta"))
-    with torch.autocast("cpu"):
-        assert not compiled_for(single)
-    monkeypatch.setenv("NABLAFX_KERNELS", "torch")
-    assert not compiled_for(single)
-    monkeypatch.setenv("NABLAFX_KERNELS", "numba")
-    with pytest.raises(ModelError, match="the environment variable NABLAFX_KERNELS is 'numba'. Values: auto, torch."):
-        compiled_for(single)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from nablafx_core.controls import Control
 from nablafx_core.errors import ModelError
@@ -73,3 +74,18 @@ def test_controls_and_conditioning_must_go_together():
         LSTM(conditioning="concatenated")
     with pytest.raises(ModelError, match="would ignore the 1 controls"):
         LSTM(controls=[Control("drive")])
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_layers": 2, "direct_path": True}])
+def test_a_model_trains_as_with_torch(monkeypatch, settings):
+    torch.manual_seed(0)
+    model = LSTM(hidden_size=24, pre_roll=50, **settings)
+    dry, wet = torch.rand(2, 4, 1, 500) - 0.5
+    grads = []
+    for kernels in ("auto", "torch"):
+        monkeypatch.setenv("NABLAFX_KERNELS", kernels)
+        model.zero_grad()
+        nn.functional.mse_loss(model(dry)[0], wet).backward()
+        grads.append([p.grad.clone() for p in model.parameters()])
+    for ours, torchs in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, torchs, atol=1e-6, rtol=1e-5)

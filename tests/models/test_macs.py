@@ -127,8 +127,7 @@ def gains_of_residual(block):
         {"conditioning": "tv_concatenated", "controls": KNOBS, "cond_block_size": BLOCK},
     ],
 )
-def test_recurrent_networks(settings, monkeypatch):
-    monkeypatch.setenv("NABLAFX_KERNELS", "torch")  # the counter sees no compiled kernel
+def test_recurrent_networks(settings):
     model = LSTM(hidden_size=5, pre_roll=0, **settings)
     assert count_macs(model).per_sample == pytest.approx(seen_by_torch(model), rel=1e-12)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nablafx_core.kernels import enabled
+from nablafx_core.kernels.choice import compiled_for
 from nablafx_core.kernels.compiled import compiled
 
 
@@ -36,7 +36,7 @@ def scaled_and_shifted(blocks: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         blocks: (batch, channels, blocks, size).
         scale, shift: (batch, channels, blocks).
     """
-    if not enabled() or blocks.device.type != "cpu" or not blocks.numel():
+    if not compiled_for(blocks, scale, shift, dtypes=(torch.float32, torch.float64)) or not blocks.numel():
         return torch.addcmul(shift[..., None], blocks, scale[..., None])
     out: Tensor = _Affine.apply(blocks, scale, shift)  # type: ignore[no-untyped-call]
     return out

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from nablafx_core.kernels import enabled
+from nablafx_core.errors import ModelError
+
+#: Environment variable: ``torch`` turns compiled layers off, ``auto`` or nothing leaves the choice to each layer.
+VARIABLE = "NABLAFX_KERNELS"
 
 
-def compiled_for(*tensors: Tensor) -> bool:
-    """Whether compiled kernels take these: float32 on the CPU, unless `enabled` says otherwise.
+def compiled_for(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.float32,)) -> bool:
+    """Whether a compiled kernel takes these: on the CPU, unless ``NABLAFX_KERNELS=torch`` turns all of them off.
 
-    Torch's operations stay where something wants to see them: a trace, a compiler, autocast.
+    Torch's operations stay where something wants to see them: a trace, a compiler, autocast, a transform such as
+    `torch.func.vmap`, a mode such as the counter of operations, or a tensor of another class.
+
+    Args:
+        tensors: all that the kernel would read.
+        dtypes: that it is written for.
 
     Raises:
-        ModelError: as `enabled` does.
+        ModelError: if the variable has no known value.
     """
-    if not enabled() or any(t.device.type != "cpu" or t.dtype != torch.float32 for t in tensors):
-        return False
-    return not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
+    chosen = os.environ.get(VARIABLE) or "auto"
+    if chosen not in ("auto", "torch"):
+        raise ModelError(f"the environment variable {VARIABLE} is '{chosen}'. Values: auto, torch.")
+    return chosen == "auto" and not _seen() and all(_plain(t) and t.dtype in dtypes for t in tensors)
+
+
+def _plain(tensor: Tensor) -> bool:
+    return type(tensor) in (Tensor, nn.Parameter) and tensor.device.type == "cpu"
+
+
+def _seen() -> bool:
+    """Whether anything records or changes the operations that follow."""
+    return (
+        torch.is_autocast_enabled("cpu")
+        or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack() > 0
+    )

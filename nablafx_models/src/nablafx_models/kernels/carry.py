@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nablafx_core.kernels import enabled
+from nablafx_core.kernels.choice import compiled_for
 from nablafx_core.kernels.compiled import compiled
 
 
@@ -34,7 +34,7 @@ class Carry(torch.autograd.Function):
         """
         x, start, decay = x.contiguous(), start.contiguous(), decay.contiguous()
         entering, end = torch.empty_like(x), start.clone()
-        _choose(x, _forward_torch, _forward_numba)(x, decay, entering, end)
+        _choose((x, start, decay), _forward_torch, _forward_numba)(x, decay, entering, end)
         ctx.save_for_backward(entering, decay)
         return entering, end
 
@@ -44,12 +44,14 @@ class Carry(torch.autograd.Function):
         entering, decay = ctx.saved_tensors
         gradient, at_end = gradients[0].contiguous(), gradients[1].contiguous().clone()
         of_x, of_decay = torch.empty_like(entering), torch.zeros_like(decay)
-        _choose(entering, _backward_torch, _backward_numba)(gradient, entering, decay, of_x, at_end, of_decay)
+        _choose((gradient, entering, decay, at_end), _backward_torch, _backward_numba)(
+            gradient, entering, decay, of_x, at_end, of_decay
+        )
         return of_x, at_end, of_decay
 
 
-def _choose(like: Tensor, in_torch: Any, in_numba: Any) -> Any:
-    return in_numba if like.device.type == "cpu" and enabled() else in_torch
+def _choose(tensors: tuple[Tensor, ...], in_torch: Any, in_numba: Any) -> Any:
+    return in_numba if compiled_for(*tensors, dtypes=(torch.float32, torch.float64)) else in_torch
 
 
 def _forward_numba(x: Tensor, decay: Tensor, entering: Tensor, end: Tensor) -> None:

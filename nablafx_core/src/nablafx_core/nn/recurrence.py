@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
-from nablafx_core.kernels import enabled
-from nablafx_models.kernels import lstm as kernel
-from nablafx_models.kernels.lstm import LANES
-from nablafx_models.kernels.workspaces import Workspace
+from nablafx_core.kernels import lstm as kernel
+from nablafx_core.kernels.choice import compiled_for
+from nablafx_core.kernels.lstm import LANES
+from nablafx_core.kernels.workspaces import Workspace
 
 State = tuple[Tensor, Tensor]
 
@@ -34,7 +34,7 @@ def lstm(module: nn.LSTM, x: Tensor, state: State) -> tuple[Tensor, State]:
     Raises:
         ModelError: if gradients of the gradients are wanted.
     """
-    if not (enabled() and _covered(module, (x, *state, *chain.from_iterable(module.all_weights)))):
+    if not (_covered(module, x) and compiled_for(x, *state, *chain.from_iterable(module.all_weights))):
         outputs, (hidden, cell) = module(x, state)
         return outputs, (hidden, cell)
     module.check_forward_args(x, state, None)
@@ -51,14 +51,11 @@ def lstm(module: nn.LSTM, x: Tensor, state: State) -> tuple[Tensor, State]:
     return x, (hidden, cell)
 
 
-def _covered(module: nn.LSTM, tensors: tuple[Tensor, ...]) -> bool:
+def _covered(module: nn.LSTM, x: Tensor) -> bool:
+    if type(module) is not nn.LSTM:  # what another class computes is its own affair
+        return False
     plain = module.bias and module.batch_first and not (module.bidirectional or module.proj_size or module.dropout)
-    # A tensor of another type is one that another program records or computes with.
-    usual = all(type(t) in (Tensor, nn.Parameter) and t.dtype == torch.float32 for t in tensors)
-    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    recorded = tracing or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu")
-    some = tensors[0].ndim == 3 and tensors[0].numel() > 0
-    return plain and usual and some and not recorded and all(t.device.type == "cpu" for t in tensors)
+    return plain and x.ndim == 3 and x.numel() > 0
 
 
 class _Layer(torch.autograd.Function):
