@@ -14,6 +14,7 @@ from torch import nn
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels import lstm as kernel
 from nablafx_core.kernels import workspaces
+from nablafx_core.nn.blocks import BlockRecurrence
 from nablafx_core.nn.recurrence import lstm
 
 
@@ -281,3 +282,24 @@ def test_what_is_not_covered_is_torchs(monkeypatch):
         assert not uses_the_kernel(monkeypatch, module.float(), x, (h, c))
     bare = nn.LSTM(2, 20, batch_first=True, bias=False)
     assert not uses_the_kernel(monkeypatch, bare, x, (h, c))
+
+
+@pytest.mark.parametrize("lookahead", [True, False])
+def test_what_runs_once_per_block_runs_compiled_as_well(monkeypatch, lookahead):
+    torch.manual_seed(0)
+    network = BlockRecurrence(3, 0, 20, num_layers=2, block_size=8, lookahead=lookahead)
+    signal = torch.randn(2, 3, 100)
+    calls, found = count_calls(monkeypatch), []
+    for kernels, expected in (("auto", 4), ("torch", 0)):
+        monkeypatch.setenv("NABLAFX_KERNELS", kernels)
+        calls.clear()
+        state, steps = network.initial_state(2), []
+        for part in signal.split(60, -1):  # gradients pass from call to call
+            step = network.advance(part, None, state)
+            steps.append(step.steps.values)
+            state = step.state
+        values = torch.cat(steps, dim=-1)
+        found.append((values, *torch.autograd.grad(values.square().sum(), list(network.parameters()))))
+        assert len(calls) == expected
+    for ours, torchs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, torchs, atol=1e-5, rtol=1e-5)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nablafx_core.kernels.blocks import block_maxima
+from nablafx_core.nn.recurrence import lstm
 from nablafx_core.state import State
 
 
@@ -189,8 +190,8 @@ class BlockRecurrence(nn.Module):
         if maxima.shape[-1] == 0:
             return maxima.new_zeros(maxima.shape[0], self.step_channels, 0), _recurrent(state)
         inputs = torch.cat((self.reduce(maxima), knobs), dim=1).mT
-        start = tuple(state[key].transpose(0, 1).contiguous() for key in ("hidden", "cell"))
-        sequence, (hidden, cell) = self.lstm(inputs, start)
+        start = state["hidden"].transpose(0, 1).contiguous(), state["cell"].transpose(0, 1).contiguous()
+        sequence, (hidden, cell) = lstm(self.lstm, inputs, start)
         return self.adapt(sequence.mT), {"hidden": hidden.transpose(0, 1), "cell": cell.transpose(0, 1)}
 
 
