@@ -3,14 +3,16 @@
     python benchmarks/training.py
     python benchmarks/training.py --only tcn-45-s --only gcn-45-s --repeats 15
 
-A step is forward and backward of a whole model under the mean-square loss, in float32 on one thread. A repeat runs
-the baseline and the model one after the other, and the ratio of each repeat is what counts: its median, with the
-quartiles beside it. The first step of each, which compiles, is left out. To add a row, add a function to ROWS.
+A step is forward and backward of a whole model under the mean-square loss, in float32 on one thread; those of the
+LSTM go through the signal in chunks of 4,800 samples, with the state detached in between. A repeat runs the baseline
+and the model one after the other, and the ratio of each repeat is what counts: its median, with the quartiles beside
+it. The first step of each, which compiles, is left out. To add a row, add a function to ROWS.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import time
@@ -18,31 +20,57 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from nablafx_models.gcn import GCN
+from nablafx_models.lstm import LSTM
 from nablafx_models.s4 import S4
 from nablafx_models.tcn import TCN
 from reference import nablafx01
 
+#: Samples between two steps of truncated backpropagation through time.
+CHUNK = 4800
+#: Forward and backward, from the audio and the target.
+Step = Callable[[torch.Tensor, torch.Tensor], None]
+
 
 class Row(NamedTuple):
-    """Two models to compare.
+    """Two steps to compare.
 
     Args:
         model: that is measured.
-        baseline: from audio to output, what it is measured against.
+        baseline: what it is measured against.
         described: the baseline in words.
         cost: the ratio is the model's time over the baseline's, where it is to be small; otherwise the other way round.
     """
 
-    model: torch.nn.Module
-    baseline: Callable[[torch.Tensor], torch.Tensor]
+    model: Step
+    baseline: Step
     described: str
     cost: bool = False
+
+
+def whole(run: Callable[[torch.Tensor], torch.Tensor]) -> Step:
+    """A step of something from audio to output."""
+    return lambda audio, target: (run(audio) - target).square().mean().backward()
+
+
+def model_step(model: torch.nn.Module) -> Step:
+    return whole(lambda audio: model(audio)[0])
+
+
+def chunked(model: torch.nn.Module, kernels: str, audio: torch.Tensor, target: torch.Tensor) -> None:
+    """Truncated backpropagation through time; `kernels` is the value of NABLAFX_KERNELS."""
+    state = model.initial_state(audio.shape[0])
+    with mock.patch.dict(os.environ, NABLAFX_KERNELS=kernels):
+        for dry, wet in zip(audio.split(CHUNK, -1), target.split(CHUNK, -1), strict=True):
+            out, state = model(dry, None, state)
+            (out - wet).square().mean().backward()
+            state = {key: value.detach() for key, value in state.items()}
 
 
 def convolutional(make: Callable[..., torch.nn.Module], reference: Callable[..., torch.Tensor]) -> Row:
@@ -51,14 +79,13 @@ def convolutional(make: Callable[..., torch.nn.Module], reference: Callable[...,
     kept = {"num_blocks": 5, "kernel_size": 7, "dilation_growth": 4, "stack_size": 12, "causal": True}
     kept |= {"residual": True, "direct_path": False, "cond_type": None}
     weights = dict(model.named_parameters())
-    return Row(model, lambda audio: reference(kept, weights, audio, None), "the same layers on torch's conv1d")
+    baseline = whole(lambda audio: reference(kept, weights, audio, None))
+    return Row(model_step(model), baseline, "the same layers on torch's conv1d")
 
 
 def conditioned(name: str) -> Row:
-    plain = TCN()
-    return Row(
-        TCN(conditioning=name), lambda audio: plain(audio)[0], "the same model with conditioning none", cost=True
-    )
+    plain, model = TCN(), TCN(conditioning=name)
+    return Row(model_step(model), model_step(plain), "the same model with conditioning none", cost=True)
 
 
 def state_spaces(num_blocks: int, num_states: int) -> Row:
@@ -67,11 +94,16 @@ def state_spaces(num_blocks: int, num_states: int) -> Row:
     for block in slow.blocks:
         block.s4.forward = partial(_textbook, block.s4)
     slow.load_state_dict(model.state_dict())
-    return Row(model, lambda audio: slow(audio)[0], "the same network by Vandermonde product and FFT")
+    return Row(model_step(model), model_step(slow), "the same network by Vandermonde product and FFT")
 
 
 def _textbook(layer, u, state):
     return nablafx01.state_space(dict(layer.named_parameters()), "", u), state
+
+
+def recurrent(hidden_size: int) -> Row:
+    model = LSTM(hidden_size=hidden_size, pre_roll=0)
+    return Row(partial(chunked, model, "auto"), partial(chunked, model, "torch"), "the same model on torch.nn.LSTM")
 
 
 ROWS: dict[str, Callable[[], Row]] = {
@@ -82,13 +114,15 @@ ROWS: dict[str, Callable[[], Row]] = {
     "tcn-45-s-tvfilm": partial(conditioned, "tvfilm"),
     "s4-b4-s4-c16": partial(state_spaces, 4, 4),
     "s4-b8-s32-c16": partial(state_spaces, 8, 32),
+    "lstm-32": partial(recurrent, 32),
+    "lstm-96": partial(recurrent, 96),
 }
 
 
-def seconds(run: Callable[[torch.Tensor], torch.Tensor], audio: torch.Tensor, target: torch.Tensor) -> float:
+def seconds(step: Step, audio: torch.Tensor, target: torch.Tensor) -> float:
     """Wall-clock time of one step. Gradients add up from step to step, for both sides alike."""
     began = time.perf_counter()
-    (run(audio) - target).square().mean().backward()
+    step(audio, target)
     return time.perf_counter() - began
 
 
@@ -96,8 +130,8 @@ def measured(row: Row, repeats: int, audio: torch.Tensor, target: torch.Tensor) 
     """Times of the model and of the baseline."""
     times: tuple[list[float], list[float]] = ([], [])
     for repeat in range(repeats + 1):
-        for taken, run in zip(times, (lambda audio: row.model(audio)[0], row.baseline), strict=True):
-            spent = seconds(run, audio, target)
+        for taken, step in zip(times, (row.model, row.baseline), strict=True):
+            spent = seconds(step, audio, target)
             if repeat:
                 taken.append(spent)
     return times
