@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,24 @@ from nablafx_core.kernels.choice import compiled_for
 from nablafx_core.nn.blocks import Steps
 from nablafx_core.nn.norm import running_statistics
 from nablafx_core.state import State, joined, scoped
-from nablafx_models.conditioning.interface import Condition, Modulation
+from nablafx_models.conditioning.interface import AffineModulation, Condition, Modulation
 from nablafx_models.conditioning.table import Conditioned, with_condition
 from nablafx_models.conditioning.tvfilm import EndAligned
-from nablafx_models.kernels.dilated import ActivationName, Settings, dilated
+from nablafx_models.kernels.dilated import ActivationName, Settings, Wanted, dilated, parted
+from nablafx_models.kernels.modulated import modulated
 from nablafx_models.streamed import Flow, StreamedModel
+
+
+class Fused(NamedTuple):
+    """What compiled functions can do in a block, beside convolution and modulation.
+
+    Args:
+        activation: after the modulation.
+        gain: of the residual, if that is added after the activation; see `dilated`.
+    """
+
+    activation: ActivationName
+    gain: Tensor | None = None
 
 
 class DilatedBlock(nn.Module):
@@ -67,19 +81,18 @@ class DilatedBlock(nn.Module):
         """
         raise NotImplementedError
 
-    def fused(self, line: Tensor) -> tuple[Tensor, Tensor | None] | None:
-        """What `outputs` gives of the convolution of `line`, by compiled functions; None where there are none for it.
-
-        Args:
-            line: (batch, in_channels, time), longer than `span`, which nothing modulates.
-        """
+    def fused(self) -> Fused | None:
+        """What compiled functions can do in the place of `outputs`, as far as `finished`; None if nothing."""
         return None
 
-    def _compiled(self, line: Tensor, activation: ActivationName = "identity", gain: Tensor | None = None) -> Tensor:
-        """act(conv(line)) + gain residual, compiled; see `dilated`."""
-        start = 0 if self.residual_lag is None else self.span - self.residual_lag
-        settings = Settings(self.conv.dilation[0], activation, start)
-        return dilated(line, self.conv.weight, self.conv.bias, settings, gain)
+    def finished(self, activated: Tensor, residual: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """What `outputs` gives, from what `fused` says.
+
+        Args:
+            activated: (batch, channels, time), after the activation, and with the residual if that has a gain.
+            residual: (batch, in_channels, time); None without residual, or if it is in already.
+        """
+        return activated, None
 
     def initial_state(self, batch_size: int) -> State:
         """Before the first sample of the block's input."""
@@ -94,33 +107,59 @@ class DilatedBlock(nn.Module):
         self, x: Tensor, condition: Condition, state: State, final: bool = False
     ) -> tuple[Tensor, Tensor | None, State]:
         """Process x (batch, in_channels, time) to what `outputs` gives, and the state after it."""
-        before = self.held(state)
         line = torch.cat((state["history"], x), dim=-1)
-        film: State = {}
-        out = y = None
-        if line.shape[-1] - before > self.span:
-            fast = compiled_for(line, self.conv.weight)
-            out = self.fused(line) if fast and self.film is None else None
-            if out is None:
-                y = self._compiled(line[..., before:]) if fast else self.conv(line[..., before:])
-        if out is not None:
-            return *out, {"history": line[..., line.shape[-1] - self.span :].clone()}
-        if y is None:
+        new = max(line.shape[-1] - self.held(state) - self.span, 0)
+        if isinstance(condition, Tensor) and condition.ndim == 3:
+            condition = condition[..., condition.shape[-1] - new :]
+        film: State = scoped(state, "film")
+        fast = line.shape[-1] > self.span and compiled_for(line, self.conv.weight)
+        fused = self.fused() if fast else None
+        if fused is not None and (self.film is None or isinstance(self.film, AffineModulation)):
+            y, film, history = self._activated(line, condition, film, final, fused)
+        else:
+            fused = history = None
             y = x.new_zeros(x.shape[0], self.conv.out_channels, 0)
-        if self.film is not None:
-            if isinstance(condition, Tensor) and condition.ndim == 3:
-                condition = condition[..., condition.shape[-1] - y.shape[-1] :]
-            y, film = self.film(y, condition, scoped(state, "film"), final)
+            if new:
+                past = line[..., line.shape[-1] - self.span - new :]
+                y = self._compiled(past) if fast else self.conv(past)
+            if self.film is not None:
+                y, film = self.film(y, condition, film, final)
         after = joined({"film": film})
         held = 0 if final else self.held(after)
         residual = None
-        if self.residual_lag is not None:
+        if self.residual_lag is not None and (fused is None or fused.gain is None):
             stop = max(line.shape[-1] - held - self.residual_lag, 0)
             residual = line[..., stop - y.shape[-1] : stop]
-        after["history"] = line[..., max(line.shape[-1] - self.span - held, 0) :].clone()
+        if history is None:
+            history = line[..., max(line.shape[-1] - self.span - held, 0) :].clone()
+        after["history"] = history
         if not y.shape[-1]:  # torch convolves no empty signal
             return *self._none_yet(x), after
-        return *self.outputs(y, residual), after
+        return *(self.outputs(y, residual) if fused is None else self.finished(y, residual)), after
+
+    def _activated(
+        self, line: Tensor, condition: Condition, film: State, final: bool, fused: Fused
+    ) -> tuple[Tensor, State, Tensor | None]:
+        """The activation's output by compiled functions, the modulation's state, and the history if that is made."""
+        gain = fused.gain
+        if self.film is None:
+            return self._compiled(line, fused.activation, gain), {}, None
+        assert isinstance(self.film, AffineModulation)
+        ready = self.film.ready(line.shape[-1] - self.span, final)
+        channels = 1 if gain is None else len(gain)
+        wanted = Wanted(channels, ready, self.film.pooled, self.film.lead(film))
+        parts = parted(line, self.conv.weight, self.conv.bias, self._settings("identity"), gain, wanted)
+        step = self.film.affine(parts.features, condition, film, final, whole=True, maxima=parts.maxima)
+        y = modulated(step.signal, step.steps, ready, fused.activation, parts.residual, gain)
+        return y, step.state, parts.rest
+
+    def _compiled(self, line: Tensor, activation: ActivationName = "identity", gain: Tensor | None = None) -> Tensor:
+        """act(conv(line)) + gain residual, compiled; see `dilated`."""
+        return dilated(line, self.conv.weight, self.conv.bias, self._settings(activation), gain)
+
+    def _settings(self, activation: ActivationName) -> Settings:
+        start = 0 if self.residual_lag is None else self.span - self.residual_lag
+        return Settings(self.conv.dilation[0], activation, start)
 
     def _none_yet(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """An empty output and contribution."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nablafx_core.controls import Control
 from nablafx_core.state import State
 from nablafx_models.conditioning.table import BlockSettings, ConditioningName, conditioned
-from nablafx_models.dilated import DilatedBlock, DilatedNetwork, check_settings
+from nablafx_models.dilated import DilatedBlock, DilatedNetwork, Fused, check_settings
 from nablafx_models.kernels.dilated import Settings, dilated
 from nablafx_models.streamed import Flow
 from nablafx_models.tcn import CONDITIONINGS
@@ -47,18 +47,16 @@ class GCNBlock(DilatedBlock):
         x = self.mix(z)
         return (x if residual is None else x + residual), z
 
-    def fused(self, line: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Convolution and gate as one function, unless a norm stands between them."""
-        if self.bn is not None:
-            return None
-        z = self._compiled(line, "gate")
+    def fused(self) -> Fused | None:
+        """The gate, unless a norm stands before it."""
+        return None if self.bn is not None else Fused("gate")
+
+    def finished(self, activated: Tensor, residual: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The next block's input, and z."""
         if self._last:
-            return z, z
-        x = dilated(z, self.mix.weight, self.mix.bias, Settings(1))
-        if self.residual_lag is None:
-            return x, z
-        start = self.span - self.residual_lag
-        return x + line[..., start : start + z.shape[-1]], z
+            return activated, activated
+        x = dilated(activated, self.mix.weight, self.mix.bias, Settings(1))
+        return (x if residual is None else x + residual), activated
 
 
 class GCN(DilatedNetwork):

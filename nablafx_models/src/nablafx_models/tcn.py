@@ -15,7 +15,7 @@ from nablafx_core.nn.activation import activation as activation_named
 from nablafx_core.nn.rational import FunctionName
 from nablafx_core.state import State
 from nablafx_models.conditioning.table import BlockSettings, ConditioningName, conditioned
-from nablafx_models.dilated import DilatedBlock, DilatedNetwork, check_settings
+from nablafx_models.dilated import DilatedBlock, DilatedNetwork, Fused, check_settings
 from nablafx_models.streamed import Flow
 
 CONDITIONINGS = ("none", "film", "tfilm", "ttfilm", "tvfilm", "concatenated", "tv_concatenated")
@@ -58,15 +58,12 @@ class TCNBlock(DilatedBlock):
             return y + self.res.weight[:, 0] * residual, None  # what the convolution is, without its way through groups
         return y + self.res(residual), None
 
-    def fused(self, line: Tensor) -> tuple[Tensor, None] | None:
-        """Convolution, tanh and residual as one function, if that is what the block consists of."""
-        if (
-            self.bn is not None
-            or type(self.act) is not nn.Tanh
-            or (self.res is not None and self.res.weight.shape[1] > 1)
-        ):
+    def fused(self) -> Fused | None:
+        """Tanh and residual, if that is what the block consists of."""
+        mixed = self.res is not None and self.res.weight.shape[1] > 1
+        if self.bn is not None or type(self.act) is not nn.Tanh or mixed:
             return None
-        return self._compiled(line, "tanh", None if self.res is None else self.res.weight.flatten()), None
+        return Fused("tanh", None if self.res is None else self.res.weight.flatten())
 
 
 class TCN(DilatedNetwork):

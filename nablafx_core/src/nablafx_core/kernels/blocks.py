@@ -1,4 +1,4 @@
-"""Blocks of samples: their maxima, and scaling and shifting them, each with its gradient in one pass."""
+"""Maxima of blocks of samples."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nablafx_core.kernels.choice import compiled_for
-from nablafx_core.kernels.compiled import compiled
+from nablafx_core.kernels.compiled import compiled, inlined
+from nablafx_core.kernels.simd import REGISTER_LANES, full, larger, load, store
 
 
 def block_maxima(signal: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -29,19 +29,6 @@ def block_maxima(signal: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return maxima, same
 
 
-def scaled_and_shifted(blocks: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """scale x + shift in each block.
-
-    Args:
-        blocks: (batch, channels, blocks, size).
-        scale, shift: (batch, channels, blocks).
-    """
-    if not compiled_for(blocks, scale, shift, dtypes=(torch.float32, torch.float64)) or not blocks.numel():
-        return torch.addcmul(shift[..., None], blocks, scale[..., None])
-    out: Tensor = _Affine.apply(blocks, scale, shift)  # type: ignore[no-untyped-call]
-    return out
-
-
 class _Maxima(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, blocks: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,44 +44,41 @@ class _Maxima(torch.autograd.Function):
         return gradients[1].scatter_add(-1, places[..., None], gradients[0][..., None])
 
 
-class _Affine(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, blocks: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        ctx.save_for_backward(blocks, scale)
-        return torch.addcmul(shift[..., None], blocks, scale[..., None])
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        blocks, scale = (tensor.contiguous() for tensor in ctx.saved_tensors)
-        gradient = gradients[0].contiguous()
-        of_blocks, of_scale, of_shift = torch.empty_like(gradient), torch.empty_like(scale), torch.empty_like(scale)
-        size = gradient.shape[-1]
-        flat = [tensor.view(-1, size) for tensor in (gradient, blocks, of_blocks)]
-        vectors = [tensor.view(-1) for tensor in (scale, of_scale, of_shift)]
-        _affine_back(*(_array(tensor) for tensor in (*flat, *vectors)))  # type: ignore[no-untyped-call]
-        return of_blocks, of_scale, of_shift
-
-
-def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    return tensor.detach().numpy()
-
-
 @compiled
-def _affine_back(gradient, blocks, of_blocks, scale, of_scale, of_shift):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    lanes = 16
-    for row in range(gradient.shape[0]):
-        g, x, out, factor = gradient[row], blocks[row], of_blocks[row], scale[row]
-        products, sums = np.zeros(lanes, g.dtype), np.zeros(lanes, g.dtype)
-        whole = g.shape[0] // lanes * lanes
-        for start in range(0, whole, lanes):
-            gs, xs, os = g[start : start + lanes], x[start : start + lanes], out[start : start + lanes]
-            for i in range(lanes):
-                os[i] = gs[i] * factor
-                products[i] += gs[i] * xs[i]
-                sums[i] += gs[i]
-        for i in range(whole, g.shape[0]):
-            out[i] = g[i] * factor
-            products[0] += g[i] * x[i]
-            sums[0] += g[i]
-        of_scale[row], of_shift[row] = products.sum(), sums.sum()
+def largest(values: Any, rows: Any, count: Any, size: Any, lead: Any, maxima: Any, places: Any) -> None:
+    """The maxima of blocks of float32, and where they are; not a number is larger than any.
+
+    Args:
+        values: flat.
+        rows: where in it each channel begins.
+        count: samples of a channel.
+        size: samples of a block.
+        lead: samples of the first block that come before the values.
+        maxima: (channels, blocks), flat, written.
+        places: of each maximum from the start of its channel, as maxima, written.
+    """
+    blocks = maxima.shape[0] // rows.shape[0]
+    lanes = np.empty(REGISTER_LANES, np.float32)
+    for row in range(rows.shape[0]):
+        for block in range(blocks):
+            start, stop = max(block * size - lead, 0), min((block + 1) * size - lead, count)
+            begin = rows[row]
+            best = values[begin + start]
+            whole = start + (stop - start) // REGISTER_LANES * REGISTER_LANES
+            found = full(best, REGISTER_LANES)
+            for t in range(start, whole, REGISTER_LANES):
+                found = larger(found, load(values, begin + t, REGISTER_LANES))
+            store(lanes, 0, found)
+            for lane in range(REGISTER_LANES):
+                best = _larger(best, lanes[lane])
+            for t in range(whole, stop):
+                best = _larger(best, values[begin + t])
+            place = start
+            while not (values[begin + place] == best or values[begin + place] != values[begin + place]):
+                place += 1
+            maxima[row * blocks + block], places[row * blocks + block] = best, place
+
+
+@inlined
+def _larger(x: Any, y: Any) -> Any:
+    return y if y > x or y != y else x

@@ -238,6 +238,14 @@ tanh = _elementwise(
 sigmoid = _elementwise(1, _sigmoid, "1 / (1 + exp(-x)) by `tanh`, within 2e-7.")
 
 
+def _larger(builder: Any, x: Any, y: Any) -> Any:
+    larger = builder.select(builder.fcmp_unordered(">", y, x), y, x)
+    return builder.select(builder.fcmp_unordered("uno", x, x), x, larger)
+
+
+larger = _elementwise(2, _larger, "The larger one; not a number where one of them is that.")
+
+
 @_emitted
 def sum_of(_: Any, vector: Any) -> Any:
     """The sum of all lanes, in pairs, as a float32."""

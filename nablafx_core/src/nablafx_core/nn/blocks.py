@@ -139,7 +139,16 @@ class BlockRecurrence(nn.Module):
             }
         return state
 
-    def advance(self, signal: Tensor, controls: Tensor | None, state: State, final: bool = False) -> BlockStep:
+    def advance(
+        self,
+        signal: Tensor,
+        controls: Tensor | None,
+        state: State,
+        final: bool = False,
+        *,
+        whole: bool = False,
+        maxima: Tensor | None = None,
+    ) -> BlockStep:
         """Take the steps that the signal allows.
 
         Args:
@@ -147,30 +156,53 @@ class BlockRecurrence(nn.Module):
             controls: (batch, num_controls), or (batch, num_controls, time) for the new samples; None without.
             state: from `initial_state` or the call before.
             final: nothing follows, so that with look-ahead the unfinished block is used as well.
+            whole: the samples that were held back are given again, before the new ones.
+            maxima: of `pool`, if they are at hand, (batch, channels, blocks), of every block that the signal has
+                samples of; the signal is then given back whole.
         """
-        size, before = self.block_size, state["block"].shape[-1]
-        whole = torch.cat((state["block"], signal), dim=-1) if before else signal
-        time = whole.shape[-1]
+        size, block = self.block_size, state["block"]
+        before = block.shape[-1]
+        held = before if self.lookahead else 0
+        if held and not whole:
+            signal = torch.cat((block, signal), dim=-1)
+        time = signal.shape[-1] + before - held
         complete, touched = time // size, -(-time // size)
         knobs = self._at_block_starts(controls, state, before, touched)
+        after = {"block": self._unfinished(signal, block, before - held, complete)}
         if self.lookahead:
             first, count = 0, touched if final else complete
             end = time if final else complete * size
-            maxima, ready = self._pooled(F.pad(whole, (0, -time % size)) if final else whole[..., :end])
+            if maxima is None:
+                maxima, pooled = self._pooled(F.pad(signal, (0, -time % size)) if final else signal[..., :end])
+                signal = pooled[..., :end]
+            elif final and time % size:  # followed by zeros
+                maxima = torch.cat((maxima[..., :-1], maxima[..., -1:].clamp(min=0)), dim=-1)
         else:
             first, count = -(-before // size), touched
-            past, _ = self._pooled(whole[..., : complete * size])
-            maxima = torch.cat((state["before"][..., None], past), dim=-1)
+            if maxima is None:
+                padded = torch.cat((block, signal), dim=-1) if before else signal
+                maxima, _ = self._pooled(padded[..., : complete * size])
+            elif before and touched:
+                begun = torch.maximum(maxima[..., :1], block.amax(dim=-1, keepdim=True))
+                maxima = torch.cat((begun, maxima[..., 1:]), dim=-1)
+            maxima = torch.cat((state["before"][..., None], maxima[..., :complete]), dim=-1)
         steps, recurrent = self._steps(maxima[..., first:count], knobs[..., first:count], state)
-        after = recurrent | {"block": whole[..., complete * size :].clone()}
+        after |= recurrent
         if self.num_controls:
             after["knobs"] = knobs[..., -1] if touched else state["knobs"]
         if self.lookahead:
-            return BlockStep(ready[..., :end], Steps(steps, count * size - end, size), after)
+            return BlockStep(signal, Steps(steps, count * size - end, size), after)
         if first:
             steps = torch.cat((state["step"][..., None], steps), dim=-1)
         after |= {"before": maxima[..., -1], "step": steps[..., -1] if touched else state["step"]}
         return BlockStep(signal, Steps(steps, touched * size - time, size), after)
+
+    def _unfinished(self, signal: Tensor, block: Tensor, before: int, complete: int) -> Tensor:
+        """The samples after the last complete block, where `before` samples of `block` come before the signal."""
+        start = complete * self.block_size - before
+        if start >= 0:
+            return signal[..., start:].clone()
+        return torch.cat((block, signal), dim=-1) if signal.shape[-1] else block
 
     def _pooled(self, signal: Tensor) -> tuple[Tensor, Tensor]:
         return self.pool(signal) if signal.shape[-1] else (signal, signal)  # torch pools no empty signal

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
-from nablafx_core.kernels.blocks import scaled_and_shifted
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.nn.blocks import BlockStep, Steps
 from nablafx_core.nn.mlp import dense_layers
 from nablafx_core.state import State
-from nablafx_models.conditioning.interface import Condition, Conditioner, Modulation
+from nablafx_models.conditioning.interface import AffineModulation, Condition, Conditioner
 
 
 class ControlMLP(Conditioner):
@@ -38,7 +37,7 @@ class ControlMLP(Conditioner):
         return audio, _per_sample(self.layers, controls), {}
 
 
-class FiLM(Modulation):
+class FiLM(AffineModulation):
     """y = g x + b per channel, [g, b] = Linear(condition) (Perez et al., 2018, arXiv:1709.07871).
 
     It begins near the identity, g about 1 and b about 0: with both about 0 the network would begin almost mute.
@@ -57,36 +56,23 @@ class FiLM(Modulation):
         self.adaptor = nn.Linear(condition_size, 2 * channels)
         begin_at_identity(self.adaptor)
 
-    def forward(
-        self, features: Tensor, condition: Condition, state: State, final: bool = False
-    ) -> tuple[Tensor, State]:
-        """Modulate features (batch, channels, time) by a condition (batch, size) or (batch, size, time); no state."""
+    def affine(
+        self,
+        features: Tensor,
+        condition: Condition,
+        state: State,
+        final: bool = False,
+        *,
+        whole: bool = False,
+        maxima: Tensor | None = None,
+    ) -> BlockStep:
+        """One step for a condition (batch, size), one per sample for (batch, size, time); no state."""
         if not isinstance(condition, Tensor):
             raise ModelError("film needs the controls.")
-        if not features.shape[-1]:
-            return features, {}
-        scale_and_shift = _per_sample(self.adaptor, condition)
-        if scale_and_shift.ndim == 2:
-            scale_and_shift = scale_and_shift[..., None]
-        if self.bn is not None:
-            features = self.bn(features)
-        return modulated(features, scale_and_shift), {}
-
-
-def modulated(features: Tensor, scale_and_shift: Tensor) -> Tensor:
-    """g x + b for [g, b] of twice the channels of x."""
-    scale, shift = scale_and_shift.chunk(2, dim=1)
-    return torch.addcmul(shift, features, scale)
-
-
-def modulated_by_steps(features: Tensor, steps: Steps) -> Tensor:
-    """g x + b for [g, b] of twice the channels of x, held over blocks."""
-    time, size = features.shape[-1], steps.block_size
-    if steps.skip == 0 and time % size == 0:  # whole blocks: nothing is copied over their samples
-        scale, shift = steps.values[..., steps.values.shape[-1] - time // size :].chunk(2, dim=1)
-        blocks = features.reshape(*features.shape[:-1], -1, size)
-        return scaled_and_shifted(blocks, scale, shift).flatten(-2)
-    return modulated(features, steps.over(time))
+        values = _per_sample(self.adaptor, condition)
+        steps = Steps(values, 0, 1) if values.ndim == 3 else Steps(values[..., None], 0, max(features.shape[-1], 1))
+        normed = self.bn is not None and features.shape[-1] > 0
+        return BlockStep(self.bn(features) if normed and self.bn is not None else features, steps, {})
 
 
 def begin_at_identity(adaptor: nn.Linear | nn.Conv1d) -> None:

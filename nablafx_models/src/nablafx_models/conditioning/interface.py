@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.nn.blocks import BlockStep, Steps
 from nablafx_core.state import State
+from nablafx_models.kernels.modulated import modulated
 
 #: What a layer is given: (batch, size) for the whole block, (batch, size, time) for its samples, or steps.
 Condition = Tensor | Steps | None
@@ -92,3 +93,54 @@ class Modulation(nn.Module):
             final: nothing follows.
         """
         raise NotImplementedError
+
+
+class AffineModulation(Modulation):
+    """y = g x + b, with g and b of each channel held over steps, so that a layer may fuse it with what follows.
+
+    Attributes:
+        pooled: samples of the blocks whose maxima it can be given; 0 if it needs none.
+    """
+
+    pooled: int = 0
+
+    def ready(self, count: int, final: bool = False) -> int:
+        """How many of `count` features, from the first one that was held back on, are not held back any more."""
+        return count if final else count - count % self.grid
+
+    def lead(self, state: State) -> int:
+        """Samples of the block that new features belong to that came before them and are not held back."""
+        return 0
+
+    def affine(
+        self,
+        features: Tensor,
+        condition: Condition,
+        state: State,
+        final: bool = False,
+        *,
+        whole: bool = False,
+        maxima: Tensor | None = None,
+    ) -> BlockStep:
+        """The features that are ready, their steps [g, b] of twice the channels, and the state after them.
+
+        Args:
+            features: (batch, channels, time).
+            condition: for the new ones, as in `forward`.
+            state: from `initial_state` or the call before.
+            final: nothing follows.
+            whole: the features that were held back are given again, before the new ones.
+            maxima: of the features, if they are at hand, (batch, channels, blocks); the first block begins `lead`
+                samples before the features, the last one may be unfinished. The features are then given back
+                whole, of which the first `ready` count.
+        """
+        raise NotImplementedError
+
+    def forward(
+        self, features: Tensor, condition: Condition, state: State, final: bool = False
+    ) -> tuple[Tensor, State]:
+        """Modulate features (batch, channels, time); see `Modulation`."""
+        if not features.shape[-1] and not (final and self.held(state)):
+            return features, state
+        step = self.affine(features, condition, state, final)
+        return modulated(step.signal, step.steps, step.signal.shape[-1]), step.state

@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.blocks import BlockRecurrence, Steps
+from nablafx_core.nn.blocks import BlockRecurrence, BlockStep, Steps
 from nablafx_core.state import State
-from nablafx_models.conditioning.film import begin_at_identity, modulated_by_steps
-from nablafx_models.conditioning.interface import Condition, Modulation
+from nablafx_models.conditioning.film import begin_at_identity
+from nablafx_models.conditioning.interface import AffineModulation, Condition
 
 
-class TFiLM(BlockRecurrence, Modulation):
+class TFiLM(BlockRecurrence, AffineModulation):
     """y = g_b x + h_b in block b, [g_b, h_b] = LSTM(max over the block of x, controls) (Birnbaum et al., 2019).
 
     "Temporal FiLM", arXiv:1909.06628; for audio effects Comunità et al., 2022, arXiv:2211.00497.
@@ -33,14 +33,29 @@ class TFiLM(BlockRecurrence, Modulation):
             channels, num_controls, 2 * channels, num_layers=num_layers, block_size=block_size, lookahead=lookahead
         )
 
-    def forward(
-        self, features: Tensor, condition: Condition, state: State, final: bool = False
-    ) -> tuple[Tensor, State]:
-        """Modulate features (batch, channels, time); the condition is the controls, for these features."""
+    @property
+    def pooled(self) -> int:  # type: ignore[override]
+        """Its own blocks."""
+        return self.block_size
+
+    def lead(self, state: State) -> int:
+        """Without look-ahead, what there is of the unfinished block."""
+        return 0 if self.lookahead else state["block"].shape[-1]
+
+    def affine(
+        self,
+        features: Tensor,
+        condition: Condition,
+        state: State,
+        final: bool = False,
+        *,
+        whole: bool = False,
+        maxima: Tensor | None = None,
+    ) -> BlockStep:
+        """One step per block; the condition is the controls, for the new features."""
         if isinstance(condition, Steps):
             raise ModelError("tfilm reads the controls themselves.")
-        ready, steps, after = self.advance(features, condition, state, final)
-        return modulated_by_steps(ready, steps), after
+        return self.advance(features, condition, state, final, whole=whole, maxima=maxima)
 
 
 class TinyTFiLM(TFiLM):

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.blocks import BlockRecurrence, Steps
+from nablafx_core.nn.blocks import BlockRecurrence, BlockStep, Steps
 from nablafx_core.state import State
-from nablafx_models.conditioning.film import begin_at_identity, modulated_by_steps
-from nablafx_models.conditioning.interface import Condition, Conditioner, Modulation
+from nablafx_models.conditioning.film import begin_at_identity
+from nablafx_models.conditioning.interface import AffineModulation, Condition, Conditioner
 
 
 class AudioConditioner(BlockRecurrence, Conditioner):
@@ -51,7 +51,7 @@ class AudioConditioner(BlockRecurrence, Conditioner):
         return self.advance(audio, controls, state, final)
 
 
-class TVFiLM(Modulation):
+class TVFiLM(AffineModulation):
     """y = g x + b per channel, [g, b] = Conv1d(condition), a step per block (Comunità et al., 2025, arXiv:2502.11668).
 
     Args:
@@ -68,15 +68,20 @@ class TVFiLM(Modulation):
         self.adaptor = nn.Conv1d(condition_size, 2 * channels, 1)
         begin_at_identity(self.adaptor)
 
-    def forward(
-        self, features: Tensor, condition: Condition, state: State, final: bool = False
-    ) -> tuple[Tensor, State]:
-        """Modulate features (batch, channels, time) by steps that end where they end; no state."""
+    def affine(
+        self,
+        features: Tensor,
+        condition: Condition,
+        state: State,
+        final: bool = False,
+        *,
+        whole: bool = False,
+        maxima: Tensor | None = None,
+    ) -> BlockStep:
+        """Steps that end where the features end; no state."""
         if not isinstance(condition, Steps):
             raise ModelError("tvfilm needs a condition per block.")
-        if not features.shape[-1]:
-            return features, {}
-        return modulated_by_steps(features, condition._replace(values=self.adaptor(condition.values))), {}
+        return BlockStep(features, condition._replace(values=self.adaptor(condition.values)), {})
 
 
 class EndAligned(nn.Module):

@@ -142,20 +142,23 @@ def _add_residual(tile: Any, row: Any, x: Any, position: Any, gain: Any, count: 
 
 
 @compiled
-def before_activation(grad: Any, activation: Any, features: Any, time: Any, out: Any, lead: Any, stride: Any) -> None:
+def before_activation(
+    grad: Any, source: Any, activation: Any, features: Any, time: Any, out: Any, lead: Any, stride: Any
+) -> None:
     """The gradient before the activation from that after it, into rows of `out` at `lead`.
 
-    tanh' = 1 - tanh^2; the gate's are s (1 - t^2) and t s (1 - s).
+    tanh' = 1 - tanh^2; the gate's are s (1 - t^2) and t s (1 - s). The rows of `grad` have the stride and the number
+    that `source` says.
     """
+    between, channels = source
     one = np.float32(1.0)
-    channels = grad.shape[0] // time
     ones = full(one, REGISTER_LANES)
     whole = time // REGISTER_LANES * REGISTER_LANES
     for row in range(channels):
-        start, first, second = row * time, row * stride + lead, (row + channels) * stride + lead
-        other = (row + channels) * time
+        begin, start, other = row * between, row * time, (row + channels) * time
+        first, second = row * stride + lead, (row + channels) * stride + lead
         for t in range(0, whole, REGISTER_LANES):
-            g = load(grad, start + t, REGISTER_LANES)
+            g = load(grad, begin + t, REGISTER_LANES)
             if activation != IDENTITY:
                 value = load(features, start + t, REGISTER_LANES)
                 slope = sub(ones, mul(value, value))
@@ -166,7 +169,7 @@ def before_activation(grad: Any, activation: Any, features: Any, time: Any, out:
                 g = mul(g, slope)
             store(out, first + t, g)
         for t in range(whole, time):
-            last = grad[start + t]
+            last = grad[begin + t]
             if activation != IDENTITY:
                 tail = features[start + t]
                 steep = one - tail * tail
@@ -185,6 +188,7 @@ def input_gradient(
     weights: Any,
     zeros: Any,
     grad_output: Any,
+    sources: Any,
     gain: Any,
     residual: Any,
     time: Any,
@@ -198,10 +202,11 @@ def input_gradient(
         offsets: of each term in grad.
         weights: packed as in `forward`, of the transposed and mirrored convolution.
         zeros: (rows,).
-        grad_output: of y, (channels, time), flat.
+        grad_output: of y, or of the residual's part in it.
+        sources: where in grad_output each channel begins.
         gain: as in `forward`.
         residual: where in x each channel's residual begins.
-        time: samples of y.
+        time: samples of grad_output.
         length: samples of x.
         out: (input channels, length), flat.
     """
@@ -211,7 +216,7 @@ def input_gradient(
         for row in range(out.shape[0] // length):
             _row(tile, row, out, row * length + start, min(TILE, length - start))
     for channel in range(gain.shape[0]):
-        factor, source, target = gain[channel], channel * time, residual[channel]
+        factor, source, target = gain[channel], sources[channel], residual[channel]
         whole = time // REGISTER_LANES * REGISTER_LANES
         factors = full(factor, REGISTER_LANES)
         for t in range(0, whole, REGISTER_LANES):
