@@ -68,8 +68,10 @@ def train(
 def run_training(experiment: Experiment, resume: str | None = None) -> TrainResult:
     """Train with a progress bar on the terminal."""
     from nablafx_core.training.fit import train as fit
+    from nablafx_core.training.memory import keep_freed_memory
     from nablafx_core.training.progress import RichProgress
 
+    keep_freed_memory()
     try:
         return fit(experiment, resume=resume, callbacks=[RichProgress()], say=say)
     except KeyboardInterrupt:
