@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from nablafx_core.profiling.memory import peak_memory
 from nablafx_core.training.optimizer import optimizer_of
 from nablafx_core.training.settings import TrainSettings
 from nablafx_models.kernels import carry
+from nablafx_models.kernels.residual import TanhAndResidual
 from nablafx_models.s4 import S4
 from nablafx_models.ssm import S4D
 from reference.nablafx01 import kernel, state_space
@@ -52,9 +58,11 @@ def test_it_is_the_recurrence(time, slow, resumed):
     u = torch.randn(2, 3, time, generator=torch.Generator().manual_seed(time), dtype=torch.float64)
     start = torch.randn(2, 3, 4, 2, dtype=torch.float64) if resumed else made.initial_state(2)
     expected, after = recurrence(made, u, start)
-    found, state = made(u, start)
-    torch.testing.assert_close(found, expected, atol=1e-10, rtol=1e-10)
-    torch.testing.assert_close(state, after, atol=1e-10, rtol=1e-10)
+    for with_gradients in (False, True):
+        with torch.set_grad_enabled(with_gradients):
+            found, state = made(u, start)
+        torch.testing.assert_close(found, expected, atol=1e-10, rtol=1e-10)
+        torch.testing.assert_close(state, after, atol=1e-10, rtol=1e-10)
 
 
 def test_it_is_the_textbook_convolution():
@@ -97,7 +105,9 @@ def test_ten_minutes_of_stream_in_single_precision(slow):
     assert worst < 1e-4 * peak
 
 
-def test_gradients():
+@pytest.mark.parametrize("kernels", ["auto", "torch"])
+def test_gradients(kernels, monkeypatch):
+    monkeypatch.setenv("NABLAFX_KERNELS", kernels)
     made = layer(2, 3).double()
     names = [name for name, _ in made.named_parameters()]
     u = torch.randn(2, 2, 150, dtype=torch.float64, requires_grad=True)
@@ -127,23 +137,163 @@ def test_the_parameters_of_its_memory_have_their_own_learning_rate_and_no_weight
     assert {(group["lr"], group["weight_decay"]) for group in followed} == {(0.005, 0.0), (0.005, 0.01)}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_carried_state_is_the_same_in_torch_and_compiled(dtype):
-    generator = torch.Generator().manual_seed(0)
-    x, gradient = (torch.randn(3, 2, 50, 4, 2, generator=generator, dtype=dtype) for _ in range(2))
+def carried(chunks, dtype=torch.float64):
+    """What enters a carry, one state of which never fades, and gradients of what comes out."""
+    generator = torch.Generator().manual_seed(chunks)
+    x, gradient = (torch.randn(3, 2, chunks, 4, 2, generator=generator, dtype=dtype) for _ in range(2))
     start, at_end = (torch.randn(3, 2, 4, 2, generator=generator, dtype=torch.float64) for _ in range(2))
-    decay = torch.randn(3, 4, 2, generator=generator, dtype=torch.float64) * 0.5
+    turns = torch.randn(3, 4, generator=generator, dtype=torch.float64)
+    return (
+        x,
+        start,
+        torch.complex(torch.tensor([-200.0, -1.0, -0.01, 0.0]).double().expand(3, 4), turns),
+        gradient,
+        at_end,
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("chunks", [1, 2, 50, 1031])
+def test_the_carried_state_is_the_same_in_torch_and_compiled(chunks, dtype):
+    x, start, log_decay, gradient, at_end = carried(chunks, dtype)
     found = []
     for forward, backward in (
         (carry._forward_torch, carry._backward_torch),
         (carry._forward_numba, carry._backward_numba),
     ):
-        entering, end = torch.empty_like(x), start.clone()
-        forward(x, decay, entering, end)
-        of_x, carried, of_decay = torch.empty_like(x), at_end.clone(), torch.zeros_like(decay)
-        backward(gradient, entering, decay, of_x, carried, of_decay)
-        found.append((entering, end, of_x, carried, of_decay))
+        entering, end = forward(x, start, log_decay)
+        found.append((entering, end, *backward(gradient, at_end, entering, log_decay)))
     for in_torch, in_numba in zip(*found, strict=True):
-        torch.testing.assert_close(in_torch, in_numba, atol=1e-12 if dtype == torch.float64 else 1e-5, rtol=1e-6)
-    inputs = (x.double().requires_grad_(), start.requires_grad_(), decay.requires_grad_())
-    assert torch.autograd.gradcheck(carry.Carry.apply, inputs, fast_mode=True)
+        assert in_torch.dtype == in_numba.dtype
+        atol = (1e-12 if dtype == torch.float64 else 1e-6) * max(1.0, float(in_numba.abs().max()))
+        torch.testing.assert_close(in_torch, in_numba, atol=atol, rtol=0)
+
+
+@pytest.mark.parametrize("chunks", [1, 5, 40])
+def test_the_adjoint_of_the_carried_state_is_its_gradient(chunks):
+    x, start, log_decay, gradient, at_end = carried(chunks)
+    inputs = [tensor.requires_grad_() for tensor in (x, start, log_decay)]
+    assert torch.autograd.gradcheck(carry._forward_torch, inputs, fast_mode=True)
+    entering, end = carry._forward_torch(*inputs)
+    expected = torch.autograd.grad((entering, end), inputs, (gradient, at_end))
+    for backward in (carry._backward_torch, carry._backward_numba):
+        found = backward(gradient, at_end, entering.detach(), log_decay.detach())
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
+
+
+class Operations(TorchDispatchMode):
+    """How many of torch's operations run inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+def test_operations_do_not_grow_with_the_chunks(monkeypatch):
+    """On a GPU each is a launch, which costs more than its arithmetic."""
+    monkeypatch.setenv("NABLAFX_KERNELS", "torch")
+    made, counts = layer(), []
+    for time in (128, 6400):
+        with Operations() as operations:
+            made(torch.zeros(2, 3, time), made.initial_state(2))[0].sum().backward()
+        counts.append(operations.count)
+    assert counts[0] == counts[1]
+
+
+def changed(made, how):
+    with torch.no_grad():
+        if how == "in place":
+            made.log_dt.add_(0.1)
+        elif how == "behind its back":
+            made.C.data.mul_(2.0)
+        elif how == "another tensor":
+            made.A_imag.data = made.A_imag.data + 0.1
+        elif how == "another parameter":
+            made.log_A_real = torch.nn.Parameter(made.log_A_real - 1)
+        elif how == "loaded":
+            made.load_state_dict({name: value + 0.1 for name, value in made.state_dict().items()})
+        elif how == "an optimiser":
+            optimizer = torch.optim.AdamW(made.parameters(), lr=0.1, foreach=True)
+            for parameter in made.parameters():
+                parameter.grad = torch.ones_like(parameter)
+            optimizer.step()
+        elif how == "another precision":
+            made.double()
+
+
+CHANGES = ["in place", "behind its back", "another tensor", "another parameter", "loaded", "an optimiser"]
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("how", [*CHANGES, "another precision"])
+def test_nothing_computed_from_parameters_outlives_them(how, mode):
+    made = layer(slow=True)
+    u = torch.randn(2, 3, 70)
+    with mode():
+        before = made(u, made.initial_state(2))[0]
+    others = [copy.deepcopy(made), pickle.loads(pickle.dumps(made))]
+    changed(made, how)
+    u = u.to(made.D.dtype)
+    expected, after = recurrence(made, u)
+    with mode():
+        found, state = made(u, made.initial_state(2))
+        kept = [other(u.float(), other.initial_state(2))[0] for other in others]
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(state, after, atol=1e-8, rtol=1e-8)
+    assert all(torch.equal(again, before) for again in kept)
+    assert how == "another precision" or not torch.allclose(found, before)
+    assert set(made.state_dict()) == {"log_dt", "C", "log_A_real", "A_imag", "D"}
+
+
+@pytest.mark.parametrize("channels", [1, 16, 17, 40])
+@pytest.mark.parametrize("states", [1, 5])
+def test_samples_and_chunks_are_the_same(channels, states):
+    made = layer(channels, states).double()
+    u = torch.randn(3, channels, 300, dtype=torch.float64)
+    start = torch.randn(3, channels, states, 2, dtype=torch.float64)
+    kept = start.clone()
+    with torch.no_grad():
+        for ours, theirs in zip(made._in_samples(u, start), made._in_chunks(u, start), strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-11, rtol=1e-11)
+    assert torch.equal(start, kept)
+
+
+@pytest.mark.parametrize("with_gradients", [False, True])
+def test_what_is_exported_holds_for_other_parameters_and_states(with_gradients):
+    made = layer()
+    u, start = torch.randn(2, 3, 200), made.initial_state(2)
+    with torch.set_grad_enabled(with_gradients):
+        made(u, start)
+        exported = torch.export.export(made, (torch.zeros_like(u), start)).module()
+        changed(made, "in place")
+        exported.load_state_dict(made.state_dict())
+        for found, expected in zip(exported(u, start + 1), made(u, start + 1), strict=True):
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_tanh_and_residual():
+    generator = torch.Generator().manual_seed(0)
+    y, x = (3 * torch.randn(2, 3, 50, generator=generator, dtype=torch.float64) for _ in range(2))
+    gain = torch.randn(3, 1, generator=generator, dtype=torch.float64)
+    inputs = [tensor.requires_grad_() for tensor in (y, x, gain)]
+    assert torch.autograd.gradcheck(TanhAndResidual.apply, inputs)
+    torch.testing.assert_close(TanhAndResidual.apply(*inputs), torch.tanh(y) + gain * x)
+
+
+@pytest.mark.parametrize(("blocks", "states"), [(4, 4), (8, 32)])
+def test_a_step_of_training_holds_at_most_four_signals_of_each_block(blocks, states):
+    torch.manual_seed(0)
+    model = S4(num_blocks=blocks, num_states=states)
+    audio, target = torch.randn(2, 4, 1, 65536)
+
+    def step(time):
+        (model(audio[..., :time])[0] - target[..., :time]).square().mean().backward()
+
+    step(256)  # compiles, and makes room for the gradients
+    of_a_signal = audio.numel() * model.expand.out_features * 4
+    assert peak_memory(lambda: step(65536), torch.device("cpu")) <= 4 * blocks * of_a_signal

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from nablafx_core.controls import Control
 from nablafx_core.errors import ModelError
+from nablafx_core.kernels.choice import traced
 from nablafx_core.nn.activation import ActivationName
 from nablafx_core.nn.activation import activation as activation_named
 from nablafx_core.nn.rational import FunctionName
 from nablafx_core.state import State, joined, scoped
-from nablafx_models.conditioning.interface import Condition
+from nablafx_models.conditioning.interface import AffineModulation, Condition
 from nablafx_models.conditioning.table import BlockSettings, Conditioned, ConditioningName, conditioned
+from nablafx_models.kernels.residual import TanhAndResidual
 from nablafx_models.ssm import S4D
 from nablafx_models.streamed import Flow, StreamedModel
 from nablafx_models.tcn import CONDITIONINGS
@@ -69,20 +71,24 @@ class S4Block(nn.Module):
         y = x.values
         if y.shape[-1]:
             y, after["s4"] = self.s4(self.act1(_linear(self.linear, y)), state["s4"])
-        lag = x.lag
+        lag, tanh, done = x.lag, type(self.act2) is nn.Tanh, False
         if self.film is not None:
             if isinstance(condition, Tensor) and condition.ndim == 3:
                 condition = condition[..., condition.shape[-1] - y.shape[-1] :]
-            y, film = self.film(y, condition, scoped(state, "film"), final)
+            done = tanh and isinstance(self.film, AffineModulation)
+            more = {"activation": "tanh"} if done else {}
+            y, film = self.film(y, condition, scoped(state, "film"), final, **more)
             lag += 0 if final else self.film.held(film)
             after |= joined({"film": film})
         elif self.bn is not None and y.shape[-1]:
             y = self.bn(y)
-        out = Flow(self.act2(y), lag)
-        if self.res is not None:
-            residual, after["waiting"] = x.line(state["waiting"], out)
-            out = Flow(torch.addcmul(out.values, residual, self.res.weight[:, 0]), lag)
-        return out, after
+        if self.res is None:
+            return Flow(y if done else self.act2(y), lag), after
+        residual, after["waiting"] = x.line(state["waiting"], Flow(y, lag))
+        gain = self.res.weight[:, 0]
+        if tanh and not done and torch.is_grad_enabled() and not traced():
+            return Flow(TanhAndResidual.apply(y, residual, gain), lag), after  # type: ignore[no-untyped-call]
+        return Flow(torch.addcmul(y if done else self.act2(y), residual, gain), lag), after
 
 
 class S4(StreamedModel):

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nablafx_models.kernels.carry import Carry
+from nablafx_models.kernels.carry import array, choose
+from nablafx_models.kernels.chunks import in_chunks, matrices, powers_of
+from nablafx_models.kernels.samples import in_samples
 
 #: Samples of a chunk, for few states and for many. Inside one the layer is a product with a matrix; between two, the
 #: state is carried. A long chunk makes the matrix large, a short one keeps many states.
 CHUNKS = 64, 128
 _FEW_STATES = 8
+
+Array = np.ndarray[Any, Any]
+
+#: Of each layer the values of its parameters, and what was computed of them; no part of the layer, which is copied,
+#: saved and shared between threads.
+_REMEMBERED: WeakKeyDictionary[S4D, tuple[tuple[Tensor, ...], tuple[Array, Array]]] = WeakKeyDictionary()
 
 
 class S4D(nn.Module):
@@ -63,53 +74,32 @@ class S4D(nn.Module):
         """K[l] for l from 0 to length - 1, without D; (channels, length)."""
         log_decay, readout = self._recurrence()
         parts = [
-            torch.einsum("hn,hnl->hl", readout, _powers(log_decay, range(start, min(start + 4096, length)))).real
+            torch.einsum("hn,hnl->hl", readout, powers_of(log_decay, range(start, min(start + 4096, length)))).real
             for start in range(0, length, 4096)
         ]
         return 2 * torch.cat(parts, dim=-1).to(self.D.dtype)
 
     def forward(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Process u (batch, channels, time) from a state, and give the state after it."""
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (u, state, *self.parameters())):
+            return self._in_chunks(u, state)
+        return choose(u, self._in_chunks, self._in_samples)(u, state)
+
+    def _in_samples(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return in_samples(u, state, *_remembered(self), self.D)
+
+    def _in_chunks(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """In chunks of one size, and what is left at the end as a shorter one."""
+        weights = *self._recurrence(), self.D
         time = u.shape[-1]
         chunk = CHUNKS[self.num_states > _FEW_STATES]
         whole = time // chunk * chunk
         parts = []
         for part, size in ((u[..., :whole], chunk), (u[..., whole:], time - whole)):
             if part.shape[-1]:
-                out, state = self._chunks(part, size, state)
+                out, state = in_chunks(part, state, matrices(*weights, size, u.dtype))
                 parts.append(out)
-        y = torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0] if parts else u
-        return y, state
-
-    def _chunks(self, u: Tensor, size: int, state: Tensor) -> tuple[Tensor, Tensor]:
-        """`forward` for a whole number of chunks of `size` samples."""
-        batch, channels, time = u.shape
-        log_decay, readout = self._recurrence()
-        powers = _powers(log_decay, range(size + 1))
-        local = self._inside(powers, readout, size).to(u.dtype)
-        chunks = u.transpose(0, 1).reshape(channels, -1, size)
-        both = torch.bmm(chunks, local).split((size, 2 * self.num_states), dim=-1)  # type: ignore[no-untyped-call]
-        injected = both[1].reshape(channels, batch, time // size, self.num_states, 2)
-        decay = torch.view_as_real(powers[..., size])
-        entering, end = Carry.apply(injected, state.transpose(0, 1), decay)  # type: ignore[no-untyped-call]
-        # 2 Re(C' a^(i+1) s) as a product of real matrices.
-        readout = 2 * torch.view_as_real((readout[..., None] * powers[..., 1:]).conj().resolve_conj())
-        matrix = readout.permute(0, 1, 3, 2).reshape(channels, -1, size).to(u.dtype)
-        y = torch.baddbmm(both[0], entering.view(channels, -1, matrix.shape[1]), matrix)
-        return y.view(channels, batch, time).transpose(0, 1), end.transpose(0, 1)
-
-    def _inside(self, powers: Tensor, readout: Tensor, size: int) -> Tensor:
-        """From the samples of a chunk to its own part of the output, and to its part of the state after it.
-
-        (channels, size, size + 2 num_states).
-        """
-        kernel = 2 * torch.einsum("hn,hnl->hl", readout, powers[..., :size]).real
-        kernel = torch.cat((kernel[:, :1] + self.D[:, None].to(kernel.dtype), kernel[:, 1:]), dim=1)
-        lags = torch.arange(size, device=kernel.device)
-        lags = lags[None] - lags[:, None]  # output sample minus input sample
-        own = torch.where(lags >= 0, kernel[:, lags.clamp(min=0)], 0)
-        into_state = torch.view_as_real(powers[..., :size].flip(-1)).permute(0, 2, 1, 3).flatten(2)
-        return torch.cat((own, into_state), dim=-1)
+        return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0] if parts else u, state
 
     def _recurrence(self) -> tuple[Tensor, Tensor]:
         """log exp(A dt), and C'; (channels, num_states), complex."""
@@ -119,12 +109,30 @@ class S4D(nn.Module):
         c = torch.view_as_complex(self.C.to(wide).contiguous())
         return log_decay, c * (torch.exp(log_decay) - 1) / a
 
+    def _of_samples(self) -> tuple[Array, Array]:
+        """exp(A dt), and C', for a compiled kernel."""
+        log_decay, readout = self._recurrence()
+        return array(torch.exp(log_decay)), array(readout)
+
+
+def _remembered(layer: S4D) -> tuple[Array, Array]:
+    """What `layer` computes with from sample to sample, computed again when a parameter's values are others.
+
+    In a stream it would take longer than the samples. The values themselves are compared: no other sign of a change
+    is there for all of the ways to make one.
+    """
+    parameters = (layer.log_dt, layer.C, layer.log_A_real, layer.A_imag)
+    values, computed = _REMEMBERED.get(layer, ((), None))
+    if computed is None or not all(map(_same, parameters, values)):
+        values = tuple(parameter.detach().clone() for parameter in parameters)
+        computed = layer._of_samples()
+        _REMEMBERED[layer] = values, computed
+    return computed
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one, other)
+
 
 def _wide(like: Tensor) -> torch.dtype:
     return torch.float32 if like.device.type == "mps" else torch.float64
-
-
-def _powers(log_decay: Tensor, exponents: range) -> Tensor:
-    """exp(log_decay l) for each l, (channels, num_states, len(exponents))."""
-    steps = torch.arange(exponents.start, exponents.stop, device=log_decay.device, dtype=log_decay.real.dtype)
-    return torch.exp(log_decay[..., None] * steps)

@@ -36,12 +36,16 @@ def _plain(tensor: Tensor) -> bool:
     return type(tensor) in (Tensor, nn.Parameter) and tensor.device.type == "cpu"
 
 
+def traced() -> bool:
+    """Whether torch's operations are being recorded, by a trace, an export or a compiler."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
+
+
 def _seen() -> bool:
     """Whether anything records or changes the operations that follow."""
     return (
         torch.is_autocast_enabled("cpu")
-        or torch.compiler.is_compiling()
-        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or traced()
         or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack() > 0
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nablafx_core.nn.blocks import BlockStep, Steps
 from nablafx_core.state import State
+from nablafx_models.kernels.dilated import ActivationName
 from nablafx_models.kernels.modulated import modulated
 
 #: What a layer is given: (batch, size) for the whole block, (batch, size, time) for its samples, or steps.
@@ -137,10 +138,15 @@ class AffineModulation(Modulation):
         raise NotImplementedError
 
     def forward(
-        self, features: Tensor, condition: Condition, state: State, final: bool = False
+        self,
+        features: Tensor,
+        condition: Condition,
+        state: State,
+        final: bool = False,
+        activation: ActivationName = "identity",
     ) -> tuple[Tensor, State]:
-        """Modulate features (batch, channels, time); see `Modulation`."""
+        """Modulate features (batch, channels, time), see `Modulation`, and apply an activation of `dilated`."""
         if not features.shape[-1] and not (final and self.held(state)):
             return features, state
         step = self.affine(features, condition, state, final)
-        return modulated(step.signal, step.steps, step.signal.shape[-1]), step.state
+        return modulated(step.signal, step.steps, step.signal.shape[-1], activation), step.state
