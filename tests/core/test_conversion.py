@@ -119,6 +119,16 @@ class TestWhichOne:
         ):
             nfx.import_model(nfx.export_model(echo(), "a.echo"))
 
+    def test_of_several_the_one_that_knows_the_file(self, install):
+        other = "class Reader(Importer):\n    suffixes = '.echo'\n    def reads(self, path):\n        return False\n"
+        install.module("other_files", "from nablafx_core.export.conversion import Importer\n" + other)
+        install("nablafx-other", PLUGIN.replace("acme_files", "other_files"))
+        nfx.export_model(echo(), "a.echo", "acme/echo")
+        assert nfx.import_model("a.echo").latency == 2
+        with pytest.raises(ConfigError, match="Reader has no setting 'gives'"):
+            nfx.import_model("a.echo", "other/echo", gives="model")
+        assert nfx.import_model("a.echo", gives="model").latency == 2
+
     def test_the_named_one_is_used(self, tmp_path):
         nfx.export_model(echo(), "a.echo").rename("a.json")
         run("import", "a.json", "-o", "a.nfx", "--format", "echo")

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from nablafx_core.building import build
-from nablafx_core.config.layers import read_file
-from nablafx_core.errors import ConversionError, ModelError
+from nablafx_core.errors import ConversionError, ModelError, NablafxError
+from nablafx_core.export.checkpoint_file import read_tensors
+from nablafx_core.export.class_paths import described
 from nablafx_core.export.conversion import Importer
 from nablafx_core.interfaces import Model
-from nablafx_models.checkpoint_file import read_tensors
 
 _log = logging.getLogger(__name__)
 
@@ -100,11 +100,18 @@ class NablAFx01(Importer):
         self.sample_rate = sample_rate
         self.controls = controls
 
+    def reads(self, path: Path) -> bool:
+        """Whether the YAML describes one of these models."""
+        try:
+            return self.config is not None and bool(described(Path(self.config), "nablafx", ARGUMENTS))
+        except NablafxError:
+            return False
+
     def read(self, path: Path) -> Model:
         """The model; see `Importer`."""
         if self.config is None:
             raise ConversionError(f"{path}: give the YAML of its model with --config (a NablAFx file with class_path).")
-        name, arguments = _described(Path(self.config))
+        name, arguments = described(Path(self.config), "nablafx", ARGUMENTS)
         tensors, weights = read_tensors(path), {}
         for prefix in _PREFIXES:
             weights = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
@@ -129,32 +136,6 @@ class NablAFx01(Importer):
         if len(names) != count:
             raise ConversionError(f"{self.config}: the model has {count} controls; {len(names)} names were given.")
         return [{"name": name} for name in names]
-
-
-def _described(config: Path) -> tuple[str, dict[str, Any]]:
-    """The name of the class in a NablAFx configuration, and its arguments."""
-    found: list[tuple[str, dict[str, Any]]] = []
-    others: list[str] = []
-
-    def search(value: Any) -> None:
-        if isinstance(value, Mapping):
-            path = str(value.get("class_path", ""))
-            name = path.rpartition(".")[2]
-            if name in ARGUMENTS and path.startswith("nablafx"):
-                found.append((name, dict(value.get("init_args") or {})))
-                return
-            others.extend([path] * bool(path))
-        for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
-            search(item)
-
-    search(read_file(config).value)
-    if len(found) != 1:
-        classes = ", ".join(others) or "none"
-        raise ConversionError(
-            f"{config}: {len(found) or 'no'} models that can be imported: {', '.join(sorted(ARGUMENTS))} of NablAFx. "
-            f"Classes there: {classes}."
-        )
-    return found[0]
 
 
 def _section(name: str, arguments: Mapping[str, Any], weights: Mapping[str, Tensor], config: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from nablafx_core.building import build
 from nablafx_core.config.check import Checker
 from nablafx_core.config.layers import Layer
-from nablafx_core.errors import ConversionError, NablafxError
+from nablafx_core.errors import ConfigError, ConversionError, NablafxError
 from nablafx_core.interfaces import Model
 from nablafx_core.registry import Registry
 
@@ -28,6 +28,10 @@ class Importer:
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
+
+    def reads(self, path: Path) -> bool:
+        """Whether the file seems to be one of its own; asked where several importers are for files of the ending."""
+        return True
 
     def read(self, path: Path) -> Model:
         """The model in the file, in eval mode, made by `nablafx_core.build` so that a bundle can hold it.
@@ -75,11 +79,28 @@ def import_model(path: Path | str, name: str | None = None, **settings: Any) -> 
     path = Path(path)
     if not os.path.exists(path):  # pathlib's own raises for a name that is too long
         raise ConversionError(f"{path}: there is no such file.")
-    name = name or _chosen("importer", path)
-    model: object = _built("importer", name, settings).read(path)
+    importers = {name: _built("importer", name, settings)} if name else _importers(path, settings)
+    if len(importers) != 1:
+        raise _ambiguous("importer", path, len(importers))
+    (name, importer), *_ = importers.items()
+    model: object = importer.read(path)
     if not isinstance(model, Model):
         raise ConversionError(f"{path}: the importer '{name}' gave {_kind_of(model)}, no model: a defect of its pack.")
     return model.eval()
+
+
+def _importers(path: Path, settings: Mapping[str, Any]) -> dict[str, Importer]:
+    """Those whose files end as `path` does; if that are several, those of them that know it as theirs."""
+    names = _for_ending("importer", path)
+    if len(names) == 1:
+        return {names[0]: _built("importer", names[0], settings)}
+    known = {}
+    for name in names:
+        with suppress(ConfigError):  # one that has no such settings is not meant
+            importer: Importer = _built("importer", name, settings)
+            if importer.reads(path):
+                known[name] = importer
+    return known
 
 
 def export_model(model: Model, path: Path | str, name: str | None = None, **settings: Any) -> Path:
@@ -97,7 +118,11 @@ def export_model(model: Model, path: Path | str, name: str | None = None, **sett
             written.
     """
     path = Path(path)
-    name = name or _chosen("exporter", path)
+    if name is None:
+        names = _for_ending("exporter", path)
+        if len(names) != 1:
+            raise _ambiguous("exporter", path, len(names))
+        name = names[0]
     exporter: Exporter = _built("exporter", name, settings)
     if os.path.isdir(path):
         raise ConversionError(f"{path}: there is a folder of this name. Choose another name, or remove it.")
@@ -131,9 +156,13 @@ def _kind_of(value: object) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
-def _chosen(kind: str, path: Path) -> str:
-    """The one component whose files end as `path` does."""
-    endings: dict[str, tuple[str, ...]] = {}
+def _for_ending(kind: str, path: Path) -> list[str]:
+    """The components whose files end as `path` does."""
+    return [name for name, own in _endings(kind).items() if path.name.lower().endswith(own)]
+
+
+def _endings(kind: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
     for entry in Registry.discover().entries(kind):
         try:
             target = entry.load()
@@ -141,10 +170,11 @@ def _chosen(kind: str, path: Path) -> str:
             continue
         own = getattr(target, "suffixes" if kind == "importer" else "suffix", ())
         own = (own,) if isinstance(own, str) else own
-        endings[entry.qualified_name] = tuple(ending.lower() for ending in own if ending)
-    found = [name for name, own in endings.items() if path.name.lower().endswith(own)]
-    if len(found) == 1:
-        return found[0]
-    known = "\n".join(f"  {name}   {' '.join(own) or 'any file'}" for name, own in sorted(endings.items()))
-    head = f"{path}: {len(found) or 'no'} {kind}s are for files that end so. Name the one you mean with --format."
-    raise ConversionError(f"{head}\n{known or f'  no {kind} is installed'}")
+        found[entry.qualified_name] = tuple(ending.lower() for ending in own if ending)
+    return found
+
+
+def _ambiguous(kind: str, path: Path, count: int) -> ConversionError:
+    known = "\n".join(f"  {name}   {' '.join(own) or 'any file'}" for name, own in sorted(_endings(kind).items()))
+    head = f"{path}: {count or 'no'} {kind}s are for files that end so. Name the one you mean with --format."
+    return ConversionError(f"{head}\n{known or f'  no {kind} is installed'}")
