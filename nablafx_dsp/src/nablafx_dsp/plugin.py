@@ -22,6 +22,13 @@ def nablafx_processors() -> Iterable[Component]:
         Component("dc_offset", "nablafx_dsp.processors.memoryless:DCOffset", "Adds a constant"),
         Component("phase_inversion", "nablafx_dsp.processors.memoryless:PhaseInversion", "Turns the sign round"),
         Component("tanh", "nablafx_dsp.processors.memoryless:Tanh", "Saturation by tanh"),
+        Component("static_fir", "nablafx_dsp.processors.static_fir:StaticFIR", "Learned impulse response"),
+        Component("static_mlp", "nablafx_dsp.processors.static_mlp:StaticMLP", "Learned nonlinearity, a network"),
+        Component(
+            "static_rational",
+            "nablafx_dsp.processors.static_rational:StaticRational",
+            "Learned nonlinearity, a rational function",
+        ),
     ]
 
 

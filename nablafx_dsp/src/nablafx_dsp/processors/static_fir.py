@@ -1,0 +1,69 @@
+"""A finite impulse response that is the output of a small network."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nablafx_core.interfaces import Processor
+from nablafx_core.state import State
+from nablafx_dsp.functional.fir import fir
+from nablafx_dsp.nn.siren import Siren
+from nablafx_dsp.pretraining import load_pretrained
+
+
+class StaticFIR(Processor):
+    """y[t] = sum over k of h[k] x[t - k], with h[k] = f(-1 + 2 k / (num_taps - 1)) and f a `Siren`.
+
+    Its weights are ``net.layers.{i}`` and ``net.last_layer``; the places at which f is read are the buffer ``coords``,
+    (1, 1, num_taps). Pretrained it begins as an impulse, which lets the audio pass. State: the last num_taps - 1
+    samples; no latency.
+
+    Args:
+        sample_rate: Hz.
+        num_taps: length of the response in samples.
+        hidden_size: units of each layer.
+        num_layers: sine layers; a linear one follows.
+        w0: of the first layer: how much neighbouring taps can differ.
+        pretrained: what it begins as: ``impulse`` (of the default sizes), the path of a safetensors file, or ``none``
+            for random weights.
+
+    Raises:
+        ModelError: if there are no such weights, or they are those of another size.
+    """
+
+    lr_multiplier = 0.01
+    coords: Tensor
+
+    def __init__(
+        self,
+        sample_rate: int = 48000,
+        num_taps: int = 64,
+        hidden_size: int = 32,
+        num_layers: int = 5,
+        w0: float = 1000.0,
+        pretrained: str = "impulse",
+    ) -> None:
+        super().__init__(sample_rate)
+        self.net = Siren(hidden_size, num_layers, w0)
+        self.register_buffer("coords", torch.linspace(-1, 1, num_taps).reshape(1, 1, -1))
+        if pretrained != "none":
+            load_pretrained(self.net, pretrained)
+
+    def macs_per_sample(self) -> float:
+        """One for each tap; the network runs when its weights change."""
+        return float(self.coords.shape[-1])
+
+    def taps(self) -> Tensor:
+        """The impulse response h, (num_taps,)."""
+        response: Tensor = self.net(self.coords[0, 0])
+        return response
+
+    def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
+        """Silence before the first sample."""
+        return {"past": self.coords.new_zeros(batch_size, self.coords.shape[-1] - 1)}
+
+    def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:
+        """Filter audio (batch, 1, time)."""
+        output, past = fir(audio[:, 0], self.taps()[None], None if state is None else state["past"])
+        return output[:, None], {"past": past}

@@ -1,0 +1,29 @@
+"""A nonlinearity that is a rational function."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from nablafx_core.nn.rational import FunctionName, Rational
+from nablafx_dsp.processors.memoryless import Memoryless
+
+
+class StaticRational(Memoryless):
+    """y = P(x) / Q(x), see `nablafx_core.nn.rational.Rational`; ``net.numerator`` and ``net.denominator`` are learned.
+
+    Args:
+        sample_rate: Hz.
+        degrees: of P and of Q.
+        function: that it begins as, on [-3, 3].
+    """
+
+    def __init__(
+        self, sample_rate: int = 48000, degrees: tuple[int, int] = (6, 5), function: FunctionName = "tanh"
+    ) -> None:
+        super().__init__(sample_rate)
+        self.net = Rational(degrees, function)
+
+    def effect(self, audio: Tensor) -> Tensor:  # type: ignore[override]
+        """P / Q of each sample."""
+        out: Tensor = self.net(audio)
+        return out

@@ -1,0 +1,90 @@
+"""Nonlinearities and a response that are learned: NablAFx's keys, counts and values, and what they begin as."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from nablafx_core.errors import ModelError
+from nablafx_core.profiling import count_macs
+from nablafx_dsp.nn.siren import Siren
+from nablafx_dsp.pretraining import fit
+from nablafx_dsp.processors.static_fir import StaticFIR
+from nablafx_dsp.processors.static_mlp import StaticMLP
+from nablafx_dsp.processors.static_rational import StaticRational
+
+PARITY = Path(__file__).parent / "parity" / "static_rational.pt"
+
+
+def keys(layers):
+    return [f"net.{part}.{kind}" for part in (*layers, "last_layer") for kind in ("weight", "bias")]
+
+
+def test_keys_and_counts_are_nablafxs():
+    mlp, filter_, rational = StaticMLP(), StaticFIR(), StaticRational()
+    assert list(mlp.state_dict()) == keys([f"layers.{i}" for i in range(3)])
+    assert list(filter_.state_dict()) == ["coords", *keys([f"layers.{i}" for i in range(5)])]
+    assert filter_.coords.shape == (1, 1, 64)
+    assert list(rational.state_dict()) == ["net.numerator", "net.denominator"]
+    # GB-DIST has 47 parameters with the rational nonlinearity, 2,244 with the MLP, 6,565 with the response as well.
+    counts = [sum(p.numel() for p in part.parameters()) for part in (rational, mlp, filter_)]
+    assert counts == [12, 2244 - 47 + 12, 6565 - 2244]
+    assert [count_macs(part) for part in (rational, mlp, filter_)] == [(0, ()), (2112, ()), (64, ())]
+
+
+def test_a_network_of_sines_is_its_formula():
+    torch.manual_seed(0)
+    net = Siren(4, 2, 7.0).double()
+    x = torch.linspace(-1, 1, 9, dtype=torch.float64)
+    (w1, b1), (w2, b2), (w3, b3) = ((layer.weight, layer.bias) for layer in (*net.layers, net.last_layer))
+    expected = [w3 @ torch.sin(w2 @ torch.sin(7 * (w1[:, 0] * value + b1)) + b2) + b3 for value in x]
+    torch.testing.assert_close(net(x), torch.cat(expected))
+
+
+def test_the_rational_function_is_nablafxs():
+    stored = torch.load(PARITY, weights_only=True)
+    processor = StaticRational()
+    processor.load_state_dict(stored["state_dict"])
+    single = processor(stored["x"], {})[0]
+    torch.testing.assert_close(single, stored["y_eval_noclamp64"].float(), rtol=0, atol=1e-6)
+    double = processor.double()(stored["x"].double(), {})[0]
+    torch.testing.assert_close(double, stored["y_eval_noclamp64"], rtol=0, atol=1e-12)
+
+
+def test_what_they_begin_as():
+    x = torch.linspace(-4, 4, 10_001)[None, None]
+    torch.testing.assert_close(StaticMLP()(x, {})[0], x.tanh(), rtol=0, atol=1e-3)
+    inner = x[..., 2000:-2000]
+    torch.testing.assert_close(StaticRational()(inner, {})[0], inner.tanh(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(StaticFIR().taps(), torch.eye(64)[0], rtol=0, atol=5e-4)
+
+
+def test_a_response_is_that_of_its_network():
+    processor = StaticFIR(num_taps=5, hidden_size=3, num_layers=2, w0=4.0, pretrained="none").double()
+    response = torch.stack([processor.net(torch.tensor([-1 + k / 2], dtype=torch.float64))[0] for k in range(5)])
+    impulse = torch.zeros(1, 1, 8, dtype=torch.float64)
+    impulse[..., 2] = 1
+    expected = torch.cat([response.new_zeros(2), response, response.new_zeros(1)])
+    torch.testing.assert_close(processor(impulse, {})[0][0, 0], expected)
+
+
+def test_a_fit_gives_weights_that_a_processor_begins_with(tmp_path):
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    net, x = Siren(8, 2, 1.0), torch.linspace(-1, 1, 50)
+    assert fit(net, x, x.clamp(-0.5, 0.5), steps=200) < 0.05
+    save_file(net.state_dict(), tmp_path / "clip.safetensors")
+    processor = StaticMLP(hidden_size=8, num_layers=2, w0=1.0, pretrained=str(tmp_path / "clip.safetensors"))
+    torch.testing.assert_close(processor(x[None, None], {})[0][0, 0], x.clamp(-0.5, 0.5), rtol=0, atol=0.05)
+
+
+def test_weights_that_do_not_exist_or_do_not_fit():
+    with pytest.raises(ModelError, match="no pretrained weights 'sine'. Names: tanh, impulse"):
+        StaticMLP(pretrained="sine")
+    with pytest.raises(ModelError, match="of another size"):
+        StaticMLP(hidden_size=16)
+    with pytest.raises(ModelError, match="of another size"):
+        StaticFIR(num_layers=3)
