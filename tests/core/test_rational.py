@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nablafx_core.errors import ModelError
 from nablafx_core.nn.activation import activation
-from nablafx_core.nn.rational import Rational, fitted_rational, rational
+from nablafx_core.nn.rational import Rational, fitted_rational, rational, textbook
 
 X = torch.linspace(-3, 3, 2001, dtype=torch.float64)
 NEAR = {"tanh": 1e-6, "gelu": 1e-3, "relu": 0.03, "leaky_relu": 0.03, "elu": 1e-3, "silu": 1e-6, "sigmoid": 1e-6}
@@ -19,12 +19,13 @@ KNOWN = {"tanh": torch.tanh, "gelu": torch.nn.functional.gelu, "relu": torch.rel
 KNOWN |= {"leaky_relu": torch.nn.functional.leaky_relu, "elu": torch.nn.functional.elu, "sigmoid": torch.sigmoid}
 
 
+@pytest.mark.parametrize("quotient", [rational, textbook])
 @given(st.integers(0, 7), st.integers(0, 6), st.integers(0, 1000))
-def test_it_is_the_quotient(p_degree, q_degree, seed):
+def test_it_is_the_quotient(quotient, p_degree, q_degree, seed):
     random = np.random.default_rng(seed)
     p, q, x = random.standard_normal(p_degree + 1), random.standard_normal(q_degree), random.standard_normal(50) * 2
     expected = sum(c * x**i for i, c in enumerate(p)) / (1 + sum(abs(c * x ** (j + 1)) for j, c in enumerate(q)))
-    found = rational(*map(torch.from_numpy, (x, p, q)))
+    found = quotient(*map(torch.from_numpy, (x, p, q)))
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-10, atol=1e-12)
 
 
@@ -58,6 +59,39 @@ def test_gradients_and_an_activation_of_a_network():
     assert torch.autograd.gradcheck(call, (x, made.numerator, made.denominator))
     made(x).sum().backward()
     assert made.denominator.grad.abs().min() > 0
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 300_000])
+@pytest.mark.parametrize(("p_degree", "q_degree"), [(6, 5), (0, 0), (2, 4)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_compiled_it_has_torchs_values_and_gradients(dtype, tolerance, count, p_degree, q_degree, threads):
+    random = torch.Generator().manual_seed(0)
+    sizes = [(count,), (p_degree + 1,), (q_degree,), (count,)]
+    *inputs, weights = (torch.randn(size, generator=random, dtype=dtype) for size in sizes)
+    before, found = torch.get_num_threads(), []
+    torch.set_num_threads(threads)
+    for quotient, precision in ((rational, dtype), (textbook, torch.float64)):
+        leaves = [tensor.to(precision).requires_grad_() for tensor in inputs]
+        y = quotient(*leaves)
+        found.append([y, *torch.autograd.grad(y, leaves, weights.to(precision), allow_unused=True)])
+    torch.set_num_threads(before)
+    for ours, expected in zip(*found, strict=True):
+        if expected is None:  # there is no denominator, or it is constant
+            assert not ours.any()
+            continue
+        assert ours.dtype == dtype
+        peak = float(expected.detach().abs().max()) if expected.numel() else 1.0
+        torch.testing.assert_close(ours.double(), expected, rtol=0, atol=tolerance * max(peak, 1.0))
+
+
+@pytest.mark.parametrize("needed", [(True, False, False), (False, True, False), (False, False, True), (True,) * 3])
+def test_gradients_of_both_orders_for_every_subset_of_inputs(needed):
+    p, q = fitted_rational("silu", 5, 4)
+    inputs = (torch.linspace(-2, 2, 12, dtype=torch.float64).reshape(2, 3, 2).transpose(0, 2), p, q)
+    inputs = tuple(tensor.clone().requires_grad_(need) for tensor, need in zip(inputs, needed, strict=True))
+    assert torch.autograd.gradcheck(rational, inputs)
+    assert torch.autograd.gradgradcheck(rational, inputs)
 
 
 def test_what_does_not_exist():

@@ -12,7 +12,7 @@ import torch
 def for_each(count: int, work: Callable[[int], None]) -> None:
     """Call work(0) … work(count - 1), which release the interpreter's lock, and wait for all of them."""
     threads = min(count, torch.get_num_threads())
-    if threads == 1:
+    if threads <= 1:
         for item in range(count):
             work(item)
     else:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nablafx_core.errors import ModelError
+from nablafx_core.kernels import rational as kernel
+from nablafx_core.kernels.choice import compiled_for
 
 FunctionName = Literal["tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus", "sigmoid", "identity"]
 
@@ -66,11 +68,42 @@ class Rational(nn.Module):
 def rational(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
     """P(x) / Q(x) as `Rational` defines it.
 
+    float32 and float64 on the CPU run compiled, forward and backward; everything else, and derivatives of second
+    order, as torch's operations.
+
     Args:
         x: of any shape.
         numerator: coefficients from x^0 on, (degree + 1,).
         denominator: coefficients from x^1 on, (degree,).
     """
+    same = x.dtype == numerator.dtype == denominator.dtype
+    if same and compiled_for(x, numerator, denominator, dtypes=(torch.float32, torch.float64)):
+        y: Tensor = _Rational.apply(x, numerator, denominator)  # type: ignore[no-untyped-call]
+        return y
+    return textbook(x, numerator, denominator)
+
+
+class _Rational(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
+        ctx.save_for_backward(x, numerator, denominator)
+        return kernel.forward(x, numerator, denominator.abs())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        saved, needed = ctx.saved_tensors, ctx.needs_input_grad
+        if torch.is_grad_enabled():
+            wanted = [tensor for tensor, need in zip(saved, needed, strict=True) if need]
+            found = iter(torch.autograd.grad(textbook(*saved), wanted, gradient, create_graph=True))
+            return tuple(next(found) if need else None for need in needed)
+        x, numerator, denominator = saved
+        of_x, of_numerator, of_weights = kernel.backward(gradient, x, numerator, denominator.abs())
+        gradients = of_x, of_numerator, of_weights * denominator.sign()
+        return tuple(g if need else None for g, need in zip(gradients, needed, strict=True))
+
+
+def textbook(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
+    """`rational` in torch's operations."""
     p = numerator[-1].expand_as(x)
     for coefficient in numerator.flip(0)[1:]:
         p = torch.addcmul(coefficient, p, x)
@@ -104,10 +137,10 @@ def fitted_rational(function: str, p_degree: int, q_degree: int) -> tuple[Tensor
     best: tuple[float, Tensor, Tensor] | None = None
     for _ in range(12):
         p, q = _linearised(x, y, measure * weight, p_degree, q_degree)
-        error = float((measure * (rational(x, p, q) - y)).square().sum())
+        error = float((measure * (textbook(x, p, q) - y)).square().sum())
         if best is None or error < best[0]:
             best = (error, p, q)
-        weight = rational(x, torch.ones(1, dtype=torch.float64), q)
+        weight = textbook(x, torch.ones(1, dtype=torch.float64), q)
     assert best is not None
     return best[1], best[2].clamp(min=1e-12)  # from 0 itself no gradient leads away
 
