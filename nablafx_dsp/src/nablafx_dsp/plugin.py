@@ -22,6 +22,7 @@ def nablafx_processors() -> Iterable[Component]:
         Component("dc_offset", "nablafx_dsp.processors.memoryless:DCOffset", "Adds a constant"),
         Component("phase_inversion", "nablafx_dsp.processors.memoryless:PhaseInversion", "Turns the sign round"),
         Component("tanh", "nablafx_dsp.processors.memoryless:Tanh", "Saturation by tanh"),
+        Component("svf", "nablafx_dsp.processors.state_variable:StateVariable", "State-variable filter, second order"),
         Component("static_fir", "nablafx_dsp.processors.static_fir:StaticFIR", "Learned impulse response"),
         Component("static_mlp", "nablafx_dsp.processors.static_mlp:StaticMLP", "Learned nonlinearity, a network"),
         Component(

@@ -1,0 +1,110 @@
+"""The first-order recursion and its adjoint on the CPU, in float64 whatever the audio is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nablafx_core.kernels.compiled import compiled
+from nablafx_core.kernels.threads import for_each
+from nablafx_dsp.functional.frames import Frames
+
+
+def forward(audio: Tensor, pole: Tensor, state: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
+    """y = (1 - a) x + a y'.
+
+    Args:
+        audio: x, (batch, time), float32 or float64.
+        pole: a, (batch, frames), float64.
+        state: y before the first sample, (batch,), float64.
+        frames: how those of the pole lie over the audio.
+
+    Returns:
+        The output, of the audio's shape and type, and the state after it.
+    """
+    output, final = torch.empty_like(audio), state.clone()
+    x, a, y, last = audio.numpy(), pole.numpy(), output.numpy(), final.numpy()
+    for_each(
+        len(x), lambda n: _forward(x[n], a[n], y[n], last[n : n + 1], frames.block_size, frames.first, frames.lead)
+    )
+    return output, final
+
+
+def backward(
+    grad_output: Tensor,
+    grad_final: Tensor,
+    audio: Tensor,
+    output: Tensor,
+    pole: Tensor,
+    state: Tensor,
+    frames: Frames,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients for audio, pole and state, by the adjoint recursion, which runs backwards in time.
+
+    With l the gradient of y, from the output g and from the sample after::
+
+        l = g + a' l';   dx = (1 - a) l;   da += l (y' - x)
+
+    Args:
+        grad_output: (batch, time).
+        grad_final: (batch,).
+        audio, output, pole, state, frames: what `forward` took and gave.
+    """
+    grad_audio, grad_pole = torch.empty_like(audio), torch.zeros_like(pole)
+    grad_state = grad_final.clone()
+    g, x, y, a, start = (t.numpy() for t in (grad_output, audio, output, pole, state))
+    dx, da, carried = grad_audio.numpy(), grad_pole.numpy(), grad_state.numpy()
+
+    def item(n: int) -> None:
+        own = carried[n : n + 1]
+        _backward(g[n], x[n], y[n], a[n], start[n], dx[n], da[n], own, frames.block_size, frames.last, frames.left)
+
+    for_each(len(x), item)
+    return grad_audio, grad_pole, grad_state
+
+
+@compiled
+def _forward(x: Any, pole: Any, y: Any, state: Any, block_size: int, frame: int, lead: int) -> None:
+    left, before = block_size - lead, state[0]
+    a = pole[frame]
+    for t in range(x.shape[0]):
+        if left == 0:
+            frame += 1
+            left, a = block_size, pole[frame]
+        before = (1 - a) * x[t] + a * before
+        y[t] = before
+        left -= 1
+    state[0] = before
+
+
+@compiled
+def _backward(
+    g: Any,
+    x: Any,
+    y: Any,
+    pole: Any,
+    start: Any,
+    grad_x: Any,
+    grad_pole: Any,
+    carried: Any,
+    block_size: int,
+    frame: int,
+    left: int,
+) -> None:
+    later, total = carried[0], 0.0
+    a = pole[frame]
+    for t in range(x.shape[0] - 1, -1, -1):
+        if left == 0:
+            grad_pole[frame] += total
+            frame -= 1
+            left, a, total = block_size, pole[frame], 0.0
+        later += g[t]
+        before = y[t - 1] if t > 0 else start
+        grad_x[t] = (1 - a) * later
+        total += later * (before - x[t])
+        later = a * later
+        left -= 1
+    grad_pole[frame] += total
+    carried[0] = later

@@ -1,0 +1,109 @@
+"""A filter whose cutoff may move fast."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nablafx_core.controls import Curve, Parameter
+from nablafx_core.errors import ModelError
+from nablafx_core.interfaces import Processor
+from nablafx_core.nn.blocks import Steps
+from nablafx_core.state import State
+from nablafx_dsp.functional.cookbook import HIGHEST
+from nablafx_dsp.functional.frames import framed
+from nablafx_dsp.functional.state_variable import state_variable_filter
+
+ModeName = Literal["lowpass", "bandpass", "highpass", "notch", "allpass", "mix"]
+
+#: What each mode has of low, of band / Q and of high.
+MODES: dict[str, tuple[float, float, float]] = {
+    "lowpass": (1.0, 0.0, 0.0),
+    "bandpass": (0.0, 1.0, 0.0),
+    "highpass": (0.0, 0.0, 1.0),
+    "notch": (1.0, 0.0, 1.0),
+    "allpass": (1.0, -1.0, 1.0),
+}
+
+_MIX = ("low", "band", "high")
+
+
+class StateVariable(Processor):
+    """Second-order state-variable filter, exact and stable however its parameters move.
+
+    Parameters: ``cutoff_hz``, ``q`` and, in mode ``mix``, ``low``, ``band`` and ``high``, how much of each output is
+    heard; the band is scaled to a gain of 1 at the cutoff. Frequencies at or above 0.49 of the sample rate are clamped
+    there. State: the two integrators, in float64. See `nablafx_dsp.functional.state_variable`.
+
+    Args:
+        sample_rate: Hz.
+        mode: ``lowpass``, ``bandpass``, ``highpass``, ``notch``, ``allpass``, or ``mix`` for a learned mixture.
+        min_cutoff_hz, max_cutoff_hz: range of the cutoff.
+        min_q, max_q: range of the quality factor.
+        curves: how [0, 1] covers the ranges: perceptual (cutoff and Q on a log curve) or linear throughout.
+
+    Raises:
+        ModelError: if the mode is unknown or a range is not positive.
+    """
+
+    takes_steps = True
+
+    def __init__(
+        self,
+        sample_rate: int = 48000,
+        mode: ModeName = "lowpass",
+        min_cutoff_hz: float = 20.0,
+        max_cutoff_hz: float = 20_000.0,
+        min_q: float = 0.1,
+        max_q: float = 10.0,
+        curves: Literal["perceptual", "linear"] = "perceptual",
+    ) -> None:
+        super().__init__(sample_rate)
+        if mode != "mix" and mode not in MODES:
+            raise ModelError(f"svf: there is no mode '{mode}'. Modes: {', '.join(MODES)}, mix.")
+        if min(min_cutoff_hz, min_q) <= 0:
+            raise ModelError(f"svf: cutoff (from {min_cutoff_hz:g} Hz) and Q (from {min_q:g}) must be above 0.")
+        if max_cutoff_hz >= HIGHEST * sample_rate:
+            warnings.warn(
+                f"svf: its cutoff reaches {max_cutoff_hz:g} Hz; at {sample_rate} Hz what is above "
+                f"{HIGHEST * sample_rate:g} Hz is clamped there. Lower max_cutoff_hz to use the whole range.",
+                stacklevel=2,
+            )
+        curve: Curve = "linear" if curves == "linear" else "log"
+        cutoff = Parameter("cutoff_hz", min_cutoff_hz, max_cutoff_hz, "Hz", curve)
+        mix = tuple(Parameter(name, -1.0, 1.0) for name in _MIX) if mode == "mix" else ()
+        self.mode = mode
+        self.effect_parameters = (cutoff, Parameter("q", min_q, max_q, "", curve), *mix)
+
+    def macs_per_sample(self) -> float:
+        """Two integrators of two products each, and a mix of three."""
+        return 7.0
+
+    def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
+        """Silence before the first sample."""
+        return {"z": torch.zeros(batch_size, 2, dtype=torch.float64)}
+
+    def forward(
+        self,
+        audio: Tensor,
+        parameters: dict[str, Tensor] | dict[str, Steps],
+        state: State | None = None,
+    ) -> tuple[Tensor, State]:
+        """Filter audio (batch, 1, time)."""
+        values, block_size, skip = framed(parameters, audio.shape[-1])
+        wide = {name: value.double() if value.device.type != "mps" else value for name, value in values.items()}
+        g = torch.tan(math.pi / self.sample_rate * wide["cutoff_hz"].clamp(max=HIGHEST * self.sample_rate))
+        one, k = torch.ones_like(wide["q"]), 1 / wide["q"]
+        if self.mode == "mix":
+            low, band, high = wide["low"], wide["band"] * k, wide["high"]
+        else:
+            low, band, high = (weight * scale for weight, scale in zip(MODES[self.mode], (one, k, one), strict=True))
+        count = max(part.shape[-1] for part in (low, band, high))
+        mix = torch.stack([part.expand(len(k), count) for part in (low, band, high)], dim=1)
+        before = None if state is None else state["z"]
+        output, z = state_variable_filter(audio[:, 0], g, k, mix, before, block_size=block_size, skip=skip)
+        return output[:, None], {"z": z}
