@@ -30,13 +30,16 @@ class Frames(NamedTuple):
 
 
 def frames_over(count: int, time: int, block_size: int, skip: int) -> Frames:
-    """Lay `count` frames over a signal; see `nablafx_core.nn.blocks.Steps`. One frame is over the whole signal.
+    """Lay `count` frames over a signal as `blocks_over` does; one frame is over the whole signal."""
+    return Frames(max(time, 1), 0, 0, 0, time) if count == 1 else blocks_over(count, time, block_size, skip)
+
+
+def blocks_over(count: int, time: int, block_size: int, skip: int) -> Frames:
+    """Lay `count` blocks over a signal; see `nablafx_core.nn.blocks.Steps`.
 
     Raises:
         ModelError: if they do not reach over the signal.
     """
-    if count == 1:
-        return Frames(max(time, 1), 0, 0, 0, time)
     lead, end = count * block_size - skip - time, count * block_size - skip
     if lead < 0 or skip < 0:
         raise ModelError(

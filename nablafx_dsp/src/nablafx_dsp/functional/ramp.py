@@ -1,0 +1,93 @@
+"""Gain and offset that move from block to block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from nablafx_core.errors import ModelError
+from nablafx_core.kernels.choice import compiled_for
+from nablafx_core.nn.blocks import Steps
+from nablafx_dsp.functional.frames import Frames, blocks_over
+from nablafx_dsp.kernels import ramp as kernel
+
+
+def ramp(
+    audio: Tensor,
+    gain: Tensor | None,
+    offset: Tensor | None,
+    gain_before: Tensor | None = None,
+    offset_before: Tensor | None = None,
+    *,
+    block_size: int = 1,
+    skip: int = 0,
+) -> Tensor:
+    """y[t] = gain(t) x[t] + offset(t), both held over blocks or in lines between them.
+
+    Sample i of a block of n has the value v of the block or, where the value u before is given,
+    u + (v - u) (i + 1) / n, which is v at the last sample. With the v of each block as the u of the next there is no
+    step at any edge.
+
+    Blocks of float32 and float64 on the CPU run compiled and are differentiable once; everything else is torch's
+    operations.
+
+    Args:
+        audio: x, (batch, time).
+        gain: (batch, 1), (batch, time) or, for blocks that end `skip` samples after the signal, (batch, blocks); 1 if
+            None.
+        offset: the same; 0 if None.
+        gain_before, offset_before: of each block, of the shapes of `gain` and `offset`; None where they are held.
+        block_size: samples of a block; 1 for values that are constant or one per sample.
+        skip: samples of the last block that come after the signal.
+
+    Raises:
+        ModelError: if the shapes do not belong together.
+    """
+    given = [(value.to(audio), before if before is None else before.to(audio)) if value is not None else (None, None)
+             for value, before in ((gain, gain_before), (offset, offset_before))]  # fmt: skip
+    (gain, gain_before), (offset, offset_before) = given
+    present = [value for value in (gain, offset, gain_before, offset_before) if value is not None]
+    shapes = {tuple(value.shape) for value in present}
+    if block_size == 1 or not audio.shape[-1]:
+        y = audio if gain is None else audio * gain
+        return y if offset is None else y + offset
+    if len(shapes) > 1 or any(len(shape) != 2 or shape[0] != len(audio) for shape in shapes):
+        raise ModelError(f"ramp: gain and offset of one shape ({len(audio)}, blocks) are needed, not {sorted(shapes)}.")
+    if not present:
+        return audio
+    blocks = blocks_over(present[0].shape[1], audio.shape[-1], block_size, skip)
+    if not compiled_for(audio, *present, dtypes=(torch.float32, torch.float64)):
+        y = audio if gain is None else audio * _curve(gain, gain_before, audio.shape[-1], block_size, skip)
+        return y if offset is None else y + _curve(offset, offset_before, audio.shape[-1], block_size, skip)
+    one = torch.ones_like(present[0]) if gain is None else gain
+    zero = torch.zeros_like(present[0]) if offset is None else offset
+    ends = one if gain_before is None else gain_before, one, zero if offset_before is None else offset_before, zero
+    output: Tensor = _Ramp.apply(audio.contiguous(), torch.stack(ends, dim=1), blocks)  # type: ignore[no-untyped-call]
+    return output
+
+
+def _curve(value: Tensor, before: Tensor | None, time: int, block_size: int, skip: int) -> Tensor:
+    held = Steps(value, skip, block_size).over(time)
+    if before is None:
+        return held
+    start = Steps(before, skip, block_size).over(time)
+    place = torch.arange(skip, skip + time, device=value.device).flip(0) % block_size  # samples up to the block's end
+    return start + (held - start) * ((block_size - place).to(value) / block_size)
+
+
+class _Ramp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, audio: Tensor, ends: Tensor, blocks: Frames) -> Tensor:
+        ctx.save_for_backward(audio, ends)
+        ctx.blocks = blocks
+        return kernel.forward(audio, ends, blocks)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        audio, ends = ctx.saved_tensors
+        gradients = kernel.backward(gradient.contiguous(), audio, ends, ctx.blocks)
+        return *(g if need else None for g, need in zip(gradients, ctx.needs_input_grad, strict=False)), None
