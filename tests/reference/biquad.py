@@ -17,6 +17,15 @@ def biquad(audio, coefficients, state=(0.0, 0.0)):
     return np.array(out), np.array([z1, z2])
 
 
+def cascade(audio, coefficients, state):
+    """One signal (time,) through sections with coefficients (sections, 5, time) and memories (sections, 2)."""
+    finals = []
+    for section, memories in zip(coefficients, state, strict=True):
+        audio, final = biquad(audio, section, memories)
+        finals.append(final)
+    return audio, np.array(finals)
+
+
 def prototype_response(filter_type, frequency_hz, cutoff_hz, q, gain_db, sample_rate):
     """Complex response at a frequency: H(s) of the analogue prototype, under the bilinear transform."""
     a, root = 10 ** (gain_db / 40), 10 ** (gain_db / 80)

@@ -1,106 +1,293 @@
-"""The biquad recursion and its adjoint on the CPU, one sample after the other.
+"""A cascade of second-order sections and its adjoint on the CPU, one sample after the other.
 
-Transposed direct form II with coefficients (b0, b1, b2, a1, a2), a0 = 1::
+Each section is a transposed direct form II with coefficients (b0, b1, b2, a1, a2), a0 = 1::
 
     y = b0 x + z1;   z1' = b1 x - a1 y + z2;   z2' = b2 x - a2 y
 
-Everything inside is float64, whatever the audio is: the poles of a low, sharp filter are too close to the unit
-circle for float32.
+The memories and the arithmetic are float64, whatever the audio is: the poles of a low, sharp filter are too close to
+the unit circle for float32.
+
+All sections are in one loop over the samples: what one section waits for is hidden by the work of the others. A kernel
+is compiled for each number of sections, so that their memories stay in registers, and a section is four vector
+instructions. Each is written out, so that a sample is rounded the same way wherever a signal is cut.
+
+Numbers below the normal range (a tail that decays in silence) are flushed to zero while a kernel runs, so that they
+cost nothing; x86 processors are slow with them, others are not, and there nothing is done.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from typing import Any, cast
 
-import torch
-from torch import Tensor
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.core import cgutils, types
+from numba.cpython.unsafe.tuple import tuple_setitem
+from numba.extending import intrinsic
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from nablafx_core.kernels.compiled import compiled
 
+#: The most sections that one kernel has: their coefficients and memories have to fit into registers and near ones.
+MOST_SECTIONS = 8
 
-def forward(audio: Tensor, coefficients: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Filter a signal.
+#: Samples for which the signals between the sections are computed again in the backward pass. They stay in the
+#: nearest cache; in place of them the memories at each start are kept.
+SEGMENT = 256
 
-    Args:
-        audio: (batch, time), float32 or float64.
-        coefficients: (batch, 5, time), or (batch, 5, 1) where they stand still; float64.
-        state: z1 and z2 before the first sample, (batch, 2), float64.
+_tuple_of, _replaced = cast(Callable[..., Any], to_fixed_tuple), cast(Callable[..., Any], tuple_setitem)
+_INT = ir.IntType(32)
+_DOUBLE = ir.DoubleType()
+_PAIR = ir.VectorType(_DOUBLE, 2)
+_FLUSH = 0x8040  # results and operands that are not normal count as zero
 
-    Returns:
-        The output, of the audio's shape and type, and the state after the last sample.
+
+def _intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    return cast(Callable[..., Any], intrinsic(function))
+
+
+def _call(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    function = cgutils.get_or_insert_function(builder.module, kind, name)  # type: ignore[no-untyped-call]
+    return builder.call(function, arguments)
+
+
+def _twice(builder: Any, scalar: Any) -> Any:
+    undefined = ir.Constant(_PAIR, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, _INT(0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_INT, 2), [0, 0]))
+
+
+@_intrinsic
+def _section(_: Any, coefficients: Any, at: Any, x: Any, z1: Any, z2: Any) -> Any:
+    """(y, z1', z2') of a section whose coefficients begin at an index; (z1', z2') as one vector."""
+    result = types.UniTuple(types.float64, 3)  # type: ignore[no-untyped-call]
+    signature = result(coefficients, types.uintp, types.float64, types.float64, types.float64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, at, x, z1, z2 = arguments
+        first = builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [at])
+        element = first.type.pointee
+
+        def load(offset: int, kind: Any, wide: Any) -> Any:
+            pointer = builder.bitcast(builder.gep(first, [_INT(offset)]), kind.as_pointer())
+            value = builder.load(pointer)
+            value.align = context.get_abi_sizeof(element)
+            return value if element == _DOUBLE else builder.fpext(value, wide)
+
+        pair = ir.VectorType(element, 2)
+        y = _call(builder, "llvm.fma.f64", _DOUBLE, load(0, element, _DOUBLE), x, z1)
+        z = builder.insert_element(ir.Constant(_PAIR, [0.0, 0.0]), z2, _INT(0))
+        z = _call(builder, "llvm.fma.v2f64", _PAIR, load(1, pair, _PAIR), _twice(builder, x), z)
+        z = _call(builder, "llvm.fma.v2f64", _PAIR, builder.fneg(load(3, pair, _PAIR)), _twice(builder, y), z)
+        return cgutils.pack_array(builder, [y, *(builder.extract_element(z, _INT(i)) for i in (0, 1))])  # type: ignore[no-untyped-call]
+
+    return signature, generate
+
+
+@_intrinsic
+def _flush(_: Any) -> Any:
+    """Flush to zero what is not normal, on x86; returns what `_restore` needs. No other thread is affected."""
+
+    def generate(_: Any, builder: Any, __: Any, ___: Any) -> Any:
+        if not builder.module.triple.startswith("x86"):
+            return _INT(0)
+        before = builder.alloca(_INT)
+        _control(builder, "st", before)
+        word = builder.load(before)
+        _set(builder, builder.or_(word, _INT(_FLUSH)))
+        return word
+
+    return types.int32(), generate
+
+
+@_intrinsic
+def _restore(_: Any, word: Any) -> Any:
+    """Undo `_flush`."""
+
+    def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        if builder.module.triple.startswith("x86"):
+            _set(builder, arguments[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int32), generate
+
+
+def _control(builder: Any, direction: str, place: Any) -> None:
+    bytes_ = builder.bitcast(place, ir.IntType(8).as_pointer())
+    _call(builder, f"llvm.x86.sse.{direction}mxcsr", ir.VoidType(), bytes_)
+
+
+def _set(builder: Any, word: Any) -> None:
+    place = builder.alloca(_INT)
+    builder.store(word, place)
+    _control(builder, "ld", place)
+
+
+@cache
+def forward_of(sections: int) -> Callable[..., None]:
+    """The kernel of a cascade of `sections`, 1 to `MOST_SECTIONS`.
+
+    It is called for one item of a batch with
+
+    - audio: (batch, time), float32 or float64;
+    - coefficients: (batch, frames, sections, 5), flat, float32 or float64;
+    - bounds, frames: the samples between two bounds have one frame, or begin at it where `moves`; see `Plan`;
+    - moves: 1 if each sample has a frame of its own, otherwise 0;
+    - state: the memories before the first sample, (batch, 2 sections), float64;
+    - kept: 1 if `marks` is written whole, 0 if each row may write over the one before;
+    - marks: the memories at each bound but the last, (batch, rows, 2 sections), written;
+    - output: as audio, written; final: as state, written.
+
+    All are contiguous.
     """
-    output, final = torch.empty_like(audio, memory_format=torch.contiguous_format), torch.empty_like(state)
-    held = coefficients.expand(-1, -1, audio.shape[-1])
-    _forward(audio.numpy(), held.numpy(), state.numpy(), output.numpy(), final.numpy())
-    return output, final
+    memories = 2 * sections
+
+    @compiled
+    def forward(
+        item: int,
+        audio: Any,
+        coefficients: Any,
+        bounds: Any,
+        frames: Any,
+        moves: int,
+        state: Any,
+        kept: int,
+        marks: Any,
+        output: Any,
+        final: Any,
+    ) -> None:
+        word = _flush()
+        x, y, mark = audio[item], output[item], marks[item]
+        size = np.uintp(5 * sections)
+        origin = np.uintp(item) * np.uintp(coefficients.shape[0] // audio.shape[0])
+        back = np.uintp(5 * sections * (1 - moves))
+        z = _tuple_of(state[item], memories)
+        for segment in range(frames.shape[0]):
+            for s in range(memories):
+                mark[segment * kept, s] = z[s]
+            at = origin + np.uintp(frames[segment]) * size
+            for t in range(np.uintp(bounds[segment]), np.uintp(bounds[segment + 1])):
+                u = np.float64(x[t])
+                for s in range(sections):
+                    u, z1, z2 = _section(coefficients, at, u, z[2 * s], z[2 * s + 1])
+                    z = _replaced(z, 2 * s, z1)
+                    z = _replaced(z, 2 * s + 1, z2)
+                    at += np.uintp(5)
+                y[t] = u
+                at -= back
+        for s in range(memories):
+            final[item, s] = z[s]
+        _restore(word)
+
+    return forward
 
 
-def backward(
-    grad_output: Tensor, grad_final: Tensor, audio: Tensor, output: Tensor, coefficients: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients for audio, coefficients and initial state, by the adjoint recursion, which runs backwards in time.
+@cache
+def backward_of(sections: int, moving: bool) -> Callable[..., None]:
+    """The kernel of the adjoint recursion, which runs backwards in time and in the sections.
 
-    With l1, l2 the gradients of z1', z2' and g that of y::
+    With l1, l2 the gradients of z1', z2' of a section and g that of its y::
 
         h = g - a1 l1 - a2 l2
         db0 += h x;  db1 += l1 x;  db2 += l2 x;  da1 -= l1 y;  da2 -= l2 y
         dx = b0 h + b1 l1 + b2 l2;   l2' = l1;   l1' = h
 
-    Args:
-        grad_output: (batch, time).
-        grad_final: (batch, 2).
-        audio, output, coefficients: what `forward` took and gave.
+    `moving` is whether each sample has a frame of its own. The kernel is called for one item of a batch with what
+    `forward_of` describes (marks whole) and
+
+    - grad_output: as audio; grad_state: as state, that of the final state, which becomes that of the initial one;
+    - grad_audio: as audio, written;
+    - grad_coefficients: (batch, frames, sections, 5), flat; written where `moving`, otherwise added to.
     """
-    grad_audio, grad_coefficients = torch.empty_like(audio), torch.zeros_like(coefficients)
-    grad_state = torch.empty_like(grad_final)
-    held = coefficients.expand(-1, -1, audio.shape[-1])
-    signals = (grad_output, grad_final, audio, output, held, grad_audio, grad_coefficients, grad_state)
-    _backward(*(signal.numpy() for signal in signals))
-    return grad_audio, grad_coefficients, grad_state
+    memories = 2 * sections
 
+    @compiled
+    def backward(
+        item: int,
+        audio: Any,
+        coefficients: Any,
+        bounds: Any,
+        frames: Any,
+        marks: Any,
+        grad_output: Any,
+        grad_state: Any,
+        grad_audio: Any,
+        grad_coefficients: Any,
+    ) -> None:
+        word = _flush()
+        x, grad_y, grad_x, mark, grad_z = (
+            audio[item],
+            grad_output[item],
+            grad_audio[item],
+            marks[item],
+            grad_state[item],
+        )
+        one, five, size, length = np.uintp(1), np.uintp(5), np.uintp(5 * sections), np.uintp(SEGMENT)
+        origin = np.uintp(item) * np.uintp(coefficients.shape[0] // audio.shape[0])
+        step, back = (size, np.uintp(0)) if moving else (np.uintp(0), size)
+        between = np.empty((sections + 1) * SEGMENT)  # the input of each section and the output of the last
+        gradient = np.empty(SEGMENT)
+        for segment in range(frames.shape[0] - 1, -1, -1):
+            start, stop = np.uintp(bounds[segment]), np.uintp(bounds[segment + 1])
+            count = stop - start
+            first = origin + np.uintp(frames[segment]) * size
+            z = _tuple_of(mark[segment], memories)
+            at = first
+            for i in range(count):
+                u = np.float64(x[start + i])
+                between[i] = u
+                place = i
+                for s in range(sections):
+                    u, z1, z2 = _section(coefficients, at, u, z[2 * s], z[2 * s + 1])
+                    z = _replaced(z, 2 * s, z1)
+                    z = _replaced(z, 2 * s + 1, z2)
+                    at += five
+                    place += length
+                    between[place] = u
+                at -= back
+                gradient[i] = grad_y[start + i]
+            for reverse in range(sections):
+                s = np.uintp(sections - 1 - reverse)
+                l1, l2 = grad_z[2 * s], grad_z[2 * s + one]
+                d0 = d1 = d2 = e1 = e2 = 0.0
+                own = first + five * s
+                at = own + (count - one) * step
+                ahead = s * length + count
+                for i in range(count):
+                    ahead -= one
+                    here = count - one - i
+                    u, v = between[ahead], between[ahead + length]
+                    h = gradient[here] - coefficients[at + np.uintp(4)] * l2 - coefficients[at + np.uintp(3)] * l1
+                    gradient[here] = (
+                        coefficients[at] * h + coefficients[at + one] * l1 + coefficients[at + np.uintp(2)] * l2
+                    )
+                    if moving:
+                        grad_coefficients[at] = h * u
+                        grad_coefficients[at + one] = l1 * u
+                        grad_coefficients[at + np.uintp(2)] = l2 * u
+                        grad_coefficients[at + np.uintp(3)] = -l1 * v
+                        grad_coefficients[at + np.uintp(4)] = -l2 * v
+                    else:
+                        d0 += h * u
+                        d1 += l1 * u
+                        d2 += l2 * u
+                        e1 += l1 * v
+                        e2 += l2 * v
+                    l2 = l1
+                    l1 = h
+                    at -= step
+                if not moving:
+                    grad_coefficients[own] += d0
+                    grad_coefficients[own + one] += d1
+                    grad_coefficients[own + np.uintp(2)] += d2
+                    grad_coefficients[own + np.uintp(3)] -= e1
+                    grad_coefficients[own + np.uintp(4)] -= e2
+                grad_z[2 * s], grad_z[2 * s + one] = l1, l2
+            for i in range(count):
+                grad_x[start + i] = gradient[i]
+        _restore(word)
 
-@compiled
-def _forward(audio: Any, coefficients: Any, state: Any, output: Any, final: Any) -> None:
-    for item in range(audio.shape[0]):
-        z1, z2 = state[item, 0], state[item, 1]
-        for t in range(audio.shape[1]):
-            b0, b1, b2 = coefficients[item, 0, t], coefficients[item, 1, t], coefficients[item, 2, t]
-            a1, a2 = coefficients[item, 3, t], coefficients[item, 4, t]
-            x = audio[item, t]
-            y = b0 * x + z1
-            z1 = b1 * x - a1 * y + z2
-            z2 = b2 * x - a2 * y
-            output[item, t] = y
-        final[item, 0], final[item, 1] = z1, z2
-
-
-@compiled
-def _backward(
-    grad_output: Any,
-    grad_final: Any,
-    audio: Any,
-    output: Any,
-    coefficients: Any,
-    grad_audio: Any,
-    grad_coefficients: Any,
-    grad_state: Any,
-) -> None:
-    moves = grad_coefficients.shape[2] > 1
-    for item in range(audio.shape[0]):
-        l1, l2 = grad_final[item, 0], grad_final[item, 1]
-        grad = grad_coefficients[item]
-        for t in range(audio.shape[1] - 1, -1, -1):
-            b0, b1, b2 = coefficients[item, 0, t], coefficients[item, 1, t], coefficients[item, 2, t]
-            a1, a2 = coefficients[item, 3, t], coefficients[item, 4, t]
-            x, y = audio[item, t], output[item, t]
-            h = grad_output[item, t] - a1 * l1 - a2 * l2
-            frame = t if moves else 0
-            grad[0, frame] += h * x
-            grad[1, frame] += l1 * x
-            grad[2, frame] += l2 * x
-            grad[3, frame] -= l1 * y
-            grad[4, frame] -= l2 * y
-            grad_audio[item, t] = b0 * h + b1 * l1 + b2 * l2
-            l2 = l1
-            l1 = h
-        grad_state[item, 0], grad_state[item, 1] = l1, l2
+    return backward

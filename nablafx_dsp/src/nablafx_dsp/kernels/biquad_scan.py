@@ -1,8 +1,9 @@
-"""The biquad recursion and its adjoint as a parallel scan in torch, for accelerators.
+"""A second-order section and its adjoint as a parallel scan in torch, for accelerators.
 
 Sample t maps the state (z1, z2) by z' = A z + B x; maps compose, so T of them take log2(T) steps, each over the
-whole signal at once. The same numbers as `nablafx_dsp.kernels.biquad`, in another order: within 1e-9 of them in
-float64, relative to the peak; on MPS, which has no float64, within 1e-3 for poles of radius below 0.99.
+whole signal at once. The same numbers as `nablafx_dsp.kernels.biquad`, in another order: output, state and gradients
+of a cascade within 1e-9 of them in float64 and within 1e-5 for float32 audio, relative to the peak of each; on MPS,
+which has no float64, within 1e-3 for poles of radius below 0.99.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from torch import Tensor
 
 
 def forward(audio: Tensor, coefficients: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Filter a signal; shapes and result as `nablafx_dsp.kernels.biquad.forward`."""
+    """Filter a signal by one section.
+
+    Args:
+        audio: (batch, time).
+        coefficients: b0, b1, b2, a1, a2, (batch, 5, time), or (batch, 5, 1) where they stand still.
+        state: z1 and z2 before the first sample, (batch, 2).
+
+    Returns:
+        The output, of the audio's shape and type, and the state after the last sample.
+    """
     b0, b1, b2, a1, a2 = coefficients.unbind(1)
     x = audio.to(coefficients.dtype)
     drive = torch.stack([(b1 - a1 * b0) * x, (b2 - a2 * b0) * x], dim=-1)
@@ -24,7 +34,13 @@ def forward(audio: Tensor, coefficients: Tensor, state: Tensor) -> tuple[Tensor,
 def backward(
     grad_output: Tensor, grad_final: Tensor, audio: Tensor, output: Tensor, coefficients: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients; arguments and result as `nablafx_dsp.kernels.biquad.backward`."""
+    """Gradients for audio, coefficients and initial state; the recursion of `nablafx_dsp.kernels.biquad.backward_of`.
+
+    Args:
+        grad_output: (batch, time).
+        grad_final: (batch, 2).
+        audio, output, coefficients: what `forward` took and gave.
+    """
     b0, b1, b2, a1, a2 = coefficients.unbind(1)
     g, x, y = (signal.to(coefficients.dtype) for signal in (grad_output, audio, output))
     reversed_transition = _transition(a1, a2).flip(1).transpose(-1, -2)

@@ -12,7 +12,7 @@ from nablafx_core.controls import Curve, Parameter
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Processor
 from nablafx_core.state import State
-from nablafx_dsp.functional.biquad import biquad
+from nablafx_dsp.functional.biquad import cascade
 from nablafx_dsp.functional.cookbook import HIGHEST, biquad_coefficients
 
 BiquadType = Literal["peaking", "lowpass", "highpass", "lowshelf", "highshelf"]
@@ -84,10 +84,10 @@ class Biquad(Processor):
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
         """Silence before the first sample."""
-        return {"z": torch.zeros(batch_size, 2, dtype=torch.float64)}
+        return {"z": torch.zeros(batch_size, 1, 2, dtype=torch.float64)}
 
     def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:
         """Filter audio (batch, 1, time)."""
         coefficients = biquad_coefficients(self.filter_type, **parameters, sample_rate=self.sample_rate)
-        output, z = biquad(audio[:, 0], coefficients, None if state is None else state["z"])
+        output, z = cascade(audio[:, 0], coefficients[:, None], None if state is None else state["z"])
         return output[:, None], {"z": z}
