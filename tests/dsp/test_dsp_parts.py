@@ -14,6 +14,7 @@ from nablafx_core.profiling import count_macs
 from nablafx_core.testing import laws, laws_gradients, laws_saving
 from nablafx_dsp.controllers.static import NoController, Static, StaticConditional
 from nablafx_dsp.processors.biquad import TYPES, Biquad
+from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ
 from nablafx_dsp.processors.memoryless import DCOffset, Gain, PhaseInversion, Tanh
 
 KNOBS = (Control("drive"), Control("tone", 20, 20000, "Hz", "log"))
@@ -53,6 +54,8 @@ SUBJECTS = {
     "tanh": Tanh,
     **{f"biquad {name}": lambda name=name: Biquad(name) for name in TYPES},
     "biquad linear": lambda: Biquad("peaking", curves="linear"),
+    "parametric eq": ParametricEQ,
+    "shelving eq": ShelvingEQ,
     "static": lambda: Static(3),
     "static_cond": lambda: StaticConditional(3, 2, hidden_size=4),
     "chain": chain,

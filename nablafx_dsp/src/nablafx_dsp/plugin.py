@@ -7,6 +7,14 @@ from collections.abc import Iterable
 from nablafx_core.component import Component
 from nablafx_core.hookspecs import hookimpl
 
+_FILTERS = {
+    "peaking": "a bell around a frequency",
+    "lowpass": "12 dB per octave down above its cutoff",
+    "highpass": "12 dB per octave down below its cutoff",
+    "lowshelf": "a gain below its cutoff",
+    "highshelf": "a gain above its cutoff",
+}
+
 
 @hookimpl
 def nablafx_processors() -> Iterable[Component]:
@@ -17,6 +25,20 @@ def nablafx_processors() -> Iterable[Component]:
             "nablafx_dsp.processors.biquad:Biquad",
             "Second-order filter: peaking, lowpass, highpass, lowshelf or highshelf",
             example={"type": "peaking"},
+        ),
+        *(
+            Component(name, f"nablafx_dsp.processors.biquad:{name.capitalize()}", f"Second-order filter: {what}")
+            for name, what in _FILTERS.items()
+        ),
+        Component(
+            "parametric_eq",
+            "nablafx_dsp.processors.equalizers:ParametricEQ",
+            "Low shelf, three peaking filters, high shelf",
+        ),
+        Component(
+            "shelving_eq",
+            "nablafx_dsp.processors.equalizers:ShelvingEQ",
+            "High-pass, low shelf, high shelf, low-pass",
         ),
         Component("gain", "nablafx_dsp.processors.memoryless:Gain", "Gain in dB"),
         Component("dc_offset", "nablafx_dsp.processors.memoryless:DCOffset", "Adds a constant"),

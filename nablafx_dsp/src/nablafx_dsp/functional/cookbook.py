@@ -7,12 +7,17 @@ their form with Q.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from nablafx_core.kernels.choice import compiled_for
+from nablafx_core.kernels.threads import for_each
 from nablafx_dsp.functional.biquad import wide_dtype
+from nablafx_dsp.kernels import cookbook as compiled_formulas
 
 #: A filter's six numbers b0, b1, b2, a0, a1, a2 from cos(w0), alpha and A = 10^(gain_db / 40).
 Formula = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
@@ -54,31 +59,77 @@ FORMULAS: dict[str, Formula] = {
 HIGHEST = 0.49
 
 
-def biquad_coefficients(
-    type: str, cutoff_hz: Tensor, q: Tensor, sample_rate: float, gain_db: Tensor | None = None
+def cascade_coefficients(
+    types: Sequence[str], cutoff_hz: Tensor, q: Tensor, gain_db: Tensor, sample_rate: float
 ) -> Tensor:
-    """Coefficients of one filter, normalised to a0 = 1, computed in float64.
+    """Coefficients of the filters of a cascade, normalised to a0 = 1, computed in float64 (float32 on MPS).
 
     w0 = 2 pi cutoff_hz / sample_rate,  alpha = sin(w0) / (2 q),  A = 10^(gain_db / 40)
 
+    On the CPU the formulas and their derivatives are compiled; only sines, cosines and powers are torch's.
+
     Args:
-        type: a key of `FORMULAS`.
-        cutoff_hz: (batch,) or (batch, time); above 0.49 of the sample rate it counts as 0.49 of it.
-        q: (batch,) or (batch, time), above 0.
+        types: of each section, keys of `FORMULAS`.
+        cutoff_hz: (batch, sections, frames); above 0.49 of the sample rate it counts as 0.49 of it.
+        q: (batch, sections, frames), above 0.
+        gain_db: (batch, sections, frames); not used by low-pass and high-pass filters.
         sample_rate: Hz.
-        gain_db: (batch,) or (batch, time); for peaking filters and shelves.
 
     Returns:
-        b0, b1, b2, a1, a2: (batch, 5, time), or (batch, 5, 1) where nothing moves.
+        b0, b1, b2, a1, a2 of each section, (batch, sections, 5, frames); those of a frame lie beside each other in
+        memory, as `nablafx_dsp.functional.biquad.cascade` reads them.
     """
     wide = wide_dtype(cutoff_hz.device)
-    w0 = 2 * math.pi / sample_rate * _framed(cutoff_hz, wide).clamp(max=HIGHEST * sample_rate)
-    alpha = w0.sin() / (2 * _framed(q, wide))
-    amplitude = torch.ones_like(w0) if gain_db is None else 10 ** (_framed(gain_db, wide) / 40)
-    b0, b1, b2, a0, a1, a2 = FORMULAS[type](w0.cos(), alpha, amplitude)
-    frames = (b0 + a0).shape
-    return torch.stack([(number / a0).expand(frames) for number in (b0, b1, b2, a1, a2)], dim=1)
+    w0 = 2 * math.pi / sample_rate * cutoff_hz.to(wide).clamp(max=HIGHEST * sample_rate)
+    q, gain_db = q.to(wide), gain_db.to(wide)
+    if compiled_for(w0, q, gain_db, dtypes=(torch.float64,)):
+        framed: Tensor = _Coefficients.apply(tuple(types), w0, q, gain_db)  # type: ignore[no-untyped-call]
+    else:
+        framed = _formulas(types, w0, q, gain_db)
+    return framed.permute(0, 2, 3, 1)
 
 
-def _framed(parameter: Tensor, dtype: torch.dtype) -> Tensor:
-    return parameter.to(dtype).reshape(parameter.shape[0], -1)
+def _formulas(types: Sequence[str], w0: Tensor, q: Tensor, gain_db: Tensor) -> Tensor:
+    """(batch, frames, sections, 5), by torch's operations."""
+    c, alpha, amplitude = w0.cos(), w0.sin() / (2 * q), 10 ** (gain_db / 40)
+    sections = []
+    for i, type in enumerate(types):
+        b0, b1, b2, a0, a1, a2 = FORMULAS[type](c[:, i], alpha[:, i], amplitude[:, i])
+        sections.append(torch.stack([number / a0 for number in (b0, b1, b2, a1, a2)], dim=-1))
+    return torch.stack(sections, dim=2)
+
+
+class _Coefficients(torch.autograd.Function):
+    """The same, compiled, with its own derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, types: tuple[str, ...], w0: Tensor, q: Tensor, gain_db: Tensor) -> Tensor:
+        """As `_formulas`."""
+        batch, sections, frames = w0.shape
+        w0 = w0.contiguous()
+        knobs = w0.cos(), w0.sin(), q.contiguous(), (gain_db.contiguous() * (math.log(10) / 40)).exp_()
+        framed = w0.new_empty(batch, frames, sections, 5)
+        arrays = [values.numpy() for values in (*knobs, framed)]
+        kernels = [compiled_formulas.coefficients_of(*compiled_formulas.KINDS[type]) for type in types]
+        for_each(batch, lambda item: _of_each(kernels, item, arrays))
+        ctx.types = types
+        ctx.save_for_backward(*knobs, framed)
+        return framed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """None for the types, and the gradients of the rest."""
+        *knobs, framed = ctx.saved_tensors
+        gradients = [torch.empty_like(knobs[0]) for _ in range(3)]
+        arrays = [values.numpy() for values in (*knobs, framed, gradient.contiguous(), *gradients)]
+        kernels = [compiled_formulas.gradients_of(*compiled_formulas.KINDS[type]) for type in ctx.types]
+        for_each(framed.shape[0], lambda item: _of_each(kernels, item, arrays))
+        return tuple(g if needed else None for g, needed in zip((None, *gradients), ctx.needs_input_grad, strict=True))
+
+
+def _of_each(kernels: Sequence[Callable[..., None]], item: int, arrays: Sequence[Any]) -> None:
+    frames = arrays[0].shape[-1]
+    for start in range(0, frames, compiled_formulas.FRAMES):
+        for section, kernel in enumerate(kernels):
+            kernel(item, section, start, min(start + compiled_formulas.FRAMES, frames), *arrays)

@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import Literal
+import inspect
+from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
-from nablafx_core.controls import Curve, Parameter
 from nablafx_core.errors import ModelError
-from nablafx_core.interfaces import Processor
-from nablafx_core.state import State
-from nablafx_dsp.functional.biquad import cascade
-from nablafx_dsp.functional.cookbook import HIGHEST, biquad_coefficients
+from nablafx_dsp.processors.sections import Band, Curves, Sections
 
 BiquadType = Literal["peaking", "lowpass", "highpass", "lowshelf", "highshelf"]
 
-#: Lowest and highest cutoff in Hz where the experiment does not say, and whether the type has a gain.
-TYPES: dict[str, tuple[float, float, bool]] = {
-    "peaking": (20.0, 20_000.0, True),
-    "lowpass": (2_000.0, 20_000.0, False),
-    "highpass": (20.0, 2_000.0, False),
-    "lowshelf": (20.0, 2_000.0, True),
-    "highshelf": (200.0, 2_000.0, True),
+#: Lowest and highest cutoff in Hz where the experiment does not say.
+TYPES: dict[str, tuple[float, float]] = {
+    "peaking": (20.0, 20_000.0),
+    "lowpass": (2_000.0, 20_000.0),
+    "highpass": (20.0, 2_000.0),
+    "lowshelf": (20.0, 2_000.0),
+    "highshelf": (200.0, 2_000.0),
 }
 
 
-class Biquad(Processor):
+class Biquad(Sections):
     """Second-order filter by the audio EQ cookbook, an exact recursion, whether its parameters move or not.
 
     Parameters: ``gain_db`` (peaking filters and shelves only), ``cutoff_hz`` (the centre of a peaking filter) and
-    ``q``. Frequencies at or above 0.49 of the sample rate are clamped there. State: the two memories of the
-    transposed direct form II, in float64.
+    ``q``. Frequencies at or above 0.49 of the sample rate are clamped there.
 
     Args:
         type: the shape of its response.
         sample_rate: Hz.
-        min_cutoff_hz, max_cutoff_hz: range of the cutoff; the type's own if not given.
+        min_cutoff_hz, max_cutoff_hz: range of the cutoff; the type's own if not given, up to 0.49 of the sample rate.
         min_q, max_q: range of the quality factor.
         min_gain_db, max_gain_db: range of the gain.
         curves: how [0, 1] covers the ranges: perceptual (cutoff and Q on a log curve) or linear throughout.
@@ -56,38 +48,33 @@ class Biquad(Processor):
         max_q: float = 10.0,
         min_gain_db: float = -12.0,
         max_gain_db: float = 12.0,
-        curves: Literal["perceptual", "linear"] = "perceptual",
+        curves: Curves = "perceptual",
     ) -> None:
-        super().__init__(sample_rate)
         if type not in TYPES:
             raise ModelError(f"biquad: there is no type '{type}'. Types: {', '.join(TYPES)}.")
-        lowest, highest, has_gain = TYPES[type]
-        lowest = lowest if min_cutoff_hz is None else min_cutoff_hz
-        highest = highest if max_cutoff_hz is None else max_cutoff_hz
-        if min(lowest, min_q) <= 0:
-            raise ModelError(f"biquad: cutoff (from {lowest:g} Hz) and Q (from {min_q:g}) must be above 0.")
-        if highest >= HIGHEST * sample_rate:
-            warnings.warn(
-                f"biquad ({type}): its cutoff reaches {highest:g} Hz; at {sample_rate} Hz what is above "
-                f"{HIGHEST * sample_rate:g} Hz is clamped there. Lower max_cutoff_hz to use the whole range.",
-                stacklevel=2,
-            )
-        curve: Curve = "linear" if curves == "linear" else "log"
-        gain = (Parameter("gain_db", min_gain_db, max_gain_db, "dB"),) if has_gain else ()
-        cutoff, quality = Parameter("cutoff_hz", lowest, highest, "Hz", curve), Parameter("q", min_q, max_q, "", curve)
-        self.filter_type = type
-        self.effect_parameters = (*gain, cutoff, quality)
+        band = Band("", type, *TYPES[type]).below(sample_rate)
+        lowest = band.lowest if min_cutoff_hz is None else min_cutoff_hz
+        highest = band.highest if max_cutoff_hz is None else max_cutoff_hz
+        band = Band("", type, lowest, highest)
+        super().__init__([band], sample_rate, (min_q, max_q), (min_gain_db, max_gain_db), curves)
 
-    def macs_per_sample(self) -> float:
-        """y = b0 x + b1 x' + b2 x'' - a1 y' - a2 y''."""
-        return 5.0
 
-    def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
-        """Silence before the first sample."""
-        return {"z": torch.zeros(batch_size, 1, 2, dtype=torch.float64)}
+def _named(name: str, type_: BiquadType) -> type[Biquad]:
+    """`Biquad` with its type chosen and its other settings as they are."""
 
-    def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:
-        """Filter audio (batch, 1, time)."""
-        coefficients = biquad_coefficients(self.filter_type, **parameters, sample_rate=self.sample_rate)
-        output, z = cascade(audio[:, 0], coefficients[:, None], None if state is None else state["z"])
-        return output[:, None], {"z": z}
+    def init(self: Biquad, **settings: Any) -> None:
+        Biquad.__init__(self, type_, **settings)
+
+    signature = inspect.signature(Biquad.__init__)
+    kept = {key: parameter for key, parameter in signature.parameters.items() if key != "type"}
+    init.__signature__ = signature.replace(parameters=list(kept.values()))  # type: ignore[attr-defined]
+    init.__annotations__ = {key: parameter.annotation for key, parameter in kept.items() if key != "self"}
+    init.__qualname__ = f"{name}.__init__"
+    return type(name, (Biquad,), {"__init__": init, "__doc__": Biquad.__doc__, "__module__": __name__})
+
+
+Peaking = _named("Peaking", "peaking")
+Lowpass = _named("Lowpass", "lowpass")
+Highpass = _named("Highpass", "highpass")
+Lowshelf = _named("Lowshelf", "lowshelf")
+Highshelf = _named("Highshelf", "highshelf")

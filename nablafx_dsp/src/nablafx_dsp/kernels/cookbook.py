@@ -1,0 +1,144 @@
+"""The cookbook's formulas and their derivatives on the CPU, many frames at a time.
+
+With c = cos(w0), alpha and A as in `nablafx_dsp.functional.cookbook`, each of a filter's six numbers is P + Q c +- R
+alpha, where P, Q and R depend on A alone: b0 and b2 share P, Q and R, and so do a0 and a2; b1 and a1 have no R. A
+pair of types differs by a sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from nablafx_core.kernels.compiled import compiled, inlined
+
+#: Frames after which it is the next section's turn: the sections share cache lines, which stay in the cache so long.
+FRAMES = 512
+
+_PASS, _PEAK, _SHELF = 0, 1, 2
+
+#: Kind and sign of each type.
+KINDS: dict[str, tuple[int, float]] = {
+    "peaking": (_PEAK, 1.0),
+    "lowpass": (_PASS, 1.0),
+    "highpass": (_PASS, -1.0),
+    "lowshelf": (_SHELF, 1.0),
+    "highshelf": (_SHELF, -1.0),
+}
+
+
+@inlined
+def _factors(kind: int, sign: float, a: float) -> Any:
+    """P, Q, R of b0 and b2; P, Q of b1; P, Q, R of a0 and a2; P, Q of a1."""
+    if kind == _PASS:
+        return 0.5, -0.5 * sign, 0.0, sign, -1.0, 1.0, 0.0, 1.0, 0.0, -2.0
+    if kind == _PEAK:
+        return 1.0, 0.0, a, 0.0, -2.0, 1.0, 0.0, 1 / a, 0.0, -2.0
+    up, down, root = a + 1, sign * (a - 1), 2 * np.sqrt(a)
+    return a * up, -a * down, a * root, 2 * a * down, -2 * a * up, up, down, root, -2 * down, -2 * up
+
+
+@inlined
+def _derivatives(kind: int, sign: float, a: float) -> Any:
+    """Those of `_factors` by A."""
+    if kind == _PASS:
+        return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    if kind == _PEAK:
+        return 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1 / (a * a), 0.0, 0.0
+    up, down, root = 2 * a + 1, sign * (2 * a - 1), np.sqrt(a)
+    return up, -down, 3 * root, 2 * down, -2 * up, 1.0, sign, 1 / root, -2 * sign, -2.0
+
+
+@cache
+def coefficients_of(kind: int, sign: float) -> Callable[..., None]:
+    """The kernel that computes the coefficients of one type.
+
+    It is called for one item of a batch, one section, the first frame and that after the last, with c, sin(w0), q and
+    A, each (batch, sections, frames), and `coefficients`, (batch, frames, sections, 5), which it writes; all of them
+    float64.
+    """
+
+    @compiled
+    def coefficients_(
+        item: int,
+        section: int,
+        start: int,
+        stop: int,
+        cosine: Any,
+        sine: Any,
+        quality: Any,
+        amplitude: Any,
+        coefficients: Any,
+    ) -> None:
+        cosines, sines, out = cosine[item, section], sine[item, section], coefficients[item]
+        qualities, amplitudes = quality[item, section], amplitude[item, section]
+        for t in range(start, stop):
+            c, alpha = cosines[t], 0.5 * sines[t] / qualities[t]
+            pb, qb, rb, pb1, qb1, pa, qa, ra, pa1, qa1 = _factors(kind, sign, amplitudes[t])
+            b, a = pb + qb * c, pa + qa * c
+            scale = 1 / (a + ra * alpha)
+            out[t, section, 0] = (b + rb * alpha) * scale
+            out[t, section, 1] = (pb1 + qb1 * c) * scale
+            out[t, section, 2] = (b - rb * alpha) * scale
+            out[t, section, 3] = (pa1 + qa1 * c) * scale
+            out[t, section, 4] = (a - ra * alpha) * scale
+
+    return coefficients_
+
+
+@cache
+def gradients_of(kind: int, sign: float) -> Callable[..., None]:
+    """The kernel of the gradients of w0, q and gain_db.
+
+    It is called for frames of an item and a section with what `coefficients_of` was given and gave, `gradient` of the
+    coefficients, and `by_w0`, `by_q` and `by_gain`, each (batch, sections, frames), which it writes.
+    """
+
+    @compiled
+    def gradients(
+        item: int,
+        section: int,
+        start: int,
+        stop: int,
+        cosine: Any,
+        sine: Any,
+        quality: Any,
+        amplitude: Any,
+        coefficients: Any,
+        gradient: Any,
+        by_w0: Any,
+        by_q: Any,
+        by_gain: Any,
+    ) -> None:
+        cosines, sines, numbers, grad = cosine[item, section], sine[item, section], coefficients[item], gradient[item]
+        qualities, amplitudes = quality[item, section], amplitude[item, section]
+        of_w0, of_q, of_gain = by_w0[item, section], by_q[item, section], by_gain[item, section]
+        for t in range(start, stop):
+            c, s, q, amp = cosines[t], sines[t], qualities[t], amplitudes[t]
+            alpha = 0.5 * s / q
+            _, qb, rb, _, qb1, pa, qa, ra, _, qa1 = _factors(kind, sign, amp)
+            scale = 1 / (pa + qa * c + ra * alpha)
+            # Gradients of the numbers before the division by a0, and that of a0 itself.
+            b0, b1, b2 = scale * grad[t, section, 0], scale * grad[t, section, 1], scale * grad[t, section, 2]
+            a1, a2 = scale * grad[t, section, 3], scale * grad[t, section, 4]
+            a0 = -(
+                b0 * numbers[t, section, 0]
+                + b1 * numbers[t, section, 1]
+                + b2 * numbers[t, section, 2]
+                + a1 * numbers[t, section, 3]
+                + a2 * numbers[t, section, 4]
+            )
+            b, a, b_apart, a_apart = b0 + b2, a0 + a2, b0 - b2, a0 - a2
+            by_c = qb * b + qb1 * b1 + qa * a + qa1 * a1
+            by_alpha = rb * b_apart + ra * a_apart
+            of_w0[t] = by_alpha * 0.5 * c / q - by_c * s
+            of_q[t] = -by_alpha * alpha / q
+            pb, qb, rb, pb1, qb1, pa, qa, ra, pa1, qa1 = _derivatives(kind, sign, amp)
+            by_a = (pb + qb * c) * b + rb * alpha * b_apart + (pb1 + qb1 * c) * b1
+            by_a += (pa + qa * c) * a + ra * alpha * a_apart + (pa1 + qa1 * c) * a1
+            of_gain[t] = by_a * amp * (np.log(10.0) / 40)
+
+    return gradients

@@ -1,0 +1,73 @@
+"""Equalizers: several second-order filters with a range of frequencies each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from nablafx_core.errors import ModelError
+from nablafx_dsp.processors.sections import Band, Curves, Sections
+
+
+class Equalizer(Sections):
+    """Bands of a table.
+
+    Args:
+        sample_rate: Hz.
+        min_gain_db, max_gain_db: range of each gain.
+        min_q, max_q: range of each quality factor.
+        cutoffs_hz: lowest and highest cutoff of the bands for which it is not that of the table, by band. What is at
+            or above 0.49 of the sample rate is clamped there.
+        curves: how [0, 1] covers the ranges: perceptual (cutoff and Q on a log curve) or linear throughout.
+
+    Raises:
+        ModelError: if there is no such band, or a range is empty or not positive.
+    """
+
+    table: ClassVar[tuple[Band, ...]]
+
+    def __init__(
+        self,
+        sample_rate: int = 48000,
+        min_gain_db: float = -12.0,
+        max_gain_db: float = 12.0,
+        min_q: float = 0.1,
+        max_q: float = 10.0,
+        cutoffs_hz: dict[str, tuple[float, float]] | None = None,
+        curves: Curves = "perceptual",
+    ) -> None:
+        bands = self._bands(sample_rate, cutoffs_hz or {})
+        super().__init__(bands, sample_rate, (min_q, max_q), (min_gain_db, max_gain_db), curves)
+
+    def _bands(self, sample_rate: int, cutoffs_hz: Mapping[str, tuple[float, float]]) -> list[Band]:
+        names = [band.name for band in self.table]
+        for name in cutoffs_hz:
+            if name not in names:
+                raise ModelError(f"{type(self).__name__}: there is no band '{name}'. Bands: {', '.join(names)}.")
+        return [
+            Band(band.name, band.type, *cutoffs_hz[band.name]) if band.name in cutoffs_hz else band.below(sample_rate)
+            for band in self.table
+        ]
+
+
+class ParametricEQ(Equalizer):
+    """Low shelf, three peaking filters and a high shelf: 15 parameters, ``lowshelf_gain_db`` to ``highshelf_q``."""
+
+    table = (
+        Band("lowshelf", "lowshelf", 20.0, 2_000.0),
+        Band("peak1", "peaking", 20.0, 200.0),
+        Band("peak2", "peaking", 200.0, 2_000.0),
+        Band("peak3", "peaking", 2_000.0, 12_000.0),
+        Band("highshelf", "highshelf", 4_000.0, 16_000.0),
+    )
+
+
+class ShelvingEQ(Equalizer):
+    """High-pass, low shelf, high shelf and low-pass: 10 parameters, ``highpass_cutoff_hz`` to ``lowpass_q``."""
+
+    table = (
+        Band("highpass", "highpass", 20.0, 2_000.0),
+        Band("lowshelf", "lowshelf", 20.0, 4_000.0),
+        Band("highshelf", "highshelf", 4_000.0, 24_000.0),
+        Band("lowpass", "lowpass", 4_000.0, 24_000.0),
+    )

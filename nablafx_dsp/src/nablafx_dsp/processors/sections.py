@@ -1,0 +1,151 @@
+"""Processors that are a cascade of second-order filters: a table of bands, and what is made of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nablafx_core.controls import Curve, Parameter
+from nablafx_core.errors import ModelError
+from nablafx_core.interfaces import Processor
+from nablafx_core.nn.blocks import Steps
+from nablafx_core.state import State
+from nablafx_dsp.functional.biquad import cascade
+from nablafx_dsp.functional.cookbook import HIGHEST, cascade_coefficients
+
+Curves = Literal["perceptual", "linear"]
+
+#: The types that have a gain.
+WITH_GAIN = ("peaking", "lowshelf", "highshelf")
+
+
+class Band(NamedTuple):
+    """One filter of a cascade.
+
+    Args:
+        name: what its parameters' names begin with; empty for a filter that is alone.
+        type: a key of `nablafx_dsp.functional.cookbook.FORMULAS`.
+        lowest, highest: range of its cutoff in Hz. What is at or above 0.49 of the sample rate is clamped there.
+    """
+
+    name: str
+    type: str
+    lowest: float
+    highest: float
+
+    def below(self, sample_rate: float) -> Band:
+        """The band for a sample rate: its range ends where filters do."""
+        return self._replace(highest=min(self.highest, HIGHEST * sample_rate))
+
+
+class Sections(Processor):
+    """Second-order filters one after the other by the audio EQ cookbook, exact whether their parameters move or not.
+
+    Each band has the parameters ``gain_db`` (peaking filters and shelves only), ``cutoff_hz`` (the centre of a peaking
+    filter) and ``q``, in this order. Parameters per block of samples give coefficients per block. State ``z``: the two
+    memories of each section's transposed direct form II, (batch, sections, 2), in float64. Coefficients are computed
+    in float64 too, so that a 20 Hz filter is exact in float32.
+
+    Args:
+        bands: first to last.
+        sample_rate: Hz.
+        q: lowest and highest quality factor.
+        gain_db: lowest and highest gain.
+        curves: how [0, 1] covers the ranges: perceptual (cutoff and Q on a log curve) or linear throughout.
+
+    Raises:
+        ModelError: if a range is empty or not positive.
+    """
+
+    takes_steps = True
+
+    def __init__(
+        self,
+        bands: Sequence[Band],
+        sample_rate: int,
+        q: tuple[float, float],
+        gain_db: tuple[float, float],
+        curves: Curves,
+    ) -> None:
+        super().__init__(sample_rate)
+        curve: Curve = "linear" if curves == "linear" else "log"
+        parameters: list[Parameter] = []
+        for band in bands:
+            self._check(band, q[0])
+            start = f"{band.name}_" if band.name else ""
+            if band.type in WITH_GAIN:
+                parameters.append(Parameter(f"{start}gain_db", *gain_db, "dB"))
+            parameters.append(Parameter(f"{start}cutoff_hz", band.lowest, band.highest, "Hz", curve))
+            parameters.append(Parameter(f"{start}q", *q, "", curve))
+        self.bands = tuple(bands)
+        self.effect_parameters = tuple(parameters)
+
+    def _check(self, band: Band, lowest_q: float) -> None:
+        name = band.name or band.type
+        if min(band.lowest, lowest_q) <= 0:
+            raise ModelError(f"{name}: cutoff (from {band.lowest:g} Hz) and Q (from {lowest_q:g}) must be above 0.")
+        if band.highest > HIGHEST * self.sample_rate:
+            warnings.warn(
+                f"{name}: its cutoff reaches {band.highest:g} Hz; at {self.sample_rate} Hz what is above "
+                f"{HIGHEST * self.sample_rate:g} Hz is clamped there. Lower its range to use the whole of it.",
+                stacklevel=4,
+            )
+
+    def macs_per_sample(self) -> float:
+        """y = b0 x + b1 x' + b2 x'' - a1 y' - a2 y'' for each section."""
+        return 5.0 * len(self.bands)
+
+    def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
+        """Silence before the first sample."""
+        return {"z": torch.zeros(batch_size, len(self.bands), 2, dtype=torch.float64)}
+
+    def coefficients(self, parameters: dict[str, Tensor]) -> Tensor:
+        """(batch, sections, 5, frames) from parameters by name, each (batch,) or (batch, frames)."""
+        frames = max((value.shape[-1] for value in parameters.values() if value.ndim == 2), default=1)
+        held = {
+            name: (value if value.ndim == 2 else value[:, None]).expand(-1, frames)
+            for name, value in parameters.items()
+        }
+        none = torch.zeros_like(next(iter(held.values())))
+        starts = [f"{band.name}_" if band.name else "" for band in self.bands]
+        cutoff, quality, gain = (
+            torch.stack([held.get(start + name, none) for start in starts], dim=1)
+            for name in ("cutoff_hz", "q", "gain_db")
+        )
+        return cascade_coefficients([band.type for band in self.bands], cutoff, quality, gain, self.sample_rate)
+
+    def forward(self, audio: Tensor, parameters: dict[str, Any], state: State | None = None) -> tuple[Tensor, State]:
+        """Filter audio (batch, 1, time).
+
+        Args:
+            audio: (batch, 1, time).
+            parameters: by name, each (batch,), (batch, time), or steps of values (batch, blocks); not the last two
+                together.
+            state: None at the start of a file.
+        """
+        time, grid = audio.shape[-1], Grid(1, 0)
+        values: dict[str, Tensor] = {}
+        for name, value in parameters.items():
+            if isinstance(value, Steps):
+                grid = Grid(value.block_size, value.skip)
+                values[name] = value.values[:, value.values.shape[-1] - grid.frames(time) :]
+            else:
+                values[name] = value
+        z = None if state is None else state["z"]
+        output, z = cascade(audio[:, 0], self.coefficients(values), z, **grid._asdict())
+        return output[:, None], {"z": z}
+
+
+class Grid(NamedTuple):
+    """The blocks of a signal: their size, and how many samples of the last one come after the signal."""
+
+    block_size: int
+    skip: int
+
+    def frames(self, time: int) -> int:
+        """The blocks that the last `time` samples of the signal have a part in."""
+        return -(-(time + self.skip) // self.block_size) if time else 0
