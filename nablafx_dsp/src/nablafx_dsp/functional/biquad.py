@@ -116,6 +116,14 @@ def wide_dtype(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+def large(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Memory for coefficients per sample, which is large: numpy asks for large pages where torch does not.
+
+    With small ones, half the time of a kernel that goes through it once is spent on page tables.
+    """
+    return torch.from_numpy(np.empty(shape, dtype=torch.empty(0, dtype=dtype).numpy().dtype))
+
+
 class _Plan(NamedTuple):
     """How a kernel goes through a signal: from bound to bound, each with the frame that begins there or holds."""
 
@@ -162,7 +170,10 @@ class _Cascade(torch.autograd.Function):
         audio, framed, marks = ctx.saved_tensors
         batch, sections = audio.shape[0], framed.shape[2]
         grad_audio, grad_state = torch.empty_like(audio), grad_final.contiguous().clone()
-        grad_framed = torch.empty_like(framed) if ctx.moving else torch.zeros_like(framed, dtype=torch.float64)
+        if ctx.moving:
+            grad_framed = large(*framed.shape, dtype=framed.dtype)
+        else:
+            grad_framed = torch.zeros_like(framed, dtype=torch.float64)
         arrays = audio.numpy(), framed.view(-1).numpy(), *ctx.plan, marks.numpy(), grad_output.contiguous().numpy()
         written = grad_state.view(batch, -1).numpy(), grad_audio.numpy(), grad_framed.view(-1).numpy()
         kernel = recursion.backward_of(sections, ctx.moving)

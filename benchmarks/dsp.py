@@ -1,0 +1,196 @@
+"""Filters on the CPU, each against a baseline in the same process.
+
+    python benchmarks/dsp.py
+    python benchmarks/dsp.py --only cascade-float32 --repeats 51
+
+One thread. A repeat runs the baseline and ours one after the other, and the ratio of each repeat is what counts: its
+median, with the quartiles beside it. The first run of each, which compiles, is left out, and freed memory is kept, as
+in training, for both alike. To add a row, add a function to ROWS.
+
+The rows are cascades of five second-order sections, those of the parametric equalizer.
+
+- cascade-*: 480,000 samples with coefficients per sample, which lie in memory as `cascade_coefficients` makes them and
+  are of the audio's type; against scipy's filter with constant coefficients.
+- cascade-training: forward and backward, with gradients to audio and coefficients, of 16 x 65,536 samples with
+  constant coefficients (float64, frequency sampling in float32, as others do); against `frequency_sampled`.
+- cascade-training-moving: the same with coefficients per sample (float32), against the same baseline, which cannot.
+- equalizer-training: forward and backward of a parametric equalizer whose 15 parameters come per block of 128 samples,
+  with gradients to audio and parameters, 16 x 65,536 samples; against filtering block by block in a Python loop: in
+  each block the coefficients of its parameters, and frequency sampling from silence (other than ours, which keeps its
+  state). A loop over `torchaudio.functional.lfilter` in place of it, section by section, is slower still.
+- equalizer-training-hoisted: the same, but the baseline computes the coefficients of all blocks before its loop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.signal import sosfilt
+
+from nablafx_core.nn.blocks import Steps
+from nablafx_core.training.memory import keep_freed_memory
+from nablafx_dsp.functional.biquad import cascade, frequency_sampled, large
+from nablafx_dsp.functional.cookbook import FORMULAS
+from nablafx_dsp.processors.equalizers import ParametricEQ
+
+RATE = 48_000
+SAMPLES = 480_000
+BATCH, SEGMENT, BLOCK = 16, 65_536, 128
+
+
+class Row(NamedTuple):
+    """Two things to compare.
+
+    Args:
+        ours: that is measured.
+        baseline: what it is measured against.
+        described: the baseline in words.
+    """
+
+    ours: Callable[[], object]
+    baseline: Callable[[], object]
+    described: str
+
+
+def settings(*shape: int) -> dict[str, torch.Tensor]:
+    """Random parameters of a parametric equalizer, by name."""
+    return {p.name: p.from_unit(torch.rand(shape)) for p in ParametricEQ(RATE).effect_parameters}
+
+
+def constant(batch: int) -> torch.Tensor:
+    """Coefficients of an equalizer, (batch, 5, 5, 1), in float64."""
+    return ParametricEQ(RATE).coefficients(settings(batch))
+
+
+def per_sample(batch: int, time: int, dtype: torch.dtype) -> torch.Tensor:
+    """Coefficients of an equalizer, (batch, 5, 5, time)."""
+    values = {name: value[:, None].expand(-1, time) for name, value in settings(batch).items()}
+    framed = ParametricEQ(RATE).coefficients(values).permute(0, 3, 1, 2)
+    return large(*framed.shape, dtype=dtype).copy_(framed).permute(0, 2, 3, 1)
+
+
+def forward(dtype: torch.dtype) -> Row:
+    audio, moving = torch.randn(1, SAMPLES, dtype=dtype), per_sample(1, SAMPLES, dtype)
+    sos = np.insert(moving[0, :, :, 0].numpy(), 3, 1.0, axis=1)
+    return Row(lambda: cascade(audio, moving), lambda: sosfilt(sos, audio[0].numpy()), "scipy.signal.sosfilt")
+
+
+def step(
+    run: Callable[..., torch.Tensor], audio: torch.Tensor, target: torch.Tensor, *parameters: torch.Tensor
+) -> None:
+    """Forward and backward under the mean-square loss, with new gradients to the audio and the parameters."""
+    leaves = [tensor.detach().requires_grad_() for tensor in (audio, *parameters)]
+    torch.autograd.grad((run(*leaves) - target).square().mean(), leaves)
+
+
+def trained(moving: bool) -> Row:
+    audio, target = torch.randn(2, BATCH, SEGMENT)
+    coefficients = constant(BATCH)
+    own = per_sample(BATCH, SEGMENT, torch.float32) if moving else coefficients
+    return Row(
+        partial(step, lambda *inputs: cascade(*inputs)[0], audio, target, own),
+        partial(step, frequency_sampled, audio, target, coefficients.float()),
+        "frequency sampling",
+    )
+
+
+def equalizer(hoisted: bool) -> Row:
+    audio, target = torch.randn(2, BATCH, SEGMENT)
+    processor, values = ParametricEQ(RATE), settings(BATCH, SEGMENT // BLOCK)
+
+    def ours(audio: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        steps = {name: Steps(value, 0, BLOCK) for name, value in zip(values, parameters, strict=True)}
+        return processor(audio[:, None], steps)[0][:, 0]
+
+    def looped(audio: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        blocks = []
+        held = dict(zip(values, parameters, strict=True))
+        coefficients = plain_coefficients(held) if hoisted else None
+        for index, block in enumerate(audio.split(BLOCK, dim=-1)):
+            here = slice(index, index + 1)
+            if coefficients is None:
+                numbers = plain_coefficients({name: value[:, here] for name, value in held.items()})
+            else:
+                numbers = coefficients[..., here]
+            blocks.append(frequency_sampled(block, numbers))
+        return torch.cat(blocks, dim=-1)
+
+    return Row(
+        partial(step, ours, audio, target, *values.values()),
+        partial(step, looped, audio, target, *values.values()),
+        "a Python loop over blocks" + (", without its coefficients" if hoisted else ""),
+    )
+
+
+def plain_coefficients(values: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The cookbook in torch's operations and the parameters' own type, band by band: (batch, 5, 5, frames)."""
+    bands = []
+    for band in ParametricEQ.table:
+        gain, cutoff, q = (values[f"{band.name}_{name}"] for name in ("gain_db", "cutoff_hz", "q"))
+        w0 = 2 * torch.pi / RATE * cutoff
+        b0, b1, b2, a0, a1, a2 = FORMULAS[band.type](w0.cos(), w0.sin() / (2 * q), 10 ** (gain / 40))
+        bands.append(torch.stack([b0, b1, b2, a1, a2], dim=1) / a0[:, None])
+    return torch.stack(bands, dim=1)
+
+
+ROWS: dict[str, Callable[[], Row]] = {
+    "cascade-float32": partial(forward, torch.float32),
+    "cascade-float64": partial(forward, torch.float64),
+    "cascade-training": partial(trained, False),
+    "cascade-training-moving": partial(trained, True),
+    "equalizer-training": partial(equalizer, False),
+    "equalizer-training-hoisted": partial(equalizer, True),
+}
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Wall-clock time of one run."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def measured(row: Row, repeats: int) -> tuple[list[float], list[float]]:
+    """Times of ours and of the baseline."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for repeat in range(repeats + 1):
+        for taken, run in zip(times, (row.ours, row.baseline), strict=True):
+            spent = seconds(run)
+            if repeat:
+                taken.append(spent)
+    return times
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", action="append", choices=list(ROWS), help="a row; may be given several times")
+    parser.add_argument("--repeats", type=int, default=9)
+    options = parser.parse_args()
+    if options.repeats < 2:
+        parser.error("quartiles need --repeats 2 or more")
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    print(f"{'ROW':<28}{'OURS':>10}{'BASELINE':>12}{'RATIO':>8}  {'QUARTILES':<16}BASELINE IS")  # noqa: T201
+    for name in options.only or ROWS:
+        torch.manual_seed(0)
+        row = ROWS[name]()
+        own, others = measured(row, options.repeats)
+        ratios = [theirs / ours for ours, theirs in zip(own, others, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        spread = f"{low:.2f} to {high:.2f}"
+        print(  # noqa: T201
+            f"{name:<28}{1000 * statistics.median(own):>7.1f} ms{1000 * statistics.median(others):>9.1f} ms"
+            f"{middle:>8.2f}  {spread:<16}{row.described}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
