@@ -11,7 +11,7 @@ from nablafx_core.controls import Control
 from nablafx_core.errors import ConfigError, ModelError
 from nablafx_core.graybox import GrayBox, Stage, describe
 from nablafx_core.testing import laws, laws_gradients, laws_saving
-from reference.parts import Ahead, Envelope, Leaky, Setting, chain
+from reference.parts import Ahead, Envelope, Leaky, Peaks, SampledPeaks, Setting, SteppedLeaky, chain
 
 #: Stages of a chain as (processor, controller, its arguments), and the latency of the whole, by hand.
 CHAINS = {
@@ -26,6 +26,11 @@ CHAINS = {
     "a controller is ready before the audio": (
         [(Ahead, Setting, {}), (Ahead, Setting, {}), (Ahead, Envelope, {"lag": 2})],
         9,
+    ),
+    "steps": ([(SteppedLeaky, Peaks, {}), (Leaky, Peaks, {})], 3),
+    "steps that wait, and whose file ends in a processor": (
+        [(Ahead, Envelope, {"lag": 2}), (Leaky, Peaks, {}), (Ahead, Peaks, {"reads": "processor"})],
+        11,
     ),
     "everything": (
         [
@@ -71,6 +76,22 @@ def test_offline_is_its_parts_one_after_the_other(parts, latency, knobs, moving,
 @given(cuts=st.lists(st.integers(1, 12), min_size=1, max_size=6), moving=st.booleans())
 def test_stream_equals_offline(parts, latency, knobs, cuts, moving):
     laws.stream_equals_offline(built(parts, knobs), cuts, moving_controls=moving)
+
+
+@pytest.mark.parametrize("knobs", [(), (Control("amount"),)])
+@pytest.mark.parametrize("moving", [False, True])
+def test_steps_are_what_they_are_at_each_sample(knobs, moving):
+    parts = [(SteppedLeaky, {}), (Ahead, {"reads": "processor"}), (SteppedLeaky, {"reads": "processor"}), (Leaky, {})]
+    stepped, sampled = (
+        built([(make, drive, a) for make, a in parts], knobs).double() for drive in (Peaks, SampledPeaks)
+    )
+    audio, controls = sounds(knobs, 41, moving)
+    torch.testing.assert_close(stepped(audio, controls), sampled(audio, controls), rtol=0, atol=1e-14)
+    cuts, state, other = [1, 5, 3, 32], stepped.initial_state(2), sampled.initial_state(2)
+    for i, block in enumerate(audio.split(cuts, -1)):
+        knob = controls if controls is None or not moving else controls.split(cuts, -1)[i]
+        (out, state), (by_sample, other) = stepped(block, knob, state), sampled(block, knob, other)
+        torch.testing.assert_close(out, by_sample, rtol=0, atol=1e-14)
 
 
 def test_a_late_controller_of_a_processor_that_looks_ahead_adds_to_it():

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nablafx_core.testing import laws, laws_gradients, laws_saving, laws_scores
+from nablafx_core.nn.blocks import Steps
+from nablafx_core.testing import laws, laws_gradients, laws_saving, laws_scores, laws_steps
 from nablafx_core.testing.subject import LawBroken, check
+from reference.parts import Leaky, Peaks, SteppedLeaky
 from reference.toys import Absolute, Echo, ErrorToSignal, Follower, Gain
 
 ALL = {
@@ -76,7 +78,7 @@ def test_the_subject_stays_as_it_was():
 
 
 @pytest.mark.parametrize("law", [law for name, law in ALL.items() if name != "saving"])
-@pytest.mark.parametrize("subject", [Gain(), Follower()], ids=["processor", "controller"])
+@pytest.mark.parametrize("subject", [Gain(), Follower(), Peaks()], ids=["processor", "controller", "steps"])
 def test_processors_and_controllers_are_held_to_the_same_laws(law, subject):
     law(subject)
 
@@ -90,6 +92,34 @@ def test_a_delayed_processor_streams_but_does_not_look_ahead():
 def test_a_controller_that_reads_ahead_is_found():
     with pytest.raises(LawBroken, match="declares latency 0"):
         laws.no_look_ahead(Follower(reads_ahead=True), phases=8)
+
+
+class Shifted(SteppedLeaky):
+    """Its blocks begin with the audio."""
+
+    def forward(self, audio, parameters, state=None):
+        leak = parameters["leak"]
+        if isinstance(leak, Steps):
+            leak = leak.values.repeat_interleave(leak.block_size, -1)[:, : audio.shape[-1]]
+        return super().forward(audio, {"leak": leak}, state)
+
+
+def test_what_takes_steps_gives_what_it_gives_for_samples():
+    assert laws_steps.steps_are_their_samples(SteppedLeaky()) < 1e-12
+    assert laws_steps.steps_are_their_samples(Leaky()) == 0
+    with pytest.raises(LawBroken, match=r"steps are their samples \(Shifted\)"):
+        laws_steps.steps_are_their_samples(Shifted(), cuts=[20, 30])
+
+
+@pytest.mark.parametrize(("blocks", "skip"), [(2, 1), (3, 4)])
+def test_steps_cover_the_samples(blocks, skip):
+    class Short(Peaks):
+        def forward(self, audio, controls=None, state=None):
+            steps, after = super().forward(audio, controls, state)
+            return steps._replace(values=steps.values[..., -blocks:], skip=skip), after
+
+    with pytest.raises(LawBroken, match=r"steps cover the samples \(Short\): . steps of 4 samples"):
+        laws.items_are_independent(Short(), time=11)
 
 
 def test_processor_parameters_cover_their_physical_range():

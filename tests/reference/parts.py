@@ -7,6 +7,7 @@ from torch import nn
 
 from nablafx_core.controls import Parameter
 from nablafx_core.interfaces import Controller, Processor
+from nablafx_core.nn.blocks import Steps
 
 
 def shifted(line, block):
@@ -84,6 +85,65 @@ class Envelope(Controller):
         return torch.stack(out, -1)
 
 
+class Peaks(Controller):
+    """sigmoid(weight (maximum of |x| over 4 samples + knob at their first)), in steps; after the end comes silence."""
+
+    latency = 3
+
+    def __init__(self, reads="chain", num_controls=0):
+        super().__init__(1, num_controls)
+        self.reads = reads
+        self.weight = nn.Parameter(torch.tensor([2.0]))
+
+    def initial_state(self, batch_size, controls=None):
+        knobs = {"knob": torch.zeros(batch_size, 1, 0)} if self.num_controls else {}
+        return {"x": torch.zeros(batch_size, 1, 0)} | knobs
+
+    def forward(self, audio, controls=None, state=None):
+        batch, _, time = audio.shape
+        after = self.initial_state(batch) if state is None else state
+        after = {"x": torch.cat([after["x"].to(audio), audio], -1)} | (
+            {} if controls is None else {"knob": torch.cat([after["knob"].to(audio), over(controls, time)], -1)}
+        )
+        seen = after["x"].shape[-1]
+        last = seen - 1 if state is None else seen - 1 - self.latency
+        blocks = range((last - time + 1) // 4, last // 4 + 1)
+        steps = [self.step(after, max(block, 0)) for block in blocks]
+        values = torch.stack(steps, -1) if time else audio.new_zeros(batch, 1, 0)
+        return Steps(values, 4 * (last // 4 + 1) - 1 - last, 4), after
+
+    def step(self, heard, block):
+        knob = heard["knob"][..., 4 * block] if "knob" in heard and heard["knob"].shape[-1] > 4 * block else 0
+        peak = nn.functional.pad(heard["x"].abs(), (0, 4))[..., 4 * block : 4 * block + 4]
+        return (self.weight * ((peak.amax(-1) if peak.numel() else 0 * self.weight) + knob)).sigmoid()
+
+
+class SampledPeaks(Peaks):
+    """The same at each sample."""
+
+    def forward(self, audio, controls=None, state=None):
+        steps, after = super().forward(audio, controls, state)
+        return steps.over(audio.shape[-1]), after
+
+
+class SteppedLeaky(Leaky):
+    """Leaky, which looks its steps up for itself."""
+
+    takes_steps = True
+
+    def forward(self, audio, parameters, state=None):
+        leak, time = parameters["leak"], audio.shape[-1]
+        if isinstance(leak, Steps):
+            blocks = [(t - time - leak.skip) // leak.block_size for t in range(time)]
+            assert not time or leak.values.shape[-1] == -blocks[0]
+            leak = leak.values[:, blocks]
+        return super().forward(audio, {"leak": leak}, state)
+
+
+def over(controls, time):
+    return controls if controls.ndim == 3 else controls[..., None].expand(-1, -1, time)
+
+
 class Setting(Controller):
     """One learned number, or the first knob where the chain has one."""
 
@@ -103,5 +163,5 @@ def chain(stages, audio, controls=None):
     for stage in stages:
         heard = signal if stage.controller.reads == "processor" else audio
         unit, _ = stage.controller(heard, controls)
-        signal, _ = stage.processor(signal, stage.values(unit))
+        signal, _ = stage.processor(signal, stage.given(unit, signal.shape[-1]))
     return signal

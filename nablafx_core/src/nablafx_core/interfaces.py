@@ -7,7 +7,7 @@ automation, (batch, num_controls, time), in [0, 1]. See docs/decisions for why e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from nablafx_core.controls import Control, Parameter
 from nablafx_core.errors import ModelError
 from nablafx_core.state import State
+
+if TYPE_CHECKING:
+    from nablafx_core.nn.blocks import Steps
 
 
 class Model(nn.Module):
@@ -134,11 +137,15 @@ class Processor(nn.Module):
         effect_parameters: what a controller drives, in the order of the controller's output. (Not
             ``parameters``: that is torch's name for what is trained. See docs/decisions/0002.)
         lr_multiplier: factor on the learning rate of its own weights and of its controller's.
+        takes_steps: whether it makes use of parameters that stand still for blocks. It is then given them as
+            `nablafx_core.nn.blocks.Steps` where its controller yields such; without, it is given every sample of
+            them. The output is the same. See docs/decisions/0012.
     """
 
     latency: int = 0
     effect_parameters: tuple[Parameter, ...] = ()
     lr_multiplier: float = 1.0
+    takes_steps: ClassVar[bool] = False
 
     def __init__(self, sample_rate: int = 48000) -> None:
         super().__init__()
@@ -153,7 +160,8 @@ class Processor(nn.Module):
 
         Args:
             audio: (batch, 1, time).
-            parameters: by name, each (batch,) or (batch, time), in physical units.
+            parameters: by name, each (batch,) or (batch, time), in physical units; with `takes_steps` also `Steps`
+                of values (batch, blocks), those of the blocks that the audio touches.
             state: None at the start of a file.
 
         Returns:
@@ -171,7 +179,7 @@ class Controller(nn.Module):
         num_parameters: of the processor that it drives.
         num_controls: knobs of the model.
         latency: samples by which its stream lags; the chain delays the processor's audio by as much.
-        reads: which audio it receives, the chain's input or the processor's own.
+        reads: which audio it receives: ``"chain"``, the chain's input, or ``"processor"``, that of its processor.
     """
 
     latency: int = 0
@@ -188,8 +196,11 @@ class Controller(nn.Module):
 
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
-    ) -> tuple[Tensor, State]:
-        """Parameters in [0, 1], (batch, num_parameters) or (batch, num_parameters, time), and the state.
+    ) -> tuple[Tensor | Steps, State]:
+        """Parameters in [0, 1], and the state.
+
+        They are (batch, num_parameters), (batch, num_parameters, time) or, where they stand still for blocks, `Steps`
+        of values (batch, num_parameters, blocks) that cover the `time` samples.
 
         Args:
             audio: (batch, 1, time), for its shape or as a side chain.

@@ -54,7 +54,7 @@ def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterVa
             values = stage.values(unit)
         for parameter in stage.processor.effect_parameters:
             fixed = parameter.name in stage.fixed
-            known = fixed or unit.ndim == 2
+            known = fixed or (isinstance(unit, Tensor) and unit.ndim == 2)
             found.append(
                 ParameterValue(
                     index,

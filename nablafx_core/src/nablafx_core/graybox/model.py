@@ -171,11 +171,11 @@ class GrayBox(Model):
             after |= joined({"controller": inner})
             unit, lines = through(lines, "unit", unit, time, steady)
             if end is not None:
-                unit = held_after(unit, end - deaf, lines)
+                unit = held_after(unit, end - deaf, time - deaf, lines)
             elif "held" in lines:
                 lines = lines | {"held": over_time(unit, 1)[..., -1:]}
         if idle < time:
-            values = stage.values(since(unit, idle - deaf))
+            values = stage.given(since(unit, idle - deaf), time - idle)
             out, inner = stage.processor(signal[..., idle:], values, scoped(state, "processor"))
             out = F.pad(out, (idle, 0))
             after |= joined({"processor": inner})

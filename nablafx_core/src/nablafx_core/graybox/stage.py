@@ -12,6 +12,7 @@ from nablafx_core.building import build
 from nablafx_core.controls import Parameter
 from nablafx_core.errors import ConfigError
 from nablafx_core.interfaces import Controller, Processor
+from nablafx_core.nn.blocks import Steps
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,27 @@ class Stage:
         """The parameters that the controller drives."""
         return driven_parameters(self.processor, self.fixed)
 
-    def values(self, unit: Tensor) -> dict[str, Tensor]:
+    def values(self, unit: Tensor | Steps) -> dict[str, Any]:
         """All parameters in physical units.
 
         Args:
-            unit: what the controller yields, (batch, n) or (batch, n, time), in [0, 1].
+            unit: what the controller yields in [0, 1], (batch, n), (batch, n, time) or steps of (batch, n, blocks).
 
         Returns:
-            By name, each (batch,) or (batch, time).
+            By name, each (batch,) or (batch, time), or steps of (batch, blocks).
         """
-        values = {name: unit.new_full(unit.shape[:1], value) for name, value in self.fixed.items()}
-        return values | {parameter.name: parameter.from_unit(unit[:, i]) for i, parameter in enumerate(self.driven)}
+        units = unit.values if isinstance(unit, Steps) else unit
+        values: dict[str, Any] = {name: units.new_full(units.shape[:1], value) for name, value in self.fixed.items()}
+        for i, parameter in enumerate(self.driven):
+            value = parameter.from_unit(units[:, i])
+            values[parameter.name] = unit._replace(values=value) if isinstance(unit, Steps) else value
+        return values
+
+    def given(self, unit: Tensor | Steps, time: int) -> dict[str, Any]:
+        """All parameters as the processor takes them, for the last `time` samples; see `values`."""
+        if isinstance(unit, Steps):
+            unit = unit.last(time) if self.processor.takes_steps else unit.over(time)
+        return self.values(unit)
 
 
 def driven_parameters(processor: Processor, fixed: Mapping[str, float]) -> tuple[Parameter, ...]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from torch import Tensor
 
 from nablafx_core.graybox.stage import Stage
+from nablafx_core.nn.blocks import Steps
 from nablafx_core.state import State
 
 
@@ -50,37 +52,60 @@ class Lag:
         return {name: like.new_zeros(batch_size, *shape) for name, shape in shapes.items() if all(shape)}
 
 
-def through(lines: State, name: str, values: Tensor, time: int, steady: bool = False) -> tuple[Tensor, State]:
+@overload
+def through(lines: State, name: str, values: Tensor, time: int, steady: bool = False) -> tuple[Tensor, State]: ...
+
+
+@overload
+def through(
+    lines: State, name: str, values: Tensor | Steps, time: int, steady: bool = False
+) -> tuple[Tensor | Steps, State]: ...
+
+
+def through(
+    lines: State, name: str, values: Tensor | Steps, time: int, steady: bool = False
+) -> tuple[Tensor | Steps, State]:
     """A block through the delay line of that name, if there is one.
 
     Args:
         lines: of a stage, each (batch, channels, delay).
         name: of one of them.
-        values: (batch, channels, time), or (batch, channels) for values that hold for the whole block.
+        values: (batch, channels, time), steps, or (batch, channels) for values that hold for the whole block.
         time: samples of the block.
         steady: whether what holds for this block holds for the whole file; then it stays without a time axis.
     """
     if name not in lines:
         return values, lines
-    if steady and values.ndim == 2:
+    if steady and isinstance(values, Tensor) and values.ndim == 2:
         return values, lines | {name: values[..., None].expand_as(lines[name])}
     line = torch.cat([lines[name], over_time(values, time)], dim=-1)
     return line[..., :time], lines | {name: line[..., time:]}
 
 
-def over_time(values: Tensor, time: int) -> Tensor:
-    """(batch, n) as (batch, n, time); what has a time axis as it is."""
+def over_time(values: Tensor | Steps, time: int) -> Tensor:
+    """(batch, n) and steps as (batch, n, time); what has a time axis as it is."""
+    if isinstance(values, Steps):
+        return values.over(time)
     return values if values.ndim == 3 else values[..., None].expand(-1, -1, time)
 
 
-def since(values: Tensor, start: int) -> Tensor:
-    """What has a time axis, (batch, n, time), from sample `start` on; (batch, n) as it is."""
-    return values[..., start:] if values.ndim == 3 else values
+@overload
+def since(values: Tensor, start: int) -> Tensor: ...
 
 
-def held_after(unit: Tensor, last: int, lines: State) -> Tensor:
-    """Parameters (batch, n, time) of which those after the first `last` samples are the last of them."""
-    if unit.ndim == 2 or last >= unit.shape[-1]:
+@overload
+def since(values: Tensor | Steps, start: int) -> Tensor | Steps: ...
+
+
+def since(values: Tensor | Steps, start: int) -> Tensor | Steps:
+    """What has a time axis, (batch, n, time), from sample `start` on; (batch, n) and steps, which have no start."""
+    return values[..., start:] if isinstance(values, Tensor) and values.ndim == 3 else values
+
+
+def held_after(unit: Tensor | Steps, last: int, time: int, lines: State) -> Tensor | Steps:
+    """Parameters of `time` samples of which those after the first `last` are the last of them."""
+    if last >= time or (isinstance(unit, Tensor) and unit.ndim == 2):
         return unit
+    unit = over_time(unit, time)
     held = unit[..., last - 1 : last] if last > 0 else lines["held"]
     return torch.cat([unit[..., : max(last, 0)], held.expand(-1, -1, unit.shape[-1] - max(last, 0))], dim=-1)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from nablafx_core.controls import Control
 from nablafx_core.interfaces import Controller, Model, Processor
+from nablafx_core.nn.blocks import Steps
 from nablafx_core.state import State, joined, scoped
 
 Subject = Model | Processor | Controller
@@ -85,7 +86,25 @@ class ControllerAsModel(_AsModel):
 
     def _run(self, audio: Tensor, controls: Tensor | None, state: State | None) -> tuple[Tensor, State]:
         out, after = self.inner(audio, controls, state)
+        if isinstance(out, Steps):
+            return samples(out, audio.shape[-1], name_of(self.inner)), after
         return (out if out.ndim == 3 else out[..., None].expand(-1, -1, audio.shape[-1])), after
+
+
+def samples(steps: Steps, time: int, name: str) -> Tensor:
+    """What a controller's steps are at each of `time` samples, (batch, n, time).
+
+    Raises:
+        LawBroken: if they do not cover the samples, or end before the last block.
+    """
+    over = steps.over(time)
+    if over.shape[-1] != time or not 0 <= steps.skip < steps.block_size:
+        raise LawBroken(
+            f"steps cover the samples ({name}): {steps.values.shape[-1]} steps of {steps.block_size} samples, of which "
+            f"the last is {steps.skip} samples longer than the signal, were given for {time} samples. Give a step for "
+            "each block that the signal touches, and a skip of less than a block."
+        )
+    return over
 
 
 def prepared(subject: Subject, dtype: torch.dtype = torch.float64) -> Model:
@@ -127,7 +146,7 @@ def automation(
     return curve.to(dtype)
 
 
-def name_of(subject: Subject) -> str:
+def name_of(subject: nn.Module) -> str:
     """What messages call the subject."""
     return type(subject).__name__
 

@@ -27,6 +27,7 @@ from nablafx_core.testing import (
     laws_preset,
     laws_saving,
     laws_scores,
+    laws_steps,
 )
 from nablafx_core.testing.case import Case
 from nablafx_core.testing.result import NotChecked
@@ -130,7 +131,7 @@ _STREAMED = (
 LAWS: dict[str, tuple[Law, ...]] = {
     **{kind.name: _CODE for kind in KINDS.values() if not kind.content},
     "model": _STREAMED,
-    "processor": _STREAMED,
+    "processor": (*_STREAMED, of_built("steps are their samples", laws_steps.steps_are_their_samples)),
     "controller": _STREAMED,
     "dataset": (
         *_BUILT,
