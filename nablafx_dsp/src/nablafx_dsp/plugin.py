@@ -72,6 +72,18 @@ def nablafx_controllers() -> Iterable[Component]:
             "A learned setting for each position of the knobs",
             example={"num_parameters": 3, "num_controls": 2, "hidden_size": 4},
         ),
+        Component(
+            "dynamic",
+            "nablafx_dsp.controllers.dynamic:Dynamic",
+            "Follows the audio, a step per block",
+            example={"num_parameters": 3, "block_size": 16},
+        ),
+        Component(
+            "dynamic_cond",
+            "nablafx_dsp.controllers.dynamic:DynamicConditional",
+            "Follows the audio and the knobs, a step per block",
+            example={"num_parameters": 3, "num_controls": 2, "block_size": 16},
+        ),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,7 @@ class BlockRecurrence(nn.Module):
         num_layers: of the LSTM.
         block_size: samples.
         lookahead: whether a block is used for itself.
+        beside: arguments of a class that stands beside this one among the bases.
     """
 
     def __init__(
@@ -89,8 +90,9 @@ class BlockRecurrence(nn.Module):
         num_layers: int = 1,
         block_size: int = 128,
         lookahead: bool = True,
+        **beside: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**beside)
         self.channels = channels
         self.num_controls = num_controls
         self.block_size = block_size
