@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from nablafx_core.component import Component
 from nablafx_core.hookspecs import hookimpl
+from nablafx_dsp.preset_table import ALIASES, NABLAFX, summary
 
 _FILTERS = {
     "peaking": "a bell around a frequency",
@@ -97,3 +98,17 @@ def nablafx_devices() -> Iterable[Component]:
             "Distortion: amplifier, two antiparallel diodes, tone knob",
         )
     ]
+
+
+@hookimpl
+def nablafx_importers() -> Iterable[Component]:
+    """Gray-box checkpoints of NablAFx 0.1."""
+    target = "nablafx_dsp.nablafx01:NablAFx01Chain"
+    return [Component("nablafx01_chain", target, "Gray-box checkpoints of NablAFx 0.1 with the YAML of their model")]
+
+
+@hookimpl
+def nablafx_presets() -> Iterable[Component]:
+    """The gray-box configurations of NablAFx 0.1."""
+    named = {name: name for name in NABLAFX} | ALIASES
+    return [Component(name, f"nablafx_dsp:presets/{file}.yaml", summary(file)) for name, file in named.items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,11 +11,9 @@ from torch import Tensor
 from nablafx_core.building import build
 from nablafx_core.errors import ConversionError, ModelError, NablafxError
 from nablafx_core.export.checkpoint_file import read_tensors
-from nablafx_core.export.class_paths import described
+from nablafx_core.export.class_paths import described, named_controls
 from nablafx_core.export.conversion import Importer
 from nablafx_core.interfaces import Model
-
-_log = logging.getLogger(__name__)
 
 #: Where the model's weights stand in a checkpoint, the most specific first.
 _PREFIXES = ("model.processor.", "processor.", "model.", "")
@@ -120,22 +117,14 @@ class NablAFx01(Importer):
         else:
             raise ConversionError(f"{path}: has no weights of a {name} (under model.processor, or at the top).")
         section = _section(name, arguments, weights, self.config)
+        heard = arguments.get("cond_type") is not None
+        controls = named_controls(arguments.get("num_controls", 0), self.controls, heard, self.config)
         try:
-            model: Model = build("model", section, sample_rate=self.sample_rate, controls=self._controls(arguments))
+            model: Model = build("model", section, sample_rate=self.sample_rate, controls=controls)
         except ModelError as error:
             raise ConversionError(f"{self.config}: NablAFx's {name} cannot be built so: {error}") from error
         _load(model, weights, path)
         return model
-
-    def _controls(self, arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        count = arguments.get("num_controls", 0)
-        if count and arguments.get("cond_type") is None:
-            _log.warning("%s: the network does not hear its %d controls; the bundle has none.", self.config, count)
-            return []
-        names = self.controls or [f"control_{number}" for number in range(1, count + 1)]
-        if len(names) != count:
-            raise ConversionError(f"{self.config}: the model has {count} controls; {len(names)} names were given.")
-        return [{"name": name} for name in names]
 
 
 def _section(name: str, arguments: Mapping[str, Any], weights: Mapping[str, Tensor], config: str) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nablafx_core.config.layers import read_file
 from nablafx_core.errors import ConversionError
+
+_log = logging.getLogger(__name__)
 
 
 def described(config: Path, package: str, classes: Collection[str]) -> tuple[str, dict[str, Any]]:
@@ -49,3 +52,24 @@ def described(config: Path, package: str, classes: Collection[str]) -> tuple[str
             f"Classes there: {there}."
         )
     return found[0]
+
+
+def named_controls(count: int, names: Sequence[str] | None, heard: bool, where: str) -> list[dict[str, Any]]:
+    """The knobs of a model whose description has only their number.
+
+    Args:
+        count: of the knobs.
+        names: for them; control_1, control_2, … if None.
+        heard: whether anything in the model follows them; otherwise it has none, and a warning says so.
+        where: they were found, for messages.
+
+    Raises:
+        ConversionError: if there are not as many names as knobs.
+    """
+    if count and not heard:
+        _log.warning("%s: the model does not hear its %d controls; the bundle has none.", where, count)
+        return []
+    names = names or [f"control_{number}" for number in range(1, count + 1)]
+    if len(names) != count:
+        raise ConversionError(f"{where}: the model has {count} controls; {len(names)} names were given.")
+    return [{"name": name} for name in names]

@@ -1,0 +1,243 @@
+"""Checkpoints of gray-box chains of NablAFx 0.1 (Comunità, Steinmetz and Reiss, 2025, arXiv:2502.11668)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from nablafx_core.building import build
+from nablafx_core.errors import ConversionError, NablafxError
+from nablafx_core.export.checkpoint_file import read_tensors
+from nablafx_core.export.class_paths import described, named_controls
+from nablafx_core.export.conversion import Importer
+from nablafx_core.interfaces import Model
+from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ
+
+_log = logging.getLogger(__name__)
+
+#: Names under which its chain may be configured.
+MODELS = ("GreyBoxModel", "GrayBoxModel")
+
+_GAIN = {"min_gain_db": "min_gain_db", "max_gain_db": "max_gain_db"}
+_CUTOFF = {"min_cutoff_freq": "min_cutoff_hz", "max_cutoff_freq": "max_cutoff_hz"}
+_QUALITY = {"min_q_factor": "min_q", "max_q_factor": "max_q"}
+_SIREN = {"hidden_dim": "hidden_size", "num_layers": "num_layers", "w0_initial": "w0"}
+_LINEAR = {"curves": "linear"}
+
+
+#: The bands of its equalizers under our names.
+BANDS = {
+    "low_shelf": "lowshelf",
+    "band0": "peak1",
+    "band1": "peak2",
+    "band2": "peak3",
+    "high_shelf": "highshelf",
+    "highpass": "highpass",
+    "lowpass": "lowpass",
+}
+
+#: Its processors: ours, the settings that its arguments become, and settings that make ours what its are.
+PROCESSORS: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
+    "Gain": ("gain", _GAIN, {}),
+    "DCOffset": ("dc_offset", {"min_offset": "min_offset", "max_offset": "max_offset"}, {}),
+    "PhaseInversion": ("phase_inversion", {}, {}),
+    "ParametricEQ": ("parametric_eq", _GAIN | _QUALITY, _LINEAR),
+    "ShelvingEQ": ("shelving_eq", _GAIN | _QUALITY, _LINEAR),
+    "Peaking": ("peaking", _GAIN | _CUTOFF | _QUALITY, _LINEAR),
+    "Lowpass": ("lowpass", _CUTOFF | _QUALITY, _LINEAR),
+    "Highpass": ("highpass", _CUTOFF | _QUALITY, _LINEAR),
+    "Lowshelf": ("lowshelf", _GAIN | _CUTOFF | _QUALITY, _LINEAR),
+    "Highshelf": ("lowshelf", _GAIN | _CUTOFF | _QUALITY, _LINEAR),  # of which it computes the coefficients
+    "StaticMLPNonlinearity": ("static_mlp", _SIREN, {"pretrained": "none"}),
+    "StaticRationalNonlinearity": ("static_rational", {"degrees": "degrees", "init_approx_func": "function"}, {}),
+    "StaticFIRFilter": ("static_fir", _SIREN | {"n_taps": "num_taps"}, {"pretrained": "none"}),
+    "TanhNonlinearity": ("tanh", {}, {}),
+    "Tanh": ("tanh", {}, {}),
+}
+#: Arguments that change nothing here: an exact filter has no blocks, and weights are loaded.
+_IGNORED = {"sample_rate", "control_type", "lr_multiplier", "block_size", "pretrained", "init_approx_func"}
+
+#: Its ways to drive a processor: our controller, and the settings that arguments of its model become.
+CONTROLLERS: dict[str, tuple[str, dict[str, str]]] = {
+    "static": ("static", {}),
+    "static-cond": ("static_cond", {"stat_cond_num_layers": "num_layers", "stat_cond_hidden_dim": "hidden_size"}),
+    "dynamic": ("dynamic", {"dyn_block_size": "block_size", "dyn_num_layers": "num_layers"}),
+    "dynamic-cond": ("dynamic_cond", {"dyn_cond_block_size": "block_size", "dyn_cond_num_layers": "num_layers"}),
+}
+_MODEL_ARGUMENTS = {"processors", "num_controls", "stat_control_params_initial"} | {
+    argument for _, arguments in CONTROLLERS.values() for argument in arguments
+}
+
+
+class NablAFx01Chain(Importer):
+    """Reads a Lightning checkpoint, or a state dict, of a gray-box chain of NablAFx 0.1, with the YAML of its model.
+
+    The YAML is NablAFx's own: somewhere in it a ``class_path`` that ends in GreyBoxModel, with its processors. The
+    parameters cover their ranges linearly, as there. Filters are exact here: what NablAFx trained by frequency sampling
+    and clipped at each section, or started anew every 128 samples, is the filter that its parameters describe.
+
+    Args:
+        config: the YAML file of the model, or of the whole training.
+        sample_rate: Hz; that of the processors if not given.
+        controls: names of its controls, in order; control_1, control_2, … if not given.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".ckpt", ".pt", ".pth")
+
+    def __init__(
+        self, config: str | None = None, sample_rate: int | None = None, controls: list[str] | None = None
+    ) -> None:
+        self.config = config
+        self.sample_rate = sample_rate
+        self.controls = controls
+
+    def reads(self, path: Path) -> bool:
+        """Whether the YAML describes a chain."""
+        try:
+            return self.config is not None and bool(described(Path(self.config), "nablafx", MODELS))
+        except NablafxError:
+            return False
+
+    def read(self, path: Path) -> Model:
+        """The model; see `Importer`."""
+        if self.config is None:
+            raise ConversionError(f"{path}: give the YAML of its model with --config (a NablAFx file with class_path).")
+        _, arguments = described(Path(self.config), "nablafx", MODELS)
+        sections = sections_of(arguments, self.config)
+        rate = self.sample_rate or _sample_rate(arguments, self.config)
+        names = [str(section.get("controller", {}).get("name")) for section in sections]
+        heard = any(name in ("static_cond", "dynamic_cond") for name in names)
+        controls = named_controls(arguments.get("num_controls", 0), self.controls, heard, self.config)
+        section = {"name": "graybox", "processors": sections}
+        try:
+            model: Model = build("model", section, sample_rate=rate, controls=controls)
+        except ConversionError:
+            raise
+        except NablafxError as error:
+            raise ConversionError(f"{self.config}: NablAFx's chain cannot be built: {error}") from error
+        _load(model, read_tensors(path), path)
+        return model
+
+
+def sections_of(arguments: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    """The processors of our chain that is the same as a GreyBoxModel of those arguments.
+
+    Args:
+        arguments: ``init_args`` of its model.
+        where: they were found, for messages.
+
+    Raises:
+        ConversionError: for a processor, a way to drive it or an argument that cannot be imported.
+    """
+    for argument in arguments:
+        if argument not in _MODEL_ARGUMENTS:
+            raise ConversionError(f"{where}: NablAFx's chain has no argument '{argument}' that can be imported.")
+    items = arguments.get("processors") or []
+    if not items:
+        raise ConversionError(f"{where}: the chain has no processors.")
+    return [_section(item, arguments, f"{where}: processors[{index}]") for index, item in enumerate(items)]
+
+
+def _section(item: Any, arguments: Mapping[str, Any], where: str) -> dict[str, Any]:
+    path = str(item.get("class_path", "")) if isinstance(item, Mapping) else ""
+    name = path.rpartition(".")[2]
+    if name not in PROCESSORS:
+        raise ConversionError(
+            f"{where}: no processor '{path}' can be imported. Those that can: {', '.join(PROCESSORS)}."
+        )
+    ours, known, fixed = PROCESSORS[name]
+    given = dict(item.get("init_args") or {})
+    cutoffs = _cutoffs(name, given)
+    for argument in given:
+        if argument not in known and argument not in _IGNORED:
+            raise ConversionError(f"{where}: NablAFx's {name} has no argument '{argument}' that can be imported.")
+    if name == "Highshelf":
+        _log.warning(
+            "%s: NablAFx's Highshelf computes a low shelf; it is imported as the low shelf that it was.", where
+        )
+    section = {"name": ours, **fixed} | {ours: given[theirs] for theirs, ours in known.items() if theirs in given}
+    if cutoffs:
+        section["cutoffs_hz"] = cutoffs
+    if "lr_multiplier" in given:
+        section["lr_multiplier"] = given["lr_multiplier"]
+    kind = given.get("control_type")
+    if kind is not None:
+        if kind not in CONTROLLERS:
+            raise ConversionError(f"{where}: control_type '{kind}' is none of {', '.join(CONTROLLERS)}.")
+        controller, settings = CONTROLLERS[kind]
+        own = {ours: arguments[theirs] for theirs, ours in settings.items() if theirs in arguments}
+        section["controller"] = {"name": controller, **own}
+    return section
+
+
+def _cutoffs(name: str, given: dict[str, Any]) -> dict[str, list[float]]:
+    """The ranges of an equalizer's bands, which are taken out of its arguments."""
+    table = {"ParametricEQ": ParametricEQ.table, "ShelvingEQ": ShelvingEQ.table}.get(name, ())
+    ranges = {band.name: [band.lowest, band.highest] for band in table}
+    changed = {}
+    for there, here in BANDS.items():
+        for end, which in enumerate(("min", "max")):
+            value = given.pop(f"{which}_{there}_cutoff_freq", None) if here in ranges else None
+            if value is not None:
+                ranges[here][end] = value
+                changed[here] = ranges[here]
+    return changed
+
+
+def _sample_rate(arguments: Mapping[str, Any], where: str) -> int:
+    """That of the processors; 48,000 Hz if they do not say it."""
+    given = [(item.get("init_args") or {}).get("sample_rate") for item in arguments["processors"]]
+    rates = sorted({int(rate) for rate in given if rate is not None}) or [48000]
+    if len(rates) > 1:
+        raise ConversionError(f"{where}: its processors have different sample rates: {', '.join(map(str, rates))}.")
+    return rates[0]
+
+
+def _load(model: Model, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load the weights, all of them and nothing else.
+
+    Raises:
+        ConversionError: naming what does not fit.
+    """
+    own, taken = model.state_dict(), {}
+    for key, value in _renumbered(_renamed(tensors), own).items():
+        if key not in own:
+            raise ConversionError(f"{path}: its weights '{key}' have no place in the chain that --config describes.")
+        if value.shape != own[key].shape:
+            raise ConversionError(
+                f"{path}: '{key}' has the shape {tuple(value.shape)}; by --config it has {tuple(own[key].shape)}."
+            )
+        taken[key] = value
+    if missing := [key for key in own if key not in taken]:
+        raise ConversionError(
+            f"{path}: lacks the weights '{missing[0]}' (and {len(missing) - 1} others) of --config's chain."
+        )
+    model.load_state_dict(taken)
+
+
+def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under our names: without what stands before, and without the copies that an MLP has of its layers."""
+    found = {}
+    for key, value in tensors.items():
+        match = re.fullmatch(r"(?:model\.)?(?:processor|controller)\.((?:processors|controllers)\.\d+\..+)", key)
+        if match and ".projection.mlp." not in key:
+            found[re.sub(r"\.control_params$", ".logits", match[1])] = value
+    return found
+
+
+def _renumbered(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """With controllers counted as ours are, also where only those that have weights were counted."""
+    ours, theirs = (
+        {int(key.split(".")[1]) for key in keys if key.startswith("controllers.")} for keys in (own, weights)
+    )
+    if theirs == ours or theirs != set(range(len(ours))):
+        return dict(weights)
+    place = dict(zip(sorted(theirs), sorted(ours), strict=True))
+    return {
+        re.sub(r"^controllers\.(\d+)", lambda m: f"controllers.{place[int(m[1])]}", k): v for k, v in weights.items()
+    }

@@ -1,0 +1,77 @@
+"""The presets by name, each with one line about it. Imports nothing."""
+
+from __future__ import annotations
+
+#: The gray-box configurations that NablAFx 0.1 ships, under its names: which processors, and how each is driven (s:
+#: static, sc: by the knobs, d: by the audio, dc: by both).
+NABLAFX = (
+    "gb-param_dist-mlp-fir_peq.sc+g.sc+off.sc+mlp+g.sc+peq.sc+fir.s+lp.s",
+    "gb-param_dist-mlp-fir_peq.sc+g.sc+off.sc+phinv+mlp+g.sc+peq.sc+fir.s+lp.s",
+    "gb-param_dist-mlp_peq.sc+g.sc+off.sc+mlp+g.sc+peq.sc+lp.s",
+    "gb-param_dist-mlp_peq.sc+g.sc+off.sc+phinv+mlp+g.sc+peq.sc+lp.s",
+    "gb-param_dist-rnl_peq.sc+g.sc+off.sc+phinv+rnl+g.sc+peq.sc+lp.s",
+    "gb-param_dist-rnl_peq.sc+g.sc+off.sc+rnl+g.sc+peq.sc+lp.s",
+    "gb-param_fuzz-mlp_peq.sc+g.sc+off.dc+mlp+g.sc+peq.sc+lp.s",
+    "gb-param_fuzz-mlp_peq.sc+g.sc+off.dc+phinv+mlp+g.sc+peq.sc+lp.s",
+    "gb-param_fuzz-rnl_peq.sc+g.sc+off.dc+phinv+rnl+g.sc+peq.sc+lp.s",
+    "gb-param_fuzz-rnl_peq.sc+g.sc+off.dc+rnl+g.sc+peq.sc+lp.s",
+    "gb_comp_peq.s+g.d+peq.s+g.s",
+    "gb_comp_peq.s+phinv+g.d+peq.s+g.s",
+    "gb_dist-mlp-fir_peq.s+g.s+off.s+mlp+g.s+peq.s+fir.s+lp.s",
+    "gb_dist-mlp-fir_peq.s+g.s+off.s+phinv+mlp+g.s+peq.s+fir.s+lp.s",
+    "gb_dist-mlp_peq.s+g.s+off.s+mlp+g.s+peq.s+lp.s",
+    "gb_dist-mlp_peq.s+g.s+off.s+phinv+mlp+g.s+peq.s+lp.s",
+    "gb_dist-rnl-fir_peq.s+g.s+off.s+phinv+rnl+g.s+peq.s+fir.s+lp.s",
+    "gb_dist-rnl-fir_peq.s+g.s+off.s+rnl+g.s+peq.s+fir.s+lp.s",
+    "gb_dist-rnl_peq.s+g.s+off.s+phinv+rnl+g.s+peq.s+lp.s",
+    "gb_dist-rnl_peq.s+g.s+off.s+rnl+g.s+peq.s+lp.s",
+    "gb_fuzz-mlp-fir_peq.s+g.s+off.d+mlp+g.s+peq.s+fir.s+lp.s",
+    "gb_fuzz-mlp-fir_peq.s+g.s+off.d+phinv+mlp+g.s+peq.s+fir.s+lp.s",
+    "gb_fuzz-mlp_peq.s+g.s+off.d+mlp+g.s+peq.s+lp.s",
+    "gb_fuzz-mlp_peq.s+g.s+off.d+phinv+mlp+g.s+peq.s+lp.s",
+    "gb_fuzz-rnl-fir_peq.s+g.s+off.d+phinv+rnl+g.s+peq.s+fir.s+lp.s",
+    "gb_fuzz-rnl-fir_peq.s+g.s+off.d+rnl+g.s+peq.s+fir.s+lp.s",
+    "gb_fuzz-rnl_peq.s+g.s+off.d+phinv+rnl+g.s+peq.s+lp.s",
+    "gb_fuzz-rnl_peq.s+g.s+off.d+rnl+g.s+peq.s+lp.s",
+)
+
+#: Short names of some of them.
+ALIASES = {
+    "gb-comp": "gb_comp_peq.s+g.d+peq.s+g.s",
+    "gb-dist-rnl": "gb_dist-rnl_peq.s+g.s+off.s+rnl+g.s+peq.s+lp.s",
+    "gb-dist-rnl-fir": "gb_dist-rnl-fir_peq.s+g.s+off.s+rnl+g.s+peq.s+fir.s+lp.s",
+    "gb-dist-mlp": "gb_dist-mlp_peq.s+g.s+off.s+mlp+g.s+peq.s+lp.s",
+    "gb-dist-mlp-fir": "gb_dist-mlp-fir_peq.s+g.s+off.s+mlp+g.s+peq.s+fir.s+lp.s",
+    "gb-fuzz-rnl": "gb_fuzz-rnl_peq.s+g.s+off.d+rnl+g.s+peq.s+lp.s",
+    "gb-fuzz-rnl-fir": "gb_fuzz-rnl-fir_peq.s+g.s+off.d+rnl+g.s+peq.s+fir.s+lp.s",
+    "gb-fuzz-mlp": "gb_fuzz-mlp_peq.s+g.s+off.d+mlp+g.s+peq.s+lp.s",
+    "gb-fuzz-mlp-fir": "gb_fuzz-mlp-fir_peq.s+g.s+off.d+mlp+g.s+peq.s+fir.s+lp.s",
+    "gb-param-dist-rnl": "gb-param_dist-rnl_peq.sc+g.sc+off.sc+rnl+g.sc+peq.sc+lp.s",
+    "gb-param-dist-mlp": "gb-param_dist-mlp_peq.sc+g.sc+off.sc+mlp+g.sc+peq.sc+lp.s",
+    "gb-param-dist-mlp-fir": "gb-param_dist-mlp-fir_peq.sc+g.sc+off.sc+mlp+g.sc+peq.sc+fir.s+lp.s",
+    "gb-param-fuzz-rnl": "gb-param_fuzz-rnl_peq.sc+g.sc+off.dc+rnl+g.sc+peq.sc+lp.s",
+    "gb-param-fuzz-mlp": "gb-param_fuzz-mlp_peq.sc+g.sc+off.dc+mlp+g.sc+peq.sc+lp.s",
+}
+
+
+_WORDS = {
+    "comp": "Compressor",
+    "dist": "Distortion",
+    "fuzz": "Fuzz",
+    "peq": "EQ",
+    "g": "gain",
+    "off": "offset",
+    "phinv": "inversion",
+    "mlp": "MLP",
+    "rnl": "rational",
+    "fir": "FIR",
+    "lp": "low-pass",
+}
+
+
+def summary(name: str) -> str:
+    """One line about a preset of `NABLAFX`, from its name."""
+    group, _, chain = name.removeprefix("gb").rpartition("_")
+    head = group.strip("-_").removeprefix("param_").partition("-")[0]
+    parts = ", ".join(_WORDS[part.partition(".")[0]] for part in chain.split("+"))
+    return f"{_WORDS[head]}: {parts}{'; for data with controls' if 'param' in group else ''}"
