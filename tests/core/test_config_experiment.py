@@ -217,7 +217,7 @@ def test_the_sections_that_were_given_stay_as_they_were(stub):
 def test_sections_inside_sections_are_checked_too(stub):
     chain = {"name": "chain", "processors": ["drive", {"name": "drive", "amount": 2, "controller": "fixed"}]}
     config = load_experiment(sections={**BASE, "model": chain}).config
-    plain = {"name": "drive", "fixed": {}, "lr_multiplier": None, "amount": 1.0}
+    plain = {"name": "drive", "fixed": {}, "lr_multiplier": None, "label": None, "amount": 1.0}
     assert config["model"]["processors"] == [
         {**plain, "controller": None},
         {**plain, "amount": 2.0, "controller": {"name": "fixed", "value": 0.5}},

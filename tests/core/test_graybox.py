@@ -183,7 +183,7 @@ def wrong_reader():
         (lambda: [Stage(Leaky(), Setting(num_parameters=0), {"leak": 2})], "fixed at 2, outside -0.9 to 0.9"),
         (lambda: [Stage(Leaky(44100), Setting())], "44100 Hz, the chain for 48000 Hz"),
         (lambda: [Stage(Leaky(), Setting(num_controls=2))], "follows 2 knobs; there are 0"),
-        (lambda: [wrong_reader()], "'neighbour'. It can read 'chain' or 'processor'"),
+        (lambda: [wrong_reader()], "nothing labelled 'neighbour' to read. It can read chain, processor"),
     ],
 )
 def test_what_does_not_fit_is_refused(make, message):

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from nablafx_core.controls import Parameter
+from nablafx_core.graybox import Parallel, Sidechain
 from nablafx_core.interfaces import Controller, Processor
 from nablafx_core.nn.blocks import Steps
 
@@ -145,7 +146,7 @@ def over(controls, time):
 
 
 class Setting(Controller):
-    """One learned number, or the first knob where the chain has one."""
+    """Learned numbers, times the first knob where the chain has one."""
 
     def __init__(self, num_controls=0, num_parameters=1):
         super().__init__(num_parameters, num_controls)
@@ -154,14 +155,31 @@ class Setting(Controller):
     def forward(self, audio, controls=None, state=None):
         if controls is None:
             return self.weight.expand(audio.shape[0], -1), {}
-        return (self.weight[0] * controls[:, :1] + 0.1), {}
+        weight = self.weight if controls.ndim == 2 else self.weight[:, None]
+        return (weight * controls[:, :1] + 0.1), {}
 
 
-def chain(stages, audio, controls=None):
-    """The offline output of a chain, from the offline outputs of its parts."""
-    signal = audio
-    for stage in stages:
-        heard = signal if stage.controller.reads == "processor" else audio
+def chain(line, audio, controls=None):
+    """The offline output of a chain, from the offline outputs of its parts; audio may have a key beside it."""
+    return line_of(line, audio[:, :1], controls, {"chain": audio[:, :1], "key": audio[:, 1:]})
+
+
+def line_of(line, signal, controls, signals):
+    for item in line:
+        if isinstance(item, Sidechain):
+            signals[item.label] = line_of(item.line, signal, controls, signals)
+            continue
+        stage, given = (item.mix, signal) if isinstance(item, Parallel) else (item, signal)
+        branches = [line_of(branch, signal, controls, signals) for branch in getattr(item, "branches", ())]
+        heard = given if stage.controller.reads == "processor" else signals[stage.controller.reads]
         unit, _ = stage.controller(heard, controls)
-        signal, _ = stage.processor(signal, stage.given(unit, signal.shape[-1]))
+        values = stage.given(unit, signal.shape[-1])
+        if branches:
+            levels = [level.reshape(len(signal), 1, -1) for level in values.values()]
+            levels = [1 - levels[0], levels[0]] if len(branches) == 2 else levels
+            signal = torch.stack([level * branch for level, branch in zip(levels, branches, strict=True)]).sum(0)
+        else:
+            signal, _ = stage.processor(signal, values)
+        if item.label:
+            signals[item.label] = signal
     return signal

@@ -179,7 +179,8 @@ class Controller(nn.Module):
         num_parameters: of the processor that it drives.
         num_controls: knobs of the model.
         latency: samples by which its stream lags; the chain delays the processor's audio by as much.
-        reads: which audio it receives: ``"chain"``, the chain's input, or ``"processor"``, that of its processor.
+        reads: which audio it receives: ``"chain"``, the chain's input; ``"processor"``, that of its processor; or the
+            label of something before it. See `GrayBox`.
     """
 
     latency: int = 0

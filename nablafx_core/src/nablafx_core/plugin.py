@@ -13,8 +13,9 @@ _SMALL_STFT = {"fft_sizes": [64, 128], "hop_sizes": [16, 32], "win_lengths": [40
 @hookimpl
 def nablafx_models() -> list[Component]:
     """Gray-box models."""
-    example = {"processors": [{"name": "gain", "controller": "static"}, {"name": "tanh"}]}
-    summary = "A chain of processors, each driven by a controller"
+    branches = {"parallel": [[], [{"name": "tanh"}]], "mix": {"controller": "static"}}
+    example = {"processors": [{"name": "gain", "controller": "static"}, branches]}
+    summary = "Processors in a line, in branches and side-chains, each driven by a controller"
     return [Component("graybox", "nablafx_core.graybox:GrayBox", summary, example)]
 
 

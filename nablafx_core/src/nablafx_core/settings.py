@@ -44,15 +44,33 @@ class Setting:
         return type_text(self.annotation)
 
 
+_DRIVEN = (
+    Setting("controller", Annotated[dict[str, Any], Section("controller")], None, "What drives its parameters."),
+    Setting("fixed", dict[str, float], {}, "Values, in units, of parameters that nothing drives."),
+    Setting("lr_multiplier", float | None, None, "Factor on the learning rate of the processor and its controller."),
+)
+_LABEL = Setting("label", str | None, None, "Names its output, for controllers after it to read.")
+_LINE = list[Annotated[dict[str, Any], Section("processor")]]
+
+#: What may stand in place of a section in a list of its kind, by the key that tells it, with its settings.
+STRUCTURES: dict[str, dict[str, tuple[Setting, ...]]] = {
+    "processor": {
+        "parallel": (
+            Setting("parallel", list[_LINE], REQUIRED, "A list of processors for each branch."),
+            Setting("mix", Annotated[dict[str, Any], Section("mix")], None, "What drives the mix of the branches."),
+            _LABEL,
+        ),
+        "sidechain": (
+            Setting("sidechain", _LINE, REQUIRED, "Processors whose output is for controllers alone."),
+            Setting("label", str, REQUIRED, "By which controllers read it."),
+        ),
+    }
+}
+
 #: Settings of a section that belong to the framework and stand beside the component's own.
 BESIDE: dict[str, tuple[Setting, ...]] = {
-    "processor": (
-        Setting("controller", Annotated[dict[str, Any], Section("controller")], None, "What drives its parameters."),
-        Setting("fixed", dict[str, float], {}, "Values, in units, of parameters that nothing drives."),
-        Setting(
-            "lr_multiplier", float | None, None, "Factor on the learning rate of the processor and its controller."
-        ),
-    ),
+    "processor": (*_DRIVEN, _LABEL),
+    "mix": _DRIVEN,
     "loss": (Setting("weight", float, 1.0, "Factor on this loss in the sum."),),
 }
 

@@ -24,7 +24,7 @@ def described_bundle(name: str) -> dict[str, Any]:
     if isinstance(model, GrayBox):
         description["learned"] = [
             {
-                "block": f"{value.index} {value.processor}",
+                "block": f"{value.place} {value.processor}",
                 value.parameter: "follows the audio" if value.value is None else round(value.value, 4),
                 "unit": value.unit,
             }

@@ -13,6 +13,7 @@ from nablafx_core.registry import Registry
 from nablafx_core.settings import (
     BESIDE,
     REQUIRED,
+    STRUCTURES,
     Section,
     Setting,
     SettingsError,
@@ -37,13 +38,18 @@ class Checker:
         """One section ``{name: …, setting: …}`` (or just a name), checked, with every default filled in.
 
         Args:
-            kind: of the component.
+            kind: of the component; ``"mix"`` for a section without one.
             value: what was written.
             path: where it stands.
             beside: settings of the framework's that stand in the same section.
         """
+        if kind not in KINDS:
+            return self.plain({setting.name: setting for setting in BESIDE[kind]}, value, path)
         if isinstance(value, str):
             value = {"name": value}
+        for key, settings in STRUCTURES.get(kind, {}).items():
+            if isinstance(value, dict) and key in value and "name" not in value:
+                return self._settings(f"'{key}'", {setting.name: setting for setting in settings}, value, path)
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
             self._fail(path, f"a {kind} section needs a name, such as {{name: …}}.")
         try:
@@ -58,6 +64,8 @@ class Checker:
         }
         own = {key: item for key, item in value.items() if key != "name"}
         checked = self._settings(getattr(target, "__name__", value["name"]), known, own, path, FROM_DATA.get(kind, ()))
+        for inside, message in getattr(target, "setting_problems", lambda settings: ())(checked):
+            self._fail((*path, *inside), message)
         return {"name": value["name"], **checked}
 
     def sections(self, kind: str, value: Any, path: Path) -> list[dict[str, Any]]:

@@ -10,8 +10,19 @@ if TYPE_CHECKING:
     from nablafx_core.graybox.description import describe as describe
     from nablafx_core.graybox.model import GrayBox as GrayBox
     from nablafx_core.graybox.stage import Stage as Stage
+    from nablafx_core.graybox.topology import Mix as Mix
+    from nablafx_core.graybox.topology import Parallel as Parallel
+    from nablafx_core.graybox.topology import Sidechain as Sidechain
 
-_LAZY = {"GrayBox": "model", "Stage": "stage", "describe": "description", "ParameterValue": "description"}
+_LAZY = {
+    "GrayBox": "model",
+    "Stage": "stage",
+    "Parallel": "topology",
+    "Sidechain": "topology",
+    "Mix": "topology",
+    "describe": "description",
+    "ParameterValue": "description",
+}
 
 __all__ = [*_LAZY]
 

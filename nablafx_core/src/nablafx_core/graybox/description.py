@@ -16,12 +16,13 @@ class ParameterValue:
     """One parameter of one processor of a chain.
 
     Args:
-        index: of the processor in the chain.
+        index: of the item in the chain.
         processor: its class.
         controller: the class of what drives it; None for a fixed parameter.
         parameter: its name.
         value: in physical units; None where it follows the audio.
         unit: such as ``"dB"``; empty for a plain number.
+        place: the index and, in branches, after slashes the branch and the index in it, such as ``"2/0/1"``.
     """
 
     index: int
@@ -30,6 +31,7 @@ class ParameterValue:
     parameter: str
     value: float | None
     unit: str
+    place: str
 
 
 def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterValue]:
@@ -48,7 +50,8 @@ def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterVa
     silence = like.new_zeros(1, 1, 1)
     knobs = model.checked_controls(silence, None if controls is None else controls[None])
     found = []
-    for index, stage in enumerate(model.stages):
+    for node in model.nodes:
+        stage = node.stage
         with torch.no_grad():
             unit, _ = stage.controller(silence, knobs)
             values = stage.values(unit)
@@ -57,12 +60,13 @@ def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterVa
             known = fixed or (isinstance(unit, Tensor) and unit.ndim == 2)
             found.append(
                 ParameterValue(
-                    index,
+                    int(node.place.split("/")[0]),
                     type(stage.processor).__name__,
                     None if fixed else type(stage.controller).__name__,
                     parameter.name,
                     float(values[parameter.name]) if known else None,
                     parameter.unit,
+                    node.place,
                 )
             )
     return found

@@ -23,6 +23,7 @@ class Stage:
         processor: the effect.
         controller: yields those of the processor's parameters that are not fixed, in their order.
         fixed: values in physical units of parameters that no controller drives.
+        label: names its output for controllers after it.
 
     Raises:
         ConfigError: if a fixed parameter does not exist or lies outside its range, or the controller yields another
@@ -32,6 +33,7 @@ class Stage:
     processor: Processor
     controller: Controller
     fixed: Mapping[str, float] = field(default_factory=dict)
+    label: str | None = None
 
     def __post_init__(self) -> None:
         name = type(self.processor).__name__
@@ -40,10 +42,6 @@ class Stage:
             raise ConfigError(
                 f"{name}: its controller yields {self.controller.num_parameters} parameters, but {len(driven)} are to "
                 f"be driven: {_names(driven)}. Name a controller, such as 'static', or give them values under 'fixed'."
-            )
-        if self.controller.reads not in ("chain", "processor"):
-            raise ConfigError(
-                f"{name}: its controller reads '{self.controller.reads}'. It can read 'chain' or 'processor'."
             )
 
     @property
@@ -93,21 +91,23 @@ def driven_parameters(processor: Processor, fixed: Mapping[str, float]) -> tuple
 
 
 def stage_from_section(section: Mapping[str, Any], sample_rate: int, num_controls: int) -> Stage:
-    """Build a processor's section ``{name: …, controller: …, fixed: …, lr_multiplier: …, setting: …}``.
+    """Build a processor's section ``{name: …, controller: …, fixed: …, lr_multiplier: …, label: …, setting: …}``."""
+    return stage_of(build("processor", section, sample_rate=sample_rate), section, num_controls)
+
+
+def stage_of(processor: Processor, section: Mapping[str, Any], num_controls: int) -> Stage:
+    """Join a processor and what the framework's keys of its section say.
 
     Without a controller, parameters whose range is a single value are fixed at it; others are an error.
     """
-    section = dict(section)
-    controller, fixed = section.pop("controller", None) or "none", dict(section.pop("fixed", None) or {})
-    multiplier = section.pop("lr_multiplier", None)
-    processor: Processor = build("processor", section, sample_rate=sample_rate)
-    if multiplier is not None:
-        processor.lr_multiplier = multiplier
+    controller, fixed = section.get("controller") or "none", dict(section.get("fixed") or {})
+    if section.get("lr_multiplier") is not None:
+        processor.lr_multiplier = section["lr_multiplier"]
     if controller in ("none", {"name": "none"}):
         fixed |= {p.name: p.minimum for p in processor.effect_parameters if p.minimum == p.maximum}
     count = len(driven_parameters(processor, fixed))
-    filled = {"num_parameters": count, "num_controls": num_controls, "sample_rate": sample_rate}
-    return Stage(processor, build("controller", controller, **filled), fixed)
+    filled = {"num_parameters": count, "num_controls": num_controls, "sample_rate": processor.sample_rate}
+    return Stage(processor, build("controller", controller, **filled), fixed, section.get("label"))
 
 
 def _names(parameters: tuple[Parameter, ...]) -> str:

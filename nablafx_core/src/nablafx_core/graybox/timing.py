@@ -22,29 +22,28 @@ class Lag:
     controller comes before its own.
 
     Args:
-        arrives: of the audio that it is given.
+        arrives: of each audio that it is given.
         hears: of what its controller reads.
         processes: of what its processor is given, once the parameters are there.
         leaves: of its output.
     """
 
-    arrives: int
+    arrives: tuple[int, ...]
     hears: int
     processes: int
     leaves: int
 
     @staticmethod
-    def of(stage: Stage, arrives: int) -> Lag:
-        """The lags of a stage whose audio arrives `arrives` samples late."""
-        hears = arrives if stage.controller.reads == "processor" else 0
-        processes = max(arrives, hears + stage.controller.latency)
+    def of(stage: Stage, arrives: tuple[int, ...], hears: int) -> Lag:
+        """The lags of a stage whose audio, and what its controller reads, arrives so many samples late."""
+        processes = max(*arrives, hears + stage.controller.latency)
         return Lag(arrives, hears, processes, processes + stage.processor.latency)
 
     def lines(self, stage: Stage, batch_size: int, num_controls: int, like: Tensor) -> State:
         """The delay lines of a stage, empty: of audio, of knobs, of parameters; and the last parameters."""
         count = stage.controller.num_parameters
         shapes = {
-            "audio": (1, self.processes - self.arrives),
+            **{f"audio{k}": (1, self.processes - lag) for k, lag in enumerate(self.arrives)},
             "knobs": (num_controls, self.hears),
             "unit": (count, self.processes - self.hears - stage.controller.latency),
             "held": (count, min(stage.processor.latency, 1)),

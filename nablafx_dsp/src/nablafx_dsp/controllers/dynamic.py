@@ -30,7 +30,7 @@ class Dynamic(BlockRecurrence, Controller):
         num_layers: of the LSTM.
         lookahead: whether a block is used for itself, with a latency of block_size - 1; without, there is none.
         interpolation: between the steps.
-        reads: the audio that it listens to: the chain's input, or that of its processor.
+        reads: the audio that it listens to: that of the chain, that of its processor, or what has this label.
 
     Raises:
         ConfigError: if the block is empty or there is no such interpolation.
