@@ -29,8 +29,8 @@ _ONE = np.float32(1)
 _ROUND, _TURNS = np.float32(1.5 * 2**23), np.float32(0.5 / math.pi)
 _TURN, _REST = np.float32(-2 * math.pi), np.float32(-(2 * math.pi - float(np.float32(2 * math.pi))))
 
-# (sin(r) / r - 1) / r^2 and (cos(r) - 1) / r^2 as polynomials in r^2, the highest power first, Chebyshev's on +-pi:
-# sine and cosine are within 1e-8 in exact arithmetic, 1e-6 in float32.
+# (sin(r) / r - 1) / r^2 and (cos(r) - 1) / r^2 as polynomials in r^2, the highest power first, interpolated on +-pi at
+# Chebyshev's points: sine and cosine are within 1e-8 in exact arithmetic, 1e-6 in float32.
 _SIN = tuple(map(np.float32, (1.394191673e-10, -2.482221655e-8, 2.754567958e-6, -1.984100222e-4, 8.333331078e-3,
                               -0.1666666664)))  # fmt: skip
 _COS = tuple(map(np.float32, (-9.927458868e-12, 2.067194614e-9, -2.754368293e-7, 2.480111903e-5, -1.388888121e-3,
