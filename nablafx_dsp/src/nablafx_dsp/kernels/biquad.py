@@ -8,8 +8,9 @@ The memories and the arithmetic are float64, whatever the audio is: the poles of
 the unit circle for float32.
 
 All sections are in one loop over the samples: what one section waits for is hidden by the work of the others. A kernel
-is compiled for each number of sections, so that their memories stay in registers, and a section is four vector
-instructions. Each is written out, so that a sample is rounded the same way wherever a signal is cut.
+is compiled for each number of sections, so that their memories stay in registers, two of them in one vector. The
+arithmetic of a section is three instructions, written out so that a sample is rounded the same way wherever a signal
+is cut.
 
 Numbers below the normal range (a tail that decays in silence) are flushed to zero while a kernel runs, so that they
 cost nothing; x86 processors are slow with them, others are not, and there nothing is done.
@@ -25,8 +26,7 @@ import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.cpython.unsafe.tuple import tuple_setitem
-from numba.extending import intrinsic
-from numba.np.unsafe.ndarray import to_fixed_tuple
+from numba.extending import intrinsic, models, register_model
 
 from nablafx_core.kernels.compiled import compiled
 
@@ -37,7 +37,7 @@ MOST_SECTIONS = 8
 #: nearest cache; in place of them the memories at each start are kept.
 SEGMENT = 256
 
-_tuple_of, _replaced = cast(Callable[..., Any], to_fixed_tuple), cast(Callable[..., Any], tuple_setitem)
+_replaced = cast(Callable[..., Any], tuple_setitem)
 _INT = ir.IntType(32)
 _DOUBLE = ir.DoubleType()
 _PAIR = ir.VectorType(_DOUBLE, 2)
@@ -45,7 +45,7 @@ _FLUSH = 0x8040  # results and operands that are not normal count as zero
 
 
 def _intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
-    return cast(Callable[..., Any], intrinsic(function))
+    return cast(Callable[..., Any], intrinsic(prefer_literal=True)(function))
 
 
 def _call(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
@@ -60,14 +60,59 @@ def _twice(builder: Any, scalar: Any) -> Any:
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_INT, 2), [0, 0]))
 
 
+class _Pair(types.Type):
+    """The numba type of the two memories of a section, (z1, z2), as one vector."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Pair(float64)")
+
+
+@register_model(_Pair)
+class _PairModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, pair: _Pair) -> None:
+        super().__init__(manager, pair, _PAIR)  # type: ignore[no-untyped-call]
+
+
+def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    first = builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+    return builder.bitcast(first, _PAIR.as_pointer())
+
+
 @_intrinsic
-def _section(_: Any, coefficients: Any, at: Any, x: Any, z1: Any, z2: Any) -> Any:
-    """(y, z1', z2') of a section whose coefficients begin at an index; (z1', z2') as one vector."""
-    result = types.UniTuple(types.float64, 3)  # type: ignore[no-untyped-call]
-    signature = result(coefficients, types.uintp, types.float64, types.float64, types.float64)
+def _memories(_: Any, array: Any, sections: Any) -> Any:
+    """The pairs of so many sections, a constant, from the start of an array, as a tuple."""
+    pairs = types.UniTuple(_Pair(), sections.literal_value)  # type: ignore[no-untyped-call]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array, at, x, z1, z2 = arguments
+        loaded = []
+        for section in range(sections.literal_value):
+            place = _place(context, builder, signature.args[0], arguments[0], _INT(2 * section))
+            loaded.append(builder.load(place))
+            loaded[-1].align = 8
+        return cgutils.pack_array(builder, loaded)  # type: ignore[no-untyped-call]
+
+    return pairs(array, sections), generate
+
+
+@_intrinsic
+def _keep(_: Any, array: Any, index: Any, pair: Any) -> Any:
+    """Write a pair at an index of an array."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _place(context, builder, signature.args[0], arguments[0], arguments[1])
+        builder.store(arguments[2], place).align = 8
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, pair), generate
+
+
+@_intrinsic
+def _section(_: Any, coefficients: Any, at: Any, x: Any, pair: Any) -> Any:
+    """y and the memories after it, of a section whose coefficients begin at an index."""
+    signature = types.Tuple([types.float64, pair])(coefficients, types.uintp, types.float64, pair)  # type: ignore[no-untyped-call]
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, at, x, z = arguments
         first = builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [at])
         element = first.type.pointee
 
@@ -77,12 +122,14 @@ def _section(_: Any, coefficients: Any, at: Any, x: Any, z1: Any, z2: Any) -> An
             value.align = context.get_abi_sizeof(element)
             return value if element == _DOUBLE else builder.fpext(value, wide)
 
-        pair = ir.VectorType(element, 2)
+        two = ir.VectorType(element, 2)
+        z1 = builder.extract_element(z, _INT(0))
         y = _call(builder, "llvm.fma.f64", _DOUBLE, load(0, element, _DOUBLE), x, z1)
-        z = builder.insert_element(ir.Constant(_PAIR, [0.0, 0.0]), z2, _INT(0))
-        z = _call(builder, "llvm.fma.v2f64", _PAIR, load(1, pair, _PAIR), _twice(builder, x), z)
-        z = _call(builder, "llvm.fma.v2f64", _PAIR, builder.fneg(load(3, pair, _PAIR)), _twice(builder, y), z)
-        return cgutils.pack_array(builder, [y, *(builder.extract_element(z, _INT(i)) for i in (0, 1))])  # type: ignore[no-untyped-call]
+        zeros, z2_and_0 = ir.Constant(_PAIR, [0.0, 0.0]), ir.Constant(ir.VectorType(_INT, 2), [1, 2])
+        z = builder.shuffle_vector(z, zeros, z2_and_0)
+        z = _call(builder, "llvm.fma.v2f64", _PAIR, load(1, two, _PAIR), _twice(builder, x), z)
+        z = _call(builder, "llvm.fma.v2f64", _PAIR, builder.fneg(load(3, two, _PAIR)), _twice(builder, y), z)
+        return context.make_tuple(builder, signature.return_type, [y, z])
 
     return signature, generate
 
@@ -143,7 +190,6 @@ def forward_of(sections: int) -> Callable[..., None]:
 
     All are contiguous.
     """
-    memories = 2 * sections
 
     @compiled
     def forward(
@@ -164,22 +210,23 @@ def forward_of(sections: int) -> Callable[..., None]:
         size = np.uintp(5 * sections)
         origin = np.uintp(item) * np.uintp(coefficients.shape[0] // audio.shape[0])
         back = np.uintp(5 * sections * (1 - moves))
-        z = _tuple_of(state[item], memories)
+        z = _memories(state[item], sections)
         for segment in range(frames.shape[0]):
-            for s in range(memories):
-                mark[segment * kept, s] = z[s]
+            row = mark[segment * kept]
+            for s in range(sections):
+                _keep(row, 2 * s, z[s])
             at = origin + np.uintp(frames[segment]) * size
             for t in range(np.uintp(bounds[segment]), np.uintp(bounds[segment + 1])):
                 u = np.float64(x[t])
                 for s in range(sections):
-                    u, z1, z2 = _section(coefficients, at, u, z[2 * s], z[2 * s + 1])
-                    z = _replaced(z, 2 * s, z1)
-                    z = _replaced(z, 2 * s + 1, z2)
+                    u, pair = _section(coefficients, at, u, z[s])
+                    z = _replaced(z, s, pair)
                     at += np.uintp(5)
                 y[t] = u
                 at -= back
-        for s in range(memories):
-            final[item, s] = z[s]
+        after = final[item]
+        for s in range(sections):
+            _keep(after, 2 * s, z[s])
         _restore(word)
 
     return forward
@@ -202,7 +249,6 @@ def backward_of(sections: int, moving: bool) -> Callable[..., None]:
     - grad_audio: as audio, written;
     - grad_coefficients: (batch, frames, sections, 5), flat; written where `moving`, otherwise added to.
     """
-    memories = 2 * sections
 
     @compiled
     def backward(
@@ -234,16 +280,15 @@ def backward_of(sections: int, moving: bool) -> Callable[..., None]:
             start, stop = np.uintp(bounds[segment]), np.uintp(bounds[segment + 1])
             count = stop - start
             first = origin + np.uintp(frames[segment]) * size
-            z = _tuple_of(mark[segment], memories)
+            z = _memories(mark[segment], sections)
             at = first
             for i in range(count):
                 u = np.float64(x[start + i])
                 between[i] = u
                 place = i
                 for s in range(sections):
-                    u, z1, z2 = _section(coefficients, at, u, z[2 * s], z[2 * s + 1])
-                    z = _replaced(z, 2 * s, z1)
-                    z = _replaced(z, 2 * s + 1, z2)
+                    u, pair = _section(coefficients, at, u, z[s])
+                    z = _replaced(z, s, pair)
                     at += five
                     place += length
                     between[place] = u
