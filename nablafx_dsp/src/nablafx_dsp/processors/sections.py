@@ -83,6 +83,9 @@ class Sections(Processor):
             parameters.append(Parameter(f"{start}q", *q, "", curve))
         self.bands = tuple(bands)
         self.effect_parameters = tuple(parameters)
+        self._types = tuple(band.type for band in bands)
+        starts = [f"{band.name}_" if band.name else "" for band in bands]
+        self._names = tuple(start + name for name in ("cutoff_hz", "q", "gain_db") for start in starts)
 
     def _check(self, band: Band, lowest_q: float) -> None:
         name = band.name or band.type
@@ -105,18 +108,18 @@ class Sections(Processor):
 
     def coefficients(self, parameters: dict[str, Tensor]) -> Tensor:
         """(batch, sections, 5, frames) from parameters by name, each (batch,) or (batch, frames)."""
-        frames = max((value.shape[-1] for value in parameters.values() if value.ndim == 2), default=1)
-        held = {
-            name: (value if value.ndim == 2 else value[:, None]).expand(-1, frames)
-            for name, value in parameters.items()
-        }
-        none = torch.zeros_like(next(iter(held.values())))
-        starts = [f"{band.name}_" if band.name else "" for band in self.bands]
-        cutoff, quality, gain = (
-            torch.stack([held.get(start + name, none) for start in starts], dim=1)
-            for name in ("cutoff_hz", "q", "gain_db")
-        )
-        return cascade_coefficients([band.type for band in self.bands], cutoff, quality, gain, self.sample_rate)
+        values = list(parameters.values())
+        if any(value.ndim == 2 for value in values):
+            frames = max(value.shape[-1] for value in values if value.ndim == 2)
+            parameters = {
+                name: (value if value.ndim == 2 else value[:, None]).expand(-1, frames)
+                for name, value in parameters.items()
+            }
+            values = list(parameters.values())
+        none = torch.zeros_like(values[0])
+        stacked = torch.stack([parameters.get(name, none) for name in self._names], dim=1)
+        cutoff, quality, gain = stacked.reshape(stacked.shape[0], 3, len(self.bands), -1).unbind(1)
+        return cascade_coefficients(self._types, cutoff, quality, gain, self.sample_rate)
 
     def forward(self, audio: Tensor, parameters: dict[str, Any], state: State | None = None) -> tuple[Tensor, State]:
         """Filter audio (batch, 1, time).
