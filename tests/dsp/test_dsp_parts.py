@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from nablafx_core.controls import Control
 from nablafx_core.errors import ConfigError, ModelError
 from nablafx_core.graybox import GrayBox, Stage
+from nablafx_core.interfaces import Processor
 from nablafx_core.profiling import count_macs
-from nablafx_core.testing import laws, laws_gradients, laws_saving
+from nablafx_core.testing import laws, laws_gradients, laws_saving, laws_shape
 from nablafx_dsp.controllers.static import NoController, Static, StaticConditional
 from nablafx_dsp.processors.biquad import TYPES, Biquad
 from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ
@@ -82,6 +83,9 @@ def test_the_other_laws(make):
     laws_gradients.every_control_moves_output(subject)
     laws_gradients.every_parameter_moves_output(subject)
     laws_saving.saves_what_it_loads(subject, make)
+    if isinstance(subject, Processor):
+        assert subject.shape != "other"
+        laws_shape.has_its_shape(subject)
 
 
 @every_subject

@@ -7,7 +7,7 @@ automation, (batch, num_controls, time), in [0, 1]. See docs/decisions for why e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -140,12 +140,18 @@ class Processor(nn.Module):
         takes_steps: whether it makes use of parameters that stand still for blocks. It is then given them as
             `nablafx_core.nn.blocks.Steps` where its controller yields such; without, it is given every sample of
             them. The output is the same. See docs/decisions/0012.
+        shape: what a picture can show of it while its parameters stand still: of a ``"filter"`` (linear and
+            time-invariant) the frequency response, of a ``"nonlinearity"`` (a sample of the output depends on the same
+            sample of the input) the transfer curve; a ``"value"`` (y = a x + b) is told by its parameters.
+        title: what people call it, such as ``"low shelf"``; its class's name, in words, if empty.
     """
 
     latency: int = 0
     effect_parameters: tuple[Parameter, ...] = ()
     lr_multiplier: float = 1.0
     takes_steps: ClassVar[bool] = False
+    shape: Literal["filter", "nonlinearity", "value", "other"] = "other"
+    title: str = ""
 
     def __init__(self, sample_rate: int = 48000) -> None:
         super().__init__()

@@ -27,6 +27,7 @@ from nablafx_core.testing import (
     laws_preset,
     laws_saving,
     laws_scores,
+    laws_shape,
     laws_steps,
 )
 from nablafx_core.testing.case import Case
@@ -131,7 +132,11 @@ _STREAMED = (
 LAWS: dict[str, tuple[Law, ...]] = {
     **{kind.name: _CODE for kind in KINDS.values() if not kind.content},
     "model": _STREAMED,
-    "processor": (*_STREAMED, of_built("steps are their samples", laws_steps.steps_are_their_samples)),
+    "processor": (
+        *_STREAMED,
+        of_built("steps are their samples", laws_steps.steps_are_their_samples),
+        of_built("has the shape that it says", laws_shape.has_its_shape),
+    ),
     "controller": _STREAMED,
     "dataset": (
         *_BUILT,

@@ -19,6 +19,14 @@ TYPES: dict[str, tuple[float, float]] = {
     "highshelf": (200.0, 2_000.0),
 }
 
+TITLES = {
+    "peaking": "peaking filter",
+    "lowpass": "low-pass filter",
+    "highpass": "high-pass filter",
+    "lowshelf": "low shelf",
+    "highshelf": "high shelf",
+}
+
 
 class Biquad(Sections):
     """Second-order filter by the audio EQ cookbook, an exact recursion, whether its parameters move or not.
@@ -37,6 +45,8 @@ class Biquad(Sections):
     Raises:
         ModelError: if the type is unknown or a range is empty or not positive.
     """
+
+    shape = "filter"
 
     def __init__(
         self,
@@ -57,6 +67,7 @@ class Biquad(Sections):
         highest = band.highest if max_cutoff_hz is None else max_cutoff_hz
         band = Band("", type, lowest, highest)
         super().__init__([band], sample_rate, (min_q, max_q), (min_gain_db, max_gain_db), curves)
+        self.title = TITLES[type]
 
 
 def _named(name: str, type_: BiquadType) -> type[Biquad]:

@@ -90,6 +90,8 @@ class Gain(Line):
         interpolated: whether a gain that comes in steps runs in lines between them, or is held over each block.
     """
 
+    shape = "value"
+
     def __init__(
         self,
         sample_rate: int = 48000,
@@ -113,6 +115,8 @@ class DCOffset(Line):
         interpolated: whether an offset that comes in steps runs in lines between them, or is held over each block.
     """
 
+    shape = "value"
+
     def __init__(
         self,
         sample_rate: int = 48000,
@@ -130,6 +134,8 @@ class DCOffset(Line):
 class PhaseInversion(Memoryless):
     """y = -x."""
 
+    shape = "value"
+
     def effect(self, audio: Tensor) -> Tensor:  # type: ignore[override]
         """Invert."""
         return -audio
@@ -137,6 +143,8 @@ class PhaseInversion(Memoryless):
 
 class Tanh(Memoryless):
     """y = tanh(x)."""
+
+    shape = "nonlinearity"
 
     def effect(self, audio: Tensor) -> Tensor:  # type: ignore[override]
         """Saturate."""

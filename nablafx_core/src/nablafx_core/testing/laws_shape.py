@@ -1,0 +1,80 @@
+"""The law of what a processor says of its shape, on which pictures of it rely."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nablafx_core.interfaces import Processor
+from nablafx_core.testing.subject import LawBroken, check, error, knobs, name_of, noise, prepared
+
+_TOLERANCE = 1e-9
+
+
+def has_its_shape(processor: Processor, *, time: int = 512) -> float:
+    """While its parameters stand still, a processor is what its `shape` says; ``"other"`` promises nothing.
+
+    A filter: f(x + y) = f(x) + f(y), and a delayed input gives the delayed output. A nonlinearity: the samples in
+    another order give the same outputs in that order. A value: so too, and f(x + y) + f(0) = f(x) + f(y).
+
+    Returns:
+        The largest difference relative to the larger of 1 and the peak; infinite where nothing is promised.
+    """
+    if processor.shape == "other":
+        return float("inf")
+    if processor.shape not in _LAWS:
+        raise LawBroken(
+            f"shape ({name_of(processor)}): there is no shape '{processor.shape}'. Shapes: {', '.join(_LAWS)}, other."
+        )
+    model = prepared(processor)
+    controls, audio, more = knobs(model, 3), noise(model, 3, time), noise(model, 3, time, seed=1)
+
+    def effect(signal: Tensor) -> Tensor:
+        with torch.no_grad():
+            return model(signal, controls)[0]  # type: ignore[no-any-return]
+
+    law, what, advice = _LAWS[processor.shape]
+    says = f"its shape, '{processor.shape}' ({name_of(processor)}): {what}"
+    return check(law(effect, audio, more), _TOLERANCE, says, f"{advice} Or leave `shape` at 'other'.")
+
+
+Effect = Callable[[Tensor], Tensor]
+
+
+def _filters(effect: Effect, audio: Tensor, more: Tensor) -> float:
+    late, silence = audio.shape[-1] // 5, torch.zeros_like(audio)
+    sound = torch.cat([silence[..., :late], audio], dim=-1)  # silence before, in which a look-ahead may begin
+    delayed = effect(torch.cat([silence[..., :late], sound], dim=-1))[..., late:]
+    additive = error(effect(audio + more), effect(audio) + effect(more))
+    return max(additive, error(delayed, effect(sound)))
+
+
+def _is_memoryless(effect: Effect, audio: Tensor, more: Tensor) -> float:
+    order = torch.randperm(audio.shape[-1], generator=torch.Generator().manual_seed(0))
+    return error(effect(audio[..., order]), effect(audio)[..., order])
+
+
+def _is_affine(effect: Effect, audio: Tensor, more: Tensor) -> float:
+    sums = error(effect(audio + more) + effect(torch.zeros_like(audio)), effect(audio) + effect(more))
+    return max(sums, _is_memoryless(effect, audio, more))
+
+
+_LAWS: dict[str, tuple[Callable[[Effect, Tensor, Tensor], float], str, str]] = {
+    "filter": (
+        _filters,
+        "f(x + y) = f(x) + f(y), and what is delayed comes out delayed",
+        "A filter is linear, and does not change while its parameters stand still.",
+    ),
+    "nonlinearity": (
+        _is_memoryless,
+        "samples in another order come out in that order",
+        "A nonlinearity has no memory and does not change with time.",
+    ),
+    "value": (
+        _is_affine,
+        "f(x + y) + f(0) = f(x) + f(y), without memory",
+        "A value scales or shifts each sample and does nothing else.",
+    ),
+}
