@@ -1,0 +1,127 @@
+"""What passes through a chain while it runs: the audio that reaches each processor, and its parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nablafx_core.graybox.model import GrayBox
+from nablafx_core.graybox.naming import labelled_stages
+from nablafx_core.nn.blocks import Steps
+
+Values = dict[str, Tensor | Steps]
+
+
+@dataclass
+class Range:
+    """Least and greatest of all values that were added; kept on their device until it is asked for."""
+
+    _ends: Tensor | None = None
+
+    def add(self, values: Tensor) -> None:
+        """Widen it by values of any shape."""
+        if values.numel():
+            ends = torch.stack(torch.aminmax(values.detach()))
+            self._ends = ends if self._ends is None else torch.stack(torch.aminmax(torch.cat((self._ends, ends))))
+
+    def ends(self) -> tuple[float, float] | None:
+        """Both; None if nothing was added or a value was not finite."""
+        if self._ends is None or not bool(self._ends.isfinite().all()):
+            return None
+        low, high = self._ends.tolist()
+        return low, high
+
+
+@dataclass
+class StageRange:
+    """What a stage was given.
+
+    Args:
+        audio: that came into the processor.
+        parameters: by name, in physical units.
+    """
+
+    audio: Range = field(default_factory=Range)
+    parameters: dict[str, Range] = field(default_factory=dict)
+
+
+@contextmanager
+def observed_ranges(model: GrayBox) -> Iterator[dict[str, StageRange]]:
+    """The ranges that every stage, by its place, is given while this lasts."""
+    seen = {place: StageRange() for place, _ in labelled_stages(model)}
+
+    def add(place: str, audio: Tensor, parameters: Values) -> None:
+        seen[place].audio.add(audio)
+        for name, value in parameters.items():
+            values = value.values if isinstance(value, Steps) else value
+            seen[place].parameters.setdefault(name, Range()).add(values)
+
+    with _calls(model, add):
+        yield seen
+
+
+def parameters_over_time(model: GrayBox, audio: Tensor, controls: Tensor | None) -> dict[str, dict[str, Tensor]]:
+    """The parameters of every stage, by its place, while a file runs through the chain.
+
+    A processor is given each sample with its parameters, from the file's first sample on, so that what it was given,
+    one call after the other, is aligned with the file.
+
+    Args:
+        model: in eval mode.
+        audio: the whole file, (1, 1, time).
+        controls: (1, num_controls); None without knobs.
+
+    Returns:
+        By name, in physical units: () for what stands still, (time,) for what moves.
+    """
+    parts: dict[str, dict[str, list[Tensor]]] = {place: {} for place, _ in labelled_stages(model)}
+
+    def keep(place: str, signal: Tensor, parameters: Values) -> None:
+        time = signal.shape[-1]
+        for name, value in parameters.items():
+            held = value.over(time) if isinstance(value, Steps) else value
+            parts[place].setdefault(name, []).append(held[0].reshape(-1).expand(time))
+
+    with _calls(model, keep), torch.no_grad():
+        model(audio, controls)
+    joined = {
+        place: {name: torch.cat(pieces)[: audio.shape[-1]] for name, pieces in values.items()}
+        for place, values in parts.items()
+    }
+    return {
+        place: {name: curve[0] if bool((curve == curve[0]).all()) else curve for name, curve in values.items()}
+        for place, values in joined.items()
+    }
+
+
+@contextmanager
+def _calls(model: GrayBox, told: Callable[[str, Tensor, Values], None]) -> Iterator[None]:
+    """`told` is given the place, the audio and the parameters of every call of a processor while this lasts."""
+
+    def hook(place: str) -> Callable[..., None]:
+        def before(processor: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+            given = dict(zip(("audio", "parameters", "state"), arguments, strict=False)) | named
+            told(place, given["audio"], given["parameters"])
+
+        return before
+
+    handles = [
+        stage.processor.register_forward_pre_hook(hook(place), with_kwargs=True)
+        for place, stage in labelled_stages(model)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def moves(low: float, high: float) -> bool:
+    """Whether a parameter that was seen between two values moved, beyond the rounding of float32."""
+    return not math.isclose(low, high, rel_tol=1e-5, abs_tol=1e-9)
