@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from click.testing import CliRunner
 
 from nablafx_core.building import build
 from nablafx_core.cli import cli, quickstart
+from nablafx_core.controls import Control
 from nablafx_core.export.bundle import save_bundle
+from nablafx_core.graybox import describe
 
 RATE, DELAY = 48000, 100
 SMALL = [
@@ -121,9 +124,54 @@ def test_a_bundle_shows_what_a_chain_learned(tmp_path):
     save_bundle(build("model", {"name": "graybox", "processors": chain}), tmp_path / "chain.nfx", {"device": "TS9"})
     shown = json.loads(run("show", tmp_path / "chain.nfx", "--json").stdout)
     assert shown["info"] == {"device": "TS9"}
-    assert shown["learned"][0] == {"block": "0 Gain", "gain_db": 6.0, "unit": "dB"}
-    assert -2 < shown["learned"][1]["offset"] < 2
-    assert "gain_db: 6.0" in run("show", tmp_path / "chain.nfx").stdout
+    gain, tanh, offset = shown["learned"]["stages"]
+    assert shown["learned"]["knobs"] == ""
+    assert gain == {"stage": "1 gain (fixed)", "parameter": "gain_db", "value": 6.0, "unit": "dB"}
+    assert tanh == {"stage": "2 tanh", "weights": 0}
+    assert -2 < offset["value"] < 2
+    text = run("show", tmp_path / "chain.nfx").stdout
+    assert "device: TS9" in text
+    assert re.search(r"^1 gain \(fixed\) +gain_db +6 dB$", text, re.MULTILINE)
+    assert re.search(r"^2 tanh +nothing to learn$", text, re.MULTILINE)
+
+
+def test_what_a_chain_learned_is_shown_for_a_setting_of_the_knobs_and_with_what_the_test_saw(tmp_path):
+    stages = [
+        {"name": "biquad", "type": "lowshelf", "controller": "static_cond", "fixed": {"q": 0.7}},
+        {"name": "gain", "controller": {"name": "reference.toys:Swell"}},
+    ]
+    knobs = (
+        Control("drive", 0, 10, "dB", default=5),
+        Control("mode", positions=("normal", "bright"), default="bright"),
+    )
+    model = build("model", {"name": "graybox", "processors": stages}, controls=knobs)
+    seen = [
+        {
+            "stage": "1 low shelf (static conditional)",
+            "input": [-1, 1],
+            "parameters": {"gain_db": None, "q": [0.7, 0.7]},
+        },
+        {"stage": "2 gain (swell)", "input": [-1, 1], "parameters": {"gain_db": [-3.0, 4.5]}},
+    ]
+    save_bundle(model, tmp_path / "chain.nfx", {"stages": seen})
+    show = ["show", tmp_path / "chain.nfx"]
+    shown = json.loads(run(*show, "--json", "-c", "drive=10", "-c", "mode=bright").stdout)
+    assert shown["info"] == {}
+    assert shown["learned"]["knobs"] == "drive 10 dB, mode bright"
+    expected = {one.parameter: one.value for one in describe(model, torch.ones(2)) if one.index == 0}
+    default = {one.parameter: one.value for one in describe(model) if one.index == 0}
+    assert {row["parameter"]: row["value"] for row in shown["learned"]["stages"][:3]} == pytest.approx(expected)
+    assert expected["cutoff_hz"] != default["cutoff_hz"]
+    assert shown["learned"]["stages"][3]["value"] is None
+    assert [row.get("seen") for row in shown["learned"]["stages"]] == [None, None, [0.7, 0.7], [-3.0, 4.5]]
+    lines = run(*show).stdout.partition("With drive 5 dB, mode bright:\n")[2].splitlines()
+    assert lines[0].split("  ")[0] == "STAGE"
+    columns = [lines[0].index(name) for name in ("PARAMETER", "VALUE", "IN THE TEST")]
+    cells = [[line[a:b].strip() for a, b in zip([0, *columns], [*columns, None], strict=True)] for line in lines[1:]]
+    assert cells[2] == ["", "q", "0.7", "0.7"]
+    assert cells[3] == ["2 gain (swell)", "gain_db", "follows the audio", "−3 to 4.5 dB"]
+    assert "has no control 'drvie'. Did you mean 'drive'?" in str(run(*show, "-c", "drvie=1", code=1).exception)
+    assert "'tanh' is a component's name" in run("show", "tanh", "-c", "drive=1", code=2).stderr
 
 
 def test_a_device_file_is_written_once(tmp_path):

@@ -102,12 +102,14 @@ class TestTraining:
 
 def test_a_gray_box_experiment_uses_its_processor_and_its_controller(elsewhere):
     result = json.loads(elsewhere.nablafx("train", str(PACK / "graybox.yaml"), "--json"))
-    shown = yaml.safe_load(elsewhere.nablafx("show", result["bundle"]))
+    shown = json.loads(elsewhere.nablafx("show", result["bundle"], "--json"))
     assert shown["packs"]["nablafx-example"] == "0.1.0"
-    assert [(row["block"], row.get("rate_hz", row.get("depth"))) for row in shown["learned"]] == [
-        ("0 Tremolo", 4.0),
-        ("0 Tremolo", "follows the audio"),
-    ]
+    rate, depth = shown["learned"]["stages"]
+    assert (rate["stage"], rate["parameter"], rate["value"], rate["unit"]) == ("1 tremolo (LFO)", "rate_hz", 4.0, "Hz")
+    assert (depth["parameter"], depth["value"]) == ("depth", None)
+    assert rate["seen"] == [4.0, 4.0]
+    assert 0 < depth["seen"][0] < depth["seen"][1] < 1  # in the test, it swung
+    assert (elsewhere.cwd / result["folder"] / "pictures/chain.png").is_file()
     model = nfx.load(elsewhere.cwd / result["bundle"])
     assert (model.controllers[0].depth - 1).abs() > 0.01  # it has learned, from 1
     assert model.controllers[0].sample_rate == 16000  # the data's

@@ -106,6 +106,16 @@ class Follower(Controller):
         return torch.stack((peaks * knob, knob), 1), {"peak": peaks[:, -1]}
 
 
+class Swell(Controller):
+    """One parameter, which is the level of the audio that it hears; no memory."""
+
+    def __init__(self, num_parameters=1, num_controls=0):
+        super().__init__(num_parameters, 0)
+
+    def forward(self, audio, controls=None, state=None):
+        return audio.abs().clamp(max=1).expand(-1, self.num_parameters, -1), {}
+
+
 class Absolute(Loss):
     """Mean absolute error; `reduce` is its way of reducing."""
 

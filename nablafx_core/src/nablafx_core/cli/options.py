@@ -25,6 +25,22 @@ def experiment_options(command: Command) -> Command:
     return command
 
 
+controls_option = click.option(
+    "--control", "-c", "controls", multiple=True, metavar="NAME=VALUE", help="A knob, in its own unit."
+)
+
+
+def control_settings(controls: Sequence[str]) -> dict[str, str]:
+    """What ``--control`` says, by the knob's name."""
+    values = {}
+    for item in controls:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise click.UsageError(f"--control {item}: write it as name=value.")
+        values[name] = value
+    return values
+
+
 def conversion_options(command: Command) -> Command:
     """``--format`` and ``--set``: which importer or exporter, and its settings."""
     for decorate in (

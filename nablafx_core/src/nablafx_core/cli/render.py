@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from nablafx_core.cli.options import say
+from nablafx_core.cli.options import control_settings, controls_option, say
 
 
 @click.command()
 @click.argument("model")
 @click.argument("source", type=click.Path(dir_okay=False))
 @click.argument("output", type=click.Path(dir_okay=False))
-@click.option("--control", "-c", "controls", multiple=True, metavar="NAME=VALUE", help="A knob, in its own unit.")
+@controls_option
 @click.option("--block-size", type=click.IntRange(min=1), help="Stream in blocks of so many samples.")
 @click.option("--runs-dir", default="runs", show_default=True, help="Folder that holds the run folders.")
 def render(
@@ -31,12 +31,7 @@ def render(
     from nablafx_core.loading import find_model, load
     from nablafx_core.render import render_file
 
-    values = {}
-    for item in controls:
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise click.UsageError(f"--control {item}: write it as name=value.")
-        values[name] = value
+    values = control_settings(controls)
     for note in render_file(load(find_model(model, Path(runs_dir))), Path(source), Path(output), values, block_size):
         say(note)
     click.echo(output)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, table, yaml_text
+from nablafx_core.cli.options import answer, as_json, control_settings, controls_option, table, yaml_text
 from nablafx_core.errors import RegistryError
 from nablafx_core.kinds import KINDS
 from nablafx_core.registry import Entry, Registry
@@ -20,21 +20,28 @@ _WIDEST_TYPE = 30
 @click.command()
 @click.argument("name")
 @click.option("--kind", help="Where several kinds have the name.")
+@controls_option
 @as_json
-def show(name: str, kind: str | None, as_json: bool) -> None:
+def show(name: str, kind: str | None, controls: tuple[str, ...], as_json: bool) -> None:
     """Show the component NAME: what it is, where it comes from, its settings with types, defaults and documentation.
 
-    NAME may also be a bundle or a run's folder: what the model is, its knobs, and what a gray-box chain learned.
+    NAME may also be a bundle or a run's folder: what the model is, its knobs, and what a gray-box chain learned, with
+    the knobs at their defaults or where --control sets them.
     """
     if name.endswith(".nfx") or ("/" in name and Path(name).is_dir()):
-        from nablafx_core.cli.show_bundle import described_bundle
+        from nablafx_core.cli.show_bundle import described_bundle, learned_table
 
-        bundle = described_bundle(name)
+        bundle = described_bundle(name, control_settings(controls))
         if as_json:
             answer(bundle)
-        else:
-            click.echo(yaml_text(bundle), nl=False)
+            return
+        learned = bundle.pop("learned", None)
+        click.echo(yaml_text(bundle), nl=False)
+        if learned:
+            click.echo(f"\n{learned_table(learned)}")
         return
+    if controls:
+        raise click.UsageError(f"--control sets a knob of a trained model; '{name}' is a component's name.")
     described = [_described(entry) for entry in _found(name, kind)]
     if as_json:
         answer(described if len(described) > 1 else described[0])

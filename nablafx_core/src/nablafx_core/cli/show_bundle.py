@@ -2,32 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from nablafx_core.cli.options import table
 from nablafx_core.errors import BundleError
 from nablafx_core.export.bundle import describe_bundle
 from nablafx_core.graybox import GrayBox, describe
+from nablafx_core.graybox.naming import labelled_stages, quantity, setting_in_words, title_of
 from nablafx_core.loading import bundle_path, load
+from nablafx_core.render import control_values
 
 
-def described_bundle(name: str) -> dict[str, Any]:
-    """A bundle's description and, for a gray-box chain, its parameters with the knobs at their defaults.
+def described_bundle(name: str, controls: Mapping[str, str]) -> dict[str, Any]:
+    """A bundle's description and, for a gray-box chain, what it learned.
+
+    Args:
+        name: of a bundle or of a run's folder.
+        controls: knobs that are not at their defaults, in their units.
+
+    Returns:
+        The description. ``learned`` has ``knobs``, in words, and ``stages``, a row for each parameter: ``stage``,
+        ``parameter``, ``value`` (None where it follows the audio), ``unit``, and ``seen``, its least and greatest value
+        in the test after the training, where it is known. A stage without parameters has a row with the number of its
+        ``weights``.
 
     Raises:
         BundleError: if the file is no bundle, or its model cannot be built.
+        ModelError: if there is no such knob, or it does not go there.
     """
     path = bundle_path(name)
     if path is None:
         raise BundleError(f"{name}: no such file.")
     description = describe_bundle(path)
     model = load(path)
+    units = control_values(model, controls)
     if isinstance(model, GrayBox):
-        description["learned"] = [
-            {
-                "block": f"{value.place} {value.processor}",
-                value.parameter: "follows the audio" if value.value is None else round(value.value, 4),
-                "unit": value.unit,
-            }
-            for value in describe(model)
-        ]
+        info = description.get("info")
+        tested = info.pop("stages", None) if isinstance(info, dict) else None
+        knobs = setting_in_words(model.controls, [] if units is None else units[0].tolist())
+        rows = _learned(model, None if units is None else units[0], _seen(tested))
+        description["learned"] = {"knobs": knobs, "stages": rows}
     return description
+
+
+def _learned(model: GrayBox, controls: Any, seen: Mapping[tuple[str, str], Any]) -> list[dict[str, Any]]:
+    rows: dict[str, list[dict[str, Any]]] = {title_of(place, stage): [] for place, stage in labelled_stages(model)}
+    for one in describe(model, controls):
+        row = {"stage": one.stage, "parameter": one.parameter, "value": one.value, "unit": one.unit}
+        ends = seen.get((one.stage, one.parameter))
+        rows[one.stage].append(row | ({"seen": ends} if ends else {}))
+    for place, stage in labelled_stages(model):
+        weights = sum(weight.numel() for weight in stage.processor.parameters())
+        if not rows[title_of(place, stage)] or weights:
+            rows[title_of(place, stage)].append({"stage": title_of(place, stage), "weights": weights})
+    return [row for of_stage in rows.values() for row in of_stage]
+
+
+def _seen(tested: Any) -> dict[tuple[str, str], Any]:
+    """Ranges by stage and parameter, from what a bundle says of its test."""
+    rows = tested if isinstance(tested, list) else []
+    return {
+        (row["stage"], name): ends
+        for row in rows
+        if isinstance(row, dict) and isinstance(row.get("parameters"), dict) and "stage" in row
+        for name, ends in row["parameters"].items()
+        if isinstance(ends, list) and len(ends) == 2
+    }
+
+
+def learned_table(learned: Mapping[str, Any]) -> str:
+    """What a chain learned, a line for each parameter, the stage's name at the first of its lines."""
+    rows, before = [], ""
+    for row in learned["stages"]:
+        stage = "" if row["stage"] == before else row["stage"]
+        before = row["stage"]
+        if "weights" in row:
+            rows.append((stage, "", f"{row['weights']:,} weights" if row["weights"] else "nothing to learn", ""))
+            continue
+        value = "follows the audio" if row["value"] is None else quantity(row["value"], row["unit"])
+        rows.append((stage, row["parameter"], value, _range(row)))
+    knobs = f"With {learned['knobs']}:\n" if learned["knobs"] else ""
+    return knobs + table(rows, ("STAGE", "PARAMETER", "VALUE", "IN THE TEST"))
+
+
+def _range(row: Mapping[str, Any]) -> str:
+    if "seen" not in row:
+        return ""
+    low, high = row["seen"]
+    return quantity(low, row["unit"]) if low == high else f"{quantity(low)} to {quantity(high, row['unit'])}"

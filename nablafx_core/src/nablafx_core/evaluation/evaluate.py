@@ -27,12 +27,14 @@ class Evaluation:
     Args:
         split: each metric's figure over every scored sample.
         files: one row per recording: ``name``, ``source``, ``controls``, ``samples`` and the metrics.
+        stages: of a gray-box chain, what each stage was given: see `nablafx_core.graybox.description.ranges_as_rows`.
     """
 
     split: dict[str, float]
     files: list[Row]
     _metrics: Mapping[str, Metric] = field(repr=False)
     _sums: list[dict[str, Tensor]] = field(repr=False)
+    stages: list[Row] = field(default_factory=list)
 
     def table(self, by: Literal["controls", "source"]) -> list[Row]:
         """One row per setting of the knobs, or per dry signal: the key, ``files``, ``samples`` and the metrics.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,17 @@ from torch import Tensor
 
 from nablafx_core.audio.files import write
 from nablafx_core.data.recording import Recording
+from nablafx_core.diagnosis import cause
 from nablafx_core.evaluation.evaluate import Evaluation, evaluate
+from nablafx_core.graybox.description import ranges_as_rows
+from nablafx_core.graybox.model import GrayBox
+from nablafx_core.graybox.observing import StageRange, observed_ranges
 from nablafx_core.interfaces import Metric, Model
+from nablafx_core.report.chain import draw_chain
 from nablafx_core.report.plots import plot_prediction
 from nablafx_core.tracking.files import replace_json
+
+_log = logging.getLogger(__name__)
 
 #: Recordings of which a test keeps a picture and the audio.
 MEDIA = 8
@@ -55,13 +65,32 @@ def score(
         write(audio / f"{name}.prediction.wav", prediction, model.sample_rate)
         write(audio / f"{name}.target.wav", target, model.sample_rate)
 
-    evaluation = evaluate(
-        model, recordings, metrics, device=device, on_rendered=keep if media else None, progress=progress
-    )
+    chain = model if isinstance(model, GrayBox) else None
+    with ExitStack() as listening:
+        seen = listening.enter_context(observed_ranges(chain)) if chain else {}
+        evaluation = evaluate(
+            model, recordings, metrics, device=device, on_rendered=keep if media else None, progress=progress
+        )
+    if chain:
+        evaluation = replace(evaluation, stages=ranges_as_rows(chain, seen))
+        if media:
+            _draw_chain(chain, recordings, seen, pictures)
     replace_json(folder / "test.json", _as_json(evaluation))
     return evaluation
 
 
+def _draw_chain(
+    chain: GrayBox, recordings: Sequence[Recording], seen: Mapping[str, StageRange], pictures: Path
+) -> None:
+    """Draw what there is to see; a chain of which no picture can be made is tested all the same."""
+    try:
+        pictures.mkdir(exist_ok=True)
+        draw_chain(chain, recordings, seen, pictures / "chain.png")
+    except Exception as error:
+        _log.warning("chain.png was not drawn (%s). The figures are not concerned.", cause(error))
+
+
 def _as_json(evaluation: Evaluation) -> dict[str, Any]:
     by_setting = evaluation.table("controls") if any(row["controls"] for row in evaluation.files) else []
-    return {"split": evaluation.split, "files": evaluation.files, "by_setting": by_setting}
+    stages = {"stages": evaluation.stages} if evaluation.stages else {}
+    return {"split": evaluation.split, "files": evaluation.files, "by_setting": by_setting, **stages}

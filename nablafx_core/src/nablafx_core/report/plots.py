@@ -57,7 +57,7 @@ def _mono(audio: Tensor | Signal) -> Signal:
 def _draw_whole(axes: Axes, target: Signal, prediction: Signal, sample_rate: int) -> None:
     axes.set_title("Whole signal")
     for audio, colour, label in ((target, TARGET, "target"), (prediction, PREDICTION, "prediction")):
-        seconds, low, high = _envelope(audio, sample_rate)
+        seconds, low, high = envelope(audio, sample_rate)
         if label == "target":
             axes.fill_between(seconds, low, high, color=colour, alpha=0.45, linewidth=0.8, label=label)
         else:
@@ -74,7 +74,7 @@ def _draw_error(axes: Axes, target: Signal, prediction: Signal, sample_rate: int
     ratio = np.sum(error**2) / max(np.sum(target**2), np.finfo(float).tiny)
     level = f" ({10 * np.log10(ratio):.1f} dB)" if ratio else ""
     axes.set_title(f"Error (prediction − target), error-to-signal ratio {100 * ratio:.3g} %{level}")
-    seconds, low, high = _envelope(error, sample_rate)
+    seconds, low, high = envelope(error, sample_rate)
     axes.fill_between(seconds, low, high, color=ERROR, linewidth=0.8)
     axes.set_xlabel("time in s")
     axes.set_ylabel("amplitude")
@@ -116,7 +116,7 @@ def _draw_spectrograms(
     axes[0].set_ylabel("frequency in kHz")
 
 
-def _envelope(audio: Signal, sample_rate: int) -> tuple[Signal, Signal, Signal]:
+def envelope(audio: Signal, sample_rate: int) -> tuple[Signal, Signal, Signal]:
     """Times, and the least and greatest sample within a period of 40 Hz around each, so that no wave shows in it."""
     stride = max(1, len(audio) // _COLUMNS)
     width = max(stride, min(sample_rate // 40, len(audio) // 20)) // 2 * 2 + 1

@@ -258,7 +258,8 @@ class _Training:
             )
         figures = {f"test/{name}": value for name, value in evaluation.split.items()}
         run.summary({**{f"validation/{name}": value for name, value in best.best.items()}, **figures})
-        save_bundle(model, best.path, {**best.info, "validation": best.best, "test": evaluation.split})
+        info = {**best.info, "validation": best.best, "test": evaluation.split}
+        save_bundle(model, best.path, info | ({"stages": evaluation.stages} if evaluation.stages else {}))
         for name in (BUNDLE_IN_RUN, "test.json"):
             run.artifact(run.folder / name)
         return TrainResult(run.id, run.folder, best.path, best.best, evaluation.split)
