@@ -54,7 +54,9 @@ def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterVa
         raise ModelError(f"describe takes controls of shape ({len(model.controls)},), not {tuple(controls.shape)}.")
     like = next(model.parameters(), torch.zeros(()))
     silence = like.new_zeros(1, 1, 1)
-    knobs = model.checked_controls(silence.expand(1, model.in_channels, 1), None if controls is None else controls[None])
+    knobs = model.checked_controls(
+        silence.expand(1, model.in_channels, 1), None if controls is None else controls[None]
+    )
     found = []
     for node in model.nodes:
         stage = node.stage

@@ -46,8 +46,6 @@ class Biquad(Sections):
         ModelError: if the type is unknown or a range is empty or not positive.
     """
 
-    shape = "filter"
-
     def __init__(
         self,
         type: BiquadType,

@@ -53,6 +53,7 @@ class Equalizer(Sections):
 class ParametricEQ(Equalizer):
     """Low shelf, three peaking filters and a high shelf: 15 parameters, ``lowshelf_gain_db`` to ``highshelf_q``."""
 
+    title = "parametric EQ"
     table = (
         Band("lowshelf", "lowshelf", 20.0, 2_000.0),
         Band("peak1", "peaking", 20.0, 200.0),
@@ -65,6 +66,7 @@ class ParametricEQ(Equalizer):
 class ShelvingEQ(Equalizer):
     """High-pass, low shelf, high shelf and low-pass: 10 parameters, ``highpass_cutoff_hz`` to ``lowpass_q``."""
 
+    title = "shelving EQ"
     table = (
         Band("highpass", "highpass", 20.0, 2_000.0),
         Band("lowshelf", "lowshelf", 20.0, 4_000.0),

@@ -44,6 +44,7 @@ class Line(Memoryless):
     """
 
     takes_steps = True
+    shape = "value"
 
     def __init__(self, parameter: Parameter, sample_rate: int, interpolated: bool) -> None:
         super().__init__(sample_rate)
@@ -90,8 +91,6 @@ class Gain(Line):
         interpolated: whether a gain that comes in steps runs in lines between them, or is held over each block.
     """
 
-    shape = "value"
-
     def __init__(
         self,
         sample_rate: int = 48000,
@@ -114,8 +113,6 @@ class DCOffset(Line):
         min_offset, max_offset: range of the offset.
         interpolated: whether an offset that comes in steps runs in lines between them, or is held over each block.
     """
-
-    shape = "value"
 
     def __init__(
         self,

@@ -12,10 +12,10 @@ from torch import Tensor
 from nablafx_core.controls import Curve, Parameter
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Processor
-from nablafx_core.nn.blocks import Steps
 from nablafx_core.state import State
 from nablafx_dsp.functional.biquad import cascade
 from nablafx_dsp.functional.cookbook import HIGHEST, cascade_coefficients
+from nablafx_dsp.functional.frames import framed
 
 Curves = Literal["perceptual", "linear"]
 
@@ -62,6 +62,7 @@ class Sections(Processor):
     """
 
     takes_steps = True
+    shape = "filter"
 
     def __init__(
         self,
@@ -126,29 +127,15 @@ class Sections(Processor):
 
         Args:
             audio: (batch, 1, time).
-            parameters: by name, each (batch,), (batch, time), or steps of values (batch, blocks); not the last two
-                together.
+            parameters: by name, each (batch,), (batch, time), or steps of values (batch, blocks).
             state: None at the start of a file.
         """
-        time, grid = audio.shape[-1], Grid(1, 0)
-        values: dict[str, Tensor] = {}
-        for name, value in parameters.items():
-            if isinstance(value, Steps):
-                grid = Grid(value.block_size, value.skip)
-                values[name] = value.values[:, value.values.shape[-1] - grid.frames(time) :]
-            else:
-                values[name] = value
-        z = None if state is None else state["z"]
-        output, z = cascade(audio[:, 0], self.coefficients(values), z, **grid._asdict())
+        batch, _, time = audio.shape
+        z = self.initial_state(batch)["z"] if state is None else state["z"]
+        if not time:
+            return audio, {"z": z}
+        values, block_size, skip = framed(parameters, time)
+        blocks = -(-(time + skip) // block_size)
+        used = {name: value[:, max(value.shape[-1] - blocks, 0) :] for name, value in values.items()}
+        output, z = cascade(audio[:, 0], self.coefficients(used), z, block_size=block_size, skip=skip)
         return output[:, None], {"z": z}
-
-
-class Grid(NamedTuple):
-    """The blocks of a signal: their size, and how many samples of the last one come after the signal."""
-
-    block_size: int
-    skip: int
-
-    def frames(self, time: int) -> int:
-        """The blocks that the last `time` samples of the signal have a part in."""
-        return -(-(time + self.skip) // self.block_size) if time else 0

@@ -51,6 +51,8 @@ class StateVariable(Processor):
     """
 
     takes_steps = True
+    shape = "filter"
+    title = "state-variable filter"
 
     def __init__(
         self,

@@ -35,6 +35,8 @@ class StaticFIR(Processor):
     lr_multiplier = 0.01
     coords: Tensor
 
+    shape = "filter"
+
     def __init__(
         self,
         sample_rate: int = 48000,

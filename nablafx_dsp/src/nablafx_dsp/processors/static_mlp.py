@@ -29,6 +29,8 @@ class StaticMLP(Memoryless):
 
     lr_multiplier = 0.01
 
+    shape = "nonlinearity"
+
     def __init__(
         self,
         sample_rate: int = 48000,

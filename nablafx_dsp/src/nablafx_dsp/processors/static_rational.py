@@ -17,6 +17,8 @@ class StaticRational(Memoryless):
         function: that it begins as, on [-3, 3].
     """
 
+    shape = "nonlinearity"
+
     def __init__(
         self, sample_rate: int = 48000, degrees: tuple[int, int] = (6, 5), function: FunctionName = "tanh"
     ) -> None:
