@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from nablafx_core.errors import ModelError
+from nablafx_core.graybox import GrayBox
 from nablafx_core.profiling import count_macs
+from nablafx_core.testing import laws, laws_gradients, laws_saving
 from nablafx_dsp.nn.siren import Siren
 from nablafx_dsp.pretraining import fit
 from nablafx_dsp.processors.static_fir import StaticFIR
@@ -32,6 +34,28 @@ def test_keys_and_counts_are_nablafxs():
     counts = [sum(p.numel() for p in part.parameters()) for part in (rational, mlp, filter_)]
     assert counts == [12, 2244 - 47 + 12, 6565 - 2244]
     assert [count_macs(part) for part in (rational, mlp, filter_)] == [(0, ()), (2112, ()), (64, ())]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_chain_of_them_keeps_the_laws(dtype):
+    def chain():
+        torch.manual_seed(0)
+        return GrayBox(
+            [
+                {"name": "gain", "controller": "static", "min_gain_db": -20, "max_gain_db": 0},
+                {"name": "static_mlp"},
+                {"name": "svf", "mode": "mix", "controller": "static"},
+                {"name": "static_fir"},
+                {"name": "static_rational", "lr_multiplier": 0.5},
+            ]
+        )
+
+    model = chain()
+    assert [part.lr_multiplier for part in model.processors] == [1.0, 0.01, 1.0, 0.01, 0.5]
+    laws.stream_equals_offline(model, [1, 200, 63, 64, 7], dtype=dtype)
+    laws.items_are_independent(model)
+    laws_gradients.gradients_are_right(model)
+    laws_saving.saves_what_it_loads(model, chain)
 
 
 def test_a_network_of_sines_is_its_formula():

@@ -22,7 +22,7 @@ def fir(audio: Tensor, taps: Tensor, state: Tensor | None = None) -> tuple[Tenso
 
     Up to `LONG` taps every sum is computed as it is written, compiled for float32 and float64 on the CPU, and a
     stream gives the same bits as the whole signal; longer responses by fast Fourier transforms of overlapping blocks
-    (overlap-save), within 1e-6 (float32) or 1e-14 (float64) of the peak of the sum of absolute products.
+    (overlap-save). Both are within 1e-6 (float32) or 1e-14 (float64) of the output's peak.
 
     Differentiable in audio, taps and state, once where compiled.
 

@@ -14,7 +14,7 @@ from nablafx_core.kernels.threads import for_each
 
 #: Samples that are computed together, and terms that are summed before they are added to the rest: a sum of many
 #: float32 loses less so.
-TILE, TERMS = 64, 512
+TILE, TERMS = 64, 128
 
 _ZERO = np.float32(0)
 
