@@ -206,7 +206,6 @@ class GrayBox(Model):
         for k, name in enumerate(node.inputs):
             signal, lines = through(lines, f"audio{k}", signals[name], time)
             inputs.append(signal)
-        out = torch.zeros_like(inputs[0])
         if deaf < time:
             unit, inner = stage.controller(heard[..., deaf:], controls, scoped(state, "controller"))
             after |= joined({"controller": inner})
@@ -215,13 +214,13 @@ class GrayBox(Model):
                 unit = held_after(unit, end - deaf, time - deaf, lines)
             elif "held" in lines:
                 lines = lines | {"held": over_time(unit, 1)[..., -1:]}
-        if idle < time:
-            values = stage.given(since(unit, idle - deaf), time - idle)
-            signal = inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)
-            out, inner = stage.processor(signal[..., idle:], values, scoped(state, "processor"))
-            out = F.pad(out, (idle, 0))
-            after |= joined({"processor": inner})
-        return out, after | joined({"lines": lines})
+        after |= joined({"lines": lines})
+        if idle == time:
+            return torch.zeros_like(inputs[0]), after
+        values = stage.given(since(unit, idle - deaf), time - idle)
+        signal = inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)
+        out, inner = stage.processor(signal[..., idle:], values, scoped(state, "processor"))
+        return F.pad(out, (idle, 0)) if idle else out, after | joined({"processor": inner})
 
     def _seen(self, state: State) -> int:
         """Samples of the file that went in before, counted up to the latency, from which on the chain is full."""
