@@ -22,9 +22,9 @@ from nablafx_core.graybox.observing import observed_ranges
 from nablafx_core.report.chain import draw_chain
 from nablafx_core.report.responses import frequency_response, transfer_curve
 from nablafx_dsp.controllers.static import Static
-from nablafx_dsp.functional.cookbook import biquad_coefficients
 from nablafx_dsp.processors.biquad import TYPES, Biquad
 from nablafx_dsp.processors.memoryless import Gain, Tanh
+from nablafx_dsp.processors.sections import WITH_GAIN
 from reference.parts import Ahead
 from reference.toys import Swell
 
@@ -73,7 +73,7 @@ def panels(part):
 
 def scipy_response(kind, parameters, frequencies, rate=RATE):
     values = {name: torch.tensor([value], dtype=torch.float64) for name, value in parameters.items()}
-    b0, b1, b2, a1, a2 = biquad_coefficients(kind, **values, sample_rate=rate)[0, :, 0].tolist()
+    b0, b1, b2, a1, a2 = Biquad(kind, rate).coefficients(values)[0, 0, :, 0].tolist()
     return scipy.signal.freqz([b0, b1, b2], [1, a1, a2], worN=frequencies, fs=rate)[1]
 
 
@@ -86,7 +86,7 @@ def biquad(kind, **arguments):
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize(("cutoff", "q"), [(20.0, 10.0), (20.0, 0.1), (3000.0, 2.0)])
 def test_a_response_is_that_of_scipy(kind, cutoff, q):
-    parameters = {"cutoff_hz": cutoff, "q": q} | ({"gain_db": -11.0} if TYPES[kind][2] else {})
+    parameters = {"cutoff_hz": cutoff, "q": q} | ({"gain_db": -11.0} if kind in WITH_GAIN else {})
     frequencies, found, phase = frequency_response(biquad(kind), [parameters, {**parameters, "q": 1.0}])
     assert 10 <= frequencies[0] < 10.3 and frequencies[-1] == RATE / 2
     assert (np.diff(np.log(frequencies[50:])) < 0.03).all()
@@ -208,7 +208,7 @@ def test_what_moves_is_drawn_over_time_above_the_envelope_and_at_three_of_its_po
 
 def test_nothing_overlaps_in_a_long_chain(figures, tmp_path):
     kinds = ["highpass", "lowshelf", "peaking", "highshelf", "lowpass"]
-    stages = [Stage(biquad(kind), Static(3 if TYPES[kind][2] else 2)) for kind in kinds]
+    stages = [Stage(biquad(kind), Static(3 if kind in WITH_GAIN else 2)) for kind in kinds]
     stages[2:2] = [Stage(Tanh(RATE), Static(0)), Stage(Gain(RATE), Swell())]
     stages += [Stage(Tanh(RATE), Static(0)), Stage(Gain(RATE), Static(1))]
     parts = drawn(figures, GrayBox.from_stages(stages, RATE), [recording()], tmp_path / "chain.png")

@@ -13,6 +13,8 @@ from nablafx_core.profiling import count_macs
 from nablafx_core.testing import laws, laws_gradients, laws_saving
 from nablafx_dsp.nn.siren import Siren
 from nablafx_dsp.pretraining import fit
+from nablafx_dsp.processors.memoryless import Gain
+from nablafx_dsp.processors.state_variable import StateVariable
 from nablafx_dsp.processors.static_fir import StaticFIR
 from nablafx_dsp.processors.static_mlp import StaticMLP
 from nablafx_dsp.processors.static_rational import StaticRational
@@ -56,6 +58,31 @@ def test_a_chain_of_them_keeps_the_laws(dtype):
     laws.items_are_independent(model)
     laws_gradients.gradients_are_right(model)
     laws_saving.saves_what_it_loads(model, chain)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: StateVariable(mode="mix"),
+        lambda: StateVariable(mode="notch", curves="linear"),
+        lambda: Gain(interpolated=True),
+        lambda: StaticMLP(hidden_size=8, num_layers=2, pretrained="none"),
+        lambda: StaticFIR(num_taps=300, pretrained="none"),
+        lambda: StaticRational(degrees=(3, 2), function="silu"),
+    ],
+)
+def test_settings_that_a_pack_check_does_not_try_keep_the_laws(make):
+    torch.manual_seed(0)
+    subject = make()
+    laws.no_look_ahead(subject)
+    laws.silence_gives_no_nan(subject)
+    laws.items_are_independent(subject)
+    laws.stream_equals_offline(subject, [100, 1, 300, 7], dtype=torch.float32)
+    laws_gradients.every_control_moves_output(subject)
+    laws_gradients.every_parameter_moves_output(subject)
+    laws_gradients.gradients_are_right(subject)
+    laws_gradients.gradients_are_finite(subject)
+    laws_saving.saves_what_it_loads(subject, make)
 
 
 def test_a_network_of_sines_is_its_formula():
