@@ -17,7 +17,7 @@ The rows are cascades of five second-order sections, those of the parametric equ
 - equalizer-training: forward and backward of a parametric equalizer whose 15 parameters come per block of 128 samples,
   with gradients to audio and parameters, 16 x 65,536 samples; against filtering block by block in a Python loop: in
   each block the coefficients of its parameters, and frequency sampling from silence (other than ours, which keeps its
-  state). A loop over `torchaudio.functional.lfilter` in place of it, section by section, is slower still.
+  state).
 - equalizer-training-hoisted: the same, but the baseline computes the coefficients of all blocks before its loop.
 """
 
@@ -119,7 +119,7 @@ def equalizer(hoisted: bool) -> Row:
                 numbers = plain_coefficients({name: value[:, here] for name, value in held.items()})
             else:
                 numbers = coefficients[..., here]
-            blocks.append(frequency_sampled(block, numbers))
+            blocks.append(short_block(block, numbers))
         return torch.cat(blocks, dim=-1)
 
     return Row(
@@ -127,6 +127,14 @@ def equalizer(hoisted: bool) -> Row:
         partial(step, looped, audio, target, *values.values()),
         "a Python loop over blocks" + (", without its coefficients" if hoisted else ""),
     )
+
+
+def short_block(audio: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+    """`frequency_sampled` in the way that is faster for a short signal: fewer operations, more arithmetic."""
+    points = 2 * audio.shape[-1]
+    b, a = coefficients[:, :, :3, 0], torch.nn.functional.pad(coefficients[:, :, 3:, 0], (1, 0), value=1.0)
+    response = (torch.fft.rfft(b, points) / torch.fft.rfft(a, points)).prod(dim=1)
+    return torch.fft.irfft(torch.fft.rfft(audio, points) * response, points)[..., : audio.shape[-1]]
 
 
 def plain_coefficients(values: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -104,11 +104,16 @@ def frequency_sampled(audio: Tensor, coefficients: Tensor) -> Tensor:
         )
     time = audio.shape[-1]
     points = 1 << (2 * max(time, 2) - 1).bit_length()
-    b, a = coefficients[:, :, :3, 0], torch.nn.functional.pad(coefficients[:, :, 3:, 0], (1, 0), value=1.0)
-    response = (torch.fft.rfft(b, points) / torch.fft.rfft(a, points)).prod(dim=1)
-    spectrum = torch.fft.rfft(audio, points)
-    filtered: Tensor = torch.fft.irfft(spectrum * response.to(spectrum.dtype), points)
-    return filtered[..., :time]
+    turns = torch.arange(points // 2 + 1, dtype=wide_dtype(audio.device), device=audio.device) / points
+    delay = torch.polar(torch.ones_like(turns), -2 * torch.pi * turns)
+    one, two = (z.to(coefficients.dtype.to_complex()) for z in (delay, delay * delay))
+    filtered = torch.fft.rfft(audio, points)
+    for section in coefficients[..., 0].unbind(1):
+        b0, b1, b2, a1, a2 = section.T[..., None]
+        response = (b0 + b1 * one + b2 * two) / (1 + a1 * one + a2 * two)
+        filtered = filtered * response.to(filtered.dtype)
+    output: Tensor = torch.fft.irfft(filtered, points)[..., :time]
+    return output
 
 
 def wide_dtype(device: torch.device) -> torch.dtype:
