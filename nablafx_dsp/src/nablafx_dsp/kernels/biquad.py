@@ -135,6 +135,19 @@ def _section(_: Any, coefficients: Any, at: Any, x: Any, pair: Any) -> Any:
 
 
 @_intrinsic
+def _fetch(_: Any, array: Any, index: Any) -> Any:
+    """Bring what will soon be written into the cache: kernels that write backwards wait for it otherwise."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        first = builder.gep(context.make_array(signature.args[0])(context, builder, arguments[0]).data, [arguments[1]])
+        place = builder.bitcast(first, ir.IntType(8).as_pointer())
+        _call(builder, "llvm.prefetch.p0i8", ir.VoidType(), place, _INT(1), _INT(3), _INT(1))
+        return context.get_dummy_value()
+
+    return types.void(array, types.uintp), generate
+
+
+@_intrinsic
 def _flush(_: Any) -> Any:
     """Flush to zero what is not normal, on x86; returns what `_restore` needs. No other thread is affected."""
 
@@ -289,6 +302,8 @@ def backward_of(sections: int, moving: bool) -> Callable[..., None]:
                 for s in range(sections):
                     u, pair = _section(coefficients, at, u, z[s])
                     z = _replaced(z, s, pair)
+                    if moving:
+                        _fetch(grad_coefficients, at)
                     at += five
                     place += length
                     between[place] = u
