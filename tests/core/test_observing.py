@@ -44,7 +44,7 @@ def test_parameters_are_those_of_each_sample_of_the_file():
     model, controls = built(), torch.tensor([[0.3]], dtype=torch.float64)
     audio = torch.rand(1, 1, 60, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
     curves = parameters_over_time(model, audio, controls)
-    assert list(curves) == ["1", "2", "3", "4"]
+    assert list(curves) == ["0", "1", "2", "3"]
     for (_, values), found, moving in zip(by_hand(model, audio, controls), curves.values(), (1, 1, 0, 1), strict=True):
         (name,) = values
         assert found[name].ndim == moving
@@ -108,6 +108,7 @@ def test_stages_are_called_by_place_name_and_driver():
         "2 leaky (fixed)",
         "3 low shelf (envelope)",
     ]
+    assert title_of("2/0/1", fixed) == "3.1.2 leaky (fixed)"
 
 
 def test_quantities_in_units():

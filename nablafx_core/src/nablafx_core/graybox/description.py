@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nablafx_core.errors import ModelError
 from nablafx_core.graybox.model import GrayBox
-from nablafx_core.graybox.naming import label_of, labelled_stages, title_of
+from nablafx_core.graybox.naming import labelled_stages, title_of
 from nablafx_core.graybox.observing import StageRange
 
 
@@ -75,7 +75,7 @@ def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterVa
                     float(value) if known else None,
                     parameter.unit,
                     node.place,
-                    title_of(label_of(node.place), stage),
+                    title_of(node.place, stage),
                 )
             )
     return found

@@ -13,17 +13,13 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]*|[a-z]+|\d+")  # an abbreviatio
 
 
 def labelled_stages(model: GrayBox) -> list[tuple[str, Stage]]:
-    """Every stage in the order in which they run, with its label; see `label_of`."""
-    return [(label_of(node.place), node.stage) for node in model.nodes]
-
-
-def label_of(place: str) -> str:
-    """A place as people count: ``"0"`` is ``"1"``, and ``"2/0/1"``, the second of a first branch, is ``"3.1.2"``."""
-    return ".".join(str(int(number) + 1) for number in place.split("/"))
+    """Every stage in the order in which they run, with its place; see `nablafx_core.graybox.plan.Node`."""
+    return [(node.place, node.stage) for node in model.nodes]
 
 
 def title_of(place: str, stage: Stage) -> str:
-    """A stage as people call it, such as ``"1 low shelf (static)"``."""
+    """A stage as people call it, such as ``"1 low shelf (static)"``: they count from 1, in branches ``"3.1.2"``."""
+    place = ".".join(str(int(number) + 1) for number in place.split("/"))
     name = stage.processor.title or in_words(type(stage.processor).__name__)
     if not stage.processor.effect_parameters:
         return f"{place} {name}"
