@@ -219,6 +219,36 @@ def test_what_moves_is_drawn_over_time_above_the_envelope_and_at_three_of_its_po
         np.testing.assert_allclose(line.get_ydata(), 20 * np.log10(abs(exact)), atol=0.01)
 
 
+def test_what_follows_the_audio_alone_is_drawn_once_and_what_follows_knobs_too_for_each_setting(figures, tmp_path):
+    class Turned(Swell):
+        def forward(self, audio, controls=None, state=None):
+            return super().forward(audio)[0] * (0.5 + controls.mean(1)[:, None, None] / 2), {}
+
+    stages = [Stage(biquad("lowpass"), Swell(2)), Stage(biquad("lowpass", max_q=0.2), Turned(2, 2))]
+    settings = [(0.0, 0.0), (0.5, 1.0), (1.0, 1.0)]
+    recordings = [recording(f"riff {n}", one, time=RATE // 4) for n, one in enumerate(settings)]
+    model = GrayBox.from_stages(stages, RATE, KNOBS)
+    header, alone, turned = drawn(figures, model, recordings, tmp_path / "chain.png")
+    assert [len(axis.lines) for axis in panels(alone)] == [3, 3, 1, 1]
+    assert [len(axis.lines) for axis in panels(turned)] == [9, 9, *[1] * 6]
+    over_time = panels(turned)[2:5]
+    assert [axis.get_title(loc="left") for axis in over_time] == [
+        "drive 0 dB, mode normal",
+        "drive 5 dB, mode bright",
+        "drive 10 dB, mode bright",
+    ]
+    colours = [text.get_color() for text in header.axes[0].texts]
+    assert [axis.lines[0].get_color() for axis in over_time] == colours
+    assert [line.get_color() for line in panels(turned)[0].lines] == [colour for colour in colours for _ in range(3)]
+    legend = panels(turned)[1].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["low cutoff", "median cutoff", "high cutoff"]
+    level = recordings[0].dry.audio.abs().double().numpy()
+    for axis, share in zip(over_time, (0.5, 0.875, 1.0), strict=True):
+        cutoff = 2000 * 10 ** (level * share)
+        np.testing.assert_allclose(axis.lines[0].get_ydata(), cutoff)
+        assert (axis.get_yscale(), over_time[0].get_ylabel()) == ("log", "cutoff in Hz")
+
+
 def test_nothing_overlaps_in_a_long_chain(figures, tmp_path):
     kinds = ["highpass", "lowshelf", "peaking", "highshelf", "lowpass"]
     stages = [Stage(biquad(kind), Static(3 if kind in WITH_GAIN else 2)) for kind in kinds]

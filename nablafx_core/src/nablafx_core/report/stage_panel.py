@@ -68,8 +68,7 @@ class StagePanel:
         self.title, self.rate = title_of(place, stage), stage.processor.sample_rate
         self.parameters = {parameter.name: parameter for parameter in stage.processor.effect_parameters}
         curves = [{name: excerpt.parameters[place][name].numpy() for name in self.parameters} for excerpt in shown]
-        alike = len(shown) > 1 and all(_alike(curves[0], other) for other in curves[1:])
-        if alike and not _moving(curves[0]):
+        if all(_alike(curves[0], other) for other in curves[1:]):
             shown, curves = shown[:1], curves[:1]
         self.shown, self.curves = shown, curves
         self.colours = [PLAIN] if len(curves) == 1 else list(COLOURS[: len(curves)])
@@ -121,27 +120,27 @@ class StagePanel:
 
     def _positions(self) -> list[_Position]:
         found = []
+        leading = max(self.moving, key=self._travel, default=None)
         for curves, colour in zip(self.curves, self.colours, strict=True):
-            moving = _moving(curves)
-            if not moving:
-                found.append(_Position({name: float(curve) for name, curve in curves.items()}, colour))
+            if leading is None or not _moving(curves):
+                found.append(_Position({name: float(curve.flat[0]) for name, curve in curves.items()}, colour))
                 continue
-            leading = max(moving, key=lambda name: self._travel(name, curves[name]))
-            order = np.argsort(curves[leading])
+            order = np.argsort(np.atleast_1d(curves[leading.name]))
             for share, label, style in _POSITIONS:
                 moment = order[round(share * (len(order) - 1))]
                 at = {name: float(curve[moment] if curve.ndim else curve) for name, curve in curves.items()}
-                parameter = self.parameters[leading]
                 if len(self.curves) == 1:
-                    label = f"{label}: {called(parameter)} {quantity(at[leading], parameter.unit)}"
+                    label = f"{label}: {called(leading)} {quantity(at[leading.name], leading.unit)}"
                 else:
-                    label = f"{label} {called(parameter)}"
+                    label = f"{label} {called(leading)}"
                 found.append(_Position(at, colour, style, label))
         return found
 
-    def _travel(self, name: str, curve: NDArray[np.float64]) -> float:
-        parameter = self.parameters[name]
-        return parameter.to_unit(float(curve.max())) - parameter.to_unit(float(curve.min()))
+    def _travel(self, parameter: Parameter) -> float:
+        """The largest part of its range that a parameter crosses in an excerpt."""
+        ends = [(float(one[parameter.name].min()), float(one[parameter.name].max())) for one in self.curves]
+        most = max(parameter.to_unit(high) - parameter.to_unit(low) for low, high in ends)
+        return round(most, 6)  # of several that go equally far, the first
 
 
 def _moving(curves: Mapping[str, NDArray[np.float64]]) -> list[str]:
@@ -149,11 +148,8 @@ def _moving(curves: Mapping[str, NDArray[np.float64]]) -> list[str]:
 
 
 def _alike(one: Mapping[str, NDArray[np.float64]], other: Mapping[str, NDArray[np.float64]]) -> bool:
-    return all(
-        not moves(float(one[name].min()), float(other[name].min()))
-        and not moves(float(one[name].max()), float(other[name].max()))
-        for name in one
-    )
+    """Whether the parameters are the same, at every moment where they move."""
+    return all(one[name].shape == other[name].shape and np.allclose(one[name], other[name], 1e-5) for name in one)
 
 
 def _draw_filter(panel: StagePanel, axes: Any, positions: Sequence[_Position]) -> None:
@@ -173,7 +169,7 @@ def _draw_filter(panel: StagePanel, axes: Any, positions: Sequence[_Position]) -
         axis.xaxis.set_major_formatter(plain_number)
         axis.set_xlabel("frequency in Hz")
         axis.set_ylabel(label)
-    _legend(axes[1])
+    _legend(axes[1], plain=len(panel.curves) > 1)
 
 
 def _draw_nonlinearity(panel: StagePanel, axes: Any, positions: Sequence[_Position]) -> None:
@@ -260,9 +256,14 @@ def _at_least(axis: Axes, span: float) -> None:
         axis.set_ylim((low + high - span) / 2, (low + high + span) / 2)
 
 
-def _legend(axis: Axes) -> None:
-    """One entry for each label, on the right, if there are any."""
+def _legend(axis: Axes, plain: bool = False) -> None:
+    """One entry for each label, on the right, if there are any; `plain` for what is so in every colour."""
     handles, labels = axis.get_legend_handles_labels()
     first = dict(zip(reversed(labels), reversed(handles), strict=True))
-    if first:
-        axis.legend([*first.values()][::-1], [*first][::-1], loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+    if not first:
+        return
+    legend = axis.legend(
+        [*first.values()][::-1], [*first][::-1], loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8
+    )
+    for line in legend.get_lines() if plain else ():
+        line.set_color(PLAIN)
