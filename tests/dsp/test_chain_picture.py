@@ -72,10 +72,19 @@ def panels(part):
     return [axis for axis in part.axes if axis.lines]
 
 
-def scipy_response(kind, parameters, frequencies, rate=RATE):
-    values = {name: torch.tensor([value], dtype=torch.float64) for name, value in parameters.items()}
-    b0, b1, b2, a1, a2 = Biquad(kind, rate).coefficients(values)[0, 0, :, 0].tolist()
-    return scipy.signal.freqz([b0, b1, b2], [1, a1, a2], worN=frequencies, fs=rate)[1]
+def scipy_response(kind, parameters, frequencies):
+    """freqz of the cookbook's analogue prototype under scipy's own bilinear transform."""
+    q, gain = parameters["q"], 10 ** (parameters.get("gain_db", 0.0) / 40)
+    wide = np.sqrt(gain) / q
+    above, below = {
+        "lowpass": ([0, 0, 1], [1, 1 / q, 1]),
+        "highpass": ([1, 0, 0], [1, 1 / q, 1]),
+        "peaking": ([1, gain / q, 1], [1, 1 / (gain * q), 1]),
+        "lowshelf": ([gain, gain * wide, gain * gain], [gain, wide, 1]),
+        "highshelf": ([gain * gain, gain * wide, gain], [1, wide, gain]),
+    }[kind]
+    powers = (2 * RATE * np.tan(np.pi * parameters["cutoff_hz"] / RATE)) ** -np.array([2.0, 1.0, 0.0])
+    return scipy.signal.freqz(*scipy.signal.bilinear(above * powers, below * powers, RATE), frequencies, fs=RATE)[1]
 
 
 def biquad(kind, **arguments):
@@ -224,7 +233,8 @@ def test_what_follows_the_audio_alone_is_drawn_once_and_what_follows_knobs_too_f
         def forward(self, audio, controls=None, state=None):
             return super().forward(audio)[0] * (0.5 + controls.mean(1)[:, None, None] / 2), {}
 
-    stages = [Stage(biquad("lowpass"), Swell(2)), Stage(biquad("lowpass", max_q=0.2), Turned(2, 2))]
+    wide = {"max_cutoff_hz": 20_000.0}
+    stages = [Stage(biquad("lowpass", **wide), Swell(2)), Stage(biquad("lowpass", **wide, max_q=0.2), Turned(2, 2))]
     settings = [(0.0, 0.0), (0.5, 1.0), (1.0, 1.0)]
     recordings = [recording(f"riff {n}", one, time=RATE // 4) for n, one in enumerate(settings)]
     model = GrayBox.from_stages(stages, RATE, KNOBS)

@@ -249,7 +249,7 @@ def test_other_classes_are_refused_by_name(tmp_path):
     checkpoint, config = written(tmp_path, "TCN", {}, {"blocks.0.conv.weight": torch.ones(1)})
     config.write_text(yaml.safe_dump({"class_path": "nablafx.models.GreyBoxModel", "init_args": {"processors": []}}))
     with pytest.raises(ConversionError, match=r"no models that can be imported.*Classes there: nablafx.models.GreyBox"):
-        nfx.import_model(checkpoint, config=str(config))
+        NablAFx01(str(config)).read(checkpoint)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04", b"\x80\x02}q\x00."])
