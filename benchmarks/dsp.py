@@ -3,9 +3,7 @@
     python benchmarks/dsp.py
     python benchmarks/dsp.py --only cascade-float32 --repeats 51
 
-One thread. A repeat runs the baseline and ours one after the other, and the ratio of each repeat is what counts: its
-median, with the quartiles beside it. The first run of each, which compiles, is left out, and freed memory is kept, as
-in training, for both alike. To add a row, add a function to ROWS.
+How they are compared is in `ratios.py`. To add a row, add a function to ROWS.
 
 The rows are cascades of five second-order sections, those of the parametric equalizer.
 
@@ -23,19 +21,15 @@ The rows are cascades of five second-order sections, those of the parametric equ
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import torch
+from ratios import Row, compare, parser_for
 from scipy.signal import sosfilt
 
 from nablafx_core.nn.blocks import Steps
-from nablafx_core.training.memory import keep_freed_memory
 from nablafx_dsp.functional.biquad import cascade, frequency_sampled, large
 from nablafx_dsp.functional.cookbook import FORMULAS
 from nablafx_dsp.processors.equalizers import ParametricEQ
@@ -43,20 +37,6 @@ from nablafx_dsp.processors.equalizers import ParametricEQ
 RATE = 48_000
 SAMPLES = 480_000
 BATCH, SEGMENT, BLOCK = 16, 65_536, 128
-
-
-class Row(NamedTuple):
-    """Two things to compare.
-
-    Args:
-        ours: that is measured.
-        baseline: what it is measured against.
-        described: the baseline in words.
-    """
-
-    ours: Callable[[], object]
-    baseline: Callable[[], object]
-    described: str
 
 
 def settings(*shape: int) -> dict[str, torch.Tensor]:
@@ -158,47 +138,5 @@ ROWS: dict[str, Callable[[], Row]] = {
 }
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Wall-clock time of one run."""
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
-
-
-def measured(row: Row, repeats: int) -> tuple[list[float], list[float]]:
-    """Times of ours and of the baseline."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for repeat in range(repeats + 1):
-        for taken, run in zip(times, (row.ours, row.baseline), strict=True):
-            spent = seconds(run)
-            if repeat:
-                taken.append(spent)
-    return times
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", action="append", choices=list(ROWS), help="a row; may be given several times")
-    parser.add_argument("--repeats", type=int, default=9)
-    options = parser.parse_args()
-    if options.repeats < 2:
-        parser.error("quartiles need --repeats 2 or more")
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    print(f"{'ROW':<28}{'OURS':>10}{'BASELINE':>12}{'RATIO':>8}  {'QUARTILES':<16}BASELINE IS")  # noqa: T201
-    for name in options.only or ROWS:
-        torch.manual_seed(0)
-        row = ROWS[name]()
-        own, others = measured(row, options.repeats)
-        ratios = [theirs / ours for ours, theirs in zip(own, others, strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-        spread = f"{low:.2f} to {high:.2f}"
-        print(  # noqa: T201
-            f"{name:<28}{1000 * statistics.median(own):>7.1f} ms{1000 * statistics.median(others):>9.1f} ms"
-            f"{middle:>8.2f}  {spread:<16}{row.described}",
-            flush=True,
-        )
-
-
 if __name__ == "__main__":
-    main()
+    compare(ROWS, parser_for(ROWS, __doc__).parse_args())
