@@ -26,7 +26,7 @@ class _AsModel(Model):
     inner: nn.Module
 
     def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
-        controls = self._controls_for(batch_size, controls, None)
+        controls = self._controls_for(batch_size, controls, None, controls)  # in the stream's precision
         return self._keeping(controls, self._start(batch_size, controls))
 
     def forward(
