@@ -24,7 +24,8 @@ from nablafx_core.report.chain import draw_chain
 from nablafx_core.report.responses import frequency_response, transfer_curve
 from nablafx_dsp.controllers.static import Static
 from nablafx_dsp.processors.biquad import TYPES, Biquad
-from nablafx_dsp.processors.memoryless import Gain, Tanh
+from nablafx_dsp.processors.memoryless import Gain
+from nablafx_dsp.processors.nonlinearities import Tanh
 from nablafx_dsp.processors.sections import WITH_GAIN
 from reference.parts import Ahead
 from reference.toys import Swell

@@ -136,13 +136,3 @@ class PhaseInversion(Memoryless):
     def effect(self, audio: Tensor) -> Tensor:  # type: ignore[override]
         """Invert."""
         return -audio
-
-
-class Tanh(Memoryless):
-    """y = tanh(x)."""
-
-    shape = "nonlinearity"
-
-    def effect(self, audio: Tensor) -> Tensor:  # type: ignore[override]
-        """Saturate."""
-        return torch.tanh(audio)

@@ -1,0 +1,101 @@
+"""A nonlinearity that is a curve through points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from nablafx_core.errors import ModelError
+from nablafx_dsp.processors.memoryless import Memoryless
+
+Interpolation = Literal["linear", "cubic", "monotone"]
+
+
+class LookUp(Memoryless):
+    """y = f(x), f a curve through learned points over evenly spread inputs; beyond the last, straight on.
+
+    The inputs are x_k = max_input (2 k / (num_points - 1) - 1), the outputs ``points``, (num_points,). Between them
+
+    - linear: a line;
+    - cubic: Hermite's cubic whose slope at a point is that of the chord through its neighbours (Catmull and Rom), so
+      that the slope has no steps; it may swing over;
+    - monotone: as cubic, with slopes (the harmonic mean of those on both sides) under which the curve rises where the
+      points rise and has no other crests than theirs. Fritsch and Butland, "A method for constructing local monotone
+      piecewise cubic interpolants", SIAM J. Sci. Stat. Comput. 5, 1984.
+
+    Args:
+        sample_rate: Hz.
+        num_points: at least 3.
+        max_input: the last point's input.
+        interpolation: what lies between the points.
+        function: that it begins as.
+
+    Raises:
+        ModelError: if there are fewer than 3 points, or no range for them.
+    """
+
+    shape = "nonlinearity"
+    title = "look-up curve"
+
+    def __init__(
+        self,
+        sample_rate: int = 48000,
+        num_points: int = 33,
+        max_input: float = 2.0,
+        interpolation: Interpolation = "cubic",
+        function: Literal["identity", "tanh"] = "tanh",
+    ) -> None:
+        super().__init__(sample_rate)
+        if num_points < 3 or not max_input > 0:
+            raise ModelError(
+                f"curve: it has at least 3 points and a max_input above 0, not {num_points} and {max_input:g}."
+            )
+        self.max_input, self._slopes = max_input, _SLOPES[interpolation]
+        inputs = torch.linspace(-max_input, max_input, num_points)
+        self.points = nn.Parameter(inputs.tanh() if function == "tanh" else inputs)
+
+    def effect(self, audio: Tensor) -> Tensor:  # type: ignore[override]
+        """f of each sample."""
+        place = (audio / self.max_input + 1) * ((len(self.points) - 1) / 2)
+        interval = place.detach().floor().clamp(0, len(self.points) - 2)
+        inside = (place - interval).clamp(0, 1)
+        table = self.cubics().to(audio).index_select(0, interval.long().flatten())
+        a, b, c, d = table.reshape(*audio.shape, 4).unbind(-1)
+        slope = b + inside * (2 * c + inside * (3 * d))
+        return a + inside * (b + inside * (c + inside * d)) + slope * (place - interval - inside)
+
+    def cubics(self) -> Tensor:
+        """Of each interval the a, b, c, d of a + b t + c t^2 + d t^3, t from 0 to 1; (num_points - 1, 4)."""
+        rise = self.points.diff()
+        if self._slopes is None:
+            return torch.stack([self.points[:-1], rise, torch.zeros_like(rise), torch.zeros_like(rise)], dim=-1)
+        slopes = self._slopes(rise)
+        left, right = slopes[:-1], slopes[1:]
+        return torch.stack([self.points[:-1], left, 3 * rise - 2 * left - right, left + right - 2 * rise], dim=-1)
+
+
+def _chords(rise: Tensor) -> Tensor:
+    """Slopes at the points, of the chord through their neighbours; at the ends, of the only one."""
+    return torch.cat([rise[:1], (rise[:-1] + rise[1:]) / 2, rise[-1:]])
+
+
+def _harmonic(rise: Tensor) -> Tensor:
+    """Slopes at the points that are 0 at crests and never steep enough to swing over."""
+    left, right = rise[:-1], rise[1:]
+    alike = left * right > 0
+    inner = torch.where(alike, 2 * left * right / torch.where(alike, left + right, torch.ones_like(left)), 0.0)
+    return torch.cat([_end(rise[0], rise[1]), inner, _end(rise[-1], rise[-2])])
+
+
+def _end(rise: Tensor, following: Tensor) -> Tensor:
+    """The slope at an end: that of the parabola through three points, as far as it does not swing over; (1,)."""
+    slope = (3 * rise - following) / 2
+    slope = torch.where(slope * rise <= 0, torch.zeros_like(rise), slope)
+    steep = (rise * following <= 0) & (slope.abs() > 3 * rise.abs())
+    return torch.where(steep, 3 * rise, slope)[None]
+
+
+_SLOPES: dict[str, Callable[[Tensor], Tensor] | None] = {"linear": None, "cubic": _chords, "monotone": _harmonic}
