@@ -1,22 +1,22 @@
-"""Fits networks of processors to what they begin as.
+"""What processors begin as: fits of their networks, and files of weights.
 
-The files of `nablafx_dsp.pretrained` were made by ``python -m nablafx_dsp.pretraining``, which writes them anew.
+``nablafx pretrain`` writes such a file; ``README.md`` beside those of `nablafx_dsp.pretrained` says how they were made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
+import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from nablafx_core.errors import ModelError
+from nablafx_core.errors import DataError, ModelError
+from nablafx_core.tracking.files import replacing
+from nablafx_core.weights import are_weights_to_follow
 from nablafx_dsp.nn.siren import Siren
-
-#: Where a nonlinearity is fitted; beyond, it is anything.
-FIT_RANGE = 4.0
 
 _FOLDER = Path(__file__).with_name("pretrained")
 
@@ -53,57 +53,77 @@ def fit(net: Siren, values: Tensor, targets: Tensor, *, steps: int = 1000) -> fl
         return float((net(values.to(dtype)) - targets).abs().max())
 
 
-def load_pretrained(net: Siren, name: str) -> None:
-    """Load the weights of that name, or of a file.
+def slowed(net: Siren, w0: float) -> Siren:
+    """A network that begins as one of another w0, smoother: then it is smooth between the points of a fit too."""
+    with torch.no_grad():
+        net.layers[0].get_parameter("weight").mul_(min(1.0, w0 / net.w0))
+    return net
+
+
+def save_pretrained(net: nn.Module, path: Path, settings: Mapping[str, object]) -> None:
+    """Write the weights of a network, under a temporary name first.
 
     Args:
-        net: of the size that was fitted.
-        name: ``tanh`` or ``impulse``, or the path of a safetensors file.
+        net: of a processor.
+        path: of a safetensors file.
+        settings: what else makes the network's output, such as w0; `load_pretrained` compares it.
 
     Raises:
-        ModelError: if there is no such file, or it is of a network of another size.
+        DataError: if it cannot be written.
     """
-    path = _FOLDER / f"{name}.safetensors" if name in FITTED else Path(name)
-    if not path.is_file():
-        raise ModelError(
-            f"there are no pretrained weights '{name}'. Names: {', '.join(FITTED)}, or a safetensors file."
-        )
     try:
-        net.load_state_dict(safetensors.torch.load_file(path))
-    except RuntimeError as problem:
+        with replacing(path) as temporary:
+            metadata = {name: str(value) for name, value in settings.items()}
+            safetensors.torch.save_file(net.state_dict(), temporary, metadata)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise DataError(f"{path}: cannot be written: {error}.") from error
+
+
+def load_pretrained(net: nn.Module, name: str, settings: Mapping[str, object]) -> None:
+    """Load the weights of that name, in the network's size, or of a file; nothing if a bundle brings them next.
+
+    Args:
+        net: of a processor.
+        name: such as ``tanh``, or the path of a safetensors file.
+        settings: of the processor, of which those that the file was made with must be the same.
+
+    Raises:
+        ModelError: if there is no such file, it holds something else, or the network has another size or settings.
+    """
+    if are_weights_to_follow():
+        return
+    sizes = [path for path in sorted(_FOLDER.glob("*.safetensors")) if path.stem.rpartition("_")[0] == name]
+    paths = sizes or [Path(name)]
+    if not paths[0].is_file():
+        names = dict.fromkeys(path.stem.rpartition("_")[0] for path in sorted(_FOLDER.glob("*.safetensors")))
         raise ModelError(
-            f"the pretrained weights '{name}' are those of a network of another size. Leave the sizes as they are "
-            f"by default, or begin with pretrained: none.\n{problem}"
-        ) from problem
+            f"there are no pretrained weights '{name}'. Names: {', '.join(names)}, or a safetensors file, as "
+            "`nablafx pretrain` writes one."
+        )
+    shapes = {key: tensor.shape for key, tensor in net.state_dict().items()}
+    for path in paths:
+        try:
+            weights = safetensors.torch.load_file(path)
+            with safetensors.safe_open(path, "pt") as file:
+                made_with = file.metadata() or {}
+        except (OSError, safetensors.SafetensorError) as problem:
+            raise ModelError(f"{path}: holds no weights that can be read: {problem}.") from problem
+        if {key: tensor.shape for key, tensor in weights.items()} == shapes:
+            _check_settings(name, made_with, settings)
+            net.load_state_dict(weights)
+            return
+    there = f" Sizes: {', '.join(path.stem.rpartition('_')[2] for path in sizes)} (hidden, layers)." if sizes else ""
+    raise ModelError(
+        f"the pretrained weights '{name}' are those of a network of another size.{there} Leave the sizes as they are "
+        "by default, fit others by `nablafx pretrain`, or begin with pretrained: none."
+    )
 
 
-def _tanh() -> Siren:
-    net = _slowed(Siren(32, 3, 30.0), 0.01)
-    values = torch.linspace(-FIT_RANGE, FIT_RANGE, 401, dtype=torch.float64)
-    fit(net, values, values.tanh(), steps=2000)
-    return net
-
-
-def _impulse() -> Siren:
-    net = _slowed(Siren(32, 5, 1000.0), 0.1)
-    targets = torch.zeros(64)
-    targets[0] = 1
-    fit(net, torch.linspace(-1, 1, 64), targets)
-    return net
-
-
-def _slowed(net: Siren, factor: float) -> Siren:
-    """A network that begins slower, so that it is smooth between the points of a fit and needs less of float32."""
-    with torch.no_grad():
-        net.layers[0].get_parameter("weight").mul_(factor)
-    return net
-
-
-#: What networks begin as, and what makes it.
-FITTED: dict[str, Callable[[], Siren]] = {"tanh": _tanh, "impulse": _impulse}
-
-
-if __name__ == "__main__":
-    for name, make in FITTED.items():
-        torch.manual_seed(0)
-        safetensors.torch.save_file(make().state_dict(), _FOLDER / f"{name}.safetensors")
+def _check_settings(name: str, made_with: Mapping[str, str], settings: Mapping[str, object]) -> None:
+    for key, value in settings.items():
+        if key in made_with and made_with[key] != str(value):
+            raise ModelError(
+                f"the pretrained weights '{name}' were made with {key} {made_with[key]}, not {value}, with which they "
+                f"mean something else. Set {key}: {made_with[key]}, fit others by `nablafx pretrain`, or begin with "
+                "pretrained: none."
+            )

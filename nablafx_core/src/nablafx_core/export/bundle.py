@@ -24,6 +24,7 @@ from nablafx_core.export.fit import check_fit
 from nablafx_core.interfaces import Model
 from nablafx_core.registry import Registry
 from nablafx_core.tracking.files import replacing
+from nablafx_core.weights import weights_follow
 
 FORMAT = 1
 DESCRIPTION, WEIGHTS = "model.yaml", "weights.safetensors"
@@ -109,8 +110,9 @@ def load_bundle(path: Path | str) -> Model:
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise BundleError(f"{path}: {WEIGHTS} is damaged: {error}.") from error
     try:
-        check_fit(description["model"], weights)
-        model: Model = build("model", description["model"])
+        with weights_follow():
+            check_fit(description["model"], weights)
+            model: Model = build("model", description["model"])
         model.load_state_dict(weights, strict=True)
     except BundleError as error:
         raise BundleError(f"{path}: the weights do not fit the model: {error}") from error

@@ -120,9 +120,6 @@ def textbook(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
 def fitted_rational(function: str, p_degree: int, q_degree: int) -> tuple[Tensor, Tensor]:
     """The coefficients, float64, with which `rational` is nearest to a function on [-3, 3] in the mean square.
 
-    Sanathanan and Koerner's iteration: P - f Q is made small in the mean square, each point weighted by 1 / Q of the
-    iteration before; Q's weights, which are not negative, by trying each subset of them that may be zero.
-
     Raises:
         ModelError: for degrees below 0 or a function that is not known.
     """
@@ -133,6 +130,23 @@ def fitted_rational(function: str, p_degree: int, q_degree: int) -> tuple[Tensor
     x = FIT_RANGE * torch.cos(torch.linspace(0, torch.pi, 801, dtype=torch.float64))  # dense at the ends
     y = _FUNCTIONS[function](x)
     measure = torch.sin(torch.linspace(0, torch.pi, 801, dtype=torch.float64)).clamp(min=1e-3).sqrt()
+    return fit_rational(x, y, measure, p_degree, q_degree)
+
+
+def fit_rational(x: Tensor, y: Tensor, measure: Tensor, p_degree: int, q_degree: int) -> tuple[Tensor, Tensor]:
+    """The coefficients with which `rational` is nearest to points in the mean square.
+
+    Sanathanan and Koerner's iteration: P - f Q is made small in the mean square, each point weighted by 1 / Q of the
+    iteration before; Q's weights, which are not negative, by trying each subset of them that may be zero.
+
+    Args:
+        x, y: of the points, float64 (points,).
+        measure: of each point's error, (points,).
+        p_degree, q_degree: of the numerator and the denominator.
+
+    Returns:
+        numerator (p_degree + 1,) and denominator (q_degree,), as `rational` takes them.
+    """
     weight = torch.ones_like(x)
     best: tuple[float, Tensor, Tensor] | None = None
     for _ in range(12):

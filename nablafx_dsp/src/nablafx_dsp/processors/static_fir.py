@@ -25,11 +25,11 @@ class StaticFIR(Processor):
         hidden_size: units of each layer.
         num_layers: sine layers; a linear one follows.
         w0: of the first layer: how much neighbouring taps can differ.
-        pretrained: what it begins as: ``impulse`` (of the default sizes), the path of a safetensors file, or ``none``
-            for random weights.
+        pretrained: what it begins as, in the default sizes: ``impulse``, or ``cabinet``, a loudspeaker's at 48 kHz; the
+            path of a safetensors file of ``nablafx pretrain``; or ``none`` for random weights.
 
     Raises:
-        ModelError: if there are no such weights, or they are those of another size.
+        ModelError: if there are no such weights, or they are those of another size, `w0` or number of taps.
     """
 
     lr_multiplier = 0.01
@@ -50,7 +50,11 @@ class StaticFIR(Processor):
         self.net = Siren(hidden_size, num_layers, w0)
         self.register_buffer("coords", torch.linspace(-1, 1, num_taps).reshape(1, 1, -1))
         if pretrained != "none":
-            load_pretrained(self.net, pretrained)
+            load_pretrained(self.net, pretrained, self.pretrained_settings())
+
+    def pretrained_settings(self) -> dict[str, object]:
+        """What makes h beside the weights."""
+        return {"w0": float(self.net.w0), "num_taps": self.coords.shape[-1]}
 
     def macs_per_sample(self) -> float:
         """One for each tap; the network runs when its weights change."""

@@ -20,11 +20,11 @@ class StaticMLP(Memoryless):
         hidden_size: units of each layer.
         num_layers: sine layers; a linear one follows.
         w0: of the first layer: how fast f can change.
-        pretrained: what it begins as: ``tanh`` (of the default sizes), the path of a safetensors file, or ``none``
-            for random weights.
+        pretrained: what it begins as: ``tanh`` (32 or 64 units, 3 layers), the path of a safetensors file of
+            ``nablafx pretrain``, or ``none`` for random weights.
 
     Raises:
-        ModelError: if there are no such weights, or they are those of another size.
+        ModelError: if there are no such weights, or they are those of another size or `w0`.
     """
 
     lr_multiplier = 0.01
@@ -42,7 +42,11 @@ class StaticMLP(Memoryless):
         super().__init__(sample_rate)
         self.net = Siren(hidden_size, num_layers, w0)
         if pretrained != "none":
-            load_pretrained(self.net, pretrained)
+            load_pretrained(self.net, pretrained, self.pretrained_settings())
+
+    def pretrained_settings(self) -> dict[str, object]:
+        """What makes f beside the weights."""
+        return {"w0": float(self.net.w0)}
 
     def macs_per_sample(self) -> float:
         """One for each weight that is not a bias."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from nablafx_core.nn.rational import FunctionName, Rational
+from nablafx_dsp.pretraining import load_pretrained
 from nablafx_dsp.processors.memoryless import Memoryless
 
 
@@ -15,15 +16,29 @@ class StaticRational(Memoryless):
         sample_rate: Hz.
         degrees: of P and of Q.
         function: that it begins as, on [-3, 3].
+        pretrained: the path of a safetensors file of ``nablafx pretrain``, in place of the function; or ``none``.
+
+    Raises:
+        ModelError: if there is no such file, or it is of other degrees.
     """
 
     shape = "nonlinearity"
 
     def __init__(
-        self, sample_rate: int = 48000, degrees: tuple[int, int] = (6, 5), function: FunctionName = "tanh"
+        self,
+        sample_rate: int = 48000,
+        degrees: tuple[int, int] = (6, 5),
+        function: FunctionName = "tanh",
+        pretrained: str = "none",
     ) -> None:
         super().__init__(sample_rate)
         self.net = Rational(degrees, function)
+        if pretrained != "none":
+            load_pretrained(self.net, pretrained, self.pretrained_settings())
+
+    def pretrained_settings(self) -> dict[str, object]:
+        """What makes f beside the weights: nothing."""
+        return {}
 
     def effect(self, audio: Tensor) -> Tensor:  # type: ignore[override]
         """P / Q of each sample."""

@@ -1,0 +1,80 @@
+"""``nablafx pretrain``: fit one processor to a target, as what a chain begins with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nablafx_core.cli.options import say, setting_values
+from nablafx_core.errors import ConfigError, DataError
+
+
+@click.command()
+@click.argument("processor")
+@click.argument("target")
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="A .safetensors file to write.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A processor's setting: hidden_size=64.")
+@click.option("--range", "limit", type=click.FloatRange(min=0, min_open=True), default=4.0, show_default=True,
+              help="A curve is fitted from minus this to this.")  # fmt: skip
+@click.option("--steps", type=click.IntRange(min=1), default=2000, show_default=True, help="Of the fit, at most.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first weights.")
+def pretrain(
+    processor: str, target: str, output: str, overrides: tuple[str, ...], limit: float, steps: int, seed: int
+) -> None:
+    """Fit PROCESSOR to TARGET; write its weights to a file and a picture of both beside it, as .png.
+
+    PROCESSOR is static_mlp or static_rational, TARGET then a curve (tanh, hard_clip, soft_clip, arctan, diode,
+    asymmetric_tanh, sine_fold) or a .csv file with a row input,output for each measured point; or static_fir, TARGET
+    then a response (impulse, cabinet) or a .wav file. A chain begins with what is written by
+
+        pretrained: my-clip.safetensors
+
+    among the processor's settings, which must be the same as here.
+
+    \b
+    nablafx pretrain static_mlp diode -o my-clip.safetensors
+    nablafx pretrain static_fir cab.wav --set num_taps=256 -o my-cab.safetensors
+    """
+    path = Path(output)
+    if path.suffix != ".safetensors":
+        raise click.UsageError(f"--output {output}: weights are written to .safetensors files.")
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent}. Make it first.")
+
+    import torch
+
+    from nablafx_dsp import fitting
+    from nablafx_dsp.pretraining import save_pretrained
+    from nablafx_dsp.processors.static_fir import StaticFIR
+
+    torch.manual_seed(seed)
+    fitted = _processor(processor, overrides)
+    if isinstance(fitted, StaticFIR):
+        result = fitting.fit_response(fitted, target, steps)
+    else:
+        result = fitting.fit_nonlinearity(fitted, target, limit, steps)
+    if not bool(torch.isfinite(result.fitted).all()):
+        raise ConfigError(f"the fit of {processor} to {target} is not finite. Try another --seed or fewer --steps.")
+    fitting.draw(result, f"{processor}: {target}", path.with_suffix(".png"), isinstance(fitted, StaticFIR))
+    save_pretrained(fitted.net, path, {**fitted.pretrained_settings(), "processor": processor, "target": target})
+    if result.note:
+        say(result.note)
+    click.echo(f"{path}: {processor} as {target}, largest error {result.error:.2g}")
+
+
+def _processor(name: str, overrides: tuple[str, ...]) -> Any:
+    """A processor that can be fitted, with random weights."""
+    from nablafx_core.building import build, component_class
+    from nablafx_core.registry import Registry
+    from nablafx_dsp.processors.static_fir import StaticFIR
+    from nablafx_dsp.processors.static_mlp import StaticMLP
+    from nablafx_dsp.processors.static_rational import StaticRational
+
+    settings = setting_values(overrides)
+    if {"name", "pretrained"} & settings.keys():
+        raise ConfigError("--set takes the processor's other settings; its name and pretrained are given.")
+    if component_class(Registry.discover().find("processor", name)) not in (StaticMLP, StaticRational, StaticFIR):
+        raise ConfigError(f"processor '{name}' has no network to fit. Those: static_mlp, static_rational, static_fir.")
+    return build("processor", {"name": name, **settings, "pretrained": "none"})
