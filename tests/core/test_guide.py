@@ -22,7 +22,7 @@ ALL = pytest.mark.parametrize("text", BLOCKS, ids=range(len(BLOCKS)))
 
 
 def test_there_are_chains():
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 5
     assert "data" in yaml.safe_load(BLOCKS[0])
 
 

@@ -14,7 +14,7 @@ from nablafx_core import build, load_experiment
 from nablafx_core.registry import Registry
 from nablafx_core.testing.tiny import TINY_DATA
 from nablafx_dsp.nablafx01 import sections_of
-from nablafx_dsp.preset_table import ALIASES, NABLAFX, summary
+from nablafx_dsp.preset_table import ALIASES, NABLAFX, OURS, summary
 
 with open(Path(__file__).parent / "presets.csv", encoding="utf-8") as table:
     SHIPPED = {row["name"]: row for row in csv.DictReader(table)}
@@ -31,10 +31,10 @@ def chain(section, row):
 
 def test_the_pack_names_each_and_has_its_file():
     named = {entry.component.name for entry in Registry.discover().entries("preset") if "dsp" in entry.pack.name}
-    assert named == set(SHIPPED) | set(ALIASES)
+    assert named == set(SHIPPED) | set(ALIASES) | set(OURS)
     assert set(NABLAFX) == set(SHIPPED)
     there = {item.name.removesuffix(".yaml") for item in (files("nablafx_dsp") / "presets").iterdir()}
-    assert there == set(SHIPPED)
+    assert there == set(SHIPPED) | set(OURS)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -55,9 +55,9 @@ def test_a_preset_is_what_nablafx_ships(name):
     assert weights == {"l1": float(row["l1_weight"]), "mr_stft": float(row["mr_stft_weight"])}
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [*SHIPPED, *OURS])
 def test_a_preset_trains_a_step_and_streams(name):
-    row = SHIPPED[name]
+    row = SHIPPED.get(name, {"controls": 0})
     torch.manual_seed(0)
     model = chain(preset(name)["model"], row)
     knobs = torch.rand(2, int(row["controls"])) if int(row["controls"]) else None

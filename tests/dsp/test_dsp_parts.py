@@ -16,7 +16,8 @@ from nablafx_core.testing import laws, laws_gradients, laws_saving, laws_shape
 from nablafx_dsp.controllers.static import NoController, Static, StaticConditional
 from nablafx_dsp.processors.biquad import TYPES, Biquad
 from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ
-from nablafx_dsp.processors.memoryless import DCOffset, Gain, PhaseInversion, Tanh
+from nablafx_dsp.processors.memoryless import DCOffset, Gain, PhaseInversion
+from nablafx_dsp.processors.nonlinearities import Tanh
 
 KNOBS = (Control("drive"), Control("tone", 20, 20000, "Hz", "log"))
 

@@ -133,7 +133,7 @@ def test_a_fit_gives_weights_that_a_processor_begins_with(tmp_path):
 
 
 def test_weights_that_do_not_exist_or_do_not_fit():
-    with pytest.raises(ModelError, match="no pretrained weights 'sine'. Names: tanh, impulse"):
+    with pytest.raises(ModelError, match="no pretrained weights 'sine'. Names: cabinet, impulse, tanh"):
         StaticMLP(pretrained="sine")
     with pytest.raises(ModelError, match="of another size"):
         StaticMLP(hidden_size=16)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from nablafx_core.component import Component
 from nablafx_core.hookspecs import hookimpl
-from nablafx_dsp.preset_table import ALIASES, NABLAFX, summary
+from nablafx_dsp.preset_table import ALIASES, NABLAFX, OURS, summary
 
 _FILTERS = {
     "peaking": "a bell around a frequency",
@@ -14,6 +14,22 @@ _FILTERS = {
     "highpass": "12 dB per octave down below its cutoff",
     "lowshelf": "a gain below its cutoff",
     "highshelf": "a gain above its cutoff",
+}
+
+_DYNAMICS = {
+    "compressor": "Less gain above a threshold",
+    "limiter": "Holds the level at a threshold",
+    "expander": "Less gain below a threshold",
+    "gate": "Closes below a threshold",
+}
+
+_CURVES = {
+    "tanh": ("Tanh", "Saturation by tanh"),
+    "hard_clip": ("HardClip", "Clipper with a sharp corner"),
+    "soft_clip": ("SoftClip", "Clipper with a rounded corner"),
+    "asymmetric_tanh": ("AsymmetricTanh", "Saturation by a tanh off its middle, even harmonics"),
+    "wave_folder": ("WaveFolder", "Folds crests back, by a sine"),
+    "diode": ("Diode", "Two antiparallel diodes behind a resistor"),
 }
 
 
@@ -44,8 +60,32 @@ def nablafx_processors() -> Iterable[Component]:
         Component("gain", "nablafx_dsp.processors.memoryless:Gain", "Gain in dB"),
         Component("dc_offset", "nablafx_dsp.processors.memoryless:DCOffset", "Adds a constant"),
         Component("phase_inversion", "nablafx_dsp.processors.memoryless:PhaseInversion", "Turns the sign round"),
-        Component("tanh", "nablafx_dsp.processors.memoryless:Tanh", "Saturation by tanh"),
+        *(
+            Component(name, f"nablafx_dsp.processors.nonlinearities:{cls}", what)
+            for name, (cls, what) in _CURVES.items()
+        ),
+        Component("curve", "nablafx_dsp.processors.look_up:LookUp", "Learned nonlinearity, a curve through points"),
+        Component(
+            "oversampled",
+            "nablafx_dsp.processors.oversampled:Oversampled",
+            "Another processor at 2, 4 or 8 times the sample rate",
+            example={"factor": 2, "processor": {"name": "soft_clip"}},
+        ),
         Component("svf", "nablafx_dsp.processors.state_variable:StateVariable", "State-variable filter, second order"),
+        *(
+            Component(
+                name,
+                f"nablafx_dsp.processors.dynamics:{name.capitalize()}",
+                f"{what}, with attack and release",
+            )
+            for name, what in _DYNAMICS.items()
+        ),
+        Component(
+            "cabinet",
+            "nablafx_dsp.processors.cabinet:Cabinet",
+            "Impulse response from a file",
+            example={"num_taps": 300, "trainable": True},
+        ),
         Component("static_fir", "nablafx_dsp.processors.static_fir:StaticFIR", "Learned impulse response"),
         Component("static_mlp", "nablafx_dsp.processors.static_mlp:StaticMLP", "Learned nonlinearity, a network"),
         Component(
@@ -96,7 +136,30 @@ def nablafx_devices() -> Iterable[Component]:
             "diode_clipper",
             "nablafx_dsp.circuits.diode_clipper:DiodeClipper",
             "Distortion: amplifier, two antiparallel diodes, tone knob",
-        )
+        ),
+        Component(
+            "tube_screamer",
+            "nablafx_dsp.circuits.tube_screamer:TubeScreamer",
+            "Overdrive: diodes in the feedback of an op amp, tone, level",
+        ),
+        Component(
+            "fuzz_face",
+            "nablafx_dsp.circuits.fuzz_face:FuzzFace",
+            "Fuzz: two germanium transistors, fuzz, volume",
+        ),
+        Component(
+            "opto_compressor",
+            "nablafx_dsp.circuits.opto_compressor:OptoCompressor",
+            "Compressor: lamp and photoresistor, peak reduction, gain",
+        ),
+    ]
+
+
+@hookimpl
+def nablafx_commands() -> Iterable[Component]:
+    """What processors begin as."""
+    return [
+        Component("pretrain", "nablafx_dsp.pretrain:pretrain", "Fit a processor to a curve, a table or a response.")
     ]
 
 
@@ -109,6 +172,8 @@ def nablafx_importers() -> Iterable[Component]:
 
 @hookimpl
 def nablafx_presets() -> Iterable[Component]:
-    """The gray-box configurations of NablAFx 0.1."""
+    """Chains for a compressor, an overdrive, a fuzz or an amplifier, and the gray-box configurations of NablAFx 0.1."""
     named = {name: name for name in NABLAFX} | ALIASES
-    return [Component(name, f"nablafx_dsp:presets/{file}.yaml", summary(file)) for name, file in named.items()]
+    lines = {name: (name, line) for name, line in OURS.items()}
+    lines |= {name: (file, summary(file)) for name, file in named.items()}
+    return [Component(name, f"nablafx_dsp:presets/{file}.yaml", line) for name, (file, line) in lines.items()]

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+#: Chains with dynamics, oversampled nonlinearities and branches, and what each is for.
+OURS = {
+    "comp": "Compressor: EQ, compressor, EQ, gain",
+    "overdrive": "Overdrive: what is clipped beside what is not, between two EQs",
+    "fuzz": "Fuzz: EQ, bias that follows the audio, oversampled clipping, EQ",
+    "amp": "Amplifier: two oversampled stages between EQs, response of a cabinet",
+}
+
 #: The gray-box configurations that NablAFx 0.1 ships, under its names: which processors, and how each is driven (s:
 #: static, sc: by the knobs, d: by the audio, dc: by both).
 NABLAFX = (
