@@ -5,7 +5,7 @@
 
 How they are compared is in `ratios.py`. To add a row, add a function to ROWS.
 
-The rows are cascades of five second-order sections, those of the parametric equalizer.
+Most rows are cascades of five second-order sections, those of the parametric equalizer.
 
 - cascade-*: 480,000 samples with coefficients per sample, which lie in memory as `cascade_coefficients` makes them and
   are of the audio's type; against scipy's filter with constant coefficients.
@@ -17,6 +17,11 @@ The rows are cascades of five second-order sections, those of the parametric equ
   each block the coefficients of its parameters, and frequency sampling from silence (other than ours, which keeps its
   state).
 - equalizer-training-hoisted: the same, but the baseline computes the coefficients of all blocks before its loop.
+
+Two rows are of a compressor with peak detection and branching smoothing, 480,000 samples in float32.
+
+- compressor: forward; against one pole by scipy's lfilter over the same samples.
+- compressor-training: forward and backward, with gradients to audio and parameters; against forward alone.
 """
 
 from __future__ import annotations
@@ -27,11 +32,12 @@ from functools import partial
 import numpy as np
 import torch
 from ratios import Row, compare, parser_for
-from scipy.signal import sosfilt
+from scipy.signal import lfilter, sosfilt
 
 from nablafx_core.nn.blocks import Steps
 from nablafx_dsp.functional.biquad import cascade, frequency_sampled, large
 from nablafx_dsp.functional.cookbook import FORMULAS
+from nablafx_dsp.processors.dynamics import Compressor
 from nablafx_dsp.processors.equalizers import ParametricEQ
 
 RATE = 48_000
@@ -128,6 +134,21 @@ def plain_coefficients(values: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.stack(bands, dim=1)
 
 
+def compressor(training: bool) -> Row:
+    audio, target = 0.3 * torch.randn(2, 1, 1, SAMPLES)
+    processor = Compressor(RATE)
+    values = {p.name: p.from_unit(torch.full((1,), 0.5)) for p in processor.effect_parameters}
+
+    def ours(audio: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+        return processor(audio, dict(zip(values, parameters, strict=True)))[0]
+
+    forward = partial(ours, audio, *values.values())
+    if training:
+        return Row(partial(step, ours, audio, target, *values.values()), forward, "forward alone", cost=True)
+    b, a, samples = np.float32([0.01]), np.float32([1, -0.99]), audio[0, 0].numpy()
+    return Row(forward, lambda: lfilter(b, a, samples), "one pole by scipy.signal.lfilter", cost=True)
+
+
 ROWS: dict[str, Callable[[], Row]] = {
     "cascade-float32": partial(forward, torch.float32),
     "cascade-float64": partial(forward, torch.float64),
@@ -135,6 +156,8 @@ ROWS: dict[str, Callable[[], Row]] = {
     "cascade-training-moving": partial(trained, True),
     "equalizer-training": partial(equalizer, False),
     "equalizer-training-hoisted": partial(equalizer, True),
+    "compressor": partial(compressor, False),
+    "compressor-training": partial(compressor, True),
 }
 
 
