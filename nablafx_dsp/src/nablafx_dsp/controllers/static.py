@@ -27,13 +27,20 @@ class NoController(Controller):
 
 
 class Static(Controller):
-    """One learned setting: sigmoid(logits), the logits drawn from a standard normal distribution."""
+    """One learned setting: sigmoid(logits), the logits drawn from a normal distribution.
+
+    Args:
+        num_parameters: of the processor.
+        num_controls: knobs of the model.
+        spread: standard deviation of the logits. A small one begins near the middle of every range, which for gains,
+            offsets and equalizers is where they do nothing.
+    """
 
     samples_per_step = math.inf  # computed once
 
-    def __init__(self, num_parameters: int, num_controls: int = 0) -> None:
+    def __init__(self, num_parameters: int, num_controls: int = 0, spread: float = 1.0) -> None:
         super().__init__(num_parameters, num_controls)
-        self.logits = nn.Parameter(torch.randn(num_parameters))
+        self.logits = nn.Parameter(spread * torch.randn(num_parameters))
 
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
