@@ -4,9 +4,9 @@ from __future__ import annotations
 
 #: Chains with dynamics, oversampled nonlinearities and branches, and what each is for.
 OURS = {
-    "comp": "Compressor: EQ, compressor, EQ, gain",
+    "comp": "Compressor: EQ, two compressors, EQ, gain",
     "overdrive": "Overdrive: what is clipped beside what is not, between two EQs",
-    "fuzz": "Fuzz: EQ, bias that follows the audio, oversampled clipping, EQ",
+    "fuzz": "Fuzz: two oversampled stages between EQs, the bias of the second follows the audio",
     "amp": "Amplifier: two oversampled stages between EQs, response of a cabinet",
 }
 
