@@ -14,11 +14,11 @@ from nablafx_core import build
 from nablafx_core.errors import ConfigError, DataError, ModelError, NablafxError
 from nablafx_core.export.bundle import load_bundle, save_bundle
 from nablafx_dsp.circuits.diode_clipper import DiodeClipper
-from nablafx_dsp.pretrain import pretrain
+from nablafx_dsp.pretraining.command import pretrain
+from nablafx_dsp.pretraining.targets import CURVES, RESPONSES, read_response, read_table
 from nablafx_dsp.processors.static_fir import StaticFIR
 from nablafx_dsp.processors.static_mlp import StaticMLP
 from nablafx_dsp.processors.static_rational import StaticRational
-from nablafx_dsp.targets import CURVES, RESPONSES, read_response, read_table
 
 SMALL_MLP = {"hidden_size": 8, "num_layers": 2, "w0": 1.0}
 SMALL_FIR = {"hidden_size": 16, "num_layers": 2, "w0": 50.0, "num_taps": 12}
@@ -195,7 +195,9 @@ def test_bad_tables_are_refused_with_their_line(tmp_path, name):
         (["static_fir", "tanh"], ConfigError, "no response 'tanh'. Responses: impulse, cabinet"),
         (["static_fir", "missing.wav"], DataError, "missing.wav: there is no such file"),
         (["static_fir", "noise.wav"], DataError, "noise.wav"),
-        (["static_fir", "silence.wav"], DataError, "the first 64 samples at 48000 Hz are silent"),
+        (["static_fir", "silence.wav"], DataError, "silence.wav: is silent"),
+        (["static_fir", "late.wav"], DataError, "the first 64 samples at 48000 Hz are silent"),
+        (["static_fir", "stereo.wav"], DataError, "has 2 channels; an impulse response has one"),
         (["gain", "tanh"], ConfigError, "processor 'gain' has no network to fit"),
         (["static_mlp", "tanh", "--set", "pretrained=tanh"], ConfigError, "--set takes"),
         (["static_mlp", "tanh", "--set", "units=3"], ConfigError, "no setting 'units'"),
@@ -206,6 +208,8 @@ def test_what_is_refused_leaves_nothing(tmp_path, monkeypatch, arguments, error,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "noise.wav").write_bytes(b"RIFF" + bytes(range(200)))
     soundfile.write(tmp_path / "silence.wav", np.zeros(100), 48000)
+    soundfile.write(tmp_path / "late.wav", np.eye(1, 100, 70)[0], 48000)
+    soundfile.write(tmp_path / "stereo.wav", np.ones((100, 2)), 48000)
     before = sorted(tmp_path.iterdir())
     with pytest.raises(error, match=message):
         CliRunner().invoke(pretrain, ["-o", "w.safetensors", *arguments], catch_exceptions=False)

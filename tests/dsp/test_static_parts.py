@@ -12,7 +12,7 @@ from nablafx_core.graybox import GrayBox
 from nablafx_core.profiling import count_macs
 from nablafx_core.testing import laws, laws_gradients, laws_saving
 from nablafx_dsp.nn.siren import Siren
-from nablafx_dsp.pretraining import fit
+from nablafx_dsp.pretraining.fitting import fit
 from nablafx_dsp.processors.memoryless import Gain
 from nablafx_dsp.processors.state_variable import StateVariable
 from nablafx_dsp.processors.static_fir import StaticFIR

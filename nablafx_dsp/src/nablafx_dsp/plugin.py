@@ -159,7 +159,9 @@ def nablafx_devices() -> Iterable[Component]:
 def nablafx_commands() -> Iterable[Component]:
     """What processors begin as."""
     return [
-        Component("pretrain", "nablafx_dsp.pretrain:pretrain", "Fit a processor to a curve, a table or a response.")
+        Component(
+            "pretrain", "nablafx_dsp.pretraining.command:pretrain", "Fit a processor to a curve, a table or a response."
+        )
     ]
 
 

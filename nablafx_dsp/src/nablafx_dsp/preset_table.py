@@ -79,7 +79,7 @@ _WORDS = {
 
 def summary(name: str) -> str:
     """One line about a preset of `NABLAFX`, from its name."""
-    group, _, chain = name.removeprefix("gb").rpartition("_")
-    head = group.strip("-_").removeprefix("param_").partition("-")[0]
+    kind, _, chain = name.removeprefix("gb-param_").removeprefix("gb_").partition("_")
     parts = ", ".join(_WORDS[part.partition(".")[0]] for part in chain.split("+"))
-    return f"{_WORDS[head]}: {parts}{'; for data with controls' if 'param' in group else ''}"
+    line = f"{_WORDS[kind.partition('-')[0]]}: {parts}"
+    return f"{line}; for data with controls" if name.startswith("gb-param_") else line

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,12 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nablafx_core.audio.files import opened, read_piece
-from nablafx_core.audio.resampling import check_ratio, resample
 from nablafx_core.errors import DataError, ModelError, NablafxError
 from nablafx_core.interfaces import Processor
 from nablafx_core.state import State
 from nablafx_dsp.functional.partitioned import partitioned_fir, partitions
+from nablafx_dsp.impulse_response import check_impulse_response, read_impulse_response
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +54,7 @@ class Cabinet(Processor):
         taps[0] = 1
         if path is not None:
             try:
-                taps = cut(response(path, sample_rate), num_taps, path)
+                taps = cut(read_impulse_response(path, sample_rate), num_taps, path)
             except DataError as problem:
                 self.missing = problem
         if trainable:
@@ -69,7 +67,7 @@ class Cabinet(Processor):
         """That there is no such response."""
         if settings["path"] is not None:
             try:
-                _check(settings["path"])
+                check_impulse_response(settings["path"])
             except DataError as problem:
                 yield ("path",), str(problem)
 
@@ -101,24 +99,6 @@ class Cabinet(Processor):
         return partitioned_fir(audio, partitions(self.taps[None].to(audio)), state)
 
 
-def response(path: str | os.PathLike[str], sample_rate: int) -> Tensor:
-    """The impulse response in a file, (taps,), at a sample rate.
-
-    At another rate than the file's it is resampled, and scaled by the rates' ratio: a response is summed over its
-    samples, of which a second has more or fewer then.
-
-    Raises:
-        DataError: if the file cannot be read, has several channels, or is silent.
-    """
-    _check(path)
-    with opened(path) as file:
-        audio, rate = read_piece(file, 0, file.frames)[0], int(file.samplerate)
-    if not bool(audio.any()):
-        raise DataError(f"{path}: is silent, and no impulse response.")
-    check_ratio(path, rate, sample_rate)
-    return resample(audio, rate, sample_rate) * (rate / sample_rate)
-
-
 def cut(taps: Tensor, num_taps: int, path: str) -> Tensor:
     """A response of so many taps, (num_taps,); a warning if much of it is cut off."""
     energy = taps.square()
@@ -129,11 +109,3 @@ def cut(taps: Tensor, num_taps: int, path: str) -> Tensor:
             path, 100 * lost, num_taps, len(taps),
         )  # fmt: skip
     return F.pad(taps, (0, max(num_taps - len(taps), 0)))[:num_taps].clone()
-
-
-def _check(path: str | os.PathLike[str]) -> None:
-    with opened(path) as file:
-        if file.channels != 1:
-            raise DataError(
-                f"{path}: has {file.channels} channels; an impulse response has one. Save the one you mean."
-            )

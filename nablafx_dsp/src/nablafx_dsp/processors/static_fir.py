@@ -9,7 +9,7 @@ from nablafx_core.interfaces import Processor
 from nablafx_core.state import State
 from nablafx_dsp.functional.fir import fir
 from nablafx_dsp.nn.siren import Siren
-from nablafx_dsp.pretraining import load_pretrained
+from nablafx_dsp.pretraining.weights import load_pretrained
 
 
 class StaticFIR(Processor):

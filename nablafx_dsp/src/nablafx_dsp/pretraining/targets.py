@@ -11,21 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nablafx_core.audio.files import probe, read
-from nablafx_core.audio.resampling import check_ratio, resample
 from nablafx_core.errors import DataError
-
-
-def _soft_clip(x: Tensor) -> Tensor:
-    """x - x^3 / 3 up to 1, then 2 / 3."""
-    inside = x.clamp(-1, 1)
-    return inside - inside**3 / 3
-
-
-def _asymmetric_tanh(x: Tensor) -> Tensor:
-    """tanh about 0.3, through 0 with slope 1: it saturates sooner above than below."""
-    bias = math.tanh(0.3)
-    return (torch.tanh(x + 0.3) - bias) / (1 - bias**2)
+from nablafx_dsp.functional import waveshaping as shapes
+from nablafx_dsp.impulse_response import read_impulse_response
 
 
 def _diode(x: Tensor) -> Tensor:
@@ -39,15 +27,17 @@ def _diode(x: Tensor) -> Tensor:
     return (low + high) / 2
 
 
-#: Nonlinearities by name.
+_NONE, _ONE = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
+
+#: Nonlinearities by name; those of processors at a threshold and a knee of 1, a bias of 0.3 and an offset of 0.
 CURVES: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
-    "hard_clip": lambda x: x.clamp(-1, 1),
-    "soft_clip": _soft_clip,
+    "hard_clip": lambda x: shapes.hard_clip(x, _ONE),
+    "soft_clip": lambda x: shapes.soft_clip(x, _ONE, _ONE),
     "arctan": lambda x: 2 / math.pi * torch.arctan(math.pi / 2 * x),
     "diode": _diode,
-    "asymmetric_tanh": _asymmetric_tanh,
-    "sine_fold": lambda x: torch.sin(math.pi / 2 * x),
+    "asymmetric_tanh": lambda x: shapes.asymmetric_tanh(x, 0.3 * _ONE),
+    "sine_fold": lambda x: shapes.sine_fold(x, _NONE),
 }
 
 
@@ -121,18 +111,15 @@ RESPONSES: dict[str, Callable[[int, int], Tensor]] = {"impulse": _impulse, "cabi
 
 
 def read_response(path: Path, num_taps: int, sample_rate: int) -> tuple[Tensor, float]:
-    """The beginning of an impulse response, of the first channel, resampled if it has another rate.
+    """The beginning of the impulse response in a file; see `read_impulse_response`.
 
     Returns:
         float64 (num_taps,), zeros at its end if the file is shorter; and the share of the energy that is left off.
 
     Raises:
-        DataError: if the file cannot be read or is silent in its first `num_taps`.
+        DataError: if the file cannot be used or is silent in its first `num_taps`.
     """
-    rate = probe(path).sample_rate
-    check_ratio(path, rate, sample_rate)
-    # A filter that keeps its response at another rate has its taps scaled by the ratio of the rates.
-    whole = resample(read(path)[0].double(), rate, sample_rate) * (rate / sample_rate)
+    whole = read_impulse_response(path, sample_rate).double()
     taps = torch.nn.functional.pad(whole[:num_taps], (0, max(0, num_taps - len(whole))))
     energy = float(whole.square().sum())
     if not float(taps.square().sum()) > 0:

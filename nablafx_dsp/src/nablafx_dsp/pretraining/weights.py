@@ -1,4 +1,4 @@
-"""What processors begin as: fits of their networks, and files of weights.
+"""Files of weights that processors begin with.
 
 ``nablafx pretrain`` writes such a file; ``README.md`` beside those of `nablafx_dsp.pretrained` says how they were made.
 """
@@ -10,54 +10,13 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nablafx_core.errors import DataError, ModelError
 from nablafx_core.tracking.files import replacing
 from nablafx_core.weights import are_weights_to_follow
-from nablafx_dsp.nn.siren import Siren
 
-_FOLDER = Path(__file__).with_name("pretrained")
-
-
-def fit(net: Siren, values: Tensor, targets: Tensor, *, steps: int = 1000) -> float:
-    """Make a network's output at `values` the targets, in the mean square, by L-BFGS in float64.
-
-    Args:
-        net: changed in place.
-        values, targets: (points,).
-        steps: at most.
-
-    Returns:
-        The largest error at any of the values, in the network's own precision.
-    """
-    dtype = next(net.parameters()).dtype
-    values, targets = values.double(), targets.double()
-    net.double()
-    optimizer = torch.optim.LBFGS(
-        net.parameters(), max_iter=steps, history_size=50, tolerance_grad=0, tolerance_change=0,
-        line_search_fn="strong_wolfe",
-    )  # fmt: skip
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        error: Tensor = (net(values) - targets).square().mean()
-        error.backward()  # type: ignore[no-untyped-call]
-        return error
-
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    optimizer.zero_grad()
-    net.to(dtype)
-    with torch.no_grad():
-        return float((net(values.to(dtype)) - targets).abs().max())
-
-
-def slowed(net: Siren, w0: float) -> Siren:
-    """A network that begins as one of another w0, smoother: then it is smooth between the points of a fit too."""
-    with torch.no_grad():
-        net.layers[0].get_parameter("weight").mul_(min(1.0, w0 / net.w0))
-    return net
+_FOLDER = Path(__file__).parents[1] / "pretrained"
 
 
 def save_pretrained(net: nn.Module, path: Path, settings: Mapping[str, object]) -> None:

@@ -11,11 +11,11 @@ from torch import Tensor
 from nablafx_core.errors import ConfigError
 from nablafx_core.nn.rational import fit_rational
 from nablafx_core.report.figure import COLOURS, picture
-from nablafx_dsp.pretraining import fit, slowed
+from nablafx_dsp.nn.siren import Siren
+from nablafx_dsp.pretraining.targets import CURVES, RESPONSES, read_response, read_table
 from nablafx_dsp.processors.static_fir import StaticFIR
 from nablafx_dsp.processors.static_mlp import StaticMLP
 from nablafx_dsp.processors.static_rational import StaticRational
-from nablafx_dsp.targets import CURVES, RESPONSES, read_response, read_table
 
 #: Points of a fit, over the range; a fit is measured at ten times as many.
 _POINTS = 401
@@ -95,6 +95,45 @@ def fit_response(processor: StaticFIR, target: str, steps: int) -> Fit:
     fit(slowed(processor.net, _RESPONSE_W0), processor.coords[0, 0], taps, steps=steps)
     with torch.no_grad():
         return Fit(torch.arange(num_taps).double(), taps, processor.taps().double(), note)
+
+
+def fit(net: Siren, values: Tensor, targets: Tensor, *, steps: int = 1000) -> float:
+    """Make a network's output at `values` the targets, in the mean square, by L-BFGS in float64.
+
+    Args:
+        net: changed in place.
+        values, targets: (points,).
+        steps: at most.
+
+    Returns:
+        The largest error at any of the values, in the network's own precision.
+    """
+    dtype = next(net.parameters()).dtype
+    values, targets = values.double(), targets.double()
+    net.double()
+    optimizer = torch.optim.LBFGS(
+        net.parameters(), max_iter=steps, history_size=50, tolerance_grad=0, tolerance_change=0,
+        line_search_fn="strong_wolfe",
+    )  # fmt: skip
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        error: Tensor = (net(values) - targets).square().mean()
+        error.backward()  # type: ignore[no-untyped-call]
+        return error
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.zero_grad()
+    net.to(dtype)
+    with torch.no_grad():
+        return float((net(values.to(dtype)) - targets).abs().max())
+
+
+def slowed(net: Siren, w0: float) -> Siren:
+    """A network that begins as one of another w0, smoother: then it is smooth between the points of a fit too."""
+    with torch.no_grad():
+        net.layers[0].get_parameter("weight").mul_(min(1.0, w0 / net.w0))
+    return net
 
 
 def draw(result: Fit, title: str, path: Path, response: bool) -> None:

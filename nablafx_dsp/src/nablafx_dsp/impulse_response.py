@@ -1,0 +1,42 @@
+"""Impulse responses in audio files."""
+
+from __future__ import annotations
+
+import os
+
+from torch import Tensor
+
+from nablafx_core.audio.files import opened, read_piece
+from nablafx_core.audio.resampling import check_ratio, resample
+from nablafx_core.errors import DataError
+
+
+def read_impulse_response(path: str | os.PathLike[str], sample_rate: int) -> Tensor:
+    """The impulse response in a file, (taps,), at a sample rate.
+
+    At another rate than the file's it is resampled, and scaled by the rates' ratio: a response is summed over its
+    samples, of which a second has more or fewer then.
+
+    Raises:
+        DataError: if the file cannot be read, has several channels, or is silent.
+    """
+    check_impulse_response(path)
+    with opened(path) as file:
+        audio, rate = read_piece(file, 0, file.frames)[0], int(file.samplerate)
+    if not bool(audio.any()):
+        raise DataError(f"{path}: is silent, and no impulse response.")
+    check_ratio(path, rate, sample_rate)
+    return resample(audio, rate, sample_rate) * (rate / sample_rate)
+
+
+def check_impulse_response(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that is no impulse response, without reading all of it.
+
+    Raises:
+        DataError: if the file cannot be read or has several channels.
+    """
+    with opened(path) as file:
+        if file.channels != 1:
+            raise DataError(
+                f"{path}: has {file.channels} channels; an impulse response has one. Save the one you mean."
+            )

@@ -1,0 +1,1 @@
+"""What processors begin as: targets, fits of them, and files of weights."""
