@@ -127,3 +127,10 @@ def test_controllers_say_what_they_miss():
         Stage(Gain(), NoController())
     with pytest.raises(ModelError, match="this model has none. Use 'static'"):
         GrayBox([{"name": "gain", "controller": "static_cond"}])
+
+
+def test_a_small_spread_begins_near_the_middle():
+    torch.manual_seed(0)
+    wide, narrow = Static(2000).logits, Static(2000, spread=0.1).logits
+    assert 0.9 < wide.std() < 1.1
+    assert 0.09 < narrow.std() < 0.11

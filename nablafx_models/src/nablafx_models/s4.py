@@ -71,24 +71,26 @@ class S4Block(nn.Module):
         y = x.values
         if y.shape[-1]:
             y, after["s4"] = self.s4(self.act1(_linear(self.linear, y)), state["s4"])
-        lag, tanh, done = x.lag, type(self.act2) is nn.Tanh, False
+        lag, activation = x.lag, self.act2
         if self.film is not None:
             if isinstance(condition, Tensor) and condition.ndim == 3:
                 condition = condition[..., condition.shape[-1] - y.shape[-1] :]
-            done = tanh and isinstance(self.film, AffineModulation)
-            more = {"activation": "tanh"} if done else {}
-            y, film = self.film(y, condition, scoped(state, "film"), final, **more)
+            if type(activation) is nn.Tanh and isinstance(self.film, AffineModulation):
+                y, film = self.film(y, condition, scoped(state, "film"), final, activation="tanh")
+                activation = nn.Identity()
+            else:
+                y, film = self.film(y, condition, scoped(state, "film"), final)
             lag += 0 if final else self.film.held(film)
             after |= joined({"film": film})
         elif self.bn is not None and y.shape[-1]:
             y = self.bn(y)
         if self.res is None:
-            return Flow(y if done else self.act2(y), lag), after
+            return Flow(activation(y), lag), after
         residual, after["waiting"] = x.line(state["waiting"], Flow(y, lag))
         gain = self.res.weight[:, 0]
-        if tanh and not done and torch.is_grad_enabled() and not traced():
+        if type(activation) is nn.Tanh and torch.is_grad_enabled() and not traced():
             return Flow(TanhAndResidual.apply(y, residual, gain), lag), after  # type: ignore[no-untyped-call]
-        return Flow(torch.addcmul(y if done else self.act2(y), residual, gain), lag), after
+        return Flow(torch.addcmul(activation(y), residual, gain), lag), after
 
 
 class S4(StreamedModel):
