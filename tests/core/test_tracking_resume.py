@@ -97,7 +97,7 @@ def test_what_a_run_was_is_kept_when_it_is_resumed(tmp_path):
         raise ValueError("broke")
 
     with pytest.raises(ValueError, match="broke"):
-        record("train", CONFIG, tmp_path, first, "mine")
+        record("train", CONFIG, tmp_path, first, "mine", parent="sweep")
     failed = RunRecord.read(tmp_path / "mine")
     (failed.folder / "run.json").write_text(json.dumps({**failed.entry, "elapsed": 1000.0}))
 
@@ -106,8 +106,9 @@ def test_what_a_run_was_is_kept_when_it_is_resumed(tmp_path):
         run.set_info("second", 2)
 
     longer = {**CONFIG, "train": {"max_steps": 9}}
-    record("train", longer, tmp_path, second, "mine", resume=True)
+    record("train", longer, tmp_path, second, "mine", resume=True, parent="another")
     found = RunRecord.read(tmp_path / "mine")
+    assert (found.parent, found.entry["revision"] > failed.entry["revision"] > 0) == ("sweep", True)
     assert (found.status, found.error) == ("COMPLETED", None)
     assert found.artifacts == ["a.py", "b.py"]
     assert found.config == longer

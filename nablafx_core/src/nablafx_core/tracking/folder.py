@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 RESERVED = frozenset({"run.json", "config.json", "metrics.json", "metrics.jsonl", "info.json", "cout.txt"})
 """What no artifact may be called."""
 
-_KEPT = ("start_time", "artifacts", "resources", "elapsed")
+_KEPT = ("start_time", "artifacts", "resources", "elapsed", "parent", "revision")
 
 
 class FolderObserver(RunObserver):
@@ -32,7 +32,8 @@ class FolderObserver(RunObserver):
     `config.json`, `run.json`, `metrics.json`, `info.json` and `cout.txt` have the names and keys of Sacred's
     FileStorageObserver. Beside them: `config.yaml`, the experiment; `metrics.jsonl`, appended to at once by
     `metric` (`metrics.json` is made from it at the end); in `run.json` `pid`, `process_start`, `machine`,
-    `packs`, `elapsed` (seconds of running, pauses left out) and `resumed` (times).
+    `packs`, `elapsed` (seconds of running, pauses left out), `resumed` (times), `parent` (the run that started this
+    one, such as a sweep) and `revision`, which grows with each writing.
 
     Once the run has started nothing raises: what the disk refuses is kept, told once and tried again.
 
@@ -83,6 +84,8 @@ class FolderObserver(RunObserver):
             "resources": [],
             "artifacts": [],
             "packs": meta.pop("packs", []),
+            "parent": meta.pop("parent", None),
+            "revision": 0,
             "meta": meta,
             "elapsed": 0.0,
             "resumed": [],
@@ -93,6 +96,7 @@ class FolderObserver(RunObserver):
             kept = {key: self._previous[key] for key in _KEPT if key in self._previous}
             entry |= kept | {"resumed": [*self._previous.get("resumed", []), now]}
             self._elapsed_before = entry["elapsed"]
+            entry["revision"] += 1
         self._entry = entry
         try:
             self._write_config(len(entry["resumed"]))
@@ -181,6 +185,7 @@ class FolderObserver(RunObserver):
             self._write("metrics.json", {name: vars(one) for name, one in series.items()})
 
     def _write_entry(self) -> None:
+        self._entry["revision"] += 1
         self._write("run.json", self._entry, sync=True)
 
     def _write(self, name: str, value: Any, sync: bool = False) -> None:

@@ -33,6 +33,7 @@ def record(
     run_id: str | None = None,
     resume: bool = False,
     observers: Sequence[Any] = (),
+    parent: str | None = None,
 ) -> T:
     """Run `body` and keep its record in ``runs_dir/ID``.
 
@@ -51,6 +52,7 @@ def record(
         run_id: a fresh one if None.
         resume: continue the run `run_id` in its folder; values logged again replace the earlier ones.
         observers: Sacred observers beside the run folder. One that raises is told once and stops nothing.
+        parent: id of the run that starts this one, such as a sweep; a resumed run keeps its own.
 
     Returns:
         What `body` returns.
@@ -82,7 +84,7 @@ def record(
         experiment.observers += [observer, *map(Guarded, observers)]
         experiment.run(
             info=previous.info if previous else {},
-            meta_info={"packs": environment.packs()},
+            meta_info={"packs": environment.packs(), "parent": parent},
             options={"--id": folder.name, "--capture": "no"},
         )
     return outcome[0]

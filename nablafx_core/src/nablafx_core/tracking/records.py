@@ -17,7 +17,15 @@ from nablafx_core.tracking.metrics import Series, last_step, read_series
 from nablafx_core.tracking.process import alive, as_time
 
 #: Parts of run.json that are used as what they are.
-_KINDS = {"command": str, "host": dict, "packs": list, "resumed": list, "artifacts": list, "fail_trace": list}
+_KINDS = {
+    "command": str,
+    "host": dict,
+    "packs": list,
+    "resumed": list,
+    "artifacts": list,
+    "fail_trace": list,
+    "parent": str,
+}
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,11 @@ class RunRecord:
     def packs(self) -> list[dict[str, Any]]:
         """The packs that were installed: name, version, and commit if known."""
         return list(self.entry.get("packs") or [])
+
+    @property
+    def parent(self) -> str | None:
+        """The run that started this one, such as a sweep."""
+        return self.entry.get("parent")
 
     @property
     def resumed(self) -> list[str]:

@@ -65,6 +65,7 @@ def train(
     resume: str | None = None,
     callbacks: list[Callback] | None = None,
     say: Callable[[str], None] = lambda text: None,
+    parent: str | None = None,
 ) -> TrainResult:
     """Train, test and record a model.
 
@@ -73,6 +74,7 @@ def train(
         resume: id of a run to continue from its last checkpoint; `experiment` must be that run's.
         callbacks: Lightning callbacks, such as a progress bar, beside those of packs.
         say: called with lines that a person should read.
+        parent: id of the run that starts this one, such as a sweep.
 
     Returns:
         The run's id, its folder, its bundle and its figures.
@@ -92,7 +94,14 @@ def train(
         return training.run(run, run.folder, resume)
 
     return record(
-        "train", checked.config, runs_dir, body, run_id=resume, resume=resume is not None, observers=observers
+        "train",
+        checked.config,
+        runs_dir,
+        body,
+        run_id=resume,
+        resume=resume is not None,
+        observers=observers,
+        parent=parent,
     )
 
 
