@@ -158,7 +158,8 @@ def test_any_password_is_used_as_it_is_and_shown_nowhere(tmp_path_factory, passw
         patch.setenv("NABLAFX_CONFIG", str(folder / "c.yaml"))
         (folder / "c.yaml").write_text("mongo: {lab: {url: 'mongodb://h', user: ada, password_file: p}}")
         address = address_of("lab")
-        client = address.client()
+    client = address.client()
+    assert used(address)[1] == ("ada", password)
     assert repr(address) == "Address(shown='lab h/nablafx', database_name='nablafx')"
     assert repr(client) == "MongoClient(lab h/nablafx)"
     assert repr(client["d"]["c"]).count("MongoClient(lab h/nablafx)") == 1

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from nablafx_core.errors import RunError
 
 
 @contextmanager
@@ -66,3 +69,23 @@ def replace_copy(source: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         shutil.copyfile(source, temporary)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of a file that a record names, in its folder.
+
+    Args:
+        folder: that the file must be in.
+        name: relative, with "/" between its parts on every system.
+
+    Raises:
+        RunError: if the name is empty or absolute, has a drive, "..", a backslash or NUL in it, or leads out of the
+            folder through a symbolic link.
+    """
+    parts = name.split("/")
+    if not name or any(part in ("", ".", "..") for part in parts) or re.search(r"[\\\0:]", name):
+        raise RunError(f"'{name[:100]}' cannot be the name of a file of a run.")
+    path = folder.joinpath(*parts)
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise RunError(f"'{name[:100]}' leads out of the folder of its run.")
+    return path

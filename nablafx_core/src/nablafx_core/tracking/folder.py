@@ -125,6 +125,16 @@ class FolderObserver(RunObserver):
         """Append one value; at once, where Sacred would bring it with the next heartbeat."""
         self.metrics.append(name, step, value, timestamp.isoformat())
 
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the run went on from an earlier one in its folder."""
+        return self._previous is not None
+
+    def held(self) -> tuple[dict[str, Any], list[bytes]]:
+        """`run.json` and the lines of `metrics.jsonl` that this process holds, on the disk or not."""
+        with self._lock:
+            return dict(self._entry), self.metrics.waiting()
+
     def completed_event(self, stop_time: datetime, result: Any) -> None:
         """The run ended as it should."""
         self._end("COMPLETED", stop_time, result=result)

@@ -67,6 +67,11 @@ class MetricsFile:
             self._release()
         return waiting + self.lost
 
+    def waiting(self) -> list[bytes]:
+        """The lines that the disk has not taken."""
+        with self._lock:
+            return [line.encode() for line in self._pending]
+
     def _flush(self) -> None:
         try:
             if self._file is None:
@@ -112,7 +117,7 @@ def read_series(path: Path) -> dict[str, Series]:
     if path.exists():
         with open(path, "rb") as file:
             for line in file:
-                point = _parsed(line)
+                point = parsed(line)
                 if point is not None:
                     name, step, value, timestamp = point
                     points.setdefault(name, {})[step] = (value, timestamp)
@@ -124,7 +129,7 @@ def last_step(path: Path) -> int | None:
     try:
         with open(path, "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
-            points = [_parsed(line) for line in file.read().splitlines()]
+            points = [parsed(line) for line in file.read().splitlines()]
     except OSError:
         return None
     steps = [point[1] for point in points if point is not None]
@@ -136,7 +141,8 @@ def _series(by_step: dict[int, tuple[float, str]]) -> Series:
     return Series(steps, [by_step[step][0] for step in steps], [by_step[step][1] for step in steps])
 
 
-def _parsed(line: bytes) -> tuple[str, int, float, str] | None:
+def parsed(line: bytes) -> tuple[str, int, float, str] | None:
+    """Name, step, value and timestamp of a line; None for one that is torn."""
     try:
         point = json.loads(line)
         return str(point["name"]), int(point["step"]), float(point["value"]), str(point["timestamp"])

@@ -14,6 +14,8 @@ from nablafx_core.tracking._sacred import LOGGER, NAME, Experiment, host_info_ga
 from nablafx_core.tracking.folder import FolderObserver
 from nablafx_core.tracking.guard import Guarded
 from nablafx_core.tracking.ids import new_folder
+from nablafx_core.tracking.mongo.address import Address
+from nablafx_core.tracking.mongo.observer import MongoObserver
 from nablafx_core.tracking.plain import plain
 from nablafx_core.tracking.process import only_process, still_running
 from nablafx_core.tracking.records import RunRecord, find_run
@@ -34,6 +36,7 @@ def record(
     resume: bool = False,
     observers: Sequence[Any] = (),
     parent: str | None = None,
+    mongo: Address | None = None,
 ) -> T:
     """Run `body` and keep its record in ``runs_dir/ID``.
 
@@ -53,6 +56,7 @@ def record(
         resume: continue the run `run_id` in its folder; values logged again replace the earlier ones.
         observers: Sacred observers beside the run folder. One that raises is told once and stops nothing.
         parent: id of the run that starts this one, such as a sweep; a resumed run keeps its own.
+        mongo: a database that keeps a copy; whether it answers changes nothing for the run.
 
     Returns:
         What `body` returns.
@@ -81,7 +85,8 @@ def record(
             return _run.result
 
         experiment = _experiment(command, main, settings)
-        experiment.observers += [observer, *map(Guarded, observers)]
+        copies = [MongoObserver(mongo, observer)] if mongo is not None else []
+        experiment.observers += [observer, *map(Guarded, [*copies, *observers])]
         experiment.run(
             info=previous.info if previous else {},
             meta_info={"packs": environment.packs(), "parent": parent},

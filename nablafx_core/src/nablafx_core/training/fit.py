@@ -29,6 +29,7 @@ from nablafx_core.interfaces import Metric, Model
 from nablafx_core.loading import BUNDLE_IN_RUN, load
 from nablafx_core.report.curves import draw_curves
 from nablafx_core.threads import torch_threads
+from nablafx_core.tracking.mongo.address import Address
 from nablafx_core.tracking.recorder import Run, record
 from nablafx_core.tracking.records import find_run, list_runs
 from nablafx_core.training.callbacks import CosineSchedule, RecordFigures, TimeLimit
@@ -66,6 +67,7 @@ def train(
     callbacks: list[Callback] | None = None,
     say: Callable[[str], None] = lambda text: None,
     parent: str | None = None,
+    mongo: Address | None = None,
 ) -> TrainResult:
     """Train, test and record a model.
 
@@ -75,6 +77,7 @@ def train(
         callbacks: Lightning callbacks, such as a progress bar, beside those of packs.
         say: called with lines that a person should read.
         parent: id of the run that starts this one, such as a sweep.
+        mongo: a database that keeps a copy of the run; `nablafx_core.tracking.mongo.address.address_of` makes one.
 
     Returns:
         The run's id, its folder, its bundle and its figures.
@@ -102,6 +105,7 @@ def train(
         resume=resume is not None,
         observers=observers,
         parent=parent,
+        mongo=mongo,
     )
 
 

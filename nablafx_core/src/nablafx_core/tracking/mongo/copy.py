@@ -1,0 +1,297 @@
+"""A run's copy in MongoDB, brought up to date from its folder as often as one likes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pymongo import ReplaceOne
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError, WriteError
+
+from nablafx_core.errors import RunError
+from nablafx_core.tracking.files import inside
+from nablafx_core.tracking.mongo.artifacts import Content, content_of, is_stored, store
+from nablafx_core.tracking.mongo.documents import fitting, has_nonfinite, marked, run_document
+from nablafx_core.tracking.mongo.series import Chunk, Series
+
+_log = logging.getLogger(__name__)
+_DUPLICATE = 11000
+_BAD_VALUE = 8
+_AT_ONCE = 20  # chunks in one message, about 4 MB
+_INDEXES = {
+    "metrics": [[("run_id", 1), ("name", 1), ("chunk", 1)]],
+    "runs": [[("start_time", -1)], [("status", 1)], [("parent", 1)]],
+    "fs.chunks": [[("files_id", 1), ("n", 1)]],
+}
+
+#: What a process holds that its disk has not taken: `run.json`, and lines of `metrics.jsonl`.
+Held = Callable[[], tuple[Mapping[str, Any], Sequence[bytes]]]
+
+
+class RunCopy:
+    """Knows how far a database has a run, and sends the rest: changed chunks, new files, the run's document.
+
+    Each document follows from the beginning of an append-only file, is written whole, and never over one that
+    follows from more of it. So two copies, in two processes and at two times, are the same as one.
+
+    Args:
+        folder: of the run.
+        held: for the process that runs it, which knows more than its disk while that is full.
+
+    Attributes:
+        series: the metrics.
+        unsent_files: artifacts that the database does not have.
+    """
+
+    def __init__(self, folder: Path, held: Held | None = None) -> None:
+        self.folder = folder
+        self.series = Series(folder / "metrics.jsonl")
+        self.unsent_files: list[str] = []
+        self._held = held
+        self._marks: bool | None = None  # whether the server refuses numbers that are not finite; None if not asked
+        self._prepared = self._deep = False
+        self._seen_before = 0
+        self._files: dict[str, tuple[tuple[int, int], Content]] = {}
+        self._there: dict[str, Content] = {}
+        self._told: set[str] = set()
+        self._document: Any = None
+        self._notes: Any = None
+
+    @property
+    def num_files(self) -> int:
+        """Artifacts that the database has."""
+        return len(self._there)
+
+    def bring(
+        self,
+        database: Database[dict[str, Any]],
+        go_on: Callable[[], bool] = lambda: True,
+        last: bool = False,
+        complete: bool = False,
+    ) -> bool:
+        """Bring the copy up to date, and return whether the database has all files too.
+
+        Args:
+            database: of the copy.
+            go_on: asked between messages while files are sent.
+            last: the run is over, nobody writes its folder.
+            complete: if all is there, write that the copy is complete.
+
+        Raises:
+            RunError: if the folder cannot be read.
+            PyMongoError: if the server cannot be reached or refuses.
+        """
+        self._prepare(database)
+        try:
+            entry, waiting = self._held() if self._held else (_read_json(self.folder / "run.json"), ())
+            self._bring_metrics(database, waiting if last else (), last)
+            self._bring_document(database, entry, False)
+            self._bring_files(database, entry, go_on)
+            whole = not self.unsent_files
+            self._bring_document(database, entry, complete and whole)
+            self._bring_notes(database)
+        except OSError as error:
+            raise RunError(f"{error.filename or self.folder}: cannot be read: {error.strerror or error}.") from error
+        return whole
+
+    def goes_on(self, database: Database[dict[str, Any]]) -> None:
+        """Count on from what the database has seen; for the one process that runs a resumed run."""
+        while self.series.read():
+            pass
+        known = database["metrics"].find({"run_id": self.folder.name}, {"seen": 1})
+        self._seen_before = max(0, max((int(chunk["seen"]) for chunk in known), default=0) - self.series.seen)
+
+    def missing(self, database: Database[dict[str, Any]]) -> list[str]:
+        """What the database does not have, read back from it: names of metrics and of files."""
+        there: dict[str, set[int]] = {}
+        for document in database["metrics"].find({"run_id": self.folder.name}, {"name": 1, "steps": 1}):
+            there.setdefault(document["name"], set()).update(document["steps"])
+        mine = Series(self.series.path)
+        steps: dict[str, set[int]] = {}
+        while True:
+            more = mine.read(last=True)
+            for chunk in mine.unsent():
+                steps.setdefault(chunk.name, set()).update(chunk.steps)
+            mine.sent(mine.unsent())
+            if not more:
+                break
+        files = [name for name, content in self._there.items() if not is_stored(database, content, chunks=True)]
+        for name in files:
+            del self._there[name]
+        self._deep = True
+        return [name for name in steps if steps[name] - there.get(name, set())] + files + self.unsent_files
+
+    def _prepare(self, database: Database[dict[str, Any]]) -> None:
+        if self._prepared:
+            return
+        for collection, indexes in _INDEXES.items():
+            for keys in indexes:
+                try:
+                    database[collection].create_index(keys, unique=collection == "fs.chunks")
+                except OperationFailure as error:  # somebody who may write but not make indexes
+                    _log.debug("no index of %s: %s", collection, error.code)
+        self._prepared = True
+
+    def _bring_metrics(self, database: Database[dict[str, Any]], waiting: Sequence[bytes], last: bool) -> None:
+        more = True
+        while more:
+            more = self.series.read(last)
+            if not more:
+                self.series.add(waiting)
+            chunks = self.series.unsent()
+            for batch in (chunks[i : i + _AT_ONCE] for i in range(0, len(chunks), _AT_ONCE)):
+                self._send(database, batch)
+                self.series.sent(batch)
+
+    def _send(self, database: Database[dict[str, Any]], chunks: Sequence[Chunk]) -> None:
+        seen = self.series.seen + self._seen_before
+        documents = self._kept(database, [chunk.document(self.folder.name, seen) for chunk in chunks])
+        requests = [
+            ReplaceOne({"_id": document["_id"], "seen": {"$lte": seen}}, document, upsert=True)
+            for document in documents
+        ]
+        try:
+            database["metrics"].bulk_write(requests, ordered=False)
+        except BulkWriteError as error:
+            wrong = [one for one in error.details["writeErrors"] if one["code"] != _DUPLICATE]
+            if wrong or error.details.get("writeConcernErrors"):
+                raise _refusal(error, wrong) from None
+
+    def _kept(self, database: Database[dict[str, Any]], documents: Any) -> Any:
+        """The documents as the server can keep them: where it refuses numbers that are not finite, these are text.
+
+        It is asked with a document of its own: over an existing one, nx-27017 takes such a number and is broken.
+        """
+        if self._marks is None and has_nonfinite(documents):
+            asked = {"_id": f"{self.folder.name}: are numbers kept that are not finite?", "run_id": self.folder.name}
+            try:
+                database["metrics"].insert_one({**asked, "values": [math.nan]})
+                self._marks = False
+            except DuplicateKeyError:
+                self._marks = False
+            except WriteError as error:
+                if error.code != _BAD_VALUE:
+                    raise
+                self._marks = True
+            database["metrics"].delete_one({"_id": asked["_id"]})
+        return marked(documents) if self._marks else documents
+
+    def _bring_document(self, database: Database[dict[str, Any]], entry: Mapping[str, Any], complete: bool) -> None:
+        revision, values = int(entry.get("revision", 0)), self.series.seen + self._seen_before
+        state = (revision, values, list(self._there), complete)
+        if state == self._document:
+            return
+        config_yaml = _text(self.folder / "config.yaml")
+        folder = {
+            "config": _read_json(self.folder / "config.json"),
+            "config_yaml": config_yaml,
+            "info": _read_json(self.folder / "info.json", {}),
+            "metrics": list(self._chunk_names()),
+            "artifacts": [
+                {"name": name, "file_id": content.file_id, "sha256": content.sha256, "size": content.size}
+                for name, content in self._there.items()
+            ],
+            "revision": revision,
+            "values": values,
+            "last_step": self.series.last_step,
+            "complete": complete,
+        }
+        document, whole = fitting(run_document(entry, folder))
+        if not whole:
+            self._tell("what it noted (info) is too large for MongoDB, and stays in its folder")
+        older = {"$or": [{"revision": {"$lt": revision}}, {"revision": revision, "values": {"$lte": values}}]}
+        document = self._kept(database, document)
+        with suppress(DuplicateKeyError):  # a newer one is there
+            database["runs"].update_one({"_id": self.folder.name, **older}, {"$set": document}, upsert=True)
+        self._document = state
+
+    def _chunk_names(self) -> Iterator[dict[str, str]]:
+        for name, count in self.series.chunks.items():
+            for number in range(count):
+                yield {"id": Chunk(name, number).document_id(self.folder.name), "name": name}
+
+    def _bring_files(
+        self, database: Database[dict[str, Any]], entry: Mapping[str, Any], go_on: Callable[[], bool]
+    ) -> None:
+        self.unsent_files = [str(name) for name in entry.get("artifacts") or []]
+        for name in list(self.unsent_files):
+            try:
+                path = inside(self.folder, name)
+                content = self._content(name, path)
+                if self._there.get(name) != content and not is_stored(database, content, chunks=self._deep):
+                    filename = f"artifact://runs/{self.folder.name}/{name}"
+                    if not store(database, path, content, filename, go_on):
+                        continue
+                self._there[name] = content
+                self.unsent_files.remove(name)
+            except (OSError, RunError) as error:
+                self._tell(f"its file {name} cannot be sent ({getattr(error, 'strerror', None) or error})")
+
+    def _content(self, name: str, path: Path) -> Content:
+        facts = path.stat()
+        stamp = facts.st_mtime_ns, facts.st_size
+        if name not in self._files or self._files[name][0] != stamp:
+            self._files[name] = stamp, content_of(path)
+        return self._files[name][1]
+
+    def _bring_notes(self, database: Database[dict[str, Any]]) -> None:
+        notes = notes_of(self.folder)
+        if notes == self._notes or not isinstance(notes.get("edited"), str):
+            return
+        older = {"$or": [{"edited": {"$exists": False}}, {"edited": {"$lt": notes["edited"]}}]}
+        kept = {key: notes[key] for key in ("tags", "note", "edited") if key in notes}
+        database["runs"].update_one({"_id": self.folder.name, **older}, {"$set": kept})
+        self._notes = notes
+
+    def _tell(self, what: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            _log.warning("run %s: %s.", self.folder.name, what)
+
+
+def notes_of(folder: Path) -> dict[str, Any]:
+    """Tags and note of a run, and when they were edited; empty if there are none or they cannot be read."""
+    try:
+        found: dict[str, Any] = _read_json(folder / "notes.json", {})
+    except (RunError, OSError):
+        return {}
+    return found
+
+
+def _refusal(error: BulkWriteError, wrong: Sequence[Mapping[str, Any]]) -> PyMongoError:
+    """One refusal of many, in the words of the server and without the documents, which pymongo would print."""
+    if wrong:
+        return WriteError(str(wrong[0].get("errmsg", "refused")), wrong[0].get("code"))
+    return error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
+def _read_json(path: Path, otherwise: Any = None) -> Any:
+    """A mapping in a file.
+
+    Raises:
+        RunError: if the file is missing and there is nothing else, or if it is damaged.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if otherwise is not None:
+            return otherwise
+        raise RunError(f"{path}: is missing: this is no folder of a run.") from None
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path}: is damaged: {error}.") from None
+    if not isinstance(found, dict):
+        raise RunError(f"{path}: is damaged: it holds no mapping.")
+    return found

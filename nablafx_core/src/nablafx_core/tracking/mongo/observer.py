@@ -1,0 +1,162 @@
+"""The observer that copies a run into MongoDB while it goes on, from its folder."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from nablafx_core.tracking._sacred import RunObserver
+from nablafx_core.tracking.folder import FolderObserver
+from nablafx_core.tracking.mongo.address import Address
+
+if TYPE_CHECKING:
+    from nablafx_core.tracking.mongo.copy import RunCopy
+
+_log = logging.getLogger(__name__)
+END_SECONDS = 20.0
+"""How long the end of a run waits for what is not sent yet, whatever the server does."""
+
+_LONGEST_PAUSE = 60.0
+
+
+class MongoObserver(RunObserver):
+    """Keeps a copy of a run in MongoDB. The run's folder is its queue, so that nothing waits in memory.
+
+    A thread of its own sends what is new every second, tries again after longer and longer pauses while the server
+    does not take it, and is told by events only that there is something to do. So no event waits for the server, and
+    none raises. An outage is told once, and so is its end.
+
+    Args:
+        address: of the database.
+        folder: the observer that writes the run's folder; its events come first.
+        pause: seconds between two looks into the folder.
+        end_seconds: that the end of the run waits for the rest.
+        options: of pymongo's client, over the address's.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        folder: FolderObserver,
+        pause: float = 1.0,
+        end_seconds: float = END_SECONDS,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._address = address
+        self._folder = folder
+        self._pause = pause
+        self._end_seconds = end_seconds
+        self._options = dict(options or {})
+        self._copy: RunCopy | None = None
+        self._trouble = ""
+        self._wake = threading.Event()
+        self._ending = threading.Event()
+        self._deadline = float("inf")
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="mongo-observer", daemon=True)
+
+    def started_event(
+        self,
+        ex_info: Mapping[str, Any],
+        command: str,
+        host_info: Mapping[str, Any],
+        start_time: datetime,
+        config: Mapping[str, Any],
+        meta_info: Mapping[str, Any],
+        _id: str,
+    ) -> str:
+        """Begin the copy."""
+        self._thread.start()
+        return _id
+
+    def artifact_event(self, *arguments: Any, **named: Any) -> None:
+        """A file was recorded."""
+        self._wake.set()
+
+    def completed_event(self, stop_time: datetime, result: Any) -> None:
+        """The run ended as it should."""
+        self._end()
+
+    def interrupted_event(self, interrupt_time: datetime, status: str) -> None:
+        """Somebody stopped the run."""
+        self._end()
+
+    def failed_event(self, fail_time: datetime, fail_trace: list[str]) -> None:
+        """The run ended by an exception."""
+        self._end()
+
+    def _end(self) -> None:
+        """Wait for the rest, and say what is not there."""
+        if not self._thread.is_alive():
+            return
+        self._deadline = time.monotonic() + self._end_seconds
+        self._ending.set()
+        self._wake.set()
+        self._over.wait(self._end_seconds)
+        if not self._over.is_set():
+            self._deadline = 0.0
+            run = self._folder.folder.name
+            why = self._trouble or "the server does not answer in time"
+            _log.warning(
+                "MongoDB %s: it does not have all of run %s (%s). Its folder has. Send the rest with: nablafx runs "
+                "push %s",
+                self._address,
+                run,
+                why,
+                run,
+            )
+
+    def _work(self) -> None:
+        """Bring the copy up to date until the run is over and all of it is there, or its time is."""
+        client, pause = None, 0.0
+        while time.monotonic() < self._deadline:
+            if not self._ending.is_set():
+                self._wake.wait(pause)
+            self._wake.clear()
+            ending = self._ending.is_set()
+            try:
+                if client is None:
+                    client = self._address.client(**self._options)
+                done = self._bring(client[self._address.database_name], ending)
+                pause = self._pause
+                self._recovered()
+                if ending and done:
+                    break
+            except Exception as error:
+                self._failed(error)
+                pause = min(max(2 * pause, self._pause), _LONGEST_PAUSE)
+            if ending:
+                time.sleep(min(pause, self._pause))
+        else:
+            return
+        self._over.set()
+        client.close()
+
+    def _bring(self, database: Any, ending: bool) -> bool:
+        if self._copy is None:
+            from nablafx_core.tracking.mongo.copy import RunCopy
+
+            copy = RunCopy(self._folder.folder, self._folder.held)
+            if self._folder.is_resumed:
+                copy.goes_on(database)
+            self._copy = copy
+        return self._copy.bring(database, lambda: time.monotonic() < self._deadline, last=ending, complete=ending)
+
+    def _failed(self, error: Exception) -> None:
+        told, self._trouble = self._trouble, self._address.explained(error)
+        if not told:
+            _log.warning(
+                "MongoDB %s: %s. The run goes on, its folder has everything, and what is missing is sent when the "
+                "server takes it.",
+                self._address,
+                self._trouble,
+            )
+
+    def _recovered(self) -> None:
+        if self._trouble:
+            self._trouble = ""
+            _log.warning("MongoDB %s: the run is there again, with everything that was missing.", self._address)

@@ -1,0 +1,85 @@
+"""Completing the copies of runs that MongoDB did not take while they ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymongo.database import Database
+
+from nablafx_core.tracking.mongo.copy import RunCopy
+from nablafx_core.tracking.records import RunRecord
+
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push found.
+
+    Args:
+        id: of the run.
+        values: that were logged.
+        files: that the database has.
+        missing: names of metrics and files that it does not have, of what was in the folder.
+        running: whether the run goes on, so that more will come.
+    """
+
+    id: str
+    values: int
+    files: int
+    missing: list[str]
+    running: bool
+
+
+def push(folder: Path, database: Database[dict[str, Any]]) -> Pushed:
+    """Send what the database does not have of a run, and read back whether it is there.
+
+    Pushing twice, or from two processes at once, is the same as pushing once.
+
+    Args:
+        folder: of the run; one that is running is sent as far as it is.
+        database: of the copy.
+
+    Raises:
+        RunError: if the folder cannot be read.
+        PyMongoError: if the server cannot be reached or refuses.
+    """
+    running = RunRecord.read(folder).status == "RUNNING"
+    copy = RunCopy(folder)
+    missing: list[str] = []
+    for attempt in range(_TRIES):
+        copy.bring(database, last=not running)
+        missing = copy.missing(database)
+        if not missing:
+            break
+        if attempt and not running:
+            copy.goes_on(database)
+        copy.series.forget_sent()
+    if not (running or missing):
+        copy.bring(database, last=True, complete=True)
+    return Pushed(folder.name, copy.series.seen, copy.num_files, missing, running)
+
+
+def incomplete(records: Iterable[RunRecord], database: Database[dict[str, Any]]) -> list[RunRecord]:
+    """The runs of which the database does not have all."""
+    wanted = {"revision": 1, "complete": 1, "edited": 1}
+    there = {document["_id"]: document for document in database["runs"].find({}, wanted)}
+
+    def lacks(record: RunRecord) -> bool:
+        document = there.get(record.id)
+        if document is None or not document.get("complete"):
+            return True
+        return int(document.get("revision", 0)) < int(record.entry.get("revision", 0)) or _edited(record) > str(
+            document.get("edited") or ""
+        )
+
+    return [record for record in records if record.status != "DAMAGED" and lacks(record)]
+
+
+def _edited(record: RunRecord) -> str:
+    from nablafx_core.tracking.mongo.copy import notes_of
+
+    return str(notes_of(record.folder).get("edited") or "")

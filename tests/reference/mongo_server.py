@@ -1,0 +1,231 @@
+"""A server that speaks MongoDB's protocol over TCP, and a proxy that makes it slow, silent or wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import bson
+import pymongo
+import pytest
+from pymongo.uri_parser import parse_uri
+
+VARIABLE = "NABLAFX_TEST_MONGO_URL"
+_OP_MSG = 2013
+_WRITES = frozenset({"insert", "update", "delete", "createIndexes", "findAndModify"})
+
+#: What servers answer: code and text.
+ERRORS = {
+    "full": (14031, "Write failed: out of disk space"),
+    "read-only": (13, "not authorized on nablafx to execute command"),
+    "not primary": (10107, "not primary"),
+    "broken": (8, "the server has an internal problem"),
+}
+
+
+class Server:
+    """nx-27017 on a free port of this machine, with its data in a folder.
+
+    Args:
+        folder: for data and logs; made if missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.port = free_port()
+        self.host = "127.0.0.1"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> Server:
+        """Start it, again on the same port and data, and wait until it answers."""
+        program = Path(sys.executable).with_name("nx-27017")
+        own = ["--log-file", self.folder / "log", "--pid-file", self.folder / "pid"]
+        place = ["--data-dir", self.folder, "--host", self.host, "-p", str(self.port)]
+        self.process = subprocess.Popen(
+            [program if program.exists() else shutil.which("nx-27017"), *place, *own],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+        )
+        with pymongo.MongoClient(self.host, self.port, serverSelectionTimeoutMS=20_000) as client:
+            client.admin.command("ping")
+        return self
+
+    def kill(self) -> None:
+        """As a machine that goes off."""
+        self.process.kill()
+        self.process.wait()
+
+    @contextlib.contextmanager
+    def paused(self):
+        """It takes connections and answers none."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+
+class Proxy:
+    """Stands before a server. Set its attributes at any time.
+
+    Attributes:
+        delay: seconds that each reply waits.
+        silent: take requests and answer none.
+        garbage: answer with bytes of no meaning.
+        error: a key of `ERRORS` that writes are answered with; with "broken" and "not primary" all commands but hello.
+        up: take connections; False cuts those that are there.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.server = host, port
+        self.delay, self.silent, self.garbage, self.error = 0.0, False, False, ""
+        self.requests = 0
+        self._up = True
+        self._connections: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def up(self) -> bool:
+        return self._up
+
+    @up.setter
+    def up(self, value: bool) -> None:
+        self._up = value
+        if not value:
+            for connection in list(self._connections):
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.up = False
+        self._listener.close()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if not self._up:
+                client.close()
+                continue
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError, EOFError), socket.create_connection(self.server) as server:
+            self._connections |= {client, server}
+            while True:
+                request = _message(client)
+                self.requests += 1
+                answer = self._refused(request)
+                if answer is None and not self.silent:
+                    server.sendall(request)
+                    answer = _message(server)
+                time.sleep(self.delay)
+                while self.silent:
+                    time.sleep(0.02)
+                    if not self._up:
+                        return
+                client.sendall(b"\xff" * 64 if self.garbage else answer or b"")
+
+    def _refused(self, request: bytes) -> bytes | None:
+        number, opcode = struct.unpack("<i", request[4:8])[0], struct.unpack("<i", request[12:16])[0]
+        if not self.error or opcode != _OP_MSG:
+            return None
+        command = next(iter(bson.decode(request[21 : 21 + struct.unpack("<i", request[21:25])[0]])))
+        if command in ("hello", "isMaster", "ismaster") or (
+            self.error in ("full", "read-only") and command not in _WRITES
+        ):
+            return None
+        code, text = ERRORS[self.error]
+        body = bson.encode({"ok": 0.0, "code": code, "codeName": "Refused", "errmsg": text})
+        return struct.pack("<iiiiib", 21 + len(body), number, number, _OP_MSG, 0, 0) + body
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def _message(connection: socket.socket) -> bytes:
+    head = _exactly(connection, 4)
+    return head + _exactly(connection, struct.unpack("<i", head)[0] - 4)
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes:
+    parts = b""
+    while len(parts) < count:
+        part = connection.recv(count - len(parts))
+        if not part:
+            raise EOFError
+        parts += part
+    return parts
+
+
+@pytest.fixture(scope="session")
+def running_server(tmp_path_factory):
+    """The server of all tests that do not hurt it: host and port, from the environment if it names one."""
+    if VARIABLE in os.environ:
+        yield parse_uri(os.environ[VARIABLE])["nodelist"][0]
+        return
+    server = Server(tmp_path_factory.mktemp("mongo")).start()
+    yield server.host, server.port
+    server.kill()
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    """A server that a test may kill; not the one of the environment."""
+    if VARIABLE in os.environ:
+        pytest.skip("the server of the environment is not ours to kill")
+    server = Server(tmp_path / "mongo").start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def proxy(running_server):
+    """The server, through a proxy."""
+    between = Proxy(*running_server)
+    yield between
+    between.close()
+
+
+def url_through(port: int, database: str, host: str = "127.0.0.1") -> str:
+    """The address of a database behind a port, with user and options of the environment's server, if it is that."""
+    given = os.environ.get(VARIABLE)
+    if given is None:
+        return f"mongodb://{host}:{port}/{database}"
+    parts = parse_uri(given)
+    login = f"{parts['username']}:{parts['password']}@" if parts.get("username") else ""
+    return f"mongodb://{login}{host}:{port}/{database}?directConnection=true&authSource=admin"
+
+
+@pytest.fixture
+def database(running_server):
+    """A database of a test's own, dropped at its end."""
+    host, port = running_server
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with pymongo.MongoClient(url_through(port, name, host)) as client:
+        yield client[name]
+        client.drop_database(name)
+
+
+@pytest.fixture
+def url(running_server, database):
+    """Its address."""
+    return url_through(running_server[1], database.name, running_server[0])
