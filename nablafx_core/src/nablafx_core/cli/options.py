@@ -13,6 +13,12 @@ Command = Callable[..., Any]
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 runs_dir = click.option("--runs-dir", default="runs", show_default=True, help="Folder that holds the run folders.")
 
+mongo_option = click.option(
+    "--mongo",
+    metavar="URL|PROFILE",
+    help="MongoDB that keeps a copy; NABLAFX_MONGO_URL or the profile 'default' of your config file if not given.",
+)
+
 
 def experiment_options(command: Command) -> Command:
     """FILE …, ``--preset`` and ``--set``: how commands take an experiment."""

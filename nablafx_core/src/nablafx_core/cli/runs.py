@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from nablafx_core.cli.options import answer, as_json, runs_dir, table
+from nablafx_core.cli.push import push
 from nablafx_core.errors import RunError
 from nablafx_core.tracking.records import RunRecord, find_run, list_runs
 
@@ -51,6 +52,9 @@ def show(context: click.Context, run: str, runs_dir: str | None, as_json: bool) 
         answer(_all_facts(record))
     else:
         click.echo("\n\n".join(part for part in _page(record) if part))
+
+
+runs.add_command(push)
 
 
 def _row(record: RunRecord) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, experiment_options, say
+from nablafx_core.cli.options import answer, as_json, experiment_options, mongo_option, say
 
 if TYPE_CHECKING:
     from nablafx_core.config import Experiment
+    from nablafx_core.tracking.mongo.address import Address
     from nablafx_core.training.fit import TrainResult
 
 #: What a guitarist with two files and no experiment gets.
@@ -26,6 +27,7 @@ PAIR_PRESET = "capture-lstm"
 @click.option("--minutes", type=float, help="Stop after so many minutes.")
 @click.option("--precision", help="Such as bf16-mixed; 32-true if not given.")
 @click.option("--runs-dir", help="Folder that holds the run folders; runs if not given.")
+@mongo_option
 @as_json
 def train(
     files: tuple[str, ...],
@@ -38,6 +40,7 @@ def train(
     minutes: float | None,
     precision: str | None,
     runs_dir: str | None,
+    mongo: str | None,
     as_json: bool,
 ) -> None:
     """Train a model, test the best one on whole recordings, and record everything as a run.
@@ -54,6 +57,7 @@ def train(
     if not (files or dry or resume):
         raise click.UsageError("Give an experiment FILE, or --dry and --wet, or --resume ID.")
     say("Loading …")
+    from nablafx_core.tracking.mongo.address import address_of
     from nablafx_core.training.fit import resumable
 
     if resume:
@@ -62,10 +66,10 @@ def train(
         options = {"train.init": init, "train.max_minutes": minutes, "train.precision": precision}
         options["track.runs_dir"] = runs_dir
         experiment = _experiment(files, preset, overrides, dry, wet, options)
-    report(run_training(experiment, resume), as_json)
+    report(run_training(experiment, resume, address_of(mongo)), as_json)
 
 
-def run_training(experiment: Experiment, resume: str | None = None) -> TrainResult:
+def run_training(experiment: Experiment, resume: str | None = None, mongo: Address | None = None) -> TrainResult:
     """Train with a progress bar on the terminal."""
     from nablafx_core.training.fit import train as fit
     from nablafx_core.training.memory import keep_freed_memory
@@ -73,7 +77,7 @@ def run_training(experiment: Experiment, resume: str | None = None) -> TrainResu
 
     keep_freed_memory()
     try:
-        return fit(experiment, resume=resume, callbacks=[RichProgress()], say=say)
+        return fit(experiment, resume=resume, callbacks=[RichProgress()], say=say, mongo=mongo)
     except KeyboardInterrupt:
         say(f"Go on with: nablafx train --resume latest --runs-dir {experiment.track.runs_dir}")
         raise

@@ -21,6 +21,7 @@ END_SECONDS = 20.0
 """How long the end of a run waits for what is not sent yet, whatever the server does."""
 
 _LONGEST_PAUSE = 60.0
+_TRIES_AT_THE_END = 2  # where the server is down or refuses, nobody has to wait for the whole time
 
 
 class MongoObserver(RunObserver):
@@ -57,6 +58,7 @@ class MongoObserver(RunObserver):
         self._ending = threading.Event()
         self._deadline = float("inf")
         self._over = threading.Event()
+        self._whole = False
         self._thread = threading.Thread(target=self._work, name="mongo-observer", daemon=True)
 
     def started_event(
@@ -97,7 +99,7 @@ class MongoObserver(RunObserver):
         self._ending.set()
         self._wake.set()
         self._over.wait(self._end_seconds)
-        if not self._over.is_set():
+        if not self._whole:
             self._deadline = 0.0
             run = self._folder.folder.name
             why = self._trouble or "the server does not answer in time"
@@ -112,8 +114,8 @@ class MongoObserver(RunObserver):
 
     def _work(self) -> None:
         """Bring the copy up to date until the run is over and all of it is there, or its time is."""
-        client, pause = None, 0.0
-        while time.monotonic() < self._deadline:
+        client, pause, tries = None, 0.0, _TRIES_AT_THE_END
+        while tries and time.monotonic() < self._deadline:
             if not self._ending.is_set():
                 self._wake.wait(pause)
             self._wake.clear()
@@ -124,17 +126,18 @@ class MongoObserver(RunObserver):
                 done = self._bring(client[self._address.database_name], ending)
                 pause = self._pause
                 self._recovered()
-                if ending and done:
+                self._whole = ending and done
+                if self._whole:
                     break
             except Exception as error:
                 self._failed(error)
+                tries -= ending
                 pause = min(max(2 * pause, self._pause), _LONGEST_PAUSE)
             if ending:
                 time.sleep(min(pause, self._pause))
-        else:
-            return
         self._over.set()
-        client.close()
+        if client is not None:
+            client.close()
 
     def _bring(self, database: Any, ending: bool) -> bool:
         if self._copy is None:

@@ -104,7 +104,7 @@ class Series:
         if last and not more:
             lines, self._torn = [*lines, self._torn], b""
         if not self.add(lines):
-            self._read_anew()
+            self._read_anew(last)
         return more
 
     def add(self, lines: Iterable[bytes]) -> bool:
@@ -156,13 +156,13 @@ class Series:
         chunk.timestamps.append(timestamp)
         self._unsent[chunk.key] = chunk
 
-    def _read_anew(self) -> None:
-        """Read the whole file, in the order of the steps."""
+    def _read_anew(self, last: bool = False) -> None:
+        """Read the whole file, in the order of the steps; see `read`."""
         self._begin()
         points: dict[str, dict[int, tuple[float, str]]] = {}
         with open(self.path, "rb") as file:
             for line in file:
-                if not line.endswith(b"\n"):
+                if not (last or line.endswith(b"\n")):
                     self._torn = line
                 self._offset += len(line)
                 point = parsed(line) if not self._torn else None

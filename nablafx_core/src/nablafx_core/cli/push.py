@@ -1,0 +1,66 @@
+"""``nablafx runs push``: completing in MongoDB what it did not take while runs went on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nablafx_core.cli.options import answer, as_json, mongo_option, say
+from nablafx_core.errors import ConfigError, RunError
+from nablafx_core.tracking.records import find_run, list_runs
+
+if TYPE_CHECKING:
+    from nablafx_core.tracking.mongo.push import Pushed
+
+
+@click.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--runs-dir", help="Folder that holds the run folders; that of `runs` if it is not given.")
+@mongo_option
+@as_json
+@click.pass_context
+def push(context: click.Context, ids: tuple[str, ...], runs_dir: str | None, mongo: str | None, as_json: bool) -> None:
+    """Send to MongoDB what it does not have of runs; without IDs, of all.
+
+    What is there is not sent again, and is read back: a run is said to be complete when all of it was found.
+    """
+    from pymongo.errors import PyMongoError
+
+    from nablafx_core.tracking.mongo.address import VARIABLE, address_of
+    from nablafx_core.tracking.mongo.push import incomplete
+    from nablafx_core.tracking.mongo.push import push as push_run
+
+    address = address_of(mongo)
+    if address is None:
+        raise ConfigError(f"which MongoDB? Give --mongo URL, or set {VARIABLE}, or write a profile 'default'.")
+    outer = context.parent.params if context.parent else {}
+    folder = Path(runs_dir or outer.get("runs_dir", "runs"))
+    chosen = [find_run(folder, key) for key in ids]
+    pushed: list[Pushed] = []
+    wrong: list[str] = []
+    try:
+        with address.database() as database:
+            for record in chosen or incomplete(list_runs(folder), database):
+                try:
+                    pushed.append(push_run(record.folder, database))
+                except RunError as error:
+                    wrong.append(f"{record.id}: {error}")
+                else:
+                    say(_line(pushed[-1]))
+    except PyMongoError as error:
+        wrong.append(f"{address.explained(error)}. What was sent is there; push again for the rest.")
+    wrong += [f"{one.id}: {', '.join(one.missing)} did not arrive." for one in pushed if one.missing]
+    if as_json:
+        answer([asdict(one) for one in pushed])
+    elif not (pushed or wrong):
+        click.echo(f"MongoDB {address} has all of the runs in {folder}.")
+    if wrong:
+        raise RunError(f"MongoDB {address} does not have all of it:\n  " + "\n  ".join(wrong))
+
+
+def _line(pushed: Pushed) -> str:
+    state = "still running" if pushed.running else "incomplete" if pushed.missing else "complete"
+    return f"{pushed.id}  {pushed.values:,} values, {pushed.files} files, {state}"
