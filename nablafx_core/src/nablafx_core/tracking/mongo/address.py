@@ -88,6 +88,10 @@ class Address:
             return "no server answers" + (" (connection refused)" if "refused" in str(error) else "")
         if isinstance(error, errors.NetworkTimeout) or getattr(error, "timeout", False):
             return "the server does not answer in time"
+        if isinstance(error, errors.AutoReconnect) and not isinstance(error, errors.NotPrimaryError):
+            return "the connection was lost"
+        if isinstance(error, errors.ProtocolError):
+            return "what answers there is no MongoDB"
         text = str(error).partition(", full error:")[0].split("\n")[0]
         for secret in self._secrets:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)" if len(secret) < 4 else re.escape(secret), "***", text)

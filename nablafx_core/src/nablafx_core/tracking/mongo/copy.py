@@ -23,6 +23,7 @@ from nablafx_core.tracking.mongo.series import Chunk, Series
 _log = logging.getLogger(__name__)
 _DUPLICATE = 11000
 _BAD_VALUE = 8
+_OF_AN_END = ("stop_time", "fail_trace")
 _AT_ONCE = 20  # chunks in one message, about 4 MB
 _INDEXES = {
     "metrics": [[("run_id", 1), ("name", 1), ("chunk", 1)]],
@@ -207,8 +208,10 @@ class RunCopy:
             self._tell("what it noted (info) is too large for MongoDB, and stays in its folder")
         older = {"$or": [{"revision": {"$lt": revision}}, {"revision": revision, "values": {"$lte": values}}]}
         document = self._kept(database, document)
+        over = {key: "" for key in _OF_AN_END if key not in document}  # it was resumed
+        update = {"$set": document, **({"$unset": over} if over else {})}
         with suppress(DuplicateKeyError):  # a newer one is there
-            database["runs"].update_one({"_id": self.folder.name, **older}, {"$set": document}, upsert=True)
+            database["runs"].update_one({"_id": self.folder.name, **older}, update, upsert=True)
         self._document = state
 
     def _chunk_names(self) -> Iterator[dict[str, str]]:

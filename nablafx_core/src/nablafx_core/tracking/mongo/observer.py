@@ -102,7 +102,8 @@ class MongoObserver(RunObserver):
         if not self._whole:
             self._deadline = 0.0
             run = self._folder.folder.name
-            why = self._trouble or "the server does not answer in time"
+            unsent = self._copy.unsent_files if self._copy and self._over.is_set() else []
+            why = self._trouble or (f"not sent: {', '.join(unsent)}" if unsent else "the server takes too long")
             _log.warning(
                 "MongoDB %s: it does not have all of run %s (%s). Its folder has. Send the rest with: nablafx runs "
                 "push %s",
@@ -129,6 +130,7 @@ class MongoObserver(RunObserver):
                 self._whole = ending and done
                 if self._whole:
                     break
+                tries -= ending
             except Exception as error:
                 self._failed(error)
                 tries -= ending

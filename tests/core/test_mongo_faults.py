@@ -1,0 +1,326 @@
+"""MongoDB is down, lost, slow, silent, full or wrong: the run goes on, ends in time, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pymongo
+import pytest
+from tests.core.test_mongo_copy import CONFIG, assert_whole, series_in
+
+from nablafx_core.tracking import metrics, recorder
+from nablafx_core.tracking.mongo.address import address_of
+from nablafx_core.tracking.mongo.observer import MongoObserver
+from nablafx_core.tracking.mongo.push import push
+from nablafx_core.tracking.recorder import record
+from nablafx_core.tracking.records import RunRecord
+from reference.full_disk import full_disk
+from reference.mongo_server import database, free_port, own_server, proxy, running_server, url_through
+from reference.mongo_server import url as url_of_database
+
+__all__ = ["database", "own_server", "proxy", "running_server", "url_of_database"]  # fixtures
+
+END = 3.0
+VALUES = 40
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch):
+    """What takes seconds takes a tenth."""
+    options = {"serverSelectionTimeoutMS": 500, "connectTimeoutMS": 500, "socketTimeoutMS": 1000}
+    monkeypatch.setattr(recorder, "MongoObserver", partial(MongoObserver, pause=0.05, end_seconds=END, options=options))
+    monkeypatch.setattr(metrics, "_RETRY_SECONDS", 0.0)
+
+
+def log(run, first=0, count=VALUES):
+    """Log values, and return how long the slowest took: none may wait for a server."""
+    slowest = 0.0
+    for step in range(first, first + count):
+        before = time.monotonic()
+        run.log("loss", 1.0 / (step + 1), step)
+        run.log("validation/esr", float(step), step)
+        slowest = max(slowest, time.monotonic() - before)
+    return slowest
+
+
+def until(condition, seconds=10.0):
+    """Wait for something that must happen."""
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "it did not happen"
+        time.sleep(0.02)
+
+
+def a_run(tmp_path, url, middle=lambda run: None):
+    """Log, let something happen, log again, record a file; the folder, and the seconds that the end took."""
+    began = []
+
+    def body(run):
+        slowest = log(run)
+        middle(run)
+        slowest = max(slowest, log(run, VALUES))
+        (tmp_path / "sound.wav").write_bytes(os.urandom(600_000))
+        run.artifact(tmp_path / "sound.wav")
+        run.summary({"test/esr": 0.5})
+        assert slowest < 0.5
+        began.append(time.monotonic())
+        return run.folder
+
+    folder = record("train", CONFIG, tmp_path / "runs", body, mongo=address_of(url))
+    assert RunRecord.read(folder).status == "COMPLETED"
+    assert len(RunRecord.read(folder).metrics["loss"].steps) == 2 * VALUES
+    return folder, time.monotonic() - began[0]
+
+
+def assert_pushed(folder, database):
+    """After a push all of it is there."""
+    assert push(folder, database).missing == []
+    assert assert_whole(database, folder)["complete"]
+
+
+def test_a_server_that_is_up_has_all_of_it_when_the_run_ends(tmp_path, database, url_of_database, caplog):
+    def middle(run):
+        until(lambda: len(series_in(database, run.id).get("loss", [[]])[0]) == VALUES)
+        assert database.runs.find_one({"_id": run.id})["status"] == "RUNNING"
+
+    folder, _ = a_run(tmp_path, url_of_database, middle)
+    assert assert_whole(database, folder)["complete"]
+    assert "MongoDB" not in caplog.text
+
+
+def test_down_at_the_start_and_for_good(tmp_path, database, caplog):
+    folder, seconds = a_run(tmp_path, f"mongodb://127.0.0.1:{free_port()}/lab")
+    assert seconds < END + 1
+    assert "no server answers (connection refused). The run goes on" in caplog.text
+    assert f"Send the rest with: nablafx runs push {folder.name}" in caplog.text
+    assert_pushed(folder, database)
+
+
+def test_down_at_the_start_and_up_later(tmp_path, own_server, caplog):
+    own_server.kill()
+
+    def middle(run):
+        until(lambda: "no server answers" in caplog.text)
+        own_server.start()
+        until(lambda: "is there again" in caplog.text)
+
+    folder, _ = a_run(tmp_path, f"mongodb://127.0.0.1:{own_server.port}/lab", middle)
+    with pymongo.MongoClient("127.0.0.1", own_server.port) as client:
+        assert_whole(client.lab, folder)
+
+
+def test_killed_in_the_middle_and_back(tmp_path, own_server, caplog):
+    with pymongo.MongoClient("127.0.0.1", own_server.port) as client:
+
+        def middle(run):
+            until(lambda: "loss" in series_in(client.lab, run.id))
+            own_server.kill()
+            log(run, VALUES, 20)
+            until(lambda: "The run goes on" in caplog.text)
+            own_server.start()
+            until(lambda: "is there again" in caplog.text)
+
+        folder, _ = a_run(tmp_path, f"mongodb://127.0.0.1:{own_server.port}/lab", middle)
+        assert_whole(client.lab, folder)
+    assert caplog.text.count("The run goes on") == 1
+
+
+def test_killed_in_the_middle_for_good(tmp_path, own_server, caplog):
+    def middle(run):
+        with pymongo.MongoClient("127.0.0.1", own_server.port) as client:
+            until(lambda: "loss" in series_in(client.lab, run.id))
+        own_server.kill()
+
+    folder, seconds = a_run(tmp_path, f"mongodb://127.0.0.1:{own_server.port}/lab", middle)
+    assert seconds < END + 1
+    assert "nablafx runs push" in caplog.text
+    own_server.start()
+    with pymongo.MongoClient("127.0.0.1", own_server.port) as client:
+        assert_pushed(folder, client.lab)
+
+
+def test_paused_it_holds_up_nothing(tmp_path, own_server, caplog):
+    with own_server.paused():
+        folder, seconds = a_run(tmp_path, f"mongodb://127.0.0.1:{own_server.port}/lab")
+    assert seconds < END + 1
+    with pymongo.MongoClient("127.0.0.1", own_server.port) as client:
+        assert_pushed(folder, client.lab)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"silent": True}, "(no server answers)"),
+        ({"garbage": True}, "what answers there is no MongoDB"),
+        ({"up": False}, "no server answers"),
+        ({"error": "full"}, "out of disk space"),
+        ({"error": "read-only"}, "not authorized"),
+        ({"error": "not primary"}, "not primary"),
+        ({"error": "broken"}, "internal problem"),
+    ],
+    ids=lambda value: next(iter(value)) + str(next(iter(value.values()))) if isinstance(value, dict) else "",
+)
+def test_from_the_middle_on_it_answers_wrong(tmp_path, proxy, database, caplog, fault, told):
+    def middle(run):
+        until(lambda: "loss" in series_in(database, run.id))
+        for name, value in fault.items():
+            setattr(proxy, name, value)
+
+    folder, seconds = a_run(tmp_path, url_through(proxy.port, database.name), middle)
+    assert seconds < END + 1
+    assert told in caplog.text
+    assert f"nablafx runs push {folder.name}" in caplog.text
+    assert_pushed(folder, database)
+
+
+def test_cut_again_and_again(tmp_path, proxy, database):
+    over = threading.Event()
+
+    def cut():
+        while not over.wait(0.3):
+            proxy.up = False
+            proxy.up = True
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    try:
+        folder, _ = a_run(tmp_path, url_through(proxy.port, database.name), lambda run: time.sleep(1.0))
+    finally:
+        over.set()
+        thread.join()
+    assert_pushed(folder, database)
+
+
+def test_slow_replies_slow_down_nothing(tmp_path, proxy, database):
+    proxy.delay = 0.4
+    folder, seconds = a_run(tmp_path, url_through(proxy.port, database.name))
+    assert seconds < END + 1
+    proxy.delay = 0.0
+    assert_pushed(folder, database)
+
+
+def test_a_wrong_password_is_said_without_it(tmp_path, running_server, caplog):
+    host, port = running_server
+    a_run(tmp_path, f"mongodb://ada:hunter2@{host}:{port}/lab")
+    assert "MongoDB" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_the_runs_own_disk_is_full_and_mongodb_has_what_it_does_not_take(tmp_path, database, url_of_database, caplog):
+    def body(run):
+        log(run)
+        until(lambda: len(series_in(database, run.id).get("loss", [[]])[0]) == VALUES)
+        full.__enter__()
+        log(run, VALUES)
+        return run.folder
+
+    full = full_disk(0)
+    try:
+        folder = record("train", CONFIG, tmp_path, body, mongo=address_of(url_of_database))
+    finally:
+        full.__exit__(None, None, None)
+    assert len(RunRecord.read(folder).metrics["loss"].steps) == VALUES
+    steps, values = series_in(database, folder.name)["loss"]
+    assert steps == list(range(2 * VALUES))
+    assert values == [1.0 / (step + 1) for step in steps]
+    assert database.runs.find_one({})["status"] == "COMPLETED"
+    push(folder, database)
+    assert series_in(database, folder.name)["loss"][0] == steps
+
+
+def test_a_resumed_run_goes_on_in_its_copy(tmp_path, database, url_of_database):
+    def first(run):
+        log(run)
+        until(lambda: len(series_in(database, run.id).get("loss", [[]])[0]) == VALUES)
+        raise KeyError("broke")
+
+    with pytest.raises(KeyError):
+        record("train", CONFIG, tmp_path, first, "mine", mongo=address_of(url_of_database))
+    assert database.runs.find_one({})["status"] == "FAILED"
+
+    def rest(run):
+        log(run, VALUES - 10, 20)
+        return run.folder
+
+    folder = record("train", CONFIG, tmp_path, rest, "mine", resume=True, mongo=address_of(url_of_database))
+    document = assert_whole(database, folder)
+    assert (document["status"], document["complete"]) == ("COMPLETED", True)
+    assert "fail_trace" not in document
+
+
+ENDLESS = """
+import sys, time
+from pathlib import Path
+from nablafx_core.tracking.mongo.address import address_of
+from nablafx_core.tracking.recorder import record
+
+def body(run):
+    for step in range(100000):
+        run.log("loss", 1.0, step)
+        time.sleep(0.001)
+
+record("train", {"model": {"name": "lstm"}}, Path(sys.argv[1]), body, "mine", mongo=address_of(sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="elsewhere a death shows after a minute only")
+def test_killed_itself_a_run_is_pushed_with_all_that_it_logged(tmp_path, database, url_of_database):
+    process = subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path), url_of_database])
+    until(lambda: "loss" in series_in(database, "mine"))
+    process.kill()
+    process.wait()
+    push(tmp_path / "mine", database)
+    steps, _ = series_in(database, "mine")["loss"]
+    assert steps == RunRecord.read(tmp_path / "mine").metrics["loss"].steps
+    assert database.runs.find_one({})["complete"]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_is_stopped_ends_although_the_server_hangs(tmp_path, proxy, database, ending):
+    proxy.silent = True
+    program = ENDLESS.replace("def body", "from nablafx_core.tracking.mongo import observer\n\ndef body").replace(
+        'record("train"', 'observer.MongoObserver.__init__.__defaults__ = (1.0, 2.0, None)\nrecord("train"'
+    )
+    program = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n" + program
+    url = url_through(proxy.port, database.name)
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), url], stderr=subprocess.PIPE, text=True)
+    until(lambda: (tmp_path / "mine/metrics.jsonl").exists())
+    process.send_signal(ending)
+    _, told = process.communicate(timeout=12)
+    assert RunRecord.read(tmp_path / "mine").status == "INTERRUPTED"
+    assert "nablafx runs push mine" in told
+
+
+def test_many_write_at_once_while_somebody_reads(tmp_path, proxy, database):
+    """A lab: three processes, a network that is cut, one that is killed; after a push every value is there."""
+    url = url_through(proxy.port, database.name)
+    program = ENDLESS.replace("100000", "400").replace('"mine"', "sys.argv[3]")
+    names = ["a", "b", "c"]
+    all_of_them = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path), url, name]) for name in names]
+    until(lambda: database.runs.find_one({"_id": "a"}) is not None)
+    proxy.up = False
+    all_of_them[0].kill()
+    time.sleep(0.3)
+    proxy.up = True
+    for process in all_of_them:
+        process.wait()
+        assert isinstance(list(database.runs.find({})), list)
+    for name in names:
+        push(tmp_path / name, database)
+        assert series_in(database, name)["loss"][0] == RunRecord.read(tmp_path / name).metrics["loss"].steps
+    assert [series_in(database, name)["loss"][0] for name in names[1:]] == [list(range(400))] * 2
+
+
+def test_the_server_starts_again_on_its_data(tmp_path, own_server):
+    folder, _ = a_run(tmp_path, f"mongodb://127.0.0.1:{own_server.port}/lab")
+    own_server.kill()
+    own_server.start()
+    with pymongo.MongoClient("127.0.0.1", own_server.port) as client:
+        assert_whole(client.lab, folder)
