@@ -180,6 +180,23 @@ def test_an_older_copy_writes_over_nothing_that_is_newer(tmp_path, database):
     assert_whole(database, folder)
 
 
+def test_a_copy_that_has_not_sent_the_files_yet_does_not_take_them_out_again(tmp_path, database):
+    """As the thread of a run that hung until after its end, and a push that was quicker."""
+    folder, late = recorded(tmp_path), {}
+    copy = RunCopy(folder)
+
+    def push_meanwhile():
+        late["pushed"] = late.get("pushed") or push(folder, database)
+        return False
+
+    copy._bring_files = lambda *arguments: push_meanwhile()
+    copy.bring(database, last=True)
+    assert_whole(database, folder)
+    copy._version = ""
+    copy._bring_document(database, json.loads((folder / "run.json").read_text()), False)
+    assert assert_whole(database, folder)["complete"]
+
+
 def test_not_a_number_arrives_as_itself_or_as_its_name(tmp_path, database):
     values = [1.0, math.nan, math.inf, -math.inf, 2.0]
 

@@ -61,7 +61,7 @@ class RunCopy:
         self._files: dict[str, tuple[tuple[int, int], Content]] = {}
         self._there: dict[str, Content] = {}
         self._told: set[str] = set()
-        self._document: Any = None
+        self._version = ""
         self._notes: Any = None
 
     @property
@@ -185,8 +185,9 @@ class RunCopy:
 
     def _bring_document(self, database: Database[dict[str, Any]], entry: Mapping[str, Any], complete: bool) -> None:
         revision, values = int(entry.get("revision", 0)), self.series.seen + self._seen_before
-        state = (revision, values, list(self._there), complete)
-        if state == self._document:
+        # In the order of what is known: of two copies of one state of the run, the one with more files is newer.
+        version = f"{revision:09d} {values:012d} {len(self._there):06d} {complete:d}"
+        if version == self._version:
             return
         config_yaml = _text(self.folder / "config.yaml")
         folder = {
@@ -202,17 +203,17 @@ class RunCopy:
             "values": values,
             "last_step": self.series.last_step,
             "complete": complete,
+            "version": version,
         }
         document, whole = fitting(run_document(entry, folder))
         if not whole:
             self._tell("what it noted (info) is too large for MongoDB, and stays in its folder")
-        older = {"$or": [{"revision": {"$lt": revision}}, {"revision": revision, "values": {"$lte": values}}]}
         document = self._kept(database, document)
         over = {key: "" for key in _OF_AN_END if key not in document}  # it was resumed
         update = {"$set": document, **({"$unset": over} if over else {})}
         with suppress(DuplicateKeyError):  # a newer one is there
-            database["runs"].update_one({"_id": self.folder.name, **older}, update, upsert=True)
-        self._document = state
+            database["runs"].update_one({"_id": self.folder.name, "version": {"$lte": version}}, update, upsert=True)
+        self._version = version
 
     def _chunk_names(self) -> Iterator[dict[str, str]]:
         for name, count in self.series.chunks.items():

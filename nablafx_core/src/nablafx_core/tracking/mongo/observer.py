@@ -162,6 +162,6 @@ class MongoObserver(RunObserver):
             )
 
     def _recovered(self) -> None:
-        if self._trouble:
-            self._trouble = ""
+        told, self._trouble = self._trouble, ""
+        if told and time.monotonic() < self._deadline:
             _log.warning("MongoDB %s: the run is there again, with everything that was missing.", self._address)
