@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, experiment_options, say, table
+from nablafx_core.cli.options import answer, as_json, experiment_options, mongo_option, say, table
 from nablafx_core.errors import RunError
 
 
@@ -14,6 +14,7 @@ from nablafx_core.errors import RunError
 @click.argument("model")
 @experiment_options
 @click.option("--runs-dir", default="runs", show_default=True, help="Folder that holds the run folders.")
+@mongo_option
 @as_json
 def test(
     model: str,
@@ -21,6 +22,7 @@ def test(
     preset: str | None,
     overrides: tuple[str, ...],
     runs_dir: str,
+    mongo: str | None,
     as_json: bool,
 ) -> None:
     """Score MODEL (a run's id or folder, a bundle, or pack/name) on the test recordings of an experiment.
@@ -35,7 +37,9 @@ def test(
     from nablafx_core.config import load_experiment
     from nablafx_core.evaluation.commands import record_test
     from nablafx_core.loading import find_model
+    from nablafx_core.tracking.mongo.address import address_of
 
+    address = address_of(mongo)
     source = find_model(model, Path(runs_dir))
     if not files:
         own = Path(source) / "config.yaml"
@@ -43,7 +47,7 @@ def test(
             raise RunError(f"'{model}' is a model without an experiment. Give the FILE whose test recordings to use.")
         files = (str(own),)
     experiment = load_experiment(files, [*overrides, f"track.runs_dir={runs_dir}"], preset=preset)
-    folder, evaluation = record_test(source, experiment, say)
+    folder, evaluation = record_test(source, experiment, say, address)
     if as_json:
         answer({"folder": str(folder), "test": evaluation.split, "files": evaluation.files})
         return

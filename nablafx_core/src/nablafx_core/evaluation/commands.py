@@ -13,11 +13,15 @@ from nablafx_core.errors import ConfigError
 from nablafx_core.evaluation.evaluate import Evaluation
 from nablafx_core.evaluation.scoring import score
 from nablafx_core.loading import load
+from nablafx_core.tracking.mongo.address import Address
 from nablafx_core.tracking.recorder import Run, record
 
 
 def record_test(
-    source: str | Path, experiment: Experiment, say: Callable[[str], None] = lambda text: None
+    source: str | Path,
+    experiment: Experiment,
+    say: Callable[[str], None] = lambda text: None,
+    mongo: Address | None = None,
 ) -> tuple[Path, Evaluation]:
     """Score a trained model on the test recordings of an experiment, recorded as a run.
 
@@ -25,6 +29,7 @@ def record_test(
         source: what `nablafx_core.load` takes.
         experiment: whose data and metrics are used.
         say: called with lines that a person should read.
+        mongo: a database that keeps a copy of the run.
 
     Returns:
         The run folder and the figures.
@@ -51,6 +56,7 @@ def record_test(
         evaluation = score(model, recordings, metrics, run.folder)
         run.summary({f"test/{name}": value for name, value in evaluation.split.items()})
         run.artifact(run.folder / "test.json")
+        run.artifacts_in("pictures", "audio")
         return run.folder, evaluation
 
-    return record("test", experiment.config, Path(experiment.track.runs_dir), body)
+    return record("test", experiment.config, Path(experiment.track.runs_dir), body, mongo=mongo)

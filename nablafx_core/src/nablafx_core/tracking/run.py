@@ -60,6 +60,12 @@ class Run:
             raise RunError(f"run {self.id}: '{name}' cannot be the name of an artifact.")
         self._sacred.add_artifact(str(file), name)
 
+    def artifacts_in(self, *folders: str) -> None:
+        """Record all files of folders in the run's, such as ``"pictures"``; those that are not there hold none."""
+        for name in folders:
+            for path in sorted((self.folder / name).glob("*")):
+                self.artifact(path)
+
     def summary(self, values: Mapping[str, float]) -> None:
         """Record the final figures (Sacred's result); a later call adds to them.
 

@@ -275,6 +275,7 @@ class _Training:
         save_bundle(model, best.path, info | ({"stages": evaluation.stages} if evaluation.stages else {}))
         for name in (BUNDLE_IN_RUN, "test.json"):
             run.artifact(run.folder / name)
+        run.artifacts_in("pictures", "audio")
         return TrainResult(run.id, run.folder, best.path, best.best, evaluation.split)
 
 
