@@ -89,7 +89,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, model):
         "from nablafx_core.training.fit import train\n"
         f"train({str(file)!r}, callbacks=[Kill()])\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     record = find_run(tmp_path / "killed", "latest")
@@ -210,7 +210,7 @@ def test_two_processes_make_one_run(tmp_path):
     file.write_text(load_experiment(sections=sections(tmp_path, train=several)).to_yaml())
     script = tmp_path / "script.py"
     script.write_text(f"from nablafx_core.training.fit import train\nprint(train({str(file)!r}).id)\n")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, script], env=environment, capture_output=True, text=True, timeout=300, check=False
     )

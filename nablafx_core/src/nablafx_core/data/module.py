@@ -108,6 +108,7 @@ class AudioDataModule(LightningDataModule):
             persistent_workers=workers > 0,
             worker_init_fn=_leave_ctrl_c,
             pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator().manual_seed(self.seed),  # else each iteration draws from the global state
         )
 
 

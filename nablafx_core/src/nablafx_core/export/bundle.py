@@ -93,6 +93,15 @@ def describe_bundle(path: Path | str) -> dict[str, Any]:
     return _read(Path(path))[0]
 
 
+def check_bundle(path: Path | str) -> dict[str, Any]:
+    """The description in a bundle whose weights are those that were saved; the model is not built.
+
+    Raises:
+        BundleError: if the file is no bundle, or damaged.
+    """
+    return _read_whole(Path(path))[0]
+
+
 def load_bundle(path: Path | str) -> Model:
     """Build the model of a bundle, in eval mode, on the CPU.
 
@@ -100,11 +109,7 @@ def load_bundle(path: Path | str) -> Model:
         BundleError: if the file is damaged, of a newer format, or needs a pack that is not installed.
     """
     path = Path(path)
-    description, content = _read(path)
-    if hashlib.sha256(content).hexdigest() != description.get("sha256"):
-        raise BundleError(
-            f"{path}: the weights are not those that were saved (their hash differs). Get the file again."
-        )
+    description, content = _read_whole(path)
     try:
         weights = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
@@ -124,6 +129,15 @@ def load_bundle(path: Path | str) -> Model:
     if isinstance(model.sample_rate, bool) or model.sample_rate not in RATES:
         raise BundleError(f"{path}: {DESCRIPTION}: its sample rate is {model.sample_rate!r:.40}, which none can be.")
     return model.eval()
+
+
+def _read_whole(path: Path) -> tuple[dict[str, Any], bytes]:
+    description, content = _read(path)
+    if hashlib.sha256(content).hexdigest() != description.get("sha256"):
+        raise BundleError(
+            f"{path}: the weights are not those that were saved (their hash differs). Get the file again."
+        )
+    return description, content
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from contextlib import suppress
 from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
 from pathlib import Path
@@ -51,7 +52,7 @@ def torch_version() -> str | None:
 
 
 def nvidia() -> dict[str, Any] | None:
-    """`driver` and `gpus` (name and memory in MiB) as NVML knows them; None without an NVIDIA driver.
+    """`driver` and `gpus` (name and memory in MiB) as NVML knows them, and torch's `cuda`; None without a driver.
 
     NVML is asked and not torch, which would begin to use the GPU.
     """
@@ -67,7 +68,9 @@ def nvidia() -> dict[str, Any] | None:
             {"name": pynvml.nvmlDeviceGetName(h), "memory_mib": pynvml.nvmlDeviceGetMemoryInfo(h).total // 2**20}
             for h in handles
         ]
-        return {"driver": pynvml.nvmlSystemGetDriverVersion(), "gpus": gpus}
+        torch = sys.modules.get("torch")  # its CUDA version stands nowhere else, and to import it takes a second
+        cuda = torch.version.cuda if torch else None
+        return {"driver": pynvml.nvmlSystemGetDriverVersion(), "cuda": cuda, "gpus": gpus}
     except pynvml.NVMLError:
         return None
     finally:

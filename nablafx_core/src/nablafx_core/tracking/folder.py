@@ -6,7 +6,7 @@ import logging
 import sys
 import threading
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,11 @@ class FolderObserver(RunObserver):
         """`run.json` and the lines of `metrics.jsonl` that this process holds, on the disk or not."""
         with self._lock:
             return dict(self._entry), self.metrics.waiting()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of running until now, pauses left out."""
+        return self._elapsed_before + (datetime.now(timezone.utc).replace(tzinfo=None) - self._began).total_seconds()
 
     def completed_event(self, stop_time: datetime, result: Any) -> None:
         """The run ended as it should."""

@@ -125,14 +125,17 @@ def read_series(path: Path) -> dict[str, Series]:
 
 
 def last_step(path: Path) -> int | None:
-    """The step of the last whole line, read from the file's end; None if there is none."""
+    """The step of the last whole line, read from the file's end; None if there is none.
+
+    What is measured of machines (``system/…``) counts seconds, not steps, and is passed over.
+    """
     try:
         with open(path, "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
             points = [parsed(line) for line in file.read().splitlines()]
     except OSError:
         return None
-    steps = [point[1] for point in points if point is not None]
+    steps = [point[1] for point in points if point is not None and not point[0].startswith("system/")]
     return steps[-1] if steps else None
 
 

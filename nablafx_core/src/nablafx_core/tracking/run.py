@@ -26,6 +26,15 @@ class Run:
         self._observer = observer
         self._sacred = sacred_run
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds of running until now, pauses before a resume left out."""
+        return self._observer.elapsed
+
+    def fail(self, message: str) -> None:
+        """Record a failure from another thread, where the main one hangs and the process is to be ended."""
+        self._observer.failed_event(_now(), [message])
+
     def log(self, name: str, value: float, step: int) -> None:
         """Record one value of a metric; in the folder when this returns. Not-a-number and infinity are values too.
 

@@ -12,6 +12,7 @@ from nablafx_core.data.segments import Segment
 from nablafx_core.errors import TrainingError
 from nablafx_core.loading import BUNDLE_IN_RUN
 from nablafx_core.tracking.recorder import Run
+from nablafx_core.training.processes import gathered
 from nablafx_core.training.task import BrokenStep, TrainingTask
 
 #: Batches between two records of the training loss; reading it makes a GPU wait.
@@ -21,34 +22,59 @@ RECORD_EVERY = 20
 class RecordFigures(Callback):
     """Writes losses and figures into the run's record, and stops a training whose loss is no number.
 
-    It stops before the next checkpoint is written, so that the last one is good.
+    It stops before the next checkpoint is written, so that the last one is good, and all processes together.
+
+    Args:
+        run: the record; None in all processes but the first.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run | None) -> None:
         self.run = run
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Every few batches: the mean losses since the last record."""
-        if (batch_idx + 1) % RECORD_EVERY == 0 or batch_idx + 1 == trainer.num_training_batches:
+        if (batch_idx + 1) % RECORD_EVERY == 0:
             self._record(trainer, pl_module)
 
-    def _record(self, trainer: Trainer, task: TrainingTask) -> None:
-        broken = task.broken_step()
-        for name, value in task.mean_losses().items():
-            self.run.log(f"train/{name}", value, trainer.global_step)
-        if broken is not None:
-            data: Any = trainer.datamodule  # type: ignore[attr-defined]
-            where = _input_of(broken, data.segments_of(trainer.current_epoch, broken.batch))
-            raise TrainingError(f"the training loss was no number at step {broken.step}, {where} {self._kept()}")
+    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """The rest, before the next checkpoint."""
+        self._record(trainer, pl_module)
 
-    def _kept(self) -> str:
-        best = self.run.folder / BUNDLE_IN_RUN
-        if not best.is_file():
-            return "There was no validation before. Lower train.learning_rate or train.gradient_clip_val."
-        return (
-            f"The best model and the last good checkpoint are kept. Go on from them with --init {self.run.folder} and "
-            "a lower train.learning_rate or train.gradient_clip_val."
-        )
+    def _record(self, trainer: Trainer, task: TrainingTask) -> None:
+        means = task.mean_losses()
+        found = gathered((means, self._broken(trainer, task)))
+        for name in means:
+            value = sum(losses[name] for losses, _ in found) / len(found)
+            self._log(f"train/{name}", value, trainer.global_step)
+        broken = [broken for _, broken in found if broken is not None]
+        if broken:
+            raise self._error(min(broken)[1])
+
+    def _broken(self, trainer: Trainer, task: TrainingTask) -> tuple[int, str] | None:
+        """The first step whose loss was no number, and what to say of it."""
+        broken = task.broken_step()
+        if broken is None:
+            return None
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        where = _input_of(broken, data.segments_of(trainer.current_epoch, broken.batch))
+        return broken.step, f"the training loss was no number at step {broken.step}, {where}"
+
+    def _log(self, name: str, value: float, step: int) -> None:
+        if self.run is not None:
+            self.run.log(name, value, step)
+
+    def _error(self, message: str) -> BaseException:
+        """What ends a process when all are ended for the same reason: the first says it, the others are silent."""
+        if self.run is None:
+            return SystemExit(1)
+        if not (self.run.folder / BUNDLE_IN_RUN).is_file():
+            kept = "There was no validation before. Lower train.learning_rate or train.gradient_clip_val."
+        else:
+            kept = (
+                f"The best model and the last good checkpoint are kept. Go on from them with --init {self.run.folder} "
+                "and a lower train.learning_rate or train.gradient_clip_val."
+            )
+        return TrainingError(f"{message} {kept}")
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """The figures of the validation, and the learning rate.
@@ -57,13 +83,12 @@ class RecordFigures(Callback):
             TrainingError: if its loss is no number.
         """
         for name, value in pl_module.validation.items():
-            self.run.log(f"validation/{name}", value, trainer.global_step)
-        self.run.log("learning_rate", float(trainer.optimizers[0].param_groups[0]["lr"]), trainer.global_step)
+            self._log(f"validation/{name}", value, trainer.global_step)
+        self._log("learning_rate", float(trainer.optimizers[0].param_groups[0]["lr"]), trainer.global_step)
         if not math.isfinite(pl_module.validation["loss"]):
-            raise TrainingError(
+            raise self._error(
                 f"the validation loss was no number at step {trainer.global_step}, though the training loss was one: "
-                "the last step broke the weights, or a validation recording does what no training one does. "
-                f"{self._kept()}"
+                "the last step broke the weights, or a validation recording does what no training one does."
             )
 
 
@@ -122,8 +147,9 @@ class TimeLimit(Callback):
         now = time.monotonic()
         self.elapsed += now - self._last
         self._last = now
-        if trainer.strategy.broadcast(self.elapsed > self.limit):
-            trainer.should_stop = True
+        if math.isfinite(self.limit):  # all processes stop, and lower the learning rate, by the clock of the first
+            self.elapsed = trainer.strategy.broadcast(self.elapsed)
+            trainer.should_stop |= self.elapsed > self.limit
 
     def state_dict(self) -> dict[str, Any]:
         """For checkpoints."""

@@ -1,102 +1,166 @@
-"""What a training keeps on the disk: the best model, and checkpoints to go on from."""
+"""Checkpoints: what a training goes on from after it was stopped or killed."""
 
 from __future__ import annotations
 
-import copy
 import io
 import logging
-import math
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer
+from lightning import Trainer
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
 
-from nablafx_core.errors import BundleError
-from nablafx_core.export.bundle import save_bundle
-from nablafx_core.interfaces import Model
+from nablafx_core.errors import RunError
 from nablafx_core.tracking.files import replace_bytes
 
 _log = logging.getLogger(__name__)
+LAST, PREVIOUS, DAMAGED = (f"checkpoints/{name}.ckpt" for name in ("last", "previous", "damaged"))
+"""Where they are in a run's folder: the last, the one before it, and one that was found damaged."""
+
+#: What each has: parts of Lightning's, and callbacks without whose state a training would go on differently.
+_PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step")
+_CALLBACKS = ("RandomStates", "SaveCheckpoints", "TimeLimit")
 
 
-class KeepBest(Callback):
-    """Writes the model with the lowest validation loss so far to a bundle.
+class SaveCheckpoints(Checkpoint):
+    """Writes a checkpoint at the end of each epoch, when the validation is over and the states of all are settled.
 
-    What the disk refuses is held in memory, told once, and written when the disk takes it.
-
-    Attributes:
-        best: the figures of that validation, with its ``step``.
+    It says whether the training is over, by early stopping or by its minutes, so that a resumed one is over too.
     """
 
-    def __init__(self, path: Path, info: dict[str, Any]) -> None:
-        self.path = path
-        self.info = info
-        self.best: dict[str, float] = {}
-        self._waiting: Model | None = None
-        self._told = False
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LAST
+        self._over = False
 
-    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Compare, and write."""
-        figures = pl_module.validation
-        if figures["loss"] < self.best.get("loss", math.inf):
-            self.best = {**figures, "step": trainer.global_step}
-            self._waiting = pl_module.model
-        if self._waiting is not None:
-            try:
-                self._write(self._waiting)
-            except BundleError as error:
-                self._waiting = copy.deepcopy(self._waiting).cpu()
-                if not self._told:
-                    self._told = True
-                    _log.warning("%s The best model is held in memory and written as soon as there is room.", error)
-
-    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Write what is still held.
-
-        Raises:
-            BundleError: if the disk refuses it still.
-        """
-        if self._waiting is not None:
-            self._write(self._waiting)
-
-    def _write(self, model: Model) -> None:
-        save_bundle(model, self.path, {**self.info, "validation": self.best})
-        self._waiting = None
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write; Lightning calls this kind of callback last."""
+        self._over = trainer.should_stop
+        trainer.save_checkpoint(self.path)
 
     def state_dict(self) -> dict[str, Any]:
         """For checkpoints."""
-        return {"best": self.best}
+        return {"over": self._over}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """From a checkpoint."""
-        self.best = state_dict["best"]
+        trainer.should_stop = checkpoint["callbacks"][self.state_key]["over"]
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Checkpoints that appear whole or not at all, beside the file that they replace.
+    """Checkpoints that appear whole or not at all, and on the disk before the last but one goes.
 
     (Lightning's own goes through the folder for temporary files, often on another disk, and is copied from there.)
     What the disk refuses is told once; the last checkpoint that was written stays, and the training goes on.
     """
 
     def __init__(self) -> None:
-        self._told = False
+        self._told: set[str] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint."""
-        content = io.BytesIO()
+        """Write a checkpoint; the one that is there becomes the previous one."""
+        checkpoint = {**checkpoint, "callbacks": self._readable(checkpoint["callbacks"])}
+        content, path = io.BytesIO(), Path(path)
         torch.save(checkpoint, content)
+        fresh = path.with_name("next.ckpt")
         try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            replace_bytes(Path(path), content.getbuffer())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_bytes(fresh, content.getbuffer(), sync=True)
+            if path.exists():
+                os.replace(path, path.with_name(Path(PREVIOUS).name))
+            os.replace(fresh, path)
         except OSError as error:
-            if not self._told:
-                self._told = True
-                _log.warning(
-                    "%s: the checkpoint cannot be written (%s). The training goes on, the last checkpoint is kept, and "
-                    "the next ones are tried.",
-                    path,
-                    error.strerror or error,
+            self._tell(
+                "disk",
+                f"{path}: the checkpoint cannot be written ({error.strerror or error}). The training goes on, the last "
+                "checkpoint is kept, and the next ones are tried.",
+            )
+
+    def _readable(self, states: Mapping[str, Any]) -> dict[str, Any]:
+        """The states of callbacks that a resume can read without unpickling; another would spoil the whole file."""
+        readable = {}
+        for name, state in states.items():
+            content = io.BytesIO()
+            try:
+                torch.save(state, content)
+                content.seek(0)
+                torch.load(content, weights_only=True)
+            except Exception as error:  # whatever its objects raise
+                kind = type(error).__name__
+                self._tell(
+                    name,
+                    f"the state of callback {name} is left out of checkpoints: it holds more than tensors, numbers, "
+                    f"strings, lists and dicts ({kind}).",
                 )
+            else:
+                readable[name] = state
+        return readable
+
+    def _tell(self, what: str, message: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            _log.warning(message)
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The last checkpoint of a run that can be gone on from; None if none was written yet. A damaged one is told.
+
+    Raises:
+        RunError: if there are some but none is whole, or it was written by other code.
+    """
+    found = [path for path in (folder / LAST, folder / PREVIOUS) if path.exists()]
+    for path in found:
+        problem = _problem(path)
+        if problem is None:
+            return path
+        _log.warning("%s: is not used: %s. It is kept as %s.", path, problem, DAMAGED)
+    if found:
+        raise RunError(
+            f"the run {folder.name} cannot be resumed: no checkpoint of it is whole. Train anew with "
+            f"{folder}/config.yaml; --init {folder} starts from its best model, if it has one."
+        )
+    return None
+
+
+def set_damaged_aside(folder: Path, good: Path) -> None:
+    """Take a damaged last checkpoint out of the way of `good`, which it would replace at the next writing."""
+    last = folder / LAST
+    if good != last and last.exists():
+        os.replace(last, folder / DAMAGED)
+
+
+def _problem(path: Path) -> str | None:
+    """What is wrong with a checkpoint; nothing in it is executed.
+
+    Raises:
+        RunError: if it is whole, but not one of this code's.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                return "it is compressed, which no checkpoint is"
+            if (broken := archive.testzip()) is not None:
+                return f"it is damaged in '{broken}'"
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        return "it is damaged, or holds objects, which are never read"
+    except Exception as error:  # each kind of damage raises something else
+        return f"it is damaged ({str(error).partition(chr(10))[0] or type(error).__name__})"
+    _check_parts(path, checkpoint)
+    return None
+
+
+def _check_parts(path: Path, checkpoint: Any) -> None:
+    has = checkpoint if isinstance(checkpoint, Mapping) else {}
+    missing = [name for name in _PARTS if name not in has]
+    missing += [f"callbacks.{name}" for name in _CALLBACKS if not missing and name not in has["callbacks"]]
+    if missing:
+        raise RunError(
+            f"{path}: was written by other code than this: it has no {', '.join(missing)}. Install the version of the "
+            f"packs that `nablafx runs show` names, or train anew: --init {path.parent.parent}."
+        )

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping
 
 from nablafx_core.building import build
 from nablafx_core.config import Experiment, load_experiment
@@ -29,17 +32,29 @@ from nablafx_core.interfaces import Metric, Model
 from nablafx_core.loading import BUNDLE_IN_RUN, load
 from nablafx_core.report.curves import draw_curves
 from nablafx_core.threads import torch_threads
+from nablafx_core.tracking.devices import sampled_gpus
 from nablafx_core.tracking.mongo.address import Address
 from nablafx_core.tracking.recorder import Run, record
 from nablafx_core.tracking.records import find_run, list_runs
+from nablafx_core.training.best import KeepBest
 from nablafx_core.training.callbacks import CosineSchedule, RecordFigures, TimeLimit
-from nablafx_core.training.checkpoints import CheckpointFiles, KeepBest
+from nablafx_core.training.checkpoints import CheckpointFiles, SaveCheckpoints, newest_checkpoint, set_damaged_aside
 from nablafx_core.training.failures import disk_explained, memory_explained
 from nablafx_core.training.guarded import pack_callbacks
 from nablafx_core.training.losses import WeightedLoss
+from nablafx_core.training.machine_use import MachineUse, gpu_uuids
+from nablafx_core.training.processes import (
+    RUN_VARIABLE,
+    Children,
+    SameTraining,
+    ended_with_first,
+    exchange_explained,
+    is_first_process,
+    told_to_children,
+)
+from nablafx_core.training.random_states import RandomStates
 from nablafx_core.training.task import TrainingTask, chunk_length
-
-LAST_CHECKPOINT = "checkpoints/last.ckpt"
+from nablafx_core.weights import weights_follow
 
 
 @dataclass(frozen=True)
@@ -73,7 +88,8 @@ def train(
 
     Args:
         experiment: as `load_experiment` gives it, or its sections as plain data, or a file.
-        resume: id of a run to continue from its last checkpoint; `experiment` must be that run's.
+        resume: id of a run to continue from its last whole checkpoint, or from the beginning if it has none yet;
+            `experiment` must be that run's.
         callbacks: Lightning callbacks, such as a progress bar, beside those of packs.
         say: called with lines that a person should read.
         parent: id of the run that starts this one, such as a sweep.
@@ -87,14 +103,15 @@ def train(
     """
     checked = _experiment(experiment)
     runs_dir = Path(checked.track.runs_dir)
-    first = _is_first_process()
-    training = _Training(checked, callbacks or [], say if first else lambda text: None)
+    first = is_first_process()
+    resumed = _resumed_folder(runs_dir, resume) if resume else None
+    training = _Training(checked, callbacks or [], say if first else lambda text: None, resumed)
     if not first:  # checkpoints are written by the first process alone, and read by all
-        return training.run(None, runs_dir / (resume or "."), resume)
+        return training.run(None, resumed or runs_dir)
     observers = [build("observer", name) for name in checked.track.observers]
 
     def body(run: Run) -> TrainResult:
-        return training.run(run, run.folder, resume)
+        return training.run(run, run.folder)
 
     return record(
         "train",
@@ -113,16 +130,14 @@ def resumable(run_id: str, runs_dir: Path) -> tuple[str, Experiment]:
     """The full id and the experiment of a run that can be continued; ``"latest"`` is the newest training.
 
     Raises:
-        RunError: if there is no such run, it is finished, or it has no checkpoint yet.
+        RunError: if there is no such run, or it is finished.
     """
+    if not is_first_process():  # the newest may have become another since the first process looked
+        run_id = os.environ.get(RUN_VARIABLE, run_id)
     trainings = [run.id for run in list_runs(runs_dir) if run.command == "train"]
     found = find_run(runs_dir, trainings[0] if run_id == "latest" and trainings else run_id)
     if found.status == "COMPLETED":
         raise RunError(f"the run {found.id} is finished. To train its model further: --init {found.folder}.")
-    if not (found.folder / LAST_CHECKPOINT).is_file():
-        raise RunError(
-            f"the run {found.id} ended before its first checkpoint. Start it again: {found.folder}/config.yaml."
-        )
     return found.id, load_experiment([found.folder / "config.yaml"], [f"track.runs_dir={runs_dir}"])
 
 
@@ -131,15 +146,22 @@ def prepared_data(experiment: Experiment) -> Dataset:
     return checked(build("dataset", experiment.dataset))
 
 
-def prepared_model(experiment: Experiment, dataset: Dataset) -> Model:
+def prepared_model(experiment: Experiment, dataset: Dataset, from_checkpoint: bool = False) -> Model:
     """The model of an experiment, its sample rate and knobs filled from the data unless the experiment says them.
+
+    Args:
+        experiment: whose sections are built.
+        dataset: its data.
+        from_checkpoint: its weights come from a checkpoint, so that files which it begins with are not read.
 
     Raises:
         ConfigError: if the experiment's sample rate is not the data's.
     """
     section = experiment.config["model"]
     filled = {"sample_rate": dataset.sample_rate, "controls": list(dataset.controls)}
-    model: Model = build("model", section, **{key: value for key, value in filled.items() if key not in section})
+    filled = {key: value for key, value in filled.items() if key not in section}
+    with weights_follow() if from_checkpoint else nullcontext():
+        model: Model = build("model", section, **filled)
     if model.sample_rate != dataset.sample_rate:
         raise ConfigError(
             f"model.sample_rate is {model.sample_rate} Hz, but the data has {dataset.sample_rate} Hz. "
@@ -150,7 +172,7 @@ def prepared_model(experiment: Experiment, dataset: Dataset) -> Model:
             f"the model has {len(model.controls)} controls, but the data has {len(dataset.controls)}: "
             f"{', '.join(control.name for control in dataset.controls) or 'none'}. Leave model.controls out."
         )
-    if experiment.train.init:
+    if experiment.train.init and not from_checkpoint:
         _initialise(model, experiment.train.init)
     return model
 
@@ -170,21 +192,31 @@ def _experiment(experiment: Experiment | Mapping[str, Any] | str | Path) -> Expe
     return load_experiment([experiment])
 
 
-def _is_first_process() -> bool:
-    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+def _resumed_folder(runs_dir: Path, run_id: str) -> Path:
+    try:
+        return find_run(runs_dir, run_id).folder
+    except RunError as error:
+        if is_first_process():
+            raise
+        needed = "To resume, all processes must see the runs folder: it must be on a disk that all hosts share."
+        raise RunError(f"{error} {needed}") from error
 
 
 class _Training:
     """One call of `train`: everything that can be wrong with it is found before a run is begun."""
 
-    def __init__(self, experiment: Experiment, callbacks: list[Callback], say: Callable[[str], None]) -> None:
+    def __init__(
+        self, experiment: Experiment, callbacks: list[Callback], say: Callable[[str], None], resumed: Path | None
+    ) -> None:
         self.experiment = experiment
         self.settings = experiment.train
         self.callbacks = callbacks
         self.say = say
+        self.resumed = resumed
+        self.checkpoint = newest_checkpoint(resumed) if resumed else None
         seed_everything(self.settings.seed, verbose=False)
         dataset = prepared_data(experiment)
-        self.model = prepared_model(experiment, dataset)
+        self.model = prepared_model(experiment, dataset, from_checkpoint=self.checkpoint is not None)
         self.data, self.epochs = data_module(experiment, dataset, self.model)
         losses = experiment.config["loss"]
         self.loss = WeightedLoss([(part["name"], part["weight"], build("loss", part)) for part in losses])
@@ -192,31 +224,52 @@ class _Training:
             section["name"]: build("metric", section) for section in experiment.config["metrics"]
         }
 
-    def run(self, run: Run | None, folder: Path, resume: str | None) -> TrainResult:
+    def run(self, run: Run | None, folder: Path) -> TrainResult:
         settings = self.settings
         with _quiet_lightning(), torch_threads(settings.threads):
             seed_everything(settings.seed, verbose=False)
-            for line in (*self.data.notes, *_summary(folder, self.model, self.data)):
+            for line in (*self.data.notes, *_summary(folder, self.model, self.data), *self._resumption(folder)):
                 self.say(line)
             task = TrainingTask(self.model, self.loss, settings, self.metrics)
-            best = KeepBest(folder / BUNDLE_IN_RUN, {"run": folder.name})
-            trainer = self._trainer(run, folder, best, TimeLimit(settings.max_minutes))
-            checkpoint = folder / LAST_CHECKPOINT if resume else None
-            with memory_explained(self._batch()):
-                trainer.fit(task, datamodule=self.data, ckpt_path=checkpoint, weights_only=True if resume else None)
+            best, use = KeepBest(folder / BUNDLE_IN_RUN, {"run": folder.name}), MachineUse(run)
+            if run is not None and self.resumed:
+                best.resume()
+                if self.checkpoint:
+                    set_damaged_aside(folder, self.checkpoint)
+            trainer = self._trainer(run, folder, best, use)
             if run is None:
+                with memory_explained(self._batch()), exchange_explained(), ended_with_first():
+                    self._fit(trainer, task)
                 return TrainResult("", folder, best.path, best.best, {})
-            with disk_explained(f"The model is trained: {best.path}. Make room, then: nablafx test {run.folder}"):
-                return self._finish(run, best, trainer.strategy.root_device)
+            with sampled_gpus(run, gpu_uuids(trainer), self.experiment.track.sample_seconds):
+                children = Children(trainer, partial(self._hangs, run))
+                with memory_explained(self._batch()), exchange_explained(), children.ended_with_this():
+                    self._fit(trainer, task)
+                with disk_explained(f"The model is trained: {best.path}. Make room, then: nablafx test {run.folder}"):
+                    return self._finish(run, best, use, trainer.strategy.root_device)
+
+    def _fit(self, trainer: Trainer, task: TrainingTask) -> None:
+        with told_to_children(self.resumed.name if self.resumed else None):
+            trainer.fit(task, datamodule=self.data, ckpt_path=self.checkpoint, weights_only=True)
+
+    def _hangs(self, run: Run, message: str) -> None:
+        self.say(f"Error: {message}")
+        run.fail(message)
+
+    def _resumption(self, folder: Path) -> Iterator[str]:
+        if self.checkpoint is not None:
+            yield f"Resume from {self.checkpoint}"
+        elif self.resumed is not None:
+            yield f"Resume {folder.name} from its beginning: it was stopped before its first checkpoint."
 
     def _batch(self) -> str:
         before = f" with {self.data.context:,} before each" if self.data.context else ""
         length = self.data.loading.segment_length
         return f"a batch of {self.data.batch_size} segments of {length:,} samples{before}"
 
-    def _trainer(self, run: Run | None, folder: Path, best: KeepBest, limit: TimeLimit) -> Trainer:
-        settings = self.settings
-        callbacks: list[Callback] = [limit]
+    def _trainer(self, run: Run | None, folder: Path, best: KeepBest, use: MachineUse) -> Trainer:
+        settings, limit = self.settings, TimeLimit(self.settings.max_minutes)
+        callbacks: list[Callback] = [RandomStates(), SameTraining(self._facts()), limit]
         if settings.lr_schedule == "cosine":
             callbacks.append(CosineSchedule(limit, settings.max_steps, settings.lr_warm_up))
         if settings.early_stopping_patience is not None:
@@ -225,19 +278,7 @@ class _Training:
                     "validation/loss", patience=settings.early_stopping_patience, check_on_train_epoch_end=False
                 )
             )
-        if run is not None:
-            callbacks += [RecordFigures(run), best]
-        callbacks.append(
-            ModelCheckpoint(
-                folder / "checkpoints",
-                filename="best",
-                monitor="validation/loss",
-                save_last=True,
-                save_on_train_epoch_end=True,
-                enable_version_counter=False,
-            )
-        )
-        callbacks += self.callbacks
+        callbacks += [RecordFigures(run), use, *([best] if run else []), SaveCheckpoints(folder), *self.callbacks]
         try:
             return Trainer(
                 max_epochs=self.epochs,
@@ -259,7 +300,16 @@ class _Training:
             hardware = "accelerator, devices, strategy and precision"
             raise ConfigError(f"train: this machine cannot train so ({hardware}): {error}") from error
 
-    def _finish(self, run: Run, best: KeepBest, device: torch.device) -> TrainResult:
+    def _facts(self) -> dict[str, str]:
+        """What is the same in all processes of one training."""
+        config = json.dumps(self.experiment.config, sort_keys=True).encode()
+        return {
+            "the experiment": hashlib.sha256(config).hexdigest()[:12],
+            "the run to resume": self.resumed.name if self.resumed else "",
+            "its checkpoint": self.checkpoint.name if self.checkpoint else "",
+        }
+
+    def _finish(self, run: Run, best: KeepBest, use: MachineUse, device: torch.device) -> TrainResult:
         draw_curves(run.folder)
         model = load(best.path)
         self.say("Testing the best model on whole recordings.")
@@ -270,7 +320,7 @@ class _Training:
                 "train.learning_rate, or look at the recordings with `nablafx data`."
             )
         figures = {f"test/{name}": value for name, value in evaluation.split.items()}
-        run.summary({**{f"validation/{name}": value for name, value in best.best.items()}, **figures})
+        run.summary({**{f"validation/{name}": value for name, value in best.best.items()}, **figures, **use.peaks})
         info = {**best.info, "validation": best.best, "test": evaluation.split}
         save_bundle(model, best.path, info | ({"stages": evaluation.stages} if evaluation.stages else {}))
         for name in (BUNDLE_IN_RUN, "test.json"):

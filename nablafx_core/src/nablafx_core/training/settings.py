@@ -66,3 +66,6 @@ class TrackSettings(BaseModel):
 
     observers: list[str] = Field(default_factory=list, description="Names of Sacred observers that packs provide.")
     runs_dir: str = Field("runs", description="Folder that holds the run folders.")
+    sample_seconds: Annotated[float, Gt(0)] | None = Field(
+        5.0, description="Seconds between two records of what the GPUs do; null for none."
+    )

@@ -10,7 +10,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from nablafx_core.data.segments import Batch
-from nablafx_core.errors import ModelError
+from nablafx_core.errors import ModelError, RunError
 from nablafx_core.interfaces import Metric, Model
 from nablafx_core.state import detached
 from nablafx_core.training.losses import WeightedLoss
@@ -177,10 +177,30 @@ class TrainingTask(LightningModule):
         losses = {key[5:]: float(sums[0] / sums[1]) for key, sums in self._sums.items() if key.startswith("loss ")}
         self.validation = {**{f"loss/{name}": value for name, value in losses.items() if name != "loss"}, **figures}
         self.validation["loss"] = losses["loss"]
-        self.log("validation/loss", losses["loss"])
+        # Another kind of device may round otherwise; what follows from the figures must be the same everywhere.
+        self.validation = self.trainer.strategy.broadcast(self.validation)
+        self.log("validation/loss", self.validation["loss"])
         schedule: Any = self.lr_schedulers()
         if schedule is not None:
-            schedule.step(losses["loss"])
+            schedule.step(self.validation["loss"])
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model before anything is loaded.
+
+        Raises:
+            RunError: saying what differs.
+        """
+        mine, theirs = self.state_dict(), checkpoint["state_dict"]
+        wrong = [name for name in mine if name not in theirs or theirs[name].shape != mine[name].shape]
+        wrong += [name for name in theirs if name not in mine]
+        groups = [[len(group["params"]) for group in optimizer_of(self.model, self.settings).param_groups]]
+        saved = [[len(group["params"]) for group in state["param_groups"]] for state in checkpoint["optimizer_states"]]
+        if wrong or groups != saved:
+            what = f"its weights {', '.join(wrong[:5])} are not" if wrong else "its groups of parameters are not"
+            raise RunError(
+                f"the checkpoint is of other code: {what} those of this {type(self.model).__name__}. Install the "
+                "version of the packs with which the run was begun, or train anew."
+            )
 
 
 def chunk_length(model: Model, settings: TrainSettings) -> int | None:

@@ -1,0 +1,5 @@
+"""The command line as ``python -m nablafx_core``, for torchrun."""
+
+from nablafx_core.cli import main
+
+main()

@@ -1,0 +1,94 @@
+"""The best model of a training, in a bundle."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, Trainer
+
+from nablafx_core.errors import BundleError
+from nablafx_core.export.bundle import check_bundle, save_bundle
+from nablafx_core.interfaces import Model
+
+_log = logging.getLogger(__name__)
+
+
+class KeepBest(Callback):
+    """Writes the model with the lowest validation loss so far to a bundle.
+
+    What the disk refuses is held in memory, told once, and written when the disk takes it. The bundle on the disk
+    tells a resumed training what the best was, for it may be newer than the checkpoint.
+
+    Attributes:
+        best: the figures of that validation, with its ``step``.
+    """
+
+    def __init__(self, path: Path, info: dict[str, Any]) -> None:
+        self.path = path
+        self.info = info
+        self.best: dict[str, float] = {}
+        self._written: dict[str, float] = {}
+        self._waiting: Model | None = None
+        self._told = False
+
+    def resume(self) -> None:
+        """Take up the best of this run from the disk, and remove what a kill left of one that was being written."""
+        for path in self.path.parent.glob(f".{self.path.name}.*.tmp"):
+            path.unlink(missing_ok=True)
+        try:
+            info = check_bundle(self.path).get("info", {})
+        except BundleError:
+            return
+        if info.get("run") == self.info["run"] and "loss" in info.get("validation", {}):
+            self.best = self._written = info["validation"]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Compare, and write."""
+        figures = pl_module.validation
+        if figures["loss"] < self.best.get("loss", math.inf):
+            self.best = {**figures, "step": trainer.global_step}
+            self._waiting = pl_module.model
+        if self._waiting is not None:
+            try:
+                self._write(self._waiting)
+            except BundleError as error:
+                self._waiting = copy.deepcopy(self._waiting).cpu()
+                if not self._told:
+                    self._told = True
+                    _log.warning("%s The best model is held in memory and written as soon as there is room.", error)
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write what is still held.
+
+        Raises:
+            BundleError: if the disk refuses it still.
+        """
+        if self._waiting is not None:
+            self._write(self._waiting)
+
+    def _write(self, model: Model) -> None:
+        save_bundle(model, self.path, {**self.info, "validation": self.best})
+        self._waiting, self._written = None, self.best
+
+    def state_dict(self) -> dict[str, Any]:
+        """For checkpoints: what is on the disk. What is only in memory is lost by a kill."""
+        return {"best": self._written}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """From a checkpoint: a bundle that it knew and that is gone is written again if the weights are at hand."""
+        lost = checkpoint["callbacks"].get(self.state_key, {}).get("best")
+        if not lost or self.best:
+            return
+        if lost["step"] == checkpoint["global_step"]:
+            self.best, self._waiting = lost, pl_module.model
+            self._write(pl_module.model)
+        else:
+            _log.warning(
+                "%s: is missing or damaged; it was the best model, of step %d. The best from here on is kept.",
+                self.path,
+                lost["step"],
+            )

@@ -1,0 +1,63 @@
+"""The random states of a training, carried over a kill."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback, Trainer
+
+from nablafx_core.training.processes import gathered
+
+
+class RandomStates(Callback):
+    """Keeps the states of torch (CPU and CUDA), numpy and `random` of every process in the checkpoints.
+
+    They are set again at the start of the first epoch after a resume: later than everything that seeds or draws
+    while a training begins, and earlier than whatever draws in it. So it must be the first of the callbacks.
+    """
+
+    def __init__(self) -> None:
+        self._loaded: list[dict[str, Any]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """For checkpoints; all processes call it together."""
+        return {"ranks": gathered(_states())}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self._loaded = state_dict["ranks"]
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Set what was loaded, once. A process that was not there when it was saved keeps its own."""
+        if trainer.global_rank < len(self._loaded):
+            _set_states(self._loaded[trainer.global_rank])
+        self._loaded = []
+
+
+def _states() -> dict[str, Any]:
+    """As numbers, lists and tensors, which are read back without unpickling."""
+    version, words, gauss = random.getstate()
+    numpy: Any = np.random.get_state()  # noqa: NPY002 - the state of just this generator
+    return {
+        "random": [version, list(words), gauss],
+        "numpy": [numpy[0], torch.from_numpy(numpy[1].astype(np.int64)), *numpy[2:]],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if _uses_cuda() else None,  # of this process's GPU
+    }
+
+
+def _set_states(states: dict[str, Any]) -> None:
+    version, words, gauss = states["random"]
+    random.setstate((version, tuple(words), gauss))
+    kind, key, *rest = states["numpy"]
+    np.random.set_state((kind, key.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] is not None and _uses_cuda():
+        torch.cuda.set_rng_state(states["cuda"])
+
+
+def _uses_cuda() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]

@@ -1,0 +1,168 @@
+# ruff: noqa: N802 - the names are those of NVML
+"""What GPUs do is recorded beside a run, and whatever their driver does, the run goes on."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import types
+
+import pytest
+
+from nablafx_core.tracking.devices import sampled_gpus
+from nablafx_core.tracking.environment import nvidia
+from nablafx_core.tracking.recorder import record
+from nablafx_core.tracking.records import find_run
+from nablafx_core.training.fit import train
+
+
+class Driver(types.ModuleType):
+    """NVML of two GPUs: the second cannot tell its power. `breaks_after` so many readings it fails."""
+
+    NVML_TEMPERATURE_GPU = 0
+
+    class NVMLError(Exception):
+        """Anything."""
+
+    class NVMLError_NotSupported(NVMLError):  # noqa: N801 - NVML's own name
+        """This card has no such sensor."""
+
+    def __init__(self, breaks_after=10**9):
+        super().__init__("pynvml")
+        self.left = breaks_after
+        self.asked_power = 0
+        self.open = 0
+        self.read_all = threading.Event()
+
+    def nvmlInit(self):
+        self.open += 1
+
+    def nvmlShutdown(self):
+        self.open -= 1
+
+    def nvmlSystemGetDriverVersion(self):
+        return "580.1"
+
+    def nvmlDeviceGetCount(self):
+        return 2
+
+    def nvmlDeviceGetHandleByIndex(self, index):
+        return index
+
+    def nvmlDeviceGetName(self, gpu):
+        return f"Card {gpu}"
+
+    def nvmlDeviceGetHandleByUUID(self, uuid):
+        return {"GPU-a": 0, "GPU-b": 1}[uuid]
+
+    def read(self):
+        self.left -= 1
+        if self.left < 0:
+            raise self.NVMLError("GPU is lost")
+
+    def nvmlDeviceGetUtilizationRates(self, gpu):
+        self.read()
+        return types.SimpleNamespace(gpu=10 + gpu)
+
+    def nvmlDeviceGetMemoryInfo(self, gpu):
+        return types.SimpleNamespace(used=(3 + gpu) * 2**20, total=80 * 2**30)
+
+    def nvmlDeviceGetPowerUsage(self, gpu):
+        if gpu == 1:
+            self.asked_power += 1
+            raise self.NVMLError_NotSupported
+        return 250_500
+
+    def nvmlDeviceGetTemperature(self, gpu, sensor):
+        self.left == 0 or gpu == 0 or self.read_all.set()
+        return 60 + gpu
+
+
+@pytest.fixture
+def driver(monkeypatch):
+    def install(**settings):
+        made = Driver(**settings)
+        monkeypatch.setitem(sys.modules, "pynvml", made)
+        return made
+
+    return install
+
+
+def recorded(tmp_path, body):
+    record("train", {"model": {"name": "lstm"}}, tmp_path, body)
+    return find_run(tmp_path, "latest")
+
+
+def test_two_gpus_of_which_one_has_no_power_sensor(tmp_path, driver):
+    nvml = driver()
+
+    def body(run):
+        run.log("loss", 1.0, 3000)
+        with sampled_gpus(run, ["GPU-b", "GPU-a"], 0.01):
+            assert nvml.read_all.wait(20)
+            nvml.read_all.clear()
+            assert nvml.read_all.wait(20)
+
+    run = recorded(tmp_path, body)
+    last = {name: series.values[-1] for name, series in run.metrics.items() if name.startswith("system/")}
+    assert last == {
+        "system/gpu0/utilization": 11.0,
+        "system/gpu0/memory_mib": 4.0,
+        "system/gpu0/temperature_c": 61.0,
+        "system/gpu1/utilization": 10.0,
+        "system/gpu1/memory_mib": 3.0,
+        "system/gpu1/power_w": 250.5,
+        "system/gpu1/temperature_c": 60.0,
+    }
+    assert run.metrics["system/gpu0/utilization"].steps[-1] <= run.duration
+    assert run.last_step == 3000
+    assert (nvml.asked_power, nvml.open) == (1, 0)
+    assert {
+        "driver": "580.1",
+        "gpus": [{"name": "Card 0", "memory_mib": 81920}, {"name": "Card 1", "memory_mib": 81920}],
+    }.items() <= run.host["nvidia"].items()
+
+
+def test_a_driver_that_breaks_in_the_middle_is_told_once(tmp_path, driver, caplog):
+    nvml = driver(breaks_after=3)
+
+    def body(run):
+        with sampled_gpus(run, ["GPU-a", "GPU-b"], 0.001):
+            while nvml.left >= 0 or nvml.open:
+                time.sleep(0.001)
+            time.sleep(0.02)
+
+    run = recorded(tmp_path, body)
+    (told,) = [entry.getMessage() for entry in caplog.records if "GPUs" in entry.getMessage()]
+    assert "GPU is lost" in told
+    assert (run.status, run.metrics["system/gpu1/utilization"].values[0]) == ("COMPLETED", 11.0)
+
+
+def test_a_machine_without_nvml(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    with sampled_gpus(None, [], 0.001), sampled_gpus(None, ["GPU-a"], None):  # nothing to sample
+        assert not any(thread.name == "gpu-sampler" for thread in threading.enumerate())
+    with sampled_gpus(None, ["GPU-a"], 0.001):
+        time.sleep(0.05)
+    assert sum("not recorded" in entry.getMessage() for entry in caplog.records) == 1
+    assert nvidia() is None
+
+
+def test_a_training_on_the_cpu_records_its_speed(tmp_path):
+    result = train(
+        {
+            "data": {"name": "reference.tiny:TanhDataset", "segment_length": 2048, "batch_size": 2},
+            "model": {"name": "tcn", "num_blocks": 1, "channel_width": 2},
+            "loss": ["l1"],
+            "metrics": ["esr"],
+            "train": {"max_steps": 4, "validate_every": 4, "accelerator": "cpu"},
+            "track": {"runs_dir": str(tmp_path)},
+        }
+    )
+    run = find_run(tmp_path, result.id)
+    assert [name for name in run.metrics if name.startswith("system/")] == ["system/rank0/samples_per_second"]
+    (speed,) = run.metrics["system/rank0/samples_per_second"].values
+    assert 4 * 2 * 2048 / run.duration < speed
+    assert run.last_step == 4
+    assert not any("memory" in name for name in run.summary)

@@ -1,0 +1,143 @@
+"""Several processes train one model as one would with the batch of them all, and none waits for a dead one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import nablafx_core as nfx
+from nablafx_core.tracking.records import find_run, list_runs
+from reference.forked import Forked
+from reference.killing import VARIABLE
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and kills by signal")
+
+TCN = {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4, "norm": "none"}
+LSTM = {"name": "lstm", "hidden_size": 4}
+TWO = ["--set", "train.devices=2", "--set", "train.strategy=ddp"]
+
+
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory):
+    server = Forked(tmp_path_factory.mktemp("forked") / "log")
+    yield server
+    server.close()
+
+
+def experiment(folder, model, tbptt, batch_size=2):
+    file = folder / f"{model['name']}-{batch_size}.yaml"
+    sections = {
+        "data": {"name": "reference.tiny:TanhDataset", "segment_length": 2048, "batch_size": batch_size},
+        "model": model,
+        "loss": ["reference.killing:L1"],
+        "metrics": ["esr"],
+        "train": {
+            "max_steps": 12,
+            "validate_every": 4,
+            "accelerator": "cpu",
+            "precision": "64-true",
+            "threads": 1,
+            "tbptt": tbptt,
+            "warm_up": 100,
+        },
+    }
+    file.write_text(yaml.safe_dump(sections))
+    return file
+
+
+def by_hand(forked, first, second=None, **environment):
+    """Two processes started as torchrun starts them, by the same arguments; their exit codes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "x"}
+    common |= {"LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", **environment}
+    forked.start(
+        (first, common | {"RANK": "0", "LOCAL_RANK": "0"}),
+        (second or first, common | {"RANK": "1", "LOCAL_RANK": "1"}),
+    )
+    return forked.wait()
+
+
+def weights(run):
+    last = torch.load(run.folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    return torch.cat([tensor.flatten() for tensor in (*last.values(), *nfx.load(run.folder).state_dict().values())])
+
+
+def assert_as_one(forked, two, folder, model, tbptt):
+    """The weights are those of one process with the doubled batch."""
+    assert forked("train", str(experiment(folder, model, tbptt, 4)), "--runs-dir", str(folder / "one")) == 0
+    one = find_run(folder / "one", "latest")
+    torch.testing.assert_close(weights(two).double(), weights(one).double(), atol=1e-5, rtol=0)
+    for name in ("train/loss", "validation/loss"):
+        assert two.metrics[name].steps == one.metrics[name].steps
+        assert two.metrics[name].values == pytest.approx(one.metrics[name].values, rel=1e-6)
+
+
+@pytest.mark.parametrize(("model", "tbptt"), [(TCN, None), (LSTM, 512)])
+def test_two_processes_train_as_one_with_the_doubled_batch(forked, tmp_path, model, tbptt):
+    runs = tmp_path / "two"
+    codes = by_hand(forked, ["train", str(experiment(tmp_path, model, tbptt)), "--runs-dir", str(runs), *TWO])
+    assert codes == [0, 0], forked.log.read_text()
+    (two,) = list_runs(runs)
+    assert [path.name for path in runs.iterdir()] == [two.id]
+    assert two.status == "COMPLETED"
+    assert {f"system/rank{rank}/samples_per_second" for rank in (0, 1)} <= set(two.metrics)
+    assert_as_one(forked, two, tmp_path, model, tbptt)
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_loss_that_is_no_number_in_one_process_ends_all(forked, tmp_path, rank):
+    arguments = ["train", str(experiment(tmp_path, TCN, None)), "--runs-dir", str(tmp_path / "runs"), *TWO]
+    assert by_hand(forked, arguments, **{VARIABLE: f"train 6 {rank} nan"}) == [1, 1]
+    found = find_run(tmp_path / "runs", "latest")
+    assert (found.status, found.error.count("no number at step 6")) == ("FAILED", 1)
+    assert torch.load(found.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
+
+
+def test_processes_that_were_given_different_trainings_refuse(forked, tmp_path):
+    same = ["train", str(experiment(tmp_path, TCN, None)), "--runs-dir", str(tmp_path / "runs"), *TWO]
+    assert by_hand(forked, same, [*same, "--set", "train.learning_rate=0.1"]) == [1, 1]
+    assert "do not train the same: the experiment is" in find_run(tmp_path / "runs", "latest").error
+
+
+@pytest.fixture
+def command(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+
+    def run(*arguments, **more):
+        whole = [sys.executable, "-m", "nablafx_core", "train", *arguments, "--runs-dir", str(tmp_path / "runs")]
+        return subprocess.run(
+            whole, env={**environment, **more}, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return run
+
+
+def test_a_process_that_is_killed_ends_the_run_which_goes_on_to_the_same_end(forked, command, tmp_path):
+    done = command(str(experiment(tmp_path, LSTM, 512)), *TWO, **{VARIABLE: "train 11 1 kill"})
+    assert done.returncode == 1
+    assert "Error: process 1 of this training was killed by signal 9" in done.stderr
+    found = find_run(tmp_path / "runs", "latest")
+    assert found.status == "FAILED"
+    assert "process 1" in found.error
+    done = command("--resume", "latest")
+    assert done.returncode == 0, done.stderr
+    (two,) = list_runs(tmp_path / "runs")
+    assert (two.id, two.status) == (found.id, "COMPLETED")
+    assert_as_one(forked, two, tmp_path, LSTM, 512)
+
+
+def test_the_first_process_killed_leaves_none_behind(command, tmp_path):
+    done = command(str(experiment(tmp_path, TCN, None)), *TWO, **{VARIABLE: "train 6 0 kill"})
+    assert done.returncode == -signal.SIGKILL  # and its pipes are closed: nobody else holds them
+    assert "another process of this training has ended" in done.stderr
+    assert find_run(tmp_path / "runs", "latest").status == "DIED"
