@@ -64,6 +64,15 @@ class Installer:
         (self.folder / f"{name}.py").write_text(textwrap.dedent(source), encoding="utf-8")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the index of runs, which any command may write, out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "NABLAFX_CACHE" not in os.environ:
+            patch.setenv("NABLAFX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installer]:
     """Install packs for the length of one test."""

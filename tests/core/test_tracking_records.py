@@ -15,7 +15,7 @@ from nablafx_core.errors import RunError
 from nablafx_core.tracking import environment
 from nablafx_core.tracking.ids import is_run_id, new_folder, new_id
 from nablafx_core.tracking.process import identity, only_process
-from nablafx_core.tracking.records import RunRecord, find_run, list_runs
+from nablafx_core.tracking.records import RunRecord, find_run, list_runs, matching_id
 
 
 def write(runs_dir, run_id, started="2026-11-23T07:00:00", **entry):
@@ -258,3 +258,13 @@ def test_packs_are_recorded_with_the_commit_of_what_they_were_installed_from(rep
     assert packs["acme"] == {"name": "acme", "version": "2.5", **environment.git_state(repository)}
     assert packs["clash"] == {"name": "clash", "version": "1.0", "commit": "abc"}
     assert "nablafx-core" in packs
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id_or_of_its_words():
+    ids = ["20261125-amber-fjord-7k3q", "20261125-ample-bay-2222", "20261124-oak-bay-3333"]
+    assert matching_id(ids, "amber", "runs") == ids[0]
+    assert matching_id(ids, "20261124", "runs") == ids[2]
+    assert matching_id([*ids, "amber"], "amber", "runs") == "amber"
+    for key in ("am", "20261125", "bay", ""):
+        with pytest.raises(RunError):
+            matching_id(ids, key, "runs")

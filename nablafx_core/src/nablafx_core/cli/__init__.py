@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "profile": ("nablafx_core.cli.profile:profile", "Print what a model costs: size, arithmetic, memory, time."),
     "import": ("nablafx_core.cli.import_model:import_command", "Turn a model file of another project into a bundle."),
     "export": ("nablafx_core.cli.export_model:export_command", "Write a trained model as a file of another project."),
-    "runs": ("nablafx_core.cli.runs:runs", "List recorded runs, or show one."),
+    "runs": ("nablafx_core.cli.runs:runs", "List, compare, tag, prune and fetch recorded runs."),
     "config": ("nablafx_core.cli.config:config", "Print the experiment that would run, checked and complete."),
     "data": ("nablafx_core.cli.data:data", "Show what a dataset holds."),
     "packs": ("nablafx_core.cli.packs:packs", "List installed packs and their problems."),

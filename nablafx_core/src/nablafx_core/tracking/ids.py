@@ -30,6 +30,16 @@ def is_run_id(name: str) -> bool:
     return _OURS.fullmatch(name) is not None
 
 
+def check_id(run_id: str) -> None:
+    """Make sure that an id can name a folder on every system.
+
+    Raises:
+        RunError: if it cannot.
+    """
+    if not _ALLOWED.fullmatch(run_id):
+        raise RunError(f"'{run_id}' cannot name a run: use letters, digits, '-', '_' and '.'.")
+
+
 def new_folder(runs_dir: Path, run_id: str | None = None) -> Path:
     """Make the folder of a new run, exclusively.
 
@@ -40,8 +50,8 @@ def new_folder(runs_dir: Path, run_id: str | None = None) -> Path:
     Raises:
         RunError: if the id is taken or no file name, or if the folder cannot be made.
     """
-    if run_id is not None and not _ALLOWED.fullmatch(run_id):
-        raise RunError(f"'{run_id}' cannot name a run: use letters, digits, '-', '_' and '.'.")
+    if run_id is not None:
+        check_id(run_id)
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
         while True:

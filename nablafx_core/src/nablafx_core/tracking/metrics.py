@@ -132,11 +132,14 @@ def last_step(path: Path) -> int | None:
     try:
         with open(path, "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
-            points = [parsed(line) for line in file.read().splitlines()]
+            lines = file.read().splitlines()
     except OSError:
         return None
-    steps = [point[1] for point in points if point is not None and not point[0].startswith("system/")]
-    return steps[-1] if steps else None
+    for line in reversed(lines):
+        point = parsed(line)
+        if point is not None and not point[0].startswith("system/"):
+            return point[1]
+    return None
 
 
 def _series(by_step: dict[int, tuple[float, str]]) -> Series:

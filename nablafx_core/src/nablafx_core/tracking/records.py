@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nablafx_core.errors import ConfigError, RunError
 from nablafx_core.tracking.ids import is_run_id
 from nablafx_core.tracking.metrics import Series, last_step, read_series
+from nablafx_core.tracking.notes import Notes, read_notes
 from nablafx_core.tracking.process import alive, as_time
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 #: Parts of run.json that are used as what they are.
 _KINDS = {
@@ -52,20 +57,36 @@ class RunRecord:
         """Read ``folder/run.json``. Never raises: what cannot be read is DAMAGED."""
         try:
             entry = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-            _check(entry)
-            status = str(entry["status"])
-            if status == "RUNNING" and not alive(entry, entry.get("heartbeat") or entry.get("start_time")):
-                status = "DIED"
-            record = cls(folder.name, folder, status, None, entry)
-            _ = record.start, record.duration  # they parse what the listing needs
-            return record
         except FileNotFoundError:
             damage = "run.json is missing: the run ended before it began."
         except OSError as error:
             damage = f"run.json cannot be read: {error.strerror}."
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-            damage = f"run.json is damaged: {type(error).__name__}: {error}."
+        except (ValueError, RecursionError) as error:
+            damage = _damage(error)
+        else:
+            return cls.of(folder.name, folder, entry)
         return cls(folder.name, folder, "DAMAGED", damage)
+
+    @classmethod
+    def of(cls, run_id: str, folder: Path, entry: Any, **more: Any) -> Self:
+        """The record of a `run.json` that was read. Never raises, as `read`.
+
+        Args:
+            run_id: of the run.
+            folder: of the run.
+            entry: what should be the content of a `run.json`.
+            more: further fields of a subclass.
+        """
+        try:
+            _check(entry)
+            status = str(entry["status"])
+            if status == "RUNNING" and not alive(entry, entry.get("heartbeat") or entry.get("start_time")):
+                status = "DIED"
+            record = cls(run_id, folder, status, None, entry, **more)
+            _ = record.start, record.duration  # they parse what the listing needs
+            return record
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+            return cls(run_id, folder, "DAMAGED", _damage(error), **more)
 
     @property
     def command(self) -> str | None:
@@ -99,13 +120,28 @@ class RunRecord:
             path = self.folder / name
             if path.exists():
                 try:
-                    found = _plain(path.read_bytes(), str(path))
+                    found = plain_config(path.read_bytes(), str(path))
                 except OSError as error:
                     raise RunError(f"{path}: cannot be read: {error.strerror}.") from error
                 except ConfigError as error:
                     raise RunError(str(error)) from error
                 return found if isinstance(found, dict) else {}
         raise RunError(f"{self.folder}: there is no config.yaml.")
+
+    @property
+    def quick_config(self) -> dict[str, Any]:
+        """The experiment as Sacred has it, from `config.json`, where YAML would take long; with its `seed`.
+
+        That of `config` where there is no `config.json`, and empty where neither can be read.
+        """
+        try:
+            found = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) else {}
+        except (OSError, ValueError, RecursionError):
+            try:
+                return self.config
+            except RunError:
+                return {}
 
     @property
     def summary(self) -> dict[str, float]:
@@ -137,6 +173,21 @@ class RunRecord:
         """Recorded files, relative to the folder."""
         return [str(name) for name in self.entry.get("artifacts") or []]
 
+    @cached_property
+    def notes(self) -> Notes:
+        """What people have said about it."""
+        return read_notes(self.folder)
+
+    @property
+    def tags(self) -> list[str]:
+        """Its tags, sorted."""
+        return list(self.notes.tags)
+
+    @property
+    def note(self) -> str:
+        """What somebody wrote about it; empty if nobody has."""
+        return self.notes.note
+
     @property
     def host(self) -> dict[str, Any]:
         """The machine: hostname, os, cpu, python_version, torch_version, nvidia."""
@@ -164,6 +215,10 @@ class RunRecord:
         return str(trace[-1]).strip() if trace else None
 
 
+def _damage(error: Exception) -> str:
+    return f"run.json is damaged: {type(error).__name__}: {error}."
+
+
 def _check(entry: Any) -> None:
     """Raise TypeError or KeyError where a part of run.json is of another kind than it is used as."""
     for key, kind in _KINDS.items():
@@ -177,8 +232,11 @@ def _check(entry: Any) -> None:
             raise TypeError("'host' has a GPU without a name")
 
 
-def _plain(text: bytes, name: str) -> Any:
-    """Plain data of YAML. libyaml is quick, but it crashes where lists lie too deep in each other: it looks first."""
+def plain_config(text: bytes, name: str) -> Any:
+    """Plain data of YAML.
+
+    libyaml is quick, but it crashes where lists lie too deep in each other: it looks first.
+    """
     import yaml
 
     from nablafx_core.config.layers import MAX_DEPTH, NUMBERS_AND_WORDS, plain_yaml
@@ -196,38 +254,67 @@ def _plain(text: bytes, name: str) -> Any:
         raise ConfigError(f"{name}: cannot be read: {str(error).partition(chr(10))[0]}.") from error
 
 
-def list_runs(runs_dir: Path) -> list[RunRecord]:
-    """The runs of a folder, the newest first; none if the folder does not exist."""
+def run_folders(runs_dir: Path) -> list[Path]:
+    """The folders of runs in a folder; none if it does not exist. Hidden ones are being made or removed."""
     if not runs_dir.is_dir():
         return []
-    folders = [path for path in runs_dir.iterdir() if path.is_dir()]
-    records = [RunRecord.read(path) for path in folders if (path / "run.json").exists() or is_run_id(path.name)]
-    return sorted(records, key=_began, reverse=True)
+    with os.scandir(runs_dir) as entries:
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+    return [runs_dir / name for name in names if is_run_id(name) or (runs_dir / name / "run.json").exists()]
+
+
+def list_runs(runs_dir: Path) -> list[RunRecord]:
+    """The runs of a folder, the newest first; none if the folder does not exist."""
+    return sorted(map(RunRecord.read, run_folders(runs_dir)), key=began, reverse=True)
 
 
 def find_run(runs_dir: Path, key: str) -> RunRecord:
-    """One run: by its id, a beginning that no other id shares, ``"latest"``, or the path of its folder.
+    """One run: by its id, a beginning of it or of its words, ``"latest"``, or the path of its folder.
 
     Raises:
         RunError: if there is no such run, or several.
     """
-    records = list_runs(runs_dir)
-    if key == "latest" and records:
-        return records[0]
-    found = [record for record in records if record.id == key] or [
-        record for record in records if key and record.id.startswith(key)
-    ]
+    if key == "latest":
+        records = list_runs(runs_dir)
+        if records:
+            return records[0]
+    ids = [folder.name for folder in run_folders(runs_dir)]
+    if not _begun_by(ids, key) and key and (Path(key) / "run.json").exists():
+        return RunRecord.read(Path(key).resolve())
+    return RunRecord.read(runs_dir / matching_id(ids, key, str(runs_dir)))
+
+
+def matching_id(ids: Sequence[str], key: str, where: str) -> str:
+    """The one id that `key` is, or is the beginning of, with the date or without.
+
+    Args:
+        ids: of all runs.
+        key: what the user wrote.
+        where: the runs are, for the messages.
+
+    Raises:
+        RunError: if there is none, or several.
+    """
+    found = [one for one in ids if one == key] or _begun_by(ids, key)
     if len(found) == 1:
         return found[0]
     if found:
-        ids = "\n  ".join(record.id for record in found)
-        raise RunError(f"{len(found)} runs in {runs_dir} begin with '{key}'. Write more of the one you mean:\n  {ids}")
-    if key and (Path(key) / "run.json").exists():
-        return RunRecord.read(Path(key).resolve())
-    close = difflib.get_close_matches(key, [record.id for record in records], n=1)
+        shown = "\n  ".join(sorted(found))
+        raise RunError(f"{len(found)} runs in {where} begin with '{key}'. Write more of the one you mean:\n  {shown}")
+    close = difflib.get_close_matches(key, ids, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else " `nablafx runs` lists them."
-    raise RunError(f"there is no run '{key}' in {runs_dir}.{hint}")
+    raise RunError(f"there is no run '{key}' in {where}.{hint}")
 
 
-def _began(record: RunRecord) -> datetime:
-    return record.start or datetime.fromtimestamp(record.folder.stat().st_mtime, timezone.utc)
+def _begun_by(ids: Sequence[str], key: str) -> list[str]:
+    return [one for one in ids if key and (one.startswith(key) or one.partition("-")[2].startswith(key))]
+
+
+def began(record: RunRecord) -> datetime:
+    """When a run was started, or, if its record does not tell, when its folder changed last."""
+    if record.start is not None:
+        return record.start
+    try:
+        return datetime.fromtimestamp(record.folder.stat().st_mtime, timezone.utc)
+    except OSError:  # removed meanwhile
+        return datetime.fromtimestamp(0, timezone.utc)

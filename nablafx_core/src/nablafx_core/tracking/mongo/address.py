@@ -119,6 +119,18 @@ def address_of(text: str | None = None) -> Address | None:
     return None if profile is None else _of_profile(profile)
 
 
+def required_address(text: str | None) -> Address:
+    """The same, where nothing can be done without.
+
+    Raises:
+        ConfigError: also if there is none.
+    """
+    address = address_of(text)
+    if address is None:
+        raise ConfigError(f"which MongoDB? Give --mongo URL, or set {VARIABLE}, or write a profile 'default'.")
+    return address
+
+
 def _is_url(text: str) -> bool:
     return any(sign in text for sign in ":/@")  # what is no URL but was meant as one is not looked up, and not quoted
 

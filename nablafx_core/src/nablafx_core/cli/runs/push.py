@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from nablafx_core.cli.options import answer, as_json, mongo_option, say
-from nablafx_core.errors import ConfigError, RunError
+from nablafx_core.cli.runs.place import outer_option, runs_folder
+from nablafx_core.errors import RunError
 from nablafx_core.tracking.records import find_run, list_runs
 
 if TYPE_CHECKING:
@@ -18,26 +18,22 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--runs-dir", help="Folder that holds the run folders; that of `runs` if it is not given.")
+@click.option("--runs-dir", help="Folder that holds the run folders; runs if not given.")
 @mongo_option
 @as_json
-@click.pass_context
-def push(context: click.Context, ids: tuple[str, ...], runs_dir: str | None, mongo: str | None, as_json: bool) -> None:
+def push(ids: tuple[str, ...], runs_dir: str | None, mongo: str | None, as_json: bool) -> None:
     """Send to MongoDB what it does not have of runs; without IDs, of all.
 
     What is there is not sent again, and is read back: a run is said to be complete when all of it was found.
     """
     from pymongo.errors import PyMongoError
 
-    from nablafx_core.tracking.mongo.address import VARIABLE, address_of
+    from nablafx_core.tracking.mongo.address import required_address
     from nablafx_core.tracking.mongo.push import incomplete
     from nablafx_core.tracking.mongo.push import push as push_run
 
-    address = address_of(mongo)
-    if address is None:
-        raise ConfigError(f"which MongoDB? Give --mongo URL, or set {VARIABLE}, or write a profile 'default'.")
-    outer = context.parent.params if context.parent else {}
-    folder = Path(runs_dir or outer.get("runs_dir", "runs"))
+    address = required_address(mongo or outer_option("mongo"))
+    folder = runs_folder(runs_dir)
     chosen = [find_run(folder, key) for key in ids]
     pushed: list[Pushed] = []
     wrong: list[str] = []

@@ -1,0 +1,20 @@
+"""``nablafx runs note``: what somebody wants to remember about a run."""
+
+from __future__ import annotations
+
+import click
+
+from nablafx_core.cli.runs.place import opened_book, place_options
+
+
+@click.command()
+@click.argument("run", metavar="ID")
+@click.argument("text")
+@click.option("--append", is_flag=True, help="Add a line to the note that is there.")
+@place_options
+def note(run: str, text: str, append: bool, runs_dir: str | None, remote: bool, mongo: str | None) -> None:
+    """Write the note of a run; an empty TEXT removes it."""
+    with opened_book(runs_dir, remote, mongo) as book:
+        run_id = book.id_of(run)
+        book.edit(run_id, lambda notes: notes.noted(text, append))
+        click.echo(f"{run_id}  noted")

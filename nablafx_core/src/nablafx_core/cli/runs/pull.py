@@ -1,0 +1,37 @@
+"""``nablafx runs pull``: fetching from MongoDB what another machine made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nablafx_core.cli.options import mongo_option, say
+from nablafx_core.cli.runs.place import outer_option, runs_folder
+from nablafx_core.cli.runs.shown import size
+
+
+@click.command()
+@click.argument("run", metavar="ID")
+@click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="For the bundle; ID.nfx if not given.")
+@click.option("--all", "everything", is_flag=True, help="Fetch the whole run folder, not only the model's bundle.")
+@click.option("--runs-dir", help="Folder in which --all makes the run folder; runs if not given.")
+@mongo_option
+def pull(run: str, out: str | None, everything: bool, runs_dir: str | None, mongo: str | None) -> None:
+    """Fetch a run's bundle from MongoDB, or, with --all, the whole run.
+
+    What arrives is checked by its hash before it gets its name. A run folder that exists is left as it is.
+    """
+    if everything and out is not None:
+        raise click.UsageError("--out is for the bundle alone; --all makes a run folder in --runs-dir.")
+    from nablafx_core.tracking.mongo.pulling import pull_bundle, pull_run
+    from nablafx_core.tracking.mongo.reading import opened
+
+    with opened(mongo or outer_option("mongo")) as book:
+        if everything:
+            folder = pull_run(book, book.id_of(run), runs_folder(runs_dir))
+            say(f"Fetched {folder}")
+        else:
+            run_id = book.id_of(run)
+            path = Path(out or f"{run_id}.nfx")
+            say(f"Fetched {path}, {size(pull_bundle(book, run_id, path))}")

@@ -1,0 +1,82 @@
+"""How figures, times, sizes and what people wrote are shown."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timezone
+from typing import Any
+
+from nablafx_core.tracking.rows import Row
+
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+
+
+def figure(value: Any) -> str:
+    """A number with four digits."""
+    return f"{value:.4g}" if isinstance(value, int | float) else ""
+
+
+def finite(value: Any) -> float | None:
+    """A number as JSON can hold it; not-a-number and infinity are None."""
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest unit."""
+    name, length = next((unit for unit in _UNITS if seconds >= unit[1]), _UNITS[-1])
+    return f"{max(0.0, seconds) // length:.0f} {name}"
+
+
+def age(start: datetime | None) -> str:
+    """How long ago it was."""
+    return f"{span((datetime.now(timezone.utc) - start).total_seconds())} ago" if start else ""
+
+
+def size(num_bytes: float) -> str:
+    """A number of bytes in its largest unit."""
+    name, unit = next((one for one in _SIZES if num_bytes >= one[1]), ("bytes", 1))
+    return f"{num_bytes / unit:.3g} {name}" if unit > 1 else f"{num_bytes:.0f} {name}"
+
+
+def number_of_runs(count: int) -> str:
+    """Such as "1 run" and "2 runs"."""
+    return f"{count:,} run{'' if count == 1 else 's'}"
+
+
+def safe(text: str) -> str:
+    """A text from a record without what a terminal would obey."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def first_line(text: str | None, longest: int = 100) -> str:
+    """The first line of a text, cut where it is too long."""
+    line = safe((text or "").strip().split("\n")[0])
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def dataset(row: Row) -> str:
+    """The dataset with its device."""
+    return "/".join(part for part in (row.data, row.device) if part)
+
+
+def facts(row: Row) -> dict[str, Any]:
+    """What a list says of a run, for programs; not-a-number and infinity are null, as JSON has neither."""
+    return {
+        "id": row.id,
+        "status": row.status,
+        "damage": row.damage,
+        "error": row.error,
+        "command": row.command,
+        "model": row.model,
+        "data": row.data,
+        "device": row.device,
+        "step": row.step,
+        "start": row.start.isoformat() if row.start else None,
+        "duration": finite(row.duration),
+        "parent": row.parent,
+        "host": row.host,
+        "tags": list(row.tags),
+        "note": row.note,
+        "summary": {name: finite(value) for name, value in row.summary.items()},
+    }

@@ -1,0 +1,31 @@
+"""``nablafx runs tag``: words by which runs are found again."""
+
+from __future__ import annotations
+
+import click
+
+from nablafx_core.cli.runs.place import opened_book, place_options
+from nablafx_core.cli.runs.shown import safe
+
+
+@click.command()
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--add", multiple=True, metavar="TAG", help="May be given several times.")
+@click.option("--remove", multiple=True, metavar="TAG", help="May be given several times.")
+@place_options
+def tag(
+    ids: tuple[str, ...],
+    add: tuple[str, ...],
+    remove: tuple[str, ...],
+    runs_dir: str | None,
+    remote: bool,
+    mongo: str | None,
+) -> None:
+    """Add tags to runs and remove some, and print which they have.
+
+    A run that is tagged "keep" is never deleted.
+    """
+    with opened_book(runs_dir, remote, mongo) as book:
+        for run_id in [book.id_of(key) for key in ids]:
+            notes = book.edit(run_id, lambda notes: notes.tagged(add, remove))
+            click.echo(f"{run_id}  {safe(' '.join(notes.tags)) or '(no tags)'}")

@@ -1,0 +1,68 @@
+"""The words and signs of a condition."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from nablafx_core.errors import RunError
+
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+    r"""|(?P<sign>==|!=|<=|>=|[=<>~()\[\],])"""
+    r"""|(?P<word>[^\s"'=!<>~()\[\],]+))"""
+)
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of a condition.
+
+    Attributes:
+        kind: ``"word"``, ``"quoted"``, ``"sign"`` or ``"end"``.
+        text: without quotes.
+        place: characters before it.
+    """
+
+    kind: str
+    text: str
+    place: int
+
+    def is_word(self, *words: str) -> bool:
+        """Whether it is one of these words, in upper or lower case."""
+        return self.kind == "word" and self.text.lower() in words
+
+    def is_sign(self, *signs: str) -> bool:
+        """Whether it is one of these signs."""
+        return self.kind == "sign" and self.text in signs
+
+
+def tokens(text: str) -> list[Token]:
+    """The pieces of a condition, and its end.
+
+    Raises:
+        RunError: at a quote that is not closed or a sign that is none.
+    """
+    found, place = [], 0
+    end = len(text.rstrip())
+    while place < end:
+        match = _TOKEN.match(text, place)
+        if match is None:
+            place += len(text[place:]) - len(text[place:].lstrip())
+            what = "this quote is not closed" if text[place] in "\"'" else f"'{text[place]}' is no sign of a condition"
+            raise wrong(text, place, what)
+        kind = str(match.lastgroup)
+        piece = match[kind]
+        found.append(
+            Token(kind, re.sub(r"\\(.)", r"\1", piece[1:-1]) if kind == "quoted" else piece, match.start(kind))
+        )
+        place = match.end()
+    return [*found, Token("end", "", end)]
+
+
+def wrong(text: str, place: int, what: str) -> RunError:
+    """The error that shows where a condition is wrong."""
+    line = "".join(char if char.isprintable() else " " for char in text)
+    first = max(0, place - 60)
+    shown = line[first : place + 60]
+    return RunError(f"--where: {what}:\n  {shown}\n  {' ' * (place - first)}^")
