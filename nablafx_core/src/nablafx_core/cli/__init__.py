@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str]] = {
     "quickstart": ("nablafx_core.cli.quickstart:quickstart", "Simulate an effect, model it, test it, render with it."),
     "train": ("nablafx_core.cli.train:train", "Train a model from an experiment file or two recordings."),
+    "sweep": ("nablafx_core.cli.sweep:sweep", "Train with many settings and compare them."),
     "test": ("nablafx_core.cli.test:test", "Score a trained model on whole recordings."),
     "render": ("nablafx_core.cli.render:render", "Send an audio file through a trained model."),
     "profile": ("nablafx_core.cli.profile:profile", "Print what a model costs: size, arithmetic, memory, time."),

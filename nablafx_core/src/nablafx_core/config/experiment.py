@@ -93,7 +93,7 @@ _Dumper.add_representer(
 def load_experiment(
     files: Iterable[FilePath | str] = (),
     overrides: Iterable[str] = (),
-    sections: Mapping[str, Any] | None = None,
+    sections: Mapping[str, Any] | Layer | None = None,
     preset: str | None = None,
 ) -> Experiment:
     """Merge and check an experiment: preset < files < sections < overrides.
@@ -101,7 +101,7 @@ def load_experiment(
     Args:
         files: experiment files; a later one lies over an earlier one.
         overrides: such as ``"model.channel_width=32"``.
-        sections: plain data, for experiments made in Python.
+        sections: plain data, for experiments made in Python, or a layer that knows where its values were written.
         preset: lies below the files; the same as ``model.preset``.
 
     Raises:
@@ -112,7 +112,7 @@ def load_experiment(
     for file in files:
         layer = merge(layer, _named(read_file(FilePath(file))))
     if sections:
-        layer = merge(layer, _named(Layer(dict(sections))))
+        layer = merge(layer, _named(sections if isinstance(sections, Layer) else Layer(dict(sections))))
     overrides = list(overrides)
     registry = Registry.discover()
     asked = _overridden(layer, overrides)

@@ -10,8 +10,9 @@ with warnings.catch_warnings():
     from sacred import SETTINGS, Experiment
     from sacred.host_info import host_info_gatherer
     from sacred.observers import RunObserver
+    from sacred.utils import SacredInterrupt
 
-__all__ = ["LOGGER", "NAME", "Experiment", "RunObserver", "host_info_gatherer"]
+__all__ = ["LOGGER", "NAME", "Experiment", "RunObserver", "SacredInterrupt", "host_info_gatherer"]
 
 NAME = "nablafx"
 """The name of our experiments in Sacred."""

@@ -126,6 +126,23 @@ class CosineSchedule(Callback):
             group["lr"] = group["initial_lr"] * rise * (1 + math.cos(math.pi * done)) / 2
 
 
+class EndEarly(Callback):
+    """Lets what compares trainings end this one in order, as after its last step.
+
+    Its run is COMPLETED, keeps its best model, notes the reason as `stopped_early`, and is not tested.
+
+    Attributes:
+        reason: why it ends; None while it goes on.
+    """
+
+    reason: str | None = None
+
+    def end(self, trainer: Trainer, reason: str) -> None:
+        """End it after what is going on now; to be called between two batches."""
+        self.reason = reason
+        trainer.should_stop = True
+
+
 class TimeLimit(Callback):
     """Ends training after some minutes, validation included; the time before a resume counts.
 

@@ -37,7 +37,7 @@ from nablafx_core.tracking.mongo.address import Address
 from nablafx_core.tracking.recorder import Run, record
 from nablafx_core.tracking.records import find_run, list_runs
 from nablafx_core.training.best import KeepBest
-from nablafx_core.training.callbacks import CosineSchedule, RecordFigures, TimeLimit
+from nablafx_core.training.callbacks import CosineSchedule, EndEarly, RecordFigures, TimeLimit
 from nablafx_core.training.checkpoints import CheckpointFiles, SaveCheckpoints, newest_checkpoint, set_damaged_aside
 from nablafx_core.training.failures import disk_explained, memory_explained
 from nablafx_core.training.guarded import pack_callbacks
@@ -83,6 +83,7 @@ def train(
     say: Callable[[str], None] = lambda text: None,
     parent: str | None = None,
     mongo: Address | None = None,
+    run_id: str | None = None,
 ) -> TrainResult:
     """Train, test and record a model.
 
@@ -94,6 +95,7 @@ def train(
         say: called with lines that a person should read.
         parent: id of the run that starts this one, such as a sweep.
         mongo: a database that keeps a copy of the run; `nablafx_core.tracking.mongo.address.address_of` makes one.
+        run_id: the wished id of a new run; a fresh one if None.
 
     Returns:
         The run's id, its folder, its bundle and its figures.
@@ -118,7 +120,7 @@ def train(
         checked.config,
         runs_dir,
         body,
-        run_id=resume,
+        run_id=resume or run_id,
         resume=resume is not None,
         observers=observers,
         parent=parent,
@@ -311,6 +313,12 @@ class _Training:
 
     def _finish(self, run: Run, best: KeepBest, use: MachineUse, device: torch.device) -> TrainResult:
         draw_curves(run.folder)
+        reasons = [each.reason for each in self.callbacks if isinstance(each, EndEarly) and each.reason]
+        if reasons:
+            run.set_info("stopped_early", reasons[0])
+            run.summary({**{f"validation/{name}": value for name, value in best.best.items()}, **use.peaks})
+            run.artifact(run.folder / BUNDLE_IN_RUN)
+            return TrainResult(run.id, run.folder, best.path, best.best, {})
         model = load(best.path)
         self.say("Testing the best model on whole recordings.")
         evaluation = score(model, self.data.test, self.metrics, run.folder, device)

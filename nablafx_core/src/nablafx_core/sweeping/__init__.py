@@ -1,0 +1,23 @@
+"""Many trainings that differ in some settings, run by Ray Tune and recorded as runs of one sweep.
+
+A sweep is a YAML file:
+
+.. code-block:: yaml
+
+    experiment: muff.yaml            # relative to this file; or the sections of an experiment
+    sweep:
+      search: random                 # grid, random or asha
+      trials: 20                     # of random and asha; a grid has as many as its product
+      metric: validation/loss        # the best validation of a trial counts
+      mode: min
+      seed: 42
+      concurrent: 2                  # trials at a time; as many as the resources allow if it is not given
+      resources: {cpus: 1, gpus: 0}  # of each trial; torch takes as many threads as cpus
+      asha: {grace_period: 4, reduction_factor: 3}  # in validations
+      space:
+        model.channel_width: [8, 16, 32]
+        train.learning_rate: {min: 1.0e-4, max: 1.0e-2, log: true}
+        model.num_blocks: {min: 4, max: 10, integer: true}
+
+Everything is drawn and checked before the first trial starts. Ray is imported by `tune` and `quiet_ray` alone.
+"""
