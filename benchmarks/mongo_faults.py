@@ -97,6 +97,7 @@ FAULTS = {
     "answers garbage": (None, lambda s, p: setattr(p, "garbage", True), lambda s, p: setattr(p, "garbage", False)),
     "full": (None, lambda s, p: setattr(p, "error", "full"), lambda s, p: setattr(p, "error", "")),
     "read-only": (lambda s, p: setattr(p, "error", "read-only"), None, lambda s, p: setattr(p, "error", "")),
+    "wrong password": (lambda s, p: setattr(p, "error", "wrong password"), None, None),
     "not primary": (None, lambda s, p: setattr(p, "error", "not primary"), lambda s, p: setattr(p, "error", "")),
 }
 
@@ -122,7 +123,8 @@ def measured(name, folder, told):
     if before:
         before(server, proxy)
     told.texts.clear()
-    address = address_of(f"mongodb://127.0.0.1:{proxy.port}/lab")
+    login = "ada:secret@" if name == "wrong password" else ""
+    address = address_of(f"mongodb://{login}127.0.0.1:{proxy.port}/lab")
     run = record("train", {}, folder / "runs", body, mongo=address)
     seconds = time.monotonic() - ended[0]
     texts = [text.partition(": ")[2] for text in told.texts]

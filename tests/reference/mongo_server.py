@@ -23,6 +23,8 @@ from pymongo.uri_parser import parse_uri
 VARIABLE = "NABLAFX_TEST_MONGO_URL"
 _OP_MSG = 2013
 _WRITES = frozenset({"insert", "update", "delete", "createIndexes", "findAndModify"})
+#: The commands that an error of `ERRORS` answers, where these are not all.
+_ONLY = {"full": _WRITES, "read-only": _WRITES, "wrong password": frozenset({"saslStart"})}
 
 #: What servers answer: code and text.
 ERRORS = {
@@ -30,6 +32,7 @@ ERRORS = {
     "read-only": (13, "not authorized on nablafx to execute command"),
     "not primary": (10107, "not primary"),
     "broken": (8, "the server has an internal problem"),
+    "wrong password": (18, "Authentication failed."),
 }
 
 
@@ -84,7 +87,7 @@ class Proxy:
         delay: seconds that each reply waits.
         silent: take requests and answer none.
         garbage: answer with bytes of no meaning.
-        error: a key of `ERRORS` that writes are answered with; with "broken" and "not primary" all commands but hello.
+        error: a key of `ERRORS` that commands are answered with, all but hello or those in `_ONLY`.
         up: take connections; False cuts those that are there.
     """
 
@@ -147,9 +150,7 @@ class Proxy:
         if not self.error or opcode != _OP_MSG:
             return None
         command = next(iter(bson.decode(request[21 : 21 + struct.unpack("<i", request[21:25])[0]])))
-        if command in ("hello", "isMaster", "ismaster") or (
-            self.error in ("full", "read-only") and command not in _WRITES
-        ):
+        if command in ("hello", "isMaster", "ismaster") or command not in _ONLY.get(self.error, {command}):
             return None
         code, text = ERRORS[self.error]
         body = bson.encode({"ok": 0.0, "code": code, "codeName": "Refused", "errmsg": text})
