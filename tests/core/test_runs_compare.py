@@ -29,7 +29,7 @@ def runs_dir(tmp_path):
     first = [("validation/loss", step, 10.0 ** -(step / 10)) for step in range(20)]
     second = [("validation/loss", step, 0.5) for step in range(10)] + [("validation/loss", 10, math.nan)]
     machine = [("system/gpu0/power_w", second, 100.0 * second) for second in (1, 2, 3)]
-    notes = {"tags": ["paper", "warm"], "note": 'say "hi",\r\nthen\x1b[31m leave', "edited": "2026-11-23T08:00:00"}
+    notes = {"tags": ["paper", "warm"], "note": 'say\a "hi",\r\nthen\x1b[31m leave', "edited": "2026-11-23T08:00:00"}
     write_run(runs_dir, "one", FIRST, {"test/esr": 0.25, "test/mae": 0.5}, first + machine, notes)
     write_run(
         runs_dir, "two", SECOND, {"test/esr": 0.125, "x": math.nan}, second, started="2026-11-22T07:00:00", parent="one"
@@ -65,7 +65,7 @@ def test_a_comparison_shows_what_differs_and_marks_the_best(runs_dir):
     curves = [line for line in text.splitlines() if "lowest" in line]
     assert "█" in curves[0] and "▁" in curves[0] and "lowest 0.01259 at step 19" in curves[0]
     assert curves[1].endswith("lowest 0.5 at step 0") and "x" in curves[1]
-    assert "\x1b" not in text
+    assert "\a" not in text
 
 
 def test_a_comparison_for_programs(runs_dir):
@@ -132,7 +132,7 @@ def test_the_list_is_filtered_sorted_and_cut(runs_dir):
     assert "MAE" in invoke("--runs-dir", runs_dir, "--sort", "metrics.mae").splitlines()[0]
     assert invoke("--runs-dir", runs_dir, "--where", "status=RUNNING") == "No run fulfils that.\n"
     text = invoke("--runs-dir", runs_dir)
-    assert 'paper warm  say "hi",' in text and "\x1b" not in text
+    assert 'paper warm  say\N{REPLACEMENT CHARACTER} "hi",' in text and "\a" not in text
 
 
 def test_csv_is_what_a_reader_of_csv_finds(runs_dir):
@@ -142,7 +142,7 @@ def test_csv_is_what_a_reader_of_csv_finds(runs_dir):
     facts = "id status damage error command model data device step start duration parent host tags note".split()
     assert header == [*facts, "metrics.test/esr", "metrics.test/mae", "metrics.x"]
     by_id = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
-    assert by_id["one"]["note"] == 'say "hi",\r\nthen\x1b[31m leave'
+    assert by_id["one"]["note"] == 'say\a "hi",\r\nthen\x1b[31m leave'
     assert by_id["one"]["tags"] == "paper warm"
     assert (by_id["two"]["metrics.x"], by_id["two"]["metrics.test/mae"]) == ("nan", "")
     assert by_id["three"]["error"] == "no"

@@ -38,6 +38,7 @@ def runs_dir(tmp_path):
             config = {"data": {"name": "tonetwist", "device": device}}
             write_run(runs_dir, f"{device}{number}", config, {"test/esr": (number + 1) / 10})
     write_run(runs_dir, "failed", status="FAILED")
+    write_run(runs_dir, "tested", {"data": {"device": "TS9"}}, {"test/esr": 0.01}, command="test")
     write_run(runs_dir, "going", {"data": {"device": "TS9"}}, {"test/esr": 0.9}, **running())
     return runs_dir
 
@@ -83,7 +84,7 @@ def test_a_path_names_no_run_to_delete(tmp_path, runs_dir):
     for key in (str(other), f"../elsewhere/{other.name}", "..", "."):
         with pytest.raises(RunError, match="there is no run"):
             invoke("delete", key, "--yes", "--runs-dir", runs_dir)
-        with pytest.raises(RunError):
+        with pytest.raises(RunError, match="is not a folder in|cannot be the name of"):
             FolderBook(runs_dir).delete(key)
     assert other.exists() and "TS90" in ids(runs_dir)
 
@@ -137,21 +138,21 @@ def test_prune_keeps_the_best_of_each_device_and_what_it_cannot_judge(runs_dir):
     write_run(runs_dir, "RAT9", {"data": {"device": "RAT"}}, {"test/esr": 5.0}, notes={"tags": ["keep"]})
     shown = invoke("prune", "--keep-best", "2", "--runs-dir", runs_dir, answer="n\n")
     assert {line.split()[0] for line in shown.stdout.splitlines()[1:5]} == {"TS92", "TS93", "RAT2", "RAT3"}
-    assert len(ids(runs_dir)) == 11
+    assert len(ids(runs_dir)) == 12
     done = invoke("prune", "--keep-best", "2", "--runs-dir", runs_dir, "--yes")
     assert done.exit_code == 0
-    assert ids(runs_dir) == {"TS90", "TS91", "RAT0", "RAT1", "RAT9", "failed", "going"}
+    assert ids(runs_dir) == {"TS90", "TS91", "RAT0", "RAT1", "RAT9", "failed", "going", "tested"}
     again = invoke("prune", "--keep-best", "2", "--runs-dir", runs_dir, "--yes")
-    assert again.stdout == "" and len(ids(runs_dir)) == 7
+    assert again.stdout == "" and len(ids(runs_dir)) == 8
 
 
 def test_prune_looks_only_at_the_runs_of_a_condition(runs_dir):
     result = invoke("prune", "--keep-best", "1", "--runs-dir", runs_dir, "--yes", "--where", "data.device=RAT")
     assert result.exit_code == 0
-    assert ids(runs_dir) == {"TS90", "TS91", "TS92", "TS93", "RAT0", "failed", "going"}
+    assert ids(runs_dir) == {"TS90", "TS91", "TS92", "TS93", "RAT0", "failed", "going", "tested"}
     invoke("prune", "--keep-best", "0", "--runs-dir", runs_dir, "--yes", "--where", "status=FAILED or status=RUNNING")
-    assert ids(runs_dir) == {"TS90", "TS91", "TS92", "TS93", "RAT0", "going"}
+    assert ids(runs_dir) == {"TS90", "TS91", "TS92", "TS93", "RAT0", "going", "tested"}
     result = invoke("prune", "--keep-best", "0", "--runs-dir", runs_dir, "--yes")
     assert result.exit_code == 2 and "--where" in result.output
     invoke("prune", "--keep-best", "1", "--by", "-metrics.esr", "--runs-dir", runs_dir, "--yes")
-    assert ids(runs_dir) == {"RAT0", "TS93", "going"}  # what is still running is not yet the best
+    assert ids(runs_dir) == {"RAT0", "TS93", "going", "tested"}  # what is still running is not yet the best

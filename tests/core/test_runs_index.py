@@ -163,9 +163,21 @@ def test_a_locked_index_is_no_error(cache, runs_dir):
     (path,) = files_of(cache)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
+    before = path.stat()
     assert sorted(told(FolderBook(runs_dir).rows())) == expected
+    assert os.path.samestat(path.stat(), before)  # and it is not thrown away
     holder.close()
-    assert files_of(cache) == [path]
+
+
+def refuse(path):
+    raise PermissionError(13, "not yours", path)
+
+
+def test_a_record_that_could_not_be_read_once_is_read_again(cache, runs_dir, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("nablafx_core.tracking.records.read_json", refuse)
+        assert {row.status for row in FolderBook(runs_dir).rows()} == {"DAMAGED"}
+    assert {row.status for row in FolderBook(runs_dir).rows()} == {"COMPLETED", "FAILED"}
 
 
 def test_a_cache_that_cannot_be_made_is_no_error(cache, runs_dir):

@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 from click.testing import CliRunner
@@ -257,6 +258,8 @@ def test_an_id_that_leads_elsewhere_makes_nothing(tmp_path, pushed, database, ru
         {"tags": 3, "note": [], "edited": 1},
         {"config": [1], "result": 7, "info": "x"},
         {"config_yaml": "a: ["},
+        {"config": {"a": b"bytes", "b": datetime(2026, 1, 1)}, "config_yaml": "", "result": {"esr": b"bytes"}},
+        {"host": {"hostname": b"bytes", "cpu": [datetime(2026, 1, 1)]}, "packs": None, "parent": None},
     ],
 )
 def test_a_document_of_another_kind_stops_no_list(pushed, database, broken):  # noqa: F811
@@ -264,7 +267,8 @@ def test_a_document_of_another_kind_stops_no_list(pushed, database, broken):  # 
     listed = {one["id"]: one for one in json.loads(invoke("--json", "--mongo", pushed))}
     assert set(listed) == {"one", "two"}
     assert listed["one"]["status"] == "COMPLETED"
-    invoke("show", "two", "--mongo", pushed)
+    for arguments in (("show", "two"), ("show", "two", "--json"), ("compare", "one", "two"), ("--csv",), ()):
+        invoke(*arguments, "--mongo", pushed)
 
 
 def test_without_an_address_it_is_said_how_to_give_one(runs_dir):

@@ -246,7 +246,7 @@ def test_sorting_is_by_value_and_stable_and_what_has_none_is_last(values):
 def test_the_best_of_each_group_has_the_smallest_finite_figure():
     def of(run_id, device, value):
         config = {"data": {"device": device}} if device else {}
-        return row(run_id, config, summary={"test/esr": value})
+        return row(run_id, config, command="train", summary={"test/esr": value})
 
     rows = [
         of("a", "TS9", 0.3),

@@ -16,7 +16,7 @@ from nablafx_core.audio import files
 from nablafx_core.audio.files import StrPath
 from nablafx_core.audio.resampling import check_ratio, resample
 from nablafx_core.errors import DataError
-from nablafx_core.tracking.files import replacing
+from nablafx_core.tracking.files import cache_root, replacing
 
 _log = logging.getLogger(__name__)
 
@@ -25,10 +25,7 @@ T = TypeVar("T")
 
 def cache_folder(name: str) -> Path:
     """A folder ``NABLAFX_CACHE/name``, made if missing; the user's cache folder where that variable is not set."""
-    root = os.environ.get("NABLAFX_CACHE")
-    if not root:
-        root = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "nablafx")
-    folder = Path(root) / name
+    folder = Path(cache_root()) / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -71,6 +71,24 @@ def replace_copy(source: Path, path: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
+def cache_root() -> str:
+    """The folder for what can be made again: `NABLAFX_CACHE`, else `nablafx` in the user's cache folder."""
+    user = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.environ.get("NABLAFX_CACHE") or os.path.join(user, "nablafx")
+
+
+def read_json(path: str) -> Any:
+    """What a JSON file holds. Thousands are read for a list: as bytes, which is quicker than as text.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is no JSON.
+        RecursionError: if it lies too deep in itself.
+    """
+    with open(path, "rb") as file:
+        return json.loads(file.read())
+
+
 def inside(folder: Path, name: str) -> Path:
     """The path of a file that a record names, in its folder.
 

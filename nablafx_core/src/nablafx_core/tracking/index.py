@@ -7,15 +7,15 @@ rows are read from where they are.
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
+from nablafx_core.tracking.files import cache_root
 from nablafx_core.tracking.rows import Row
 
-_VERSION = 1
+_VERSION = 1  # grows when what a row says of the same record changes
 _TABLE = "CREATE TABLE IF NOT EXISTS rows (id TEXT PRIMARY KEY, stamp TEXT, facts TEXT, config TEXT) WITHOUT ROWID"
 _SECONDS = 0.2  # that another process may hold the file before we do without
 
@@ -51,10 +51,7 @@ def _usable(kept: Mapping[str, tuple[str, str, str]], stamps: Mapping[str, str])
 
 def _path(place: str) -> Path | None:
     """The file of an index, in a folder that exists; None if there can be none."""
-    root = os.environ.get("NABLAFX_CACHE")
-    if not root:
-        root = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "nablafx")
-    folder = Path(root) / "runs"
+    folder = Path(cache_root()) / "runs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

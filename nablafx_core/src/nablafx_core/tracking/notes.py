@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nablafx_core.errors import RunError
-from nablafx_core.tracking.files import replacing
+from nablafx_core.tracking.files import read_json, replacing
 from nablafx_core.tracking.process import as_time
 
 NAME = "notes.json"
@@ -79,7 +79,7 @@ class Notes:
 def read_notes(folder: Path) -> Notes:
     """Those of a run folder; none if there is no file or it is damaged."""
     try:
-        return Notes.of(json.loads((folder / NAME).read_text(encoding="utf-8")))
+        return Notes.of(read_json(f"{folder}/{NAME}"))
     except (OSError, ValueError, RecursionError):
         return Notes()
 

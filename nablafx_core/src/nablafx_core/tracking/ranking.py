@@ -42,7 +42,9 @@ def ordered(rows: Sequence[Row], key: str) -> list[Row]:
 
 
 def ranked(rows: Sequence[Row], by: str, per: str | None) -> dict[str, list[Row]]:
-    """The runs of each group, the best first, which is the one with the smallest figure.
+    """The trainings of each group, the best first, which is the one with the smallest figure.
+
+    Runs of other commands, such as tests, have figures of models that they did not make, and are left out.
 
     Args:
         rows: of all runs.
@@ -61,7 +63,7 @@ def ranked(rows: Sequence[Row], by: str, per: str | None) -> dict[str, list[Row]
     if per is not None:
         check_name(rows, per, "--per")
     groups: dict[str, list[Row]] = {}
-    for row in ordered([row for row in rows if is_figure(value_of(row, name))], by):
+    for row in ordered([row for row in rows if row.command == "train" and is_figure(value_of(row, name))], by):
         value = None if per is None else value_of(row, per)
         groups.setdefault("" if value is None else _text(value), []).append(row)
     return dict(sorted(groups.items()))

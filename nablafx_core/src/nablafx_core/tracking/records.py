@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nablafx_core.errors import ConfigError, RunError
+from nablafx_core.tracking.files import read_json
 from nablafx_core.tracking.ids import is_run_id
 from nablafx_core.tracking.metrics import Series, last_step, read_series
 from nablafx_core.tracking.notes import Notes, read_notes
@@ -56,7 +56,7 @@ class RunRecord:
     def read(cls, folder: Path) -> RunRecord:
         """Read ``folder/run.json``. Never raises: what cannot be read is DAMAGED."""
         try:
-            entry = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            entry = read_json(f"{folder}/run.json")
         except FileNotFoundError:
             damage = "run.json is missing: the run ended before it began."
         except OSError as error:
@@ -135,7 +135,7 @@ class RunRecord:
         That of `config` where there is no `config.json`, and empty where neither can be read.
         """
         try:
-            found = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+            found = read_json(f"{self.folder}/config.json")
             return found if isinstance(found, dict) else {}
         except (OSError, ValueError, RecursionError):
             try:
@@ -163,7 +163,7 @@ class RunRecord:
     def info(self) -> dict[str, Any]:
         """The facts that the run noted; empty if there are none or they cannot be read."""
         try:
-            found = json.loads((self.folder / "info.json").read_text(encoding="utf-8"))
+            found = read_json(f"{self.folder}/info.json")
         except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}

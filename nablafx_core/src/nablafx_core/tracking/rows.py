@@ -12,6 +12,8 @@ from typing import Any
 from nablafx_core.tracking.process import alive, as_time
 from nablafx_core.tracking.records import RunRecord, began
 
+#: Fields that are kept in another form than they have.
+_APART = ("began", "start", "duration", "_life", "_config")
 #: What of a RUNNING record tells whether its process still lives.
 _LIFE = ("pid", "process_start", "machine", "heartbeat", "elapsed", "start_time")
 
@@ -115,7 +117,7 @@ class Row:
         return cls(**values, began=times[0], start=times[1], duration=duration, _life=life, _config=config)
 
 
-_PLAIN = tuple(Row.__dataclass_fields__)[:14]
+_PLAIN = tuple(name for name in Row.__dataclass_fields__ if name not in _APART)
 
 
 def _judged(life: Mapping[str, Any], duration: float | None) -> tuple[str, float | None]:

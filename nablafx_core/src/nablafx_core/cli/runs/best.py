@@ -23,7 +23,7 @@ from nablafx_core.tracking.where import value_of
 def best(
     by: str, per: str, where: str | None, runs_dir: str | None, remote: bool, mongo: str | None, as_json: bool
 ) -> None:
-    """Show the best run of each device, or of each value of another setting."""
+    """Show the best training of each device, or of each value of another setting."""
     with opened_book(runs_dir, remote, mongo) as book:
         rows = book.rows()
     groups = ranked(select(rows, where or outer_option("where")), by, per)

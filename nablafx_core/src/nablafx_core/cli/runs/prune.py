@@ -39,10 +39,10 @@ def prune(
     remote: bool,
     mongo: str | None,
 ) -> None:
-    """Delete all but the best runs of each device, after showing what would go and asking.
+    """Delete all but the best trainings of each device, after showing what would go and asking.
 
-    Runs that are running or tagged "keep", and those without the figure, such as failed ones, stay. With --keep-best 0
-    and --where, every run goes that fulfils the condition, with the figure or without.
+    Runs that are running or tagged "keep", and those without the figure, such as failed ones, stay, as do runs of
+    other commands. With --keep-best 0 and --where, every run goes that fulfils the condition, whatever it is.
     """
     where = where or outer_option("where")
     if keep_best == 0 and where is None:

@@ -18,7 +18,8 @@ from nablafx_core.tracking.notes import write_notes
 
 if TYPE_CHECKING:
     from nablafx_core.tracking.metrics import Series
-    from nablafx_core.tracking.mongo.reading import DocumentRecord, MongoBook
+    from nablafx_core.tracking.mongo.reading import MongoBook
+    from nablafx_core.tracking.mongo.record import DocumentRecord
 
 BUNDLE = "model.nfx"
 _OURS = (
