@@ -67,6 +67,8 @@ def test_two_recordings_to_a_rendered_file(pair):
     run("render", "latest", "di.wav", "again.wav")  # of the last training, not of the test
     info = json.loads((Path(tested["folder"]) / "info.json").read_text())
     assert info["tested"] == answer[0]["id"]  # and no path of this machine
+    recorded = json.loads((Path(tested["folder"]) / "run.json").read_text())["artifacts"]
+    assert {name.partition("/")[0] for name in recorded} == {"test.json", "pictures", "audio"}
     assert [row["command"] for row in json.loads(run("runs", "--json").stdout)].count("test") == 1
 
 

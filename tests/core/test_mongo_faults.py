@@ -99,6 +99,7 @@ def test_down_at_the_start_and_for_good(tmp_path, database, caplog):
     folder, seconds = a_run(tmp_path, f"mongodb://127.0.0.1:{free_port()}/lab")
     assert seconds < END + 1
     assert "no server answers (connection refused). The run goes on" in caplog.text
+    assert caplog.text.count("The run goes on") == 1
     assert f"Send the rest with: nablafx runs push {folder.name}" in caplog.text
     assert_pushed(folder, database)
 

@@ -230,7 +230,7 @@ def test_only_what_is_not_finished_runs_again(tmp_path, rayless, monkeypatch):
     first = find_run(tmp_path / "runs", sweep.info["trials"][0]["id"])
     before = (first.folder / "run.json").read_bytes()
     monkeypatch.setattr(rayless, "run_trials", loop)
-    result = run_sweep(resumable_sweep(sweep.id, tmp_path / "runs"))
+    result = run_sweep(resumable_sweep("latest", tmp_path / "runs"))  # the newest run is a trial
     assert result.id == sweep.id
     assert [entry.status for entry in result.trials] == ["COMPLETED"] * 3
     assert (first.folder / "run.json").read_bytes() == before

@@ -52,6 +52,7 @@ def test_a_run_leaves_all_that_it_should(tmp_path):
         assert (result.folder / name).stat().st_size > 0, name
     assert list((result.folder / "pictures").glob("r5*.png"))
     assert list((result.folder / "audio").glob("r5*.prediction.wav"))
+    assert {name.partition("/")[0] for name in record.artifacts} == {"model.nfx", "test.json", "pictures", "audio"}
     logged = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
     steps = [row["step"] for row in logged if row["name"] == "validation/loss"]
     assert steps == [20, 40, 60]

@@ -10,7 +10,7 @@ from nablafx_core.sweeping.book import Entry, recorded_entries
 from nablafx_core.sweeping.file import Sweep, recorded_sweep
 from nablafx_core.sweeping.trials import Trial, checked, trials
 from nablafx_core.tracking.ids import is_run_id
-from nablafx_core.tracking.records import find_run
+from nablafx_core.tracking.records import find_run, list_runs
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,14 @@ class Plan:
 
 
 def resumable_sweep(run_id: str, runs_dir: Path) -> Plan:
-    """A sweep that was interrupted, as its record holds it.
+    """A sweep that was interrupted, as its record holds it; ``"latest"`` is the newest.
 
     Raises:
         RunError: if there is no such sweep, or it is finished.
         ConfigError: if its trials are no experiments any more, as after another pack was installed.
     """
-    found = find_run(runs_dir, run_id)
+    sweeps = [run.id for run in list_runs(runs_dir) if run.command == "sweep"]
+    found = find_run(runs_dir, sweeps[0] if run_id == "latest" and sweeps else run_id)
     if found.command != "sweep":
         raise RunError(f"the run {found.id} is a {found.command or 'run'} and no sweep.")
     if found.status == "COMPLETED":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,7 +99,11 @@ class _Running:
         self.say(f"Sweep  {self.run.id} in {self.run.folder}: {self.count} trials{done}")
         if len(finished) < self.count:
             with ray_session(address, self.plan.sweep.resources) as folder:
-                self._run_trials(finished, folder if address is None else self.run.folder / "tune")
+                shared = self.run.folder.resolve() / "tune"  # a cluster's machines must all see it
+                try:
+                    self._run_trials(finished, folder if address is None else shared)
+                finally:
+                    shutil.rmtree(shared, ignore_errors=True)
         return self._summary()
 
     def _run_trials(self, finished: list[Entry], folder: Path) -> None:
