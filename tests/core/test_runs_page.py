@@ -1,0 +1,61 @@
+"""What the page about runs shows can be copied."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import certifi
+import click
+import pytest
+
+from nablafx_core.cli import cli
+from nablafx_core.sweeping.file import read_sweep
+from nablafx_core.sweeping.trials import trials
+from nablafx_core.tracking.mongo.address import address_of
+from nablafx_core.tracking.where import parse
+
+PAGE = (Path(__file__).parents[2] / "docs" / "runs.md").read_text(encoding="utf-8")
+PROFILE, SWEEP = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    shlex.split(line, comments=True)[1:]
+    for block in re.findall(r"^```bash\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("nablafx ")
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_command_has_these_options(words):
+    command, context = cli, click.Context(cli)
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        command = command.get_command(context, words[0])
+        assert command is not None, words[0]
+        context, words = click.Context(command, parent=context), words[1:]
+    assert command.make_context("nablafx", list(words), resilient_parsing=False).params
+    if "--where" in words:
+        assert parse(words[words.index("--where") + 1]) is not None
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) > 10
+
+
+def test_the_profile_is_an_address(tmp_path, monkeypatch):
+    monkeypatch.delenv("NABLAFX_MONGO_URL", raising=False)
+    monkeypatch.setenv("NABLAFX_CONFIG", str(tmp_path / "config.yaml"))
+    (tmp_path / "config.yaml").write_text(PROFILE.replace("~/", ""))
+    shutil.copy(certifi.where(), tmp_path / "lab-ca.pem")
+    (tmp_path / ".nablafx-password").write_text("secret")
+    (tmp_path / ".nablafx-password").chmod(0o600)
+    assert str(address_of()) == "lab db.lab/nablafx"
+
+
+def test_the_sweep_can_be_drawn(tmp_path):
+    (tmp_path / "muff.yaml").write_text(
+        "data: {name: reference.tiny:TanhDataset, segment_length: 2048, batch_size: 2}\nmodel: {name: tcn}\n"
+    )
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    assert len(trials(read_sweep(tmp_path / "sweep.yaml", ()))) == 20
