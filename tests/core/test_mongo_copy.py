@@ -87,6 +87,8 @@ def test_a_push_copies_a_run_and_pymongo_alone_reads_it(tmp_path, database):
     assert (document["parent"], document["last_step"], document["values"]) == ("sweep", 24, 25)
     assert document["info"]["chain"] == {"gain": 3.5}
     assert document["complete"]
+    named = " ".join([*database.metrics.index_information(), *database.runs.index_information()])
+    assert all(field in named for field in ("run_id", "chunk", "start_time", "status", "parent"))
 
 
 def test_the_layout_is_that_of_sacreds_own_observer(tmp_path, database, url):

@@ -22,7 +22,16 @@ from nablafx_core.tracking.mongo.push import push
 from nablafx_core.tracking.recorder import record
 from nablafx_core.tracking.records import RunRecord
 from reference.full_disk import full_disk
-from reference.mongo_server import database, free_port, own_server, proxy, running_server, url_through
+from reference.mongo_server import (
+    Proxy,
+    database,
+    free_port,
+    new_certificate,
+    own_server,
+    proxy,
+    running_server,
+    url_through,
+)
 from reference.mongo_server import url as url_of_database
 
 __all__ = ["database", "own_server", "proxy", "running_server", "url_of_database"]  # fixtures
@@ -215,6 +224,26 @@ def test_a_wrong_password_is_said_without_it(tmp_path, proxy, database, caplog):
     written = "".join(path.read_text() for path in folder.iterdir() if path.suffix in (".json", ".yaml", ".jsonl"))
     for secret in ("hunter2", "ada:", "ada@"):
         assert secret not in caplog.text + written
+
+
+def test_tls_is_spoken_where_the_profile_says_so_and_only_with_who_is_trusted(
+    tmp_path, running_server, database, monkeypatch, caplog
+):
+    other = tmp_path / "other"
+    other.mkdir()
+    proxy = Proxy(*running_server, certificate=new_certificate(tmp_path))
+    url = url_through(proxy.port, database.name)
+    profiles = {"trusting": new_certificate(other).with_name("alone.pem"), "lab": tmp_path / "alone.pem"}
+    text = "".join(f"  {name}: {{url: '{url}', tls: true, tls_ca_file: {path}}}\n" for name, path in profiles.items())
+    (tmp_path / "config.yaml").write_text(f"mongo:\n{text}")
+    monkeypatch.setenv("NABLAFX_CONFIG", str(tmp_path / "config.yaml"))
+    for unsafe in (url, "trusting"):
+        assert a_run(tmp_path, unsafe)[1] < END + 1
+    assert caplog.text.count("nablafx runs push") == 2
+    assert list(database.runs.find({})) == []
+    folder, _ = a_run(tmp_path, "lab")
+    assert_whole(database, folder)
+    proxy.close()
 
 
 def test_the_runs_own_disk_is_full_and_mongodb_has_what_it_does_not_take(tmp_path, database, url_of_database, caplog):

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -83,6 +84,11 @@ class Server:
 class Proxy:
     """Stands before a server. Set its attributes at any time.
 
+    Args:
+        host: of the server.
+        port: of the server.
+        certificate: file with a certificate and its key, to be spoken to by TLS.
+
     Attributes:
         delay: seconds that each reply waits.
         silent: take requests and answer none.
@@ -91,8 +97,12 @@ class Proxy:
         up: take connections; False cuts those that are there.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, certificate: Path | None = None) -> None:
         self.server = host, port
+        self._tls = None
+        if certificate is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(certificate)
         self.delay, self.silent, self.garbage, self.error = 0.0, False, False, ""
         self.requests = 0
         self._up = True
@@ -129,6 +139,12 @@ class Proxy:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
+        if self._tls is not None:
+            try:
+                client = self._tls.wrap_socket(client, server_side=True)
+            except OSError:  # who does not speak TLS, or does not trust us
+                client.close()
+                return
         with client, contextlib.suppress(OSError, EOFError), socket.create_connection(self.server) as server:
             self._connections |= {client, server}
             while True:
@@ -155,6 +171,18 @@ class Proxy:
         code, text = ERRORS[self.error]
         body = bson.encode({"ok": 0.0, "code": code, "codeName": "Refused", "errmsg": text})
         return struct.pack("<iiiiib", 21 + len(body), number, number, _OP_MSG, 0, 0) + body
+
+
+def new_certificate(folder: Path) -> Path:
+    """A certificate of this machine, and its key, in one file; skips the test without openssl."""
+    path = folder / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", path, "-out", folder / "alone.pem"]
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_text(path.read_text() + (folder / "alone.pem").read_text())
+    return path
 
 
 def free_port() -> int:
