@@ -370,10 +370,10 @@ def test_a_run_that_goes_on_is_pushed_as_far_as_it_is(tmp_path, database):
 
 
 def test_the_address_of_a_run_is_in_no_record(tmp_path, url, caplog):
-    secret = url.replace("mongodb://", "mongodb://ada:hunter2@") if "@" not in url else url
+    secret = url.replace("mongodb://", "mongodb://wintermute:hunter2@") if "@" not in url else url
     address = address_of(secret)
     record("train", CONFIG, tmp_path, lambda run: None, "mine", mongo=address)
     written = "".join(path.read_text() for path in (tmp_path / "mine").iterdir() if path.is_file())
     for text in (written, caplog.text):
         assert "hunter2" not in text
-        assert "ada" not in text
+        assert "wintermute" not in text

@@ -218,11 +218,11 @@ def test_slow_replies_slow_down_nothing(tmp_path, proxy, database):
 
 def test_a_wrong_password_is_said_without_it(tmp_path, proxy, database, caplog):
     proxy.error = "wrong password"
-    folder, seconds = a_run(tmp_path, f"mongodb://ada:hunter2@127.0.0.1:{proxy.port}/{database.name}")
+    folder, seconds = a_run(tmp_path, f"mongodb://wintermute:hunter2@127.0.0.1:{proxy.port}/{database.name}")
     assert seconds < END + 1
     assert "wrong user or password. The run goes on" in caplog.text
     written = "".join(path.read_text() for path in folder.iterdir() if path.suffix in (".json", ".yaml", ".jsonl"))
-    for secret in ("hunter2", "ada:", "ada@"):
+    for secret in ("hunter2", "wintermute"):
         assert secret not in caplog.text + written
 
 
