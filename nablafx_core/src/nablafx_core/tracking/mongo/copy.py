@@ -19,6 +19,7 @@ from nablafx_core.tracking.files import inside
 from nablafx_core.tracking.mongo.artifacts import Content, content_of, is_stored, store
 from nablafx_core.tracking.mongo.documents import fitting, has_nonfinite, marked, run_document
 from nablafx_core.tracking.mongo.series import Chunk, Series
+from nablafx_core.tracking.notes import Notes, read_notes
 
 _log = logging.getLogger(__name__)
 _DUPLICATE = 11000
@@ -62,7 +63,7 @@ class RunCopy:
         self._there: dict[str, Content] = {}
         self._told: set[str] = set()
         self._version = ""
-        self._notes: Any = None
+        self._notes = Notes()
 
     @property
     def num_files(self) -> int:
@@ -245,27 +246,17 @@ class RunCopy:
         return self._files[name][1]
 
     def _bring_notes(self, database: Database[dict[str, Any]]) -> None:
-        notes = notes_of(self.folder)
-        if notes == self._notes or not isinstance(notes.get("edited"), str):
+        notes = read_notes(self.folder)
+        if notes == self._notes or notes.edited is None:
             return
-        older = {"$or": [{"edited": {"$exists": False}}, {"edited": {"$lt": notes["edited"]}}]}
-        kept = {key: notes[key] for key in ("tags", "note", "edited") if key in notes}
-        database["runs"].update_one({"_id": self.folder.name, **older}, {"$set": kept})
+        older = {"$or": [{"edited": {"$exists": False}}, {"edited": {"$lt": notes.edited}}]}
+        database["runs"].update_one({"_id": self.folder.name, **older}, {"$set": notes.entry()})
         self._notes = notes
 
     def _tell(self, what: str) -> None:
         if what not in self._told:
             self._told.add(what)
             _log.warning("run %s: %s.", self.folder.name, what)
-
-
-def notes_of(folder: Path) -> dict[str, Any]:
-    """Tags and note of a run, and when they were edited; empty if there are none or they cannot be read."""
-    try:
-        found: dict[str, Any] = _read_json(folder / "notes.json", {})
-    except (RunError, OSError):
-        return {}
-    return found
 
 
 def _refusal(error: BulkWriteError, wrong: Sequence[Mapping[str, Any]]) -> PyMongoError:

@@ -10,6 +10,7 @@ from typing import Any
 from pymongo.database import Database
 
 from nablafx_core.tracking.mongo.copy import RunCopy
+from nablafx_core.tracking.notes import read_notes
 from nablafx_core.tracking.records import RunRecord
 
 _TRIES = 3
@@ -72,14 +73,8 @@ def incomplete(records: Iterable[RunRecord], database: Database[dict[str, Any]])
         document = there.get(record.id)
         if document is None or not document.get("complete"):
             return True
-        return int(document.get("revision", 0)) < int(record.entry.get("revision", 0)) or _edited(record) > str(
-            document.get("edited") or ""
-        )
+        return int(document.get("revision", 0)) < int(record.entry.get("revision", 0)) or (
+            read_notes(record.folder).edited or ""
+        ) > str(document.get("edited") or "")
 
     return [record for record in records if record.status != "DAMAGED" and lacks(record)]
-
-
-def _edited(record: RunRecord) -> str:
-    from nablafx_core.tracking.mongo.copy import notes_of
-
-    return str(notes_of(record.folder).get("edited") or "")
