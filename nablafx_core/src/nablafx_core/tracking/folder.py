@@ -173,7 +173,9 @@ class FolderObserver(RunObserver):
             return
         lost = self.metrics.close()
         if lost:
-            _log.warning("run %s: values that could not be written and are lost: %d.", self.folder.name, lost)
+            _log.warning(
+                "run %s: values that could not be written and are not in the folder: %d.", self.folder.name, lost
+            )
         with self._lock:
             self._write_series()
             self._note_time("stop_time", time)
