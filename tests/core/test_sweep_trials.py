@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from contextlib import contextmanager
 
 import pytest
@@ -304,3 +305,20 @@ def test_what_no_machine_has_is_told_before_anything_waits_for_it():
     for needed in (Resources(cpus=3), Resources(gpus=1)):
         with pytest.raises(ConfigError, match=r"no machine has them \(there is: 2 CPUs and 0 GPUs\)"):
             quiet_ray._check_resources(nodes, needed)
+
+
+def test_a_cluster_that_does_not_answer_is_told_at_once_and_no_run_is_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr("nablafx_core.sweeping.sweep.require_ray", lambda: None)
+    with socket.create_server(("127.0.0.1", 0)) as cluster:
+        port = cluster.getsockname()[1]
+        for address in (None, "auto", f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
+            quiet_ray.check_address(address)
+    for address, told in (
+        (f"127.0.0.1:{port}", "no Ray cluster answers there: Connection refused. Start one"),
+        ("somewhere", "write it as HOST:PORT"),
+        (":6379", "write it as HOST:PORT"),
+        ("localhost:70000", "write it as HOST:PORT"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            run_sweep(planned(tmp_path, BAD), address)
+    assert list_runs(tmp_path / "runs") == []

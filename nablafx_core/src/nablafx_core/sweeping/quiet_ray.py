@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ _ENVIRONMENT = {
 }
 #: Bytes of shared memory: trials exchange numbers only. Ray takes no less.
 _OBJECT_STORE = 80 * 2**20
+#: Seconds in which a cluster must answer.
+_SECONDS = 5.0
+_LARGEST_PORT = 65535
 #: Letters of a temporary folder that leave room for the names of Ray's sockets, of which a system allows 107.
 _LONGEST_FOLDER = 30
 
@@ -40,6 +44,23 @@ def require_ray() -> None:
     """Raise a ConfigError that says how to install Ray Tune, where it is not."""
     if find_spec("ray") is None or find_spec("ray.tune") is None:
         raise ConfigError("a sweep needs Ray Tune, which is not installed: pip install 'nablafx-core[sweep]'")
+
+
+def check_address(address: str | None) -> None:
+    """Make sure that something answers at the address of a cluster: Ray would try for minutes, and aloud.
+
+    Raises:
+        ConfigError: if nothing does, or it is no address.
+    """
+    if address in (None, "auto"):
+        return
+    host, _, port = str(address).removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit() or int(port) > _LARGEST_PORT:
+        raise ConfigError(f"--address {address}: write it as HOST:PORT or ray://HOST:PORT, or auto.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()
+    except OSError as error:
+        raise ConfigError(_no_cluster(address, error.strerror or str(error))) from error
 
 
 @contextmanager
@@ -79,11 +100,12 @@ def _connect(ray: Any, address: str | None, folder: Path) -> None:
     try:
         ray.init(address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ConfigError(
-            f"--address {address}: no Ray cluster answers there: {reason} Start one with `ray start --head`, or leave "
-            "--address out to sweep on this machine."
-        ) from error
+        raise ConfigError(_no_cluster(address, str(error).strip().partition("\n")[0])) from error
+
+
+def _no_cluster(address: str | None, reason: str) -> str:
+    problem = f"--address {address}: no Ray cluster answers there: {reason.rstrip('.')}."
+    return f"{problem} Start one with `ray start --head`, or leave --address out to sweep on this machine."
 
 
 def _check_resources(nodes: list[dict[str, Any]], needed: Resources) -> None:

@@ -15,7 +15,7 @@ from nablafx_core.errors import TrainingError
 from nablafx_core.sweeping.book import FINISHED, Book, Entry, new_entries
 from nablafx_core.sweeping.decisions import Decisions
 from nablafx_core.sweeping.plan import Plan
-from nablafx_core.sweeping.quiet_ray import explained, ray_session, require_ray
+from nablafx_core.sweeping.quiet_ray import check_address, explained, ray_session, require_ray
 from nablafx_core.sweeping.trials import Trial
 from nablafx_core.tracking.mongo.address import VARIABLE, address_of
 from nablafx_core.tracking.recorder import Run, record
@@ -62,6 +62,7 @@ def run_sweep(
         NablafxError: if Ray is not there or cannot be reached, or if no trial completed.
     """
     require_ray()
+    check_address(address)
     database = address_of(mongo)
     if mongo is not None and "://" in mongo:
         os.environ[VARIABLE] = mongo  # of the processes that are started on this machine
