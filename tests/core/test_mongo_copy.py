@@ -311,6 +311,15 @@ def test_a_file_that_is_gone_is_said_and_the_run_is_not_called_complete(tmp_path
     assert [run.id for run in incomplete(list_runs(tmp_path / "runs"), database)] == [folder.name]
 
 
+def test_a_run_that_logged_nothing_and_lost_its_file_is_pushed_as_far_as_it_is(tmp_path, database):
+    (tmp_path / "a").write_bytes(b"a")
+    folder = record("test", CONFIG, tmp_path / "runs", lambda run: (run.artifact(tmp_path / "a"), run.folder)[1])
+    (folder / "a").unlink()
+    assert not (folder / "metrics.jsonl").exists()
+    assert push(folder, database).missing == ["a"]
+    assert database.runs.find_one({})["status"] == "COMPLETED"
+
+
 def test_a_name_in_a_record_cannot_lead_out_of_its_folder(tmp_path, database):
     folder = recorded(tmp_path)
     (tmp_path / "secret").write_text("mine")

@@ -19,5 +19,5 @@ A sweep is a YAML file:
         train.learning_rate: {min: 1.0e-4, max: 1.0e-2, log: true}
         model.num_blocks: {min: 4, max: 10, integer: true}
 
-Everything is drawn and checked before the first trial starts. Ray is imported by `tune` and `quiet_ray` alone.
+Everything is drawn and checked before the first trial starts. Ray is imported by `scheduling` and `quiet_ray` alone.
 """

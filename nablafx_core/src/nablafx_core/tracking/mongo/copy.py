@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError, WriteError
 
 from nablafx_core.errors import RunError
-from nablafx_core.tracking.files import inside
+from nablafx_core.tracking.files import inside, read_json
 from nablafx_core.tracking.mongo.artifacts import Content, content_of, is_stored, store
 from nablafx_core.tracking.mongo.documents import fitting, has_nonfinite, marked, run_document
 from nablafx_core.tracking.mongo.series import Chunk, Series
@@ -91,7 +90,7 @@ class RunCopy:
         """
         self._prepare(database)
         try:
-            entry, waiting = self._held() if self._held else (_read_json(self.folder / "run.json"), ())
+            entry, waiting = self._held() if self._held else (_mapping_in(self.folder / "run.json"), ())
             self._bring_metrics(database, waiting if last else (), last)
             self._bring_document(database, entry, False)
             self._bring_files(database, entry, go_on)
@@ -190,11 +189,10 @@ class RunCopy:
         version = f"{revision:09d} {values:012d} {len(self._there):06d} {complete:d}"
         if version == self._version:
             return
-        config_yaml = _text(self.folder / "config.yaml")
         folder = {
-            "config": _read_json(self.folder / "config.json"),
-            "config_yaml": config_yaml,
-            "info": _read_json(self.folder / "info.json", {}),
+            "config": _mapping_in(self.folder / "config.json"),
+            "config_yaml": _text(self.folder / "config.yaml"),
+            "info": _mapping_in(self.folder / "info.json", {}),
             "metrics": list(self._chunk_names()),
             "artifacts": [
                 {"name": name, "file_id": content.file_id, "sha256": content.sha256, "size": content.size}
@@ -273,14 +271,14 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _read_json(path: Path, otherwise: Any = None) -> Any:
+def _mapping_in(path: Path, otherwise: Any = None) -> Any:
     """A mapping in a file.
 
     Raises:
         RunError: if the file is missing and there is nothing else, or if it is damaged.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(str(path))
     except FileNotFoundError:
         if otherwise is not None:
             return otherwise

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import bson
 
 FORMAT = "MongoObserver-0.7.0"
-ENDED = frozenset({"COMPLETED", "FAILED", "INTERRUPTED"})
 _TIMES = ("start_time", "heartbeat", "stop_time")
 _LARGEST = 15 << 20  # of a document, MongoDB's limit being 16 MiB; metrics and artifacts are documents of their own
 
@@ -73,8 +72,3 @@ def has_nonfinite(value: Any) -> bool:
     if isinstance(value, list):
         return any(map(has_nonfinite, value))
     return isinstance(value, float) and not math.isfinite(value)
-
-
-def as_numbers(values: Sequence[Any]) -> list[float]:
-    """Values of a chunk, marked or not."""
-    return [float(value) for value in values]

@@ -159,6 +159,8 @@ class Series:
     def _read_anew(self, last: bool = False) -> None:
         """Read the whole file, in the order of the steps; see `read`."""
         self._begin()
+        if not self.path.exists():
+            return
         points: dict[str, dict[int, tuple[float, str]]] = {}
         with open(self.path, "rb") as file:
             for line in file:
