@@ -9,11 +9,13 @@ import time
 import types
 
 import pytest
+import torch
 
 from nablafx_core.tracking.devices import sampled_gpus
 from nablafx_core.tracking.environment import nvidia
 from nablafx_core.tracking.recorder import record
 from nablafx_core.tracking.records import find_run
+from nablafx_core.training import machine_use
 from nablafx_core.training.fit import train
 
 
@@ -166,3 +168,20 @@ def test_a_training_on_the_cpu_records_its_speed(tmp_path):
     assert 4 * 2 * 2048 / run.duration < speed
     assert run.last_step == 4
     assert not any("memory" in name for name in run.summary)
+
+
+def test_a_sample_is_of_the_second_of_running(driver):
+    nvml, steps = driver(), set()
+    run = types.SimpleNamespace(elapsed=7.9, log=lambda name, value, step: steps.add(step))
+    with sampled_gpus(run, ["GPU-a", "GPU-b"], 0.01):
+        assert nvml.read_all.wait(20)
+    assert steps == {7}
+
+
+def test_the_largest_memory_of_each_process_is_kept(monkeypatch):
+    peaks = iter([(100.0, 40.0), (60.0, 70.0)])
+    monkeypatch.setattr(machine_use, "gathered", lambda value: [(value[0], peak) for peak in next(peaks)])
+    use = machine_use.MachineUse(None)
+    for _ in range(2):
+        use.on_validation_start(None, types.SimpleNamespace(device=torch.device("cpu")))
+    assert use.peaks == {"peak_memory_mib/gpu0": 100.0, "peak_memory_mib/gpu1": 70.0}
