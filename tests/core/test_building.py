@@ -6,10 +6,12 @@ import sys
 
 import pytest
 
-from nablafx_core.building import build
+from nablafx_core.building import build, interface_of
 from nablafx_core.config import load_experiment
 from nablafx_core.controls import Control
 from nablafx_core.errors import ConfigError, DataError, RegistryError
+from nablafx_core.kinds import KINDS, Kind
+from nablafx_core.training.fit import train
 
 SECTIONS = {"data": {"name": "pair", "dry": "a.wav", "wet": "b.wav"}, "model": {"name": "tcn"}}
 
@@ -27,12 +29,48 @@ def trap(tmp_path, monkeypatch):
     sys.modules.pop("trap_of_a_file", None)
 
 
-@pytest.mark.parametrize("kind", ["model", "processor", "controller", "dataset", "loss", "metric", "device"])
+CODE = [name for name, kind in KINDS.items() if not kind.content]
+
+
+@pytest.mark.parametrize("kind", CODE)
 @pytest.mark.parametrize("name", ["trap_of_a_file:Thing", "trap_of_a_file:function"])
 def test_what_is_of_another_kind_is_not_called(trap, kind, name):
-    with pytest.raises(RegistryError, match=f"'{name}' is no {kind}: it does not derive from nablafx_core"):
+    wanted = "is no object of click.Command" if kind == "command" else "does not derive from nablafx_core"
+    with pytest.raises(RegistryError, match=f"'{name}' is no {kind}: it {wanted}"):
         build(kind, {"name": name})
     assert not trap.exists()
+
+
+@pytest.mark.parametrize("kind", CODE)
+@pytest.mark.parametrize("name", ["antigravity:x", "this:x", "idlelib.idle:x"])
+def test_no_module_of_python_itself_is_imported(kind, name):
+    module = name.partition(":")[0]
+    sys.modules.pop(module, None)
+    with pytest.raises(RegistryError, match=f"'{name}' is no {kind}: .* The module '.*' is Python's own"):
+        build(kind, {"name": name})
+    assert module not in sys.modules
+
+
+def test_no_kind_of_code_is_without_an_interface():
+    with pytest.raises(ValueError, match="kind 'reverb': code needs an interface"):
+        Kind("reverb", "reverbs")
+    for kind in CODE:
+        assert isinstance(interface_of(KINDS[kind]), type)
+
+
+def test_an_observer_of_an_experiment_is_known_to_be_one_before_it_is_called(trap, tmp_path):
+    track = {"observers": ["trap_of_a_file:Thing"], "runs_dir": str(tmp_path / "runs")}
+    data = {"name": "nablafx_core.testing.tiny:TinyData", "segment_length": 4096}
+    sections = {"data": data, "model": {"name": "lstm"}, "track": track}
+    with pytest.raises(RegistryError, match="'trap_of_a_file:Thing' is no observer: it does not derive from"):
+        train(sections)
+    assert not trap.exists()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_observer_of_sacred_is_one():
+    observer = build("observer", {"name": "sacred.observers:QueueObserver", "covered_observer": None})
+    assert type(observer).__name__ == "QueueObserver"
 
 
 def test_an_experiment_that_names_it_is_refused_when_it_is_read(trap):

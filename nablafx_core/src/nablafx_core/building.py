@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from nablafx_core.diagnosis import cause
 from nablafx_core.errors import ConfigError, NablafxError, RegistryError
+from nablafx_core.kinds import Kind
 from nablafx_core.packs import import_target
 from nablafx_core.registry import Entry, Registry
 from nablafx_core.settings import BESIDE, Setting, SettingsError, checked_value, settings_of, unknown_setting
-
-#: What a component of each kind derives from.
-INTERFACES = {
-    "model": "nablafx_core.interfaces:Model",
-    "processor": "nablafx_core.interfaces:Processor",
-    "controller": "nablafx_core.interfaces:Controller",
-    "dataset": "nablafx_core.data.recording:Dataset",
-    "device": "nablafx_core.interfaces:Device",
-    "loss": "nablafx_core.interfaces:Loss",
-    "metric": "nablafx_core.interfaces:Metric",
-    "importer": "nablafx_core.export.conversion:Importer",
-    "exporter": "nablafx_core.export.conversion:Exporter",
-}
 
 
 def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
@@ -72,7 +61,7 @@ def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
 
 
 def component_class(entry: Entry) -> Any:
-    """What an entry names, imported.
+    """Import what an entry names.
 
     Anybody may write any import path into a file, so what one names is never called before it is known to be of the
     kind that is asked for.
@@ -80,13 +69,25 @@ def component_class(entry: Entry) -> Any:
     Raises:
         RegistryError: if it cannot be imported, or is named by its import path and is of another kind.
     """
+    outside = entry.pack is None
+    if outside and entry.package in sys.stdlib_module_names:
+        raise _of_another_kind(entry, f" The module '{entry.package}' is Python's own.")
     target = entry.load()
-    if entry.pack is None and entry.kind.name in INTERFACES:
-        interface: Any = import_target(INTERFACES[entry.kind.name])
-        if not (isinstance(target, type) and issubclass(target, interface)):
-            wanted = INTERFACES[entry.kind.name].replace(":", ".")
-            raise RegistryError(f"'{entry.qualified_name}' is no {entry.kind.name}: it does not derive from {wanted}.")
+    if outside and not entry.kind.fits(target, interface_of(entry.kind)):
+        raise _of_another_kind(entry)
     return target
+
+
+def _of_another_kind(entry: Entry, hint: str = "") -> RegistryError:
+    kind = entry.kind
+    relation = "is no object of" if kind.instances else "does not derive from"
+    wanted = kind.interface.replace(":", ".")
+    return RegistryError(f"'{entry.qualified_name}' is no {kind.name}: it {relation} {wanted}.{hint}")
+
+
+def interface_of(kind: Kind) -> Any:
+    """Import the class that components of a kind derive from."""
+    return import_target(kind.interface)
 
 
 def _taken(target: Any, injected: dict[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def nablafx_metrics() -> Iterable[Component]:
 
 @hookspec
 def nablafx_embeddings() -> Iterable[Component]:
-    """Networks that map audio to embeddings, for the Fréchet audio distance. ::
+    """Networks that map audio to vectors, subclasses of `nablafx_core.interfaces.Embedding`. ::
 
     @hookimpl
     def nablafx_embeddings():

@@ -254,6 +254,24 @@ class Metric:
         raise NotImplementedError
 
 
+class Embedding(nn.Module):
+    """A network that maps audio to vectors, for distances between distributions such as the Fréchet audio distance.
+
+    Attributes:
+        sample_rate: Hz of the audio that it takes.
+    """
+
+    sample_rate: int = 16000
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Embed audio of shape (batch, 1, time).
+
+        Returns:
+            (batch, frames, size), each item's vectors independent of the other items.
+        """
+        raise NotImplementedError
+
+
 class Device:
     """A ground-truth effect with knobs that renders audio, for synthetic data: a circuit, say.
 

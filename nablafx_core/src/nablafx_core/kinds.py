@@ -14,36 +14,67 @@ class Kind:
     Args:
         name: in the singular, as messages say it.
         plural: as ``nablafx list`` takes it; the hook is ``nablafx_`` + plural.
+        interface: ``module:Class`` that a component derives from (for `instances`: that it is an object of). An import
+            path in a file may name anything, so nothing is called before it is known to fit. Empty for content only.
         content: True if targets are files inside a package, False if they are imported.
+        instances: True if targets are objects, False if they are classes.
         injected: constructor arguments that the framework fills, never the experiment.
+
+    Raises:
+        ValueError: if a kind of code has no interface, or content has one.
     """
 
     name: str
     plural: str
+    interface: str = ""
     content: bool = False
+    instances: bool = False
     injected: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.content is bool(self.interface):
+            raise ValueError(f"kind '{self.name}': code needs an interface, content has none.")
 
     @property
     def hook(self) -> str:
         """The hook that packs implement to provide this kind."""
         return f"nablafx_{self.plural}"
 
+    def fits(self, target: object, interface: type) -> bool:
+        """Return whether a target is of this kind, without calling it.
+
+        Args:
+            target: what a component's import path names.
+            interface: the class that `interface` names, imported.
+        """
+        if self.instances:
+            return isinstance(target, interface)
+        return isinstance(target, type) and issubclass(target, interface)
+
+
+_CONTRACTS = "nablafx_core.interfaces"
+_CONVERSION = "nablafx_core.export.conversion"
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("model", "models"),
-        Kind("processor", "processors", injected=frozenset({"sample_rate"})),
-        Kind("controller", "controllers", injected=frozenset({"num_parameters", "num_controls", "sample_rate"})),
-        Kind("dataset", "datasets"),
-        Kind("device", "devices"),
-        Kind("loss", "losses"),
-        Kind("metric", "metrics"),
-        Kind("embedding", "embeddings"),
-        Kind("importer", "importers"),
-        Kind("exporter", "exporters"),
-        Kind("observer", "observers"),
-        Kind("command", "commands"),
+        Kind("model", "models", f"{_CONTRACTS}:Model"),
+        Kind("processor", "processors", f"{_CONTRACTS}:Processor", injected=frozenset({"sample_rate"})),
+        Kind(
+            "controller",
+            "controllers",
+            f"{_CONTRACTS}:Controller",
+            injected=frozenset({"num_parameters", "num_controls", "sample_rate"}),
+        ),
+        Kind("dataset", "datasets", "nablafx_core.data.recording:Dataset"),
+        Kind("device", "devices", f"{_CONTRACTS}:Device"),
+        Kind("loss", "losses", f"{_CONTRACTS}:Loss"),
+        Kind("metric", "metrics", f"{_CONTRACTS}:Metric"),
+        Kind("embedding", "embeddings", f"{_CONTRACTS}:Embedding"),
+        Kind("importer", "importers", f"{_CONVERSION}:Importer"),
+        Kind("exporter", "exporters", f"{_CONVERSION}:Exporter"),
+        Kind("observer", "observers", "nablafx_core.tracking.observer:RunObserver"),
+        Kind("command", "commands", "click:Command", instances=True),
         Kind("preset", "presets", content=True),
         Kind("bundle", "bundles", content=True),
     )

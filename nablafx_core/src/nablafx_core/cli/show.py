@@ -82,9 +82,10 @@ def _described(entry: Entry) -> dict[str, Any]:
         if entry.kind.name == "preset":
             described["text"] = entry.resource().read_text(encoding="utf-8")
         return described
+    from nablafx_core.building import component_class
     from nablafx_core.settings import REQUIRED, plain_default, settings_of
 
-    target = entry.load()
+    target = component_class(entry)
     described["documentation"] = inspect.getdoc(target) or ""
     described["settings"] = [
         {

@@ -7,32 +7,25 @@ from typing import Any
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter
 
-from nablafx_core.building import INTERFACES
+from nablafx_core.building import interface_of
 from nablafx_core.config.check import FROM_DATA
 from nablafx_core.kinds import Kind
-from nablafx_core.packs import import_target
 from nablafx_core.settings import REQUIRED, Setting, SettingsError, checked_value, plain_default, settings_of
 from nablafx_core.testing.result import Remark
 from nablafx_core.testing.subject import LawBroken
 
-#: What a component must be, by its kind: a subclass of this, or for commands an instance.
-CLASSES = {**INTERFACES, "observer": "nablafx_core.tracking.observer:RunObserver", "command": "click:Command"}
-
 
 def is_of_its_kind(target: Any, kind: Kind) -> None:
     """What a component's target names is what the framework takes for its kind."""
-    if kind.name not in CLASSES:
+    if kind.content or kind.fits(target, interface_of(kind)):
         return
-    wanted: Any = import_target(CLASSES[kind.name])
-    name = CLASSES[kind.name].replace(":", ".")
-    if kind.name == "command":
-        fits, relation = isinstance(target, wanted), f"a {name}: decorate it with @click.command()"
+    name = kind.interface.replace(":", ".")
+    if kind.instances:
+        relation = f"a {name}: decorate it with @click.command()"
     else:
-        fits = isinstance(target, type) and issubclass(target, wanted)
         relation = f"a subclass of {name}: derive it from that"
-    if not fits:
-        what = f"the class {target.__name__}" if isinstance(target, type) else f"{target!r:.80}"
-        raise LawBroken(f"the target of a {kind.name} must be {relation}. It is {what}.")
+    what = f"the class {target.__name__}" if isinstance(target, type) else f"{target!r:.80}"
+    raise LawBroken(f"the target of a {kind.name} must be {relation}. It is {what}.")
 
 
 def settings_can_be_written(target: Any, kind: Kind) -> int:
