@@ -131,7 +131,7 @@ def test_content_is_a_file_of_the_pack(install):
         RegistryError, match=r"preset 'nablafx-acme/gone': the pack has no file acme_files:presets/b.yaml"
     ):
         registry.find("preset", "gone").resource()
-    with pytest.raises(RegistryError, match=r"preset 'nablafx-acme/nowhere': No module named 'no_such_package'"):
+    with pytest.raises(RegistryError, match=r"nowhere': ModuleNotFoundError: No module named 'no_such_package'"):
         registry.find("preset", "nowhere").resource()
 
 

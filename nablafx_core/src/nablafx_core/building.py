@@ -10,6 +10,7 @@ from typing import Any
 from nablafx_core.diagnosis import cause
 from nablafx_core.errors import ConfigError, NablafxError, RegistryError
 from nablafx_core.kinds import Kind
+from nablafx_core.pack_code import pack_code
 from nablafx_core.packs import import_target
 from nablafx_core.registry import Entry, Registry
 from nablafx_core.settings import BESIDE, Setting, SettingsError, checked_value, settings_of, unknown_setting
@@ -47,10 +48,11 @@ def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
     except TypeError as error:
         raise ConfigError(f"{kind} '{entry.qualified_name}': {error}.") from None
     try:
-        built = target(**arguments)
-    except NablafxError:
+        with pack_code():
+            built = target(**arguments)
+    except (NablafxError, OSError, MemoryError):  # of an OSError the disk is the cause, and not the settings
         raise
-    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+    except Exception as error:
         raise ConfigError(
             f"{kind} '{entry.qualified_name}' cannot be made of its settings: {cause(error)}. "
             "Run again with --traceback to see where."

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from nablafx_core.pack_code import PackFailure
+
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
@@ -21,6 +23,8 @@ def canonical(name: str) -> str:
 
 def cause(error: BaseException, package: str = "") -> str:
     """``ValueError: what it says (nablafx_acme/ladder.py:31)``, with the place only if it is in `package`."""
+    if isinstance(error, PackFailure):
+        error = error.original
     text = str(error).strip().splitlines()
     said = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
     where = raised_at(error, package) if package else ""

@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from email import message_from_string
+from email.message import Message
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 
 from nablafx_core.diagnosis import CORE, canonical, otherwise
@@ -65,18 +67,24 @@ def _points() -> Iterator[tuple[EntryPoint, str]]:
 
 def _name_of(distribution: Distribution) -> str:
     try:
-        return canonical(distribution.metadata["Name"])
+        return canonical(str(_fields(distribution)["Name"]))
     except Exception:  # metadata that is damaged or gone; each Python raises something else
         return str(id(distribution))
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str, list[str]]:
-    """Name, version and requirements, read at once: each look at the metadata parses it again."""
+    """Name, version and requirements of the distribution that has an entry point."""
     with suppress(Exception):  # metadata that is damaged or gone; each Python raises something else
-        metadata = point.dist.metadata if point.dist else None
-        if metadata and metadata["Name"]:
-            return metadata["Name"], metadata["Version"], metadata.get_all("Requires-Dist") or []
+        fields = _fields(point.dist) if point.dist else None
+        if fields and fields["Name"]:
+            return str(fields["Name"]), str(fields["Version"]), fields.get_all("Requires-Dist") or []
     return point.value.partition(":")[0].split(".")[0].strip() or point.name, "?", []
+
+
+def _fields(distribution: Distribution) -> Message:
+    """The metadata without the description: parsing a README takes longer than all that is wanted."""
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or distribution.read_text("") or ""
+    return message_from_string(text.partition("\n\n")[0])
 
 
 def _tell_slow(packs: Iterable[Pack]) -> None:

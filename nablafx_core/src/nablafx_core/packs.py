@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
-import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from importlib.metadata import EntryPoint
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import pluggy
@@ -19,22 +20,37 @@ from nablafx_core.component import Component
 from nablafx_core.diagnosis import CORE, canonical, cause, core_mismatch, import_problem, otherwise
 from nablafx_core.errors import NablafxError
 from nablafx_core.kinds import KINDS, Kind
+from nablafx_core.pack_code import pack_code
 
 #: An import that takes longer is a warning for the pack's author.
 SLOW_SECONDS = 0.5
 
 
 class _Hooks(pluggy.PluginManager):
-    """The hooks of one pack. What the specifications say is read once for all packs, not once for each."""
+    """The hooks of one pack. Only those that a module has are specified: most packs have one or two of them all."""
 
-    @staticmethod
-    @cache
-    def _specification(name: str) -> Any:
-        return pluggy.PluginManager("nablafx").parse_hookspec_opts(hookspecs, name)
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        """As pluggy does it, which looks closely at everything in a module; hooks are functions or bound methods."""
+        kinds = (FunctionType, MethodType, classmethod, staticmethod)
+        if isinstance(plugin, ModuleType) and not isinstance(vars(plugin).get(name), kinds):
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
-        """As pluggy does it; the module is always `hookspecs`."""
-        return self._specification(name)
+        """As pluggy does it, for hooks that are there and have no specification yet; the module is `hookspecs`."""
+        caller = vars(self.hook).get(name)
+        return _specification(name) if caller is not None and not caller.has_spec() else None
+
+    def add(self, module: object) -> None:
+        """Register a module, and check its hooks against their specifications."""
+        self.register(module)
+        if any(self.parse_hookspec_opts(hookspecs, name) for name in vars(self.hook)):
+            self.add_hookspecs(hookspecs)
+
+
+@functools.cache
+def _specification(name: str) -> Any:
+    return pluggy.PluginManager("nablafx").parse_hookspec_opts(hookspecs, name)
 
 
 class Pack:
@@ -50,6 +66,7 @@ class Pack:
         problems: what makes the pack, or a part of it, unusable, and what to do about it.
         warnings: what a pack author should mend and a user may ignore.
         import_seconds: how long its modules took to import.
+        package: the top-level package of its modules.
     """
 
     def __init__(self, name: str, version: str, requires: Sequence[str] = ()) -> None:
@@ -59,10 +76,10 @@ class Pack:
         self.warnings: list[str] = []
         self.import_seconds = 0.0
         self._requires = tuple(requires)
-        self._package = ""
+        self.package = ""
         self._hooks = _Hooks("nablafx")
-        self._hooks.add_hookspecs(hookspecs)
         self._components: dict[str, dict[str, Component]] = {}
+        self._lock = threading.Lock()
 
     def is_called(self, name: str) -> bool:
         """Whether `name` means this pack: its name, with or without the prefix ``nablafx-``."""
@@ -75,25 +92,34 @@ class Pack:
             line = f"{entry_point.name} = {entry_point.value}"
             self.problems.append(f"its entry point '{line}' names no module. {otherwise(self.name)}")
             return
-        self._package = self._package or name.partition(".")[0]
+        self.package = self.package or name.partition(".")[0]
+        module = self._imported(name)
+        if module is None:
+            return
+        try:
+            with pack_code():
+                found: object = functools.reduce(getattr, filter(None, attribute.split(".")), module)
+        except Exception:
+            found = None
+        if found is None:
+            self.problems.append(f"{name} has no '{attribute}', which its entry point names. {otherwise(self.name)}")
+        else:
+            self.register(found)
+
+    def _imported(self, name: str) -> object | None:
+        """A module, or None where it cannot be imported, which is then a problem of the pack."""
         began = time.perf_counter()
         try:
-            with redirect_stdout(sys.stderr):  # what a pack prints must not stand in an answer
-                module: object = importlib.import_module(name)
-        except (Exception, SystemExit) as error:
+            with pack_code():
+                return importlib.import_module(name)
+        except Exception as error:
             self.problems.append(f"cannot import {name}: {self.why(error, name)}")
-            return
+            return None
         finally:
             seconds = time.perf_counter() - began
             self.import_seconds += seconds
             if seconds > SLOW_SECONDS:
                 self.warnings.append(f"{name} takes {seconds:.1f} s to import; it should import nothing heavy")
-        for part in filter(None, attribute.split(".")):
-            module = getattr(module, part, None)
-        if module is None:
-            self.problems.append(f"{name} has no '{attribute}', which its entry point names. {otherwise(self.name)}")
-        else:
-            self.register(module)
 
     def why(self, error: BaseException, module: str) -> str:
         """Why a module of the pack, or what it imports, cannot be imported, and what to do."""
@@ -112,46 +138,69 @@ class Pack:
         if self._hooks.is_registered(module):
             return
         try:
-            self._hooks.register(module)
-        except (Exception, SystemExit) as error:
+            with pack_code():
+                self._hooks.add(module)
+                warnings = list(self._unused(module))
+        except Exception as error:
             if self._hooks.is_registered(module):
                 self._hooks.unregister(module)
             self.problems.append(f"its hooks do not fit: {' '.join(str(error).split())}. {otherwise(self.name)}")
-            return
+        else:
+            self.warnings += warnings
+
+    def _unused(self, module: object) -> Iterator[str]:
+        """What looks like a hook and is none."""
         callers = self._hooks.get_hookcallers(module) or []
-        unknown = [caller.name for caller in callers if not caller.has_spec()]
-        self.warnings += [f"this core has no hook '{name}'{_suggestion(name)}" for name in unknown]
+        for caller in callers:
+            if not caller.has_spec():
+                yield f"this core has no hook '{caller.name}'{_suggestion(caller.name)}"
         hooks = {caller.name for caller in callers}
         own = [name for name in dir(module) if name.startswith("nablafx_") and callable(getattr(module, name))]
-        self.warnings += [f"'{name}' lacks @hookimpl and is not called" for name in own if name not in hooks]
+        yield from (f"'{name}' lacks @hookimpl and is not called" for name in own if name not in hooks)
         if not own:
             name = getattr(module, "__name__", repr(module))
-            self.warnings.append(f"{name:.60} has no hooks. Does the entry point name the right module?")
+            yield f"{name:.60} has no hooks. Does the entry point name the right module?"
 
     def implements(self, hook: str) -> bool:
         """Whether the pack has a hook of that name."""
-        return bool(getattr(self._hooks.hook, hook).get_hookimpls())
+        caller = getattr(self._hooks.hook, hook, None)
+        return caller is not None and bool(caller.get_hookimpls())
 
     def components(self, kind: Kind) -> dict[str, Component]:
-        """What the pack provides of one kind, by name."""
+        """What the pack provides of one kind, by name.
+
+        Threads that ask first at the same time may each call the hook; the first answer counts, for all of them. No
+        lock is held meanwhile, for a hook may import, and so wait for another thread that imports and asks the pack.
+        """
         if kind.name not in self._components:
-            self._components[kind.name] = {}  # a hook that asks for the components of its own kind gets none
-            self._components[kind.name] = self._collect(kind)
+            asked = _asked_now.get()
+            if (self, kind.name) in asked:
+                return {}  # a hook that asks for the components of its own kind gets none
+            token = _asked_now.set(asked | {(self, kind.name)})
+            try:
+                found, problems = self._collect(kind)
+            finally:
+                _asked_now.reset(token)
+            with self._lock:
+                if kind.name not in self._components:
+                    self.problems += problems
+                    self._components[kind.name] = found
         return self._components[kind.name]
 
-    def _collect(self, kind: Kind) -> dict[str, Component]:
+    def _collect(self, kind: Kind) -> tuple[dict[str, Component], list[str]]:
+        """The components of one kind by name, and the problems with them."""
         found: dict[str, Component] = {}
+        problems: list[str] = []
         try:
-            items = self._asked(kind.hook)
-        except (Exception, SystemExit) as error:
-            self._failed(kind.hook, error)
-            return found
-        for item in items:
-            if fault := _fault(item, found):
-                self.problems.append(f"{kind.hook}() {fault}. {otherwise(self.name)}")
-            elif isinstance(item, Component):
-                found[item.name] = item
-        return found
+            with pack_code():
+                for item in self._answers(kind.hook):
+                    if fault := _fault(item, found):
+                        problems.append(f"{kind.hook}() {fault}. {otherwise(self.name)}")
+                    elif isinstance(item, Component):
+                        found[item.name] = item
+        except Exception as error:
+            return {}, [self._failure(kind.hook, error)]
+        return found, problems
 
     def call(self, hook: str, **arguments: object) -> list[object]:
         """Call a behaviour hook; a failure is kept as a problem and gives nothing.
@@ -160,19 +209,25 @@ class Pack:
             NablafxError: as the hook does; so a pack refuses something on purpose.
         """
         try:
-            return self._asked(hook, **arguments)
+            with pack_code():
+                return self._answers(hook, **arguments)
         except NablafxError:
             raise
-        except (Exception, SystemExit) as error:
-            self._failed(hook, error)
+        except Exception as error:
+            self.problems.append(self._failure(hook, error))
             return []
 
-    def _asked(self, hook: str, **arguments: object) -> list[object]:
-        with redirect_stdout(sys.stderr):
-            return [item for answer in getattr(self._hooks.hook, hook)(**arguments) for item in answer]
+    def _answers(self, hook: str, **arguments: object) -> list[object]:
+        if not self.implements(hook):
+            return []
+        return [item for answer in getattr(self._hooks.hook, hook)(**arguments) for item in answer]
 
-    def _failed(self, hook: str, error: BaseException) -> None:
-        self.problems.append(f"{hook}() failed: {cause(error, self._package)}. {otherwise(self.name)}")
+    def _failure(self, hook: str, error: BaseException) -> str:
+        return f"{hook}() failed: {cause(error, self.package)}. {otherwise(self.name)}"
+
+
+#: The packs and kinds whose components are being collected by this thread.
+_asked_now: ContextVar[frozenset[tuple[Pack, str]]] = ContextVar("asked_now", default=frozenset())
 
 
 def _fault(item: object, found: Mapping[str, Component]) -> str | None:

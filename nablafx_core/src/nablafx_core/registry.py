@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Iterable, Iterator
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from nablafx_core.component import Component
-from nablafx_core.diagnosis import canonical, cause
+from nablafx_core.diagnosis import CORE, canonical, cause, raised_at
 from nablafx_core.discovery import discover_packs
 from nablafx_core.errors import RegistryError
+from nablafx_core.first_result import first_result
 from nablafx_core.kinds import KINDS, Kind, kind_named
+from nablafx_core.pack_code import pack_code
 from nablafx_core.packs import Pack, import_target
 
 if TYPE_CHECKING:
@@ -48,9 +47,9 @@ class Entry:
             RegistryError: if it cannot be imported, with the pack and the cause.
         """
         try:
-            with redirect_stdout(sys.stderr):  # what a pack prints must not stand in an answer
+            with pack_code():
                 return import_target(self.component.target)
-        except (Exception, SystemExit) as error:
+        except Exception as error:
             target = self.component.target
             whose = f" of {self.pack.name} {self.pack.version}" if self.pack else ""
             why = self.pack.why(error, target.partition(":")[0]) if self.pack else cause(error, self.package)
@@ -66,9 +65,10 @@ class Entry:
         """
         package, _, path = self.component.target.partition(":")
         try:
-            found = files(package).joinpath(path)
-        except (ImportError, TypeError, ValueError) as error:
-            raise RegistryError(f"{self.kind.name} '{self.qualified_name}': {error}") from error
+            with pack_code():
+                found = files(package).joinpath(path)
+        except Exception as error:
+            raise RegistryError(f"{self.kind.name} '{self.qualified_name}': {cause(error, package)}") from error
         if not found.is_file():
             raise RegistryError(
                 f"{self.kind.name} '{self.qualified_name}': the pack has no file {self.component.target}."
@@ -83,7 +83,7 @@ class Registry:
         self.packs = list(packs)
 
     @staticmethod
-    @lru_cache(maxsize=1)
+    @first_result
     def discover() -> Registry:
         """The registry of this process: installed packs, looked up once."""
         return Registry(discover_packs())
@@ -174,6 +174,13 @@ class Registry:
                 return pack
         names = ", ".join(pack.name for pack in self.packs)
         raise RegistryError(f"No pack named '{canonical(name)}' is installed. Packs: {names}.")
+
+    def raised_by(self, error: BaseException) -> tuple[Pack, str] | None:
+        """The pack whose code an exception came through, and its innermost line there; None if through no pack's."""
+        for pack in self.packs:
+            if pack.name != CORE and pack.package and (where := raised_at(error, pack.package)):
+                return pack, where
+        return None
 
     def collect_all(self) -> None:
         """Ask every pack for everything, so that `Pack.problems` is complete."""

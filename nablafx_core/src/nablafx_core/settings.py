@@ -12,6 +12,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
+from nablafx_core.pack_code import contained
+
 REQUIRED: Any = inspect.Parameter.empty
 
 
@@ -140,7 +142,8 @@ def _constructors(target: Any) -> list[Callable[..., Any]]:
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return get_type_hints(function, include_extras=True)
+        with contained():
+            return get_type_hints(function, include_extras=True)
     except Exception:  # a name that exists for type checkers only
         return {}
 

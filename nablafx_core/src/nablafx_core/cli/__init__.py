@@ -7,11 +7,12 @@ import importlib
 import signal
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from nablafx_core.errors import NablafxError
+from nablafx_core.interrupts import noted_interrupts
 
 if TYPE_CHECKING:
     from nablafx_core.registry import Entry
@@ -97,35 +98,49 @@ def cli(traceback: bool) -> None:
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
 
-def _message(error: Exception) -> str:
+def _message(error: BaseException) -> str:
     if isinstance(error, NablafxError):
         return str(error)
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         return f"{error.filename or 'a file'}: {error.strerror}."
-    defect = "This is a defect; run again with --traceback and report what it prints."
-    return f"{type(error).__name__}: {error}\n{defect}"
+    from nablafx_core.diagnosis import cause
+    from nablafx_core.registry import Registry
+
+    found = Registry.discover().raised_by(error)
+    place, defect = (f" ({found[1]})", f"a defect of {found[0].name} {found[0].version}") if found else ("", "a defect")
+    return f"{cause(error)}{place}\nThis is {defect}; run again with --traceback and report what it prints."
 
 
 def main() -> None:
     """Run the command line: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    try:
-        # --traceback works anywhere on the line, also after a command's name.
-        arguments = [argument for argument in sys.argv[1:] if argument != "--traceback"]
-        sys.exit(cli.main(arguments, prog_name="nablafx", standalone_mode=False) or 0)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    with noted_interrupts():
+        try:
+            # --traceback works anywhere on the line, also after a command's name.
+            arguments = [argument for argument in sys.argv[1:] if argument != "--traceback"]
+            sys.exit(cli.main(arguments, prog_name="nablafx", standalone_mode=False) or 0)
+        except SystemExit:
+            raise
+        except click.exceptions.Exit as error:
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except BrokenPipeError:
+            sys.stderr.close()
+            sys.exit(1)
+        except BaseException as error:
+            _end(error)
+
+
+def _end(error: BaseException) -> NoReturn:
+    """Say what ended the program and end it."""
+    # click makes an Abort of every KeyboardInterrupt and EOFError; that of a prompt that nobody answers has no cause.
+    raised = error.__cause__ if isinstance(error, click.Abort) and error.__cause__ else error
+    if isinstance(raised, click.Abort) or type(raised) is KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # another Ctrl-C, while Python takes itself down, helps nobody
         click.echo("Stopped.", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
-    except Exception as error:
-        if "--traceback" in sys.argv:
-            raise
-        click.echo(f"Error: {_message(error)}", err=True)
-        sys.exit(1)
+    if "--traceback" in sys.argv:
+        raise raised
+    click.echo(f"Error: {_message(raised)}", err=True)
+    sys.exit(1)

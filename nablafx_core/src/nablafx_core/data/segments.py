@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from nablafx_core.data.recording import AudioSource, Recording
+from nablafx_core.errors import DataError
+from nablafx_core.pack_code import PackFailure, contained
 
 
 class Batch(NamedTuple):
@@ -42,9 +44,17 @@ def read_from(source: AudioSource, start: int, stop: int) -> Tensor:
 
 
 def stack(segments: Sequence[Segment], context: int) -> Batch:
-    """Read segments of equal length, each with `context` samples of dry signal before it."""
-    dry = torch.stack([read_from(s.recording.dry, s.start - context, s.stop) for s in segments])
-    wet = torch.stack([s.recording.wet.read(s.start, s.stop) for s in segments])
+    """Read segments of equal length, each with `context` samples of dry signal before it.
+
+    Raises:
+        DataError: as reading does, or if a source raises what is no Exception: that would end a worker process.
+    """
+    try:
+        with contained():
+            dry = torch.stack([read_from(s.recording.dry, s.start - context, s.stop) for s in segments])
+            wet = torch.stack([s.recording.wet.read(s.start, s.stop) for s in segments])
+    except PackFailure as error:
+        raise DataError(f"a recording cannot be read: {error}") from error
     controls = torch.tensor([s.recording.controls for s in segments], dtype=torch.float32)
     return Batch(dry.unsqueeze(1), wet.unsqueeze(1), controls.reshape(len(segments), -1))
 

@@ -22,6 +22,7 @@ from nablafx_core.config.layers import plain_yaml
 from nablafx_core.errors import BundleError, ConfigError, NablafxError
 from nablafx_core.export.fit import check_fit
 from nablafx_core.interfaces import Model
+from nablafx_core.pack_code import contained
 from nablafx_core.registry import Registry
 from nablafx_core.tracking.files import replacing
 from nablafx_core.weights import weights_follow
@@ -118,7 +119,8 @@ def load_bundle(path: Path | str) -> Model:
         with weights_follow():
             check_fit(description["model"], weights)
             model: Model = build("model", description["model"])
-        model.load_state_dict(weights, strict=True)
+        with contained():
+            model.load_state_dict(weights, strict=True)
     except BundleError as error:
         raise BundleError(f"{path}: the weights do not fit the model: {error}") from error
     except NablafxError as error:

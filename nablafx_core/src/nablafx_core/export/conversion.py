@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 from nablafx_core.building import build
 from nablafx_core.config.check import Checker
 from nablafx_core.config.layers import Layer
-from nablafx_core.errors import ConfigError, ConversionError, NablafxError
+from nablafx_core.errors import ConversionError, NablafxError
 from nablafx_core.interfaces import Model
+from nablafx_core.pack_code import contained
 from nablafx_core.registry import Registry
 
 
@@ -96,7 +97,7 @@ def _importers(path: Path, settings: Mapping[str, Any]) -> dict[str, Importer]:
         return {names[0]: _built("importer", names[0], settings)}
     known = {}
     for name in names:
-        with suppress(ConfigError):  # one that has no such settings is not meant
+        with suppress(Exception), contained():  # one that has no such settings, or fails, is not meant
             importer: Importer = _built("importer", name, settings)
             if importer.reads(path):
                 known[name] = importer

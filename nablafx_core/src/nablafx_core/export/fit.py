@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -55,17 +55,24 @@ def _difference(name: str, wanted: Mapping[str, tuple[int, ...]], there: Mapping
 @contextmanager
 def _at_most(values: int) -> Iterator[None]:
     """Stop the building of a model that registers more parameters than that, however many steps it takes to do so."""
-    left, builder = values, threading.get_ident()
-
-    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        nonlocal left
-        if parameter is not None and threading.get_ident() == builder:
-            left -= max(parameter.numel(), 1)
-            if left < 0:
-                raise BundleError("the model is larger than its weights.")
-
-    hook = register_module_parameter_registration_hook(count)
+    token = _left.set([values])
     try:
         yield
     finally:
-        hook.remove()
+        _left.reset(token)
+
+
+#: Values that the model which this thread builds may still register.
+_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
+
+
+def _count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+    left = _left.get()
+    if left is not None and parameter is not None:
+        left[0] -= max(parameter.numel(), 1)
+        if left[0] < 0:
+            raise BundleError("the model is larger than its weights.")
+
+
+# Once and for good: torch goes through these hooks while other threads build models, so that none may come or go.
+register_module_parameter_registration_hook(_count)

@@ -11,6 +11,7 @@ import torch
 from nablafx_core.building import build
 from nablafx_core.config import load_experiment
 from nablafx_core.interfaces import Model
+from nablafx_core.pack_code import contained
 from nablafx_core.packs import Pack
 from nablafx_core.registry import Registry
 from nablafx_core.testing.case import build_example
@@ -42,7 +43,8 @@ def preset_models(pack: Pack | None) -> Iterator[tuple[str, Model]]:
 
 def _usable(name: str, make: Callable[[], Model]) -> Iterator[tuple[str, Model]]:
     try:
-        model = _used(make())
+        with contained():
+            model = _used(make())
     except Exception:
         return
     yield name, model

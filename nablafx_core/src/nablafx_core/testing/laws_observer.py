@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nablafx_core.diagnosis import cause
+from nablafx_core.pack_code import contained
 from nablafx_core.testing.subject import LawBroken
 from nablafx_core.tracking.recorder import Run, record
 
@@ -28,7 +29,8 @@ class Witness:
     def _call(self, event: str, **arguments: Any) -> Any:
         self.events.append(event)
         try:
-            return getattr(self._observer, event)(**arguments)
+            with contained():
+                return getattr(self._observer, event)(**arguments)
         except Exception as error:
             self.failures.setdefault(event, error)
             return None

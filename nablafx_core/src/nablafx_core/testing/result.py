@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +12,9 @@ import torch
 
 from nablafx_core.diagnosis import cause, raised_at
 from nablafx_core.errors import NablafxError
+from nablafx_core.pack_code import pack_code
 from nablafx_core.testing.subject import LawBroken
+from nablafx_core.threads import torch_threads
 
 Outcome = Literal["holds", "broken", "warning", "not checked"]
 
@@ -70,11 +70,9 @@ def result_of(kind: str, component: str, law: str, check: Callable[[], Any], pac
     began = time.perf_counter()
     outcome: Outcome = "holds"
     measured, failure, note = None, None, None
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so little work is done faster by one
     torch.manual_seed(0)
     try:
-        with redirect_stdout(sys.stderr):  # what a component prints must not stand in the table
+        with torch_threads(1), pack_code():  # so little work is done faster by one thread
             answer = check()
         measured = float(answer) if isinstance(answer, (int, float)) and math.isfinite(answer) else None
     except NotChecked as reason:
@@ -83,10 +81,8 @@ def result_of(kind: str, component: str, law: str, check: Callable[[], Any], pac
         outcome, note, measured = "warning", str(remark), float(remark.measured)
     except LawBroken as broken:
         outcome, failure = "broken", str(broken)
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         outcome, failure = "broken", _raised(error, package)
-    finally:
-        torch.set_num_threads(threads)
     return Result(kind, component, law, outcome, measured, failure, note, time.perf_counter() - began)
 
 

@@ -6,6 +6,9 @@ import logging
 from functools import partial
 from typing import Any
 
+from nablafx_core.diagnosis import cause
+from nablafx_core.pack_code import contained
+
 _log = logging.getLogger(__name__)
 
 
@@ -29,12 +32,13 @@ class Guarded:
         if not self._started and event != "started_event":
             return None
         try:
-            answer = getattr(self._observer, event)(**arguments)
+            with contained():
+                answer = getattr(self._observer, event)(**arguments)
         except Exception as error:
             if not self._warned:
                 self._warned = True
-                what = f"{type(error).__name__}: {error}"
-                _log.warning("observer %s failed (%s). The run folder has all.", type(self._observer).__name__, what)
+                name = type(self._observer).__name__
+                _log.warning("observer %s failed (%s). The run folder has all.", name, cause(error))
             return None
         self._started = True
         return answer

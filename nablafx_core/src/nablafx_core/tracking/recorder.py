@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nablafx_core.errors import RunError
+from nablafx_core.interrupts import is_interrupt
 from nablafx_core.tracking import environment
 from nablafx_core.tracking._sacred import LOGGER, NAME, Experiment, host_info_gatherer
 from nablafx_core.tracking.folder import FolderObserver
@@ -20,7 +21,7 @@ from nablafx_core.tracking.plain import plain
 from nablafx_core.tracking.process import only_process, still_running
 from nablafx_core.tracking.records import RunRecord, find_run
 from nablafx_core.tracking.run import Run
-from nablafx_core.tracking.signals import Interrupts, is_interrupt
+from nablafx_core.tracking.signals import Interrupts
 
 __all__ = ["Run", "record"]
 

@@ -9,6 +9,8 @@ import threading
 from types import TracebackType
 from typing import Any
 
+from nablafx_core.interrupts import note_interrupt
+
 _log = logging.getLogger(__name__)
 
 
@@ -59,11 +61,5 @@ class Interrupts:
         elif self._seen == 2:
             _log.warning("Stopping: the record of the run is being written. Once more to stop at once.")
         else:
+            note_interrupt()
             raise KeyboardInterrupt(signal.Signals(number).name)
-
-
-def is_interrupt(error: BaseException | None) -> bool:
-    """Whether an exception was raised for, or while handling, a KeyboardInterrupt."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None

@@ -26,13 +26,15 @@ def memory_explained(batch: str) -> Iterator[None]:
         if "Original Traceback" not in str(error):
             raise
         raise type(error)(str(error).rpartition(f"{type(error).__name__}: ")[2].strip()) from error
-    except (RuntimeError, MemoryError) as error:
-        if not (isinstance(error, MemoryError) or is_oom_error(error)):
+    except Exception as error:
+        if isinstance(error, MemoryError) or is_oom_error(error):
+            raise TrainingError(
+                f"there is not enough memory for {batch}. Lower data.batch_size or data.segment_length, set "
+                "train.tbptt, or on a GPU train.precision: bf16-mixed. What was written before is kept."
+            ) from error
+        if "Original Traceback" not in str(error):
             raise
-        raise TrainingError(
-            f"there is not enough memory for {batch}. Lower data.batch_size or data.segment_length, set train.tbptt, "
-            "or on a GPU train.precision: bf16-mixed. What was written before is kept."
-        ) from error
+        raise TrainingError(f"a recording cannot be read: {str(error).strip().splitlines()[-1]}") from error
 
 
 @contextmanager

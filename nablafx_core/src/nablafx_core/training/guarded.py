@@ -12,6 +12,7 @@ from lightning import Callback
 
 from nablafx_core.diagnosis import cause, otherwise
 from nablafx_core.errors import NablafxError
+from nablafx_core.pack_code import PackFailure, contained
 from nablafx_core.registry import Registry
 
 _log = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def _fault(callback: Any, keys: set[str]) -> str | None:
     if not isinstance(callback, Callback):
         return f"{type(callback).__name__}, no lightning.Callback: {callback!r:.60}"
     try:
-        key = str(callback.state_key)
+        with contained():
+            key = str(callback.state_key)
     except Exception as error:
         return f"a {type(callback).__name__} whose state_key fails ({cause(error)})"
     if _has_state(callback):
@@ -92,12 +94,15 @@ class _Guard:
         if self.failed:
             return nothing
         try:
-            if own is not None:
-                return own(*arguments, **named)
-            return getattr(type(self.callback), hook)(self.callback, *arguments, **named)
+            with contained():
+                if own is not None:
+                    return own(*arguments, **named)
+                return getattr(type(self.callback), hook)(self.callback, *arguments, **named)
         except NablafxError:
             raise
         except Exception as error:
+            if isinstance(error, PackFailure) and isinstance(error.original, SystemExit):
+                raise error.original from None
             self.failed = True
             kind = type(self.callback)
             what = f"its callback {kind.__name__} failed in {hook} ({cause(error, kind.__module__.partition('.')[0])})."

@@ -12,6 +12,7 @@ from torch import Tensor
 from nablafx_core.data.segments import Batch
 from nablafx_core.errors import ModelError, RunError
 from nablafx_core.interfaces import Metric, Model
+from nablafx_core.pack_code import contained
 from nablafx_core.state import detached
 from nablafx_core.training.losses import WeightedLoss
 from nablafx_core.training.optimizer import optimizer_of
@@ -80,6 +81,7 @@ class TrainingTask(LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "validation/loss"}}
 
+    @contained()
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """One optimiser step for whole segments, one a chunk for truncated ones."""
         controls = _controls(batch)
@@ -157,6 +159,7 @@ class TrainingTask(LightningModule):
         """Forget the last validation."""
         self._sums = {}
 
+    @contained()
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Add a batch to the sums of losses (weighted by samples) and metrics."""
         prediction, target = _wide(self.predict(batch)), _wide(batch.wet)
@@ -171,6 +174,7 @@ class TrainingTask(LightningModule):
     def _add(self, key: str, value: Tensor) -> None:
         self._sums[key] = self._sums[key] + value if key in self._sums else value
 
+    @contained()
     def on_validation_epoch_end(self) -> None:
         """Figures of the whole split; the schedule takes its step."""
         figures = {name: metric.value(self._sums[f"metric {name}"]) for name, metric in self.metrics.items()}

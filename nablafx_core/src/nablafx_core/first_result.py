@@ -1,0 +1,41 @@
+"""A value that is made once for all threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class first_result(Generic[T]):  # noqa: N801 - a decorator
+    """Make a function return its first result for ever, the same one to every thread.
+
+    Threads that call it first at the same time may each run the function; one result is kept and the others are
+    dropped. No lock is held while it runs, so that it may import: a thread that imports may wait for another one that
+    imports too, and that one for this value.
+
+    Args:
+        function: takes no arguments.
+    """
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self.__doc__ = function.__doc__
+        self._function = function
+        self._lock = threading.Lock()
+        self._results: list[T] = []
+
+    def __call__(self) -> T:
+        """Return the result."""
+        results = self._results
+        if not results:
+            result = self._function()
+            with self._lock:
+                if not results:
+                    results.append(result)
+        return results[0]
+
+    def cache_clear(self) -> None:
+        """Forget the result."""
+        self._results = []

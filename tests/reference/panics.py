@@ -1,0 +1,96 @@
+"""A component of every kind, each of which raises what is no Exception where a variable says."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from nablafx_core.export.conversion import Exporter, Importer
+from nablafx_core.testing.tiny import TinyData, TinyModel
+from nablafx_core.training.losses import L1
+from reference.tiny import TanhDataset
+
+
+class PanicException(BaseException):
+    """As pyo3's, for a panic in Rust."""
+
+
+class Cancelled(KeyboardInterrupt):
+    """Raised by code, and by no Ctrl-C."""
+
+
+#: ``PLACE ERROR``: where to raise what.
+VARIABLE = "REFERENCE_PANIC"
+ERRORS = {error.__name__: error for error in (PanicException, Cancelled, GeneratorExit, SystemExit, KeyboardInterrupt)}
+
+
+def at(place: str) -> None:
+    wanted, error = os.environ.get(VARIABLE, "nowhere PanicException").split()
+    if place == wanted:
+        raise ERRORS[error]("boom")
+
+
+class Net(TinyModel):
+    """A gain."""
+
+    def __init__(self, sample_rate: int = 48000, controls=()) -> None:
+        at("constructor")
+        super().__init__(sample_rate, controls)
+
+    def forward(self, audio, controls=None, state=None):
+        at("forward")
+        return super().forward(audio, controls, state)
+
+
+class Far(L1):
+    """A distance."""
+
+    def forward(self, prediction, target):
+        at("loss")
+        return super().forward(prediction, target)
+
+
+class Files(TanhDataset):
+    """Recordings in memory."""
+
+    def __init__(self, sample_rate: int = 48000) -> None:
+        at("dataset")
+        super().__init__()
+        for recording in self.recordings:
+            recording.wet.read = _Read(recording.wet.audio)
+
+
+class _Read:
+    def __init__(self, audio) -> None:
+        self.audio = audio
+
+    def __call__(self, start, stop):
+        at("read")
+        return self.audio[start:stop]
+
+
+class Reader(Importer):
+    """Reads files of acme."""
+
+    suffixes = (".acme",)
+
+    def read(self, path):
+        at("importer")
+        return TinyData()
+
+
+class Writer(Exporter):
+    """Writes files of acme."""
+
+    suffix = ".acme"
+
+    def write(self, model, path):
+        at("exporter")
+        path.write_text("")
+
+
+@click.command()
+def play() -> None:
+    """Play."""
+    at("command")
