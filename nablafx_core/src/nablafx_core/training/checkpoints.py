@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from nablafx_core.errors import RunError
+from nablafx_core.export.torch_file import UnreadableError, read_torch_file
 from nablafx_core.tracking.files import replace_bytes
 
 _log = logging.getLogger(__name__)
@@ -81,6 +80,18 @@ class CheckpointFiles(TorchCheckpointIO):
                 "checkpoint is kept, and the next ones are tried.",
             )
 
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint, on the CPU; nothing in it is executed.
+
+        Raises:
+            RunError: if it cannot be read.
+        """
+        try:
+            content: dict[str, Any] = read_torch_file(Path(path), objects=False)
+        except (UnreadableError, OSError) as error:
+            raise RunError(f"{path}: the checkpoint cannot be read: {error}.") from error
+        return content
+
     def _readable(self, states: Mapping[str, Any]) -> dict[str, Any]:
         """The states of callbacks that a resume can read without unpickling; another would spoil the whole file."""
         readable = {}
@@ -88,8 +99,7 @@ class CheckpointFiles(TorchCheckpointIO):
             content = io.BytesIO()
             try:
                 torch.save(state, content)
-                content.seek(0)
-                torch.load(content, weights_only=True)
+                read_torch_file(content, objects=False)
             except Exception as error:  # whatever its objects raise
                 kind = type(error).__name__
                 self._tell(
@@ -135,22 +145,15 @@ def set_damaged_aside(folder: Path, good: Path) -> None:
 
 
 def _problem(path: Path) -> str | None:
-    """What is wrong with a checkpoint; nothing in it is executed.
+    """Return what is wrong with a checkpoint, or None; nothing in it is executed.
 
     Raises:
         RunError: if it is whole, but not one of this code's.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-                return "it is compressed, which no checkpoint is"
-            if (broken := archive.testzip()) is not None:
-                return f"it is damaged in '{broken}'"
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        return "it is damaged, or holds objects, which are never read"
-    except Exception as error:  # each kind of damage raises something else
-        return f"it is damaged ({str(error).partition(chr(10))[0] or type(error).__name__})"
+        checkpoint = read_torch_file(path, objects=False)
+    except (UnreadableError, OSError) as error:
+        return str(error)
     _check_parts(path, checkpoint)
     return None
 
