@@ -34,6 +34,12 @@ def dataset(*recordings):
     return made
 
 
+def same(one, other):
+    """Whether two batches hold the same."""
+    tensors = all(torch.equal(a, b) for a, b in zip(one[:4], other[:4], strict=True))
+    return tensors and tuple(one.take) == tuple(other.take)
+
+
 lengths = st.lists(st.integers(20, 200), min_size=1, max_size=5)
 
 
@@ -101,7 +107,7 @@ def test_batch_k_is_a_function_of_seed_and_k(seed, k):
     for before in range(k):
         reached[before]
     fresh = TrainingBatches(recordings, 8, 5, 3, seed)
-    assert all(torch.equal(a, b) for a, b in zip(reached[k], fresh[k], strict=True))
+    assert same(reached[k], fresh[k])
     other = TrainingBatches(recordings, 8, 5, 3, seed + 1)
     assert any(not torch.equal(reached[j].wet, other[j].wet) for j in range(3))
 
@@ -147,7 +153,7 @@ def test_loaders_give_the_stream_whatever_reads_it(settings):
     for epoch in range(2):
         loader.sampler.set_epoch(epoch)
         for k, batch in enumerate(loader):
-            assert all(torch.equal(a, b) for a, b in zip(batch, wanted[3 * epoch + k], strict=True))
+            assert same(batch, wanted[3 * epoch + k])
         assert k == 2
     seen = Counter(int(-v) for batch in data.val_dataloader() for v in batch.wet.flatten())
     assert seen == Counter(int(v) for r in data.validation for v in r.dry.read(r.start, r.stop))

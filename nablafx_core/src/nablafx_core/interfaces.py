@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nablafx_core.controls import Control, Parameter
 from nablafx_core.errors import ModelError
+from nablafx_core.position import Start, state_at
 from nablafx_core.state import State
 
 if TYPE_CHECKING:
@@ -28,14 +29,23 @@ class Model(nn.Module):
     Both return the output and the state after it. Streaming the blocks of a signal from
     ``initial_state(...)``, then `flush`, and dropping the first `latency` samples gives the offline output.
 
+    Most states forget: from inside a file, a model that hears enough of what came before continues as from the
+    file's beginning. A state that never forgets (an oscillator's phase) must be told where in the file it begins. Such
+    a model sets ``remembers_position = True`` and takes a third argument in its initial state,
+    ``initial_state(batch_size, controls=None, start=0)``; see `nablafx_core.position.Start`.
+
     Attributes:
         sample_rate: Hz that it was made for.
+        in_channels: channels of its input; a mono model is run on each channel by itself where audio is rendered.
+        out_channels: channels of its output.
         controls: the knobs, in the order of the second axis of `controls` tensors.
         latency: samples by which the stream lags the offline output; 0 is real time.
         receptive_field: samples of input that one output sample depends on; None if unbounded (recurrent).
         recurrent: remembers without end all the same, through its conditioning.
         causal: whether output n (before latency) depends on no input after n.
         streams: False for a model that needs the whole file; it has no state and says so.
+        remembers_position: whether its output depends on where in the file a sample stands; `initial_state` then takes
+            `start`.
         default_tbptt: chunk length in samples for truncated backpropagation where training does not set one.
         section: the registry name and settings from which it was built; what a bundle stores.
     """
@@ -47,6 +57,7 @@ class Model(nn.Module):
     recurrent: bool = False
     causal: bool = True
     streams: bool = True
+    remembers_position: bool = False
     default_tbptt: ClassVar[int | None] = None
     section: dict[str, Any]
 
@@ -57,6 +68,9 @@ class Model(nn.Module):
 
     def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
         """The state at the start of a file: zero history, the pre-roll of padded models done.
+
+        A model that declares `remembers_position` takes a third argument, ``start: Start = 0``, the position of the
+        first sample that it will be given. The framework calls `nablafx_core.position.state_at`, which passes it.
 
         Args:
             batch_size: number of items.
@@ -69,6 +83,27 @@ class Model(nn.Module):
     ) -> tuple[Tensor, State]:
         """Process audio (batch, in_channels, time) to (batch, out_channels, time), offline or stream."""
         raise NotImplementedError
+
+    def offline(self, audio: Tensor, controls: Tensor | None = None, start: Start = 0) -> Tensor:
+        """Return the offline output of audio that begins at sample `start` of its file.
+
+        It is ``model(audio, controls)[0]`` unless the model declares `remembers_position`: then the stream from
+        ``initial_state(…, start=start)``, flushed, without its first `latency` samples.
+
+        Args:
+            audio: (batch, in_channels, time).
+            controls: (batch, num_controls) or (batch, num_controls, time).
+            start: position of the first sample; an int, or an integer tensor (batch,).
+
+        Returns:
+            (batch, out_channels, time).
+        """
+        if not self.remembers_position:
+            out: Tensor = self(audio, controls)[0]
+            return out
+        first = controls[..., 0] if controls is not None and controls.ndim == 3 else controls
+        out, after = self(audio, controls, state_at(self, audio.shape[0], first, start))
+        return torch.cat([out, self.flush(after)], dim=-1)[..., self.latency :] if self.latency else out
 
     def flush(self, state: State) -> Tensor:
         """The last `latency` samples of a stream, (batch, out_channels, latency).
@@ -134,6 +169,7 @@ class Processor(nn.Module):
     Attributes:
         sample_rate: Hz.
         latency: samples by which its stream lags its offline output.
+        remembers_position: as of a `Model`; ``initial_state(batch_size, parameters=None, start=0)`` then takes `start`.
         effect_parameters: what a controller drives, in the order of the controller's output. (Not
             ``parameters``: that is torch's name for what is trained. See docs/decisions/0002.)
         lr_multiplier: factor on the learning rate of its own weights and of its controller's.
@@ -147,6 +183,7 @@ class Processor(nn.Module):
     """
 
     latency: int = 0
+    remembers_position: bool = False
     effect_parameters: tuple[Parameter, ...] = ()
     lr_multiplier: float = 1.0
     takes_steps: ClassVar[bool] = False
@@ -185,11 +222,13 @@ class Controller(nn.Module):
         num_parameters: of the processor that it drives.
         num_controls: knobs of the model.
         latency: samples by which its stream lags; the chain delays the processor's audio by as much.
+        remembers_position: as of a `Model`; ``initial_state(batch_size, controls=None, start=0)`` then takes `start`.
         reads: which audio it receives: ``"chain"``, the chain's input; ``"processor"``, that of its processor; or the
             label of something before it. See `GrayBox`.
     """
 
     latency: int = 0
+    remembers_position: bool = False
     reads: str = "chain"
 
     def __init__(self, num_parameters: int, num_controls: int = 0) -> None:

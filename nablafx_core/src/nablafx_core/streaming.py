@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Model
+from nablafx_core.position import Start, state_at
 from nablafx_core.state import State
 
 
@@ -22,16 +23,19 @@ class Streamer:
         model: in evaluation mode.
         controls: the knobs until they are turned, in [0, 1], (batch, num_controls) or (num_controls,) for every
             item; their defaults if None. Assign to `controls` to turn them between blocks.
+        start: position of the first sample in its file, for a model that remembers its position; an int, or an integer
+            tensor (batch,).
 
     Attributes:
         state: of the model; None before the first block.
     """
 
-    def __init__(self, model: Model, controls: Tensor | None = None) -> None:
+    def __init__(self, model: Model, controls: Tensor | None = None, start: Start = 0) -> None:
         if not model.streams:
             raise ModelError(f"{type(model).__name__} needs the whole file and has no stream. Render it offline.")
         self.model = model
         self.controls = controls
+        self.start = start
         self.state: State | None = None
         self._shape = (0, 0)
         self._voices = 1
@@ -62,7 +66,10 @@ class Streamer:
         knobs = self._knobs(self.controls if controls is None else controls)
         if self.state is None:
             first = knobs[..., 0] if knobs is not None and knobs.ndim == 3 else knobs
-            self.state = self.model.initial_state(folded.shape[0], first)
+            begun = self.start
+            if isinstance(begun, Tensor) and begun.ndim:
+                begun = begun.repeat_interleave(self._voices)
+            self.state = state_at(self.model, folded.shape[0], first, begun)
         out, self.state = self.model(folded, knobs, self.state)
         out = self._unfold(out)
         self._nothing = out[..., :0]
@@ -118,15 +125,20 @@ def check_positions(model: Model, controls: Tensor) -> None:
 
 
 def stream_blocks(
-    model: Model, audio: Tensor, controls: Tensor | None = None, block_size: int | Sequence[int] = 512
+    model: Model,
+    audio: Tensor,
+    controls: Tensor | None = None,
+    block_size: int | Sequence[int] = 512,
+    start: Start = 0,
 ) -> Tensor:
-    """Render block by block what ``model(audio, controls)`` renders at once.
+    """Render block by block what ``model.offline(audio, controls, start)`` renders at once.
 
     Args:
         model: in evaluation mode; a mono model runs on each channel by itself.
         audio: (batch, channels, time).
         controls: (batch, num_controls), (num_controls,) or, as automation, (batch, num_controls, time).
         block_size: samples per block, or the lengths of the blocks; the last length serves for the rest.
+        start: position of the first sample in its file; see `Streamer`.
 
     Returns:
         (batch, channels, time), aligned with the input.
@@ -134,7 +146,7 @@ def stream_blocks(
     Raises:
         ModelError: as `Streamer` does.
     """
-    streamer = Streamer(model, controls)
+    streamer = Streamer(model, controls, start)
     parts = []
     for block in _blocks(audio.shape[-1], block_size):
         moving = controls[..., block] if controls is not None and controls.ndim == 3 else None

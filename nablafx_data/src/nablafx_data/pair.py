@@ -78,7 +78,17 @@ class Pair(Dataset):
         if facts.delay.inverted and facts.delay.confidence >= _ENOUGH:
             self.notes += (f"{wet}: the effect inverts the polarity; the model will too.",)
         start, stop = music_between_markers(aligned_dry, self.sample_rate)
-        self.recordings = (Recording(Path(wet).stem, aligned_dry, aligned_wet, Path(dry).stem, start=start, stop=stop),)
+        self.recordings = (
+            Recording(
+                name=Path(wet).stem,
+                dry=aligned_dry,
+                wet=aligned_wet,
+                source=Path(dry).stem,
+                start=start,
+                stop=stop,
+                offset=skipped[0],
+            ),
+        )
 
     def _source(self, path: Path, offset: int = 0, length: int | None = None) -> WavSource:
         channel = self._channels[path]

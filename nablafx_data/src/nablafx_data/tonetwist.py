@@ -112,6 +112,7 @@ class ToneTwist(Dataset):
                 tuple(positions[letter] for letter in self.knobs),
                 file.part,
                 *spans[file.dry],
+                offset=max(-delay, 0),
             )
 
     def _source(self, path: Path, offset: int, cut: int) -> WavSource:

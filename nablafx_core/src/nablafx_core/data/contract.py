@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from nablafx_core.audio.files import RATES
 from nablafx_core.data.recording import Dataset, Part, Recording
-from nablafx_core.errors import DataError
+from nablafx_core.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from nablafx_core.interfaces import Model
 
 
 def checked(dataset: Dataset) -> Dataset:
@@ -14,7 +17,8 @@ def checked(dataset: Dataset) -> Dataset:
 
     Raises:
         DataError: naming the recording, if a knob is outside [0, 1], there are more or fewer of them than the dataset
-            has controls, dry and wet differ in length, or what counts lies outside of them.
+            has controls, dry and wet differ in length, what counts lies outside of them, its channels are not those of
+            the other recordings, or its take or offset is of another type.
     """
     kind = type(dataset).__name__
     if dataset.sample_rate not in RATES:
@@ -26,6 +30,34 @@ def checked(dataset: Dataset) -> Dataset:
             raise DataError(f"{kind}: the recording '{recording.name}' {fault}")
         names.add(recording.name)
     return dataset
+
+
+def check_channels(model: Model, dataset: Dataset, each: bool = False) -> None:
+    """Check that a model takes the channels of the dry signals and gives those of the wet ones.
+
+    Args:
+        model: what is trained or tested.
+        dataset: whose recordings all have the same channels.
+        each: also accept a mono model that is run on each channel by itself.
+
+    Raises:
+        ConfigError: if it does not; says how many channels each has.
+    """
+    if not dataset.recordings:
+        return
+    recording = dataset.recordings[0]
+    model_has = (model.in_channels, model.out_channels)
+    data_has = (recording.in_channels, recording.out_channels)
+    if model_has == data_has or (each and model_has == (1, 1) and data_has[0] == data_has[1] and model.streams):
+        return
+    raise ConfigError(
+        f"{type(model).__name__} takes {_channels(model_has[0])} and gives {model_has[1]}; the recordings have "
+        f"{_channels(data_has[0])} dry and {data_has[1]} wet. Choose a model or data with the same channels."
+    )
+
+
+def _channels(count: int) -> str:
+    return f"{count} channel{'s' if count > 1 else ''}"
 
 
 def _fault(recording: Recording, dataset: Dataset) -> str | None:
@@ -43,4 +75,15 @@ def _fault(recording: Recording, dataset: Dataset) -> str | None:
         return f"has {dry:,} samples dry and {wet:,} wet; they are of one length."
     if not 0 <= recording.start <= recording.stop <= dry:
         return f"counts the samples {recording.start:,} to {recording.stop:,} of {dry:,}."
+    if not isinstance(recording.take, str) or type(recording.offset) is not int:
+        return f"has take {recording.take!r:.40} and offset {recording.offset!r:.40}; expected a string and an int."
+    first = dataset.recordings[0]
+    here, there = ((r.in_channels, r.out_channels) for r in (recording, first))
+    if min(here) < 1:
+        return f"has sources of {here[0]} and {here[1]} channels; expected at least 1."
+    if here != there:
+        return (
+            f"has {_channels(here[0])} dry and {here[1]} wet, '{first.name}' has {there[0]} and {there[1]}. "
+            "All recordings of a dataset have the same channels."
+        )
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from nablafx_core.controls import Control
@@ -13,7 +14,11 @@ Part = Literal["train", "validation", "trainval", "test"]
 
 
 class AudioSource(Protocol):
-    """A mono signal that is read in pieces."""
+    """A signal that is read in pieces.
+
+    A source of several channels has an attribute ``channels: int`` and reads (channels, time). A source without it, or
+    whose `channels` is 1, is mono and reads (time,).
+    """
 
     @property
     def num_samples(self) -> int:
@@ -21,8 +26,20 @@ class AudioSource(Protocol):
         ...
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Samples start (included) to stop (excluded), float32 (time,). 0 <= start <= stop <= num_samples."""
+        """Samples start (included) to stop (excluded), float32. 0 <= start <= stop <= num_samples."""
         ...
+
+
+def channels_of(source: AudioSource) -> int:
+    """Number of channels of a source; 1 where it does not say."""
+    return int(getattr(source, "channels", 1))
+
+
+def read_channels(source: AudioSource, start: int, stop: int) -> Tensor:
+    """Samples start to stop as (channels, time), zeros before the source begins (`start` may be negative)."""
+    audio = source.read(max(start, 0), stop)
+    audio = audio[None] if audio.ndim == 1 else audio
+    return torch.nn.functional.pad(audio, (max(-start, 0), 0))
 
 
 @dataclass(frozen=True)
@@ -31,11 +48,16 @@ class Recording:
 
     Args:
         name: unique in the dataset; what tables and pictures call it.
-        dry, wet: of equal length, sample-aligned.
+        dry, wet: of equal length, sample-aligned; each of one channel or of several.
         source: the dry signal's name; recordings of one source are split together.
         controls: the knobs, in [0, 1].
         part: which part of the split it belongs to; ``"trainval"`` is divided by the training.
-        start, stop: the samples that count; what is before `start` serves as left context only.
+        start, stop: the samples of `dry` that count; what is before `start` serves as left context only.
+        take: names the physical take, one pass of audio through the device. Recordings of one take share what is
+            particular to it, such as the phase of an oscillator; the parts into which a take is split keep it. The
+            recording's own name if empty.
+        offset: samples of the dry file before sample 0 of `dry`, such as a delay that was cut off. Positions count
+            from the beginning of the file: sample n of `dry` is at position `offset` + n.
     """
 
     name: str
@@ -46,14 +68,30 @@ class Recording:
     part: Part = "trainval"
     start: int = 0
     stop: int = 0
+    take: str = ""
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.take:
+            object.__setattr__(self, "take", self.name)
 
     @property
     def num_samples(self) -> int:
         """How many samples count."""
         return self.stop - self.start
 
+    @property
+    def in_channels(self) -> int:
+        """Channels of the dry signal, which a model's `in_channels` must fit."""
+        return channels_of(self.dry)
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the wet signal."""
+        return channels_of(self.wet)
+
     def within(self, start: int, stop: int, part: Part) -> Recording:
-        """The samples start to stop of this recording, as a recording of another part."""
+        """The samples start to stop of this recording, as a recording of another part and of the same take."""
         return replace(self, start=start, stop=stop, part=part)
 
 

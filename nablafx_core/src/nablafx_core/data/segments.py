@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from nablafx_core.data.recording import AudioSource, Recording
+from nablafx_core.data.recording import Recording, read_channels
 from nablafx_core.errors import DataError
 from nablafx_core.pack_code import PackFailure, contained
 
@@ -19,28 +19,32 @@ class Batch(NamedTuple):
     """Segments of equal length.
 
     Args:
-        dry: (batch, 1, context + time); its first `context` samples are what came before the segment.
-        wet: (batch, 1, time).
+        dry: (batch, in_channels, context + time); its first `context` samples are what came before the segment.
+        wet: (batch, out_channels, time).
         controls: (batch, num_controls), in [0, 1].
+        start: (batch,), int64, the position in its file of each item's first sample of `dry`; negative where the
+            context begins before the file. It is what `nablafx_core.interfaces.Model.offline` takes.
+        take: the name of each item's `Recording.take`; a tuple, or a list where the loader has pinned the memory.
     """
 
     dry: Tensor
     wet: Tensor
     controls: Tensor
+    start: Tensor
+    take: Sequence[str]
 
 
 class Segment(NamedTuple):
-    """Samples start to stop, counted from the beginning of the file, of one recording."""
+    """Samples start to stop of one recording, counted from the beginning of its dry signal."""
 
     recording: Recording
     start: int
     stop: int
 
-
-def read_from(source: AudioSource, start: int, stop: int) -> Tensor:
-    """Samples start to stop as (time,), zeros before the file begins (`start` may be negative)."""
-    audio = source.read(max(start, 0), stop)
-    return torch.nn.functional.pad(audio, (max(-start, 0), 0))
+    @property
+    def position(self) -> int:
+        """Position of its first sample, counted from the beginning of the file."""
+        return self.recording.offset + self.start
 
 
 def stack(segments: Sequence[Segment], context: int) -> Batch:
@@ -51,12 +55,13 @@ def stack(segments: Sequence[Segment], context: int) -> Batch:
     """
     try:
         with contained():
-            dry = torch.stack([read_from(s.recording.dry, s.start - context, s.stop) for s in segments])
-            wet = torch.stack([s.recording.wet.read(s.start, s.stop) for s in segments])
+            dry = torch.stack([read_channels(s.recording.dry, s.start - context, s.stop) for s in segments])
+            wet = torch.stack([read_channels(s.recording.wet, s.start, s.stop) for s in segments])
     except PackFailure as error:
         raise DataError(f"a recording cannot be read: {error}") from error
     controls = torch.tensor([s.recording.controls for s in segments], dtype=torch.float32)
-    return Batch(dry.unsqueeze(1), wet.unsqueeze(1), controls.reshape(len(segments), -1))
+    start = torch.tensor([s.position - context for s in segments])
+    return Batch(dry, wet, controls.reshape(len(segments), -1), start, tuple(s.recording.take for s in segments))
 
 
 class TrainingBatches(Dataset[Batch]):

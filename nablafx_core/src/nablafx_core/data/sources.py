@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 
 import soundfile  # type: ignore[import-untyped]
@@ -18,11 +19,16 @@ class ArraySource:
     """A signal held in memory.
 
     Args:
-        audio: (time,).
+        audio: (time,), or (channels, time).
     """
 
     def __init__(self, audio: Tensor) -> None:
-        self.audio = audio
+        self.audio = audio[0] if audio.ndim == 2 and audio.shape[0] == 1 else audio
+
+    @property
+    def channels(self) -> int:
+        """Its channels."""
+        return 1 if self.audio.ndim == 1 else self.audio.shape[0]
 
     @property
     def num_samples(self) -> int:
@@ -30,18 +36,18 @@ class ArraySource:
         return self.audio.shape[-1]
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Samples start to stop, (time,)."""
-        return self.audio[start:stop]
+        """Samples start to stop, (time,) or (channels, time)."""
+        return self.audio[..., start:stop]
 
 
 class WavSource:
-    """One channel of an audio file, read piece by piece; only what is asked for is read.
+    """Channels of an audio file, read piece by piece; only what is asked for is read.
 
     It holds no open file, so that it can be pickled and used in worker processes.
 
     Args:
         path: any format that libsndfile reads.
-        channel: counted from 0.
+        channel: counted from 0; several, in any order, for a source of several channels.
         offset: samples to skip at the beginning, at `sample_rate`.
         num_samples: length; the rest of the file if None.
         sample_rate: Hz; a file of another rate is resampled once, into the cache folder.
@@ -54,16 +60,18 @@ class WavSource:
         self,
         path: StrPath,
         *,
-        channel: int = 0,
+        channel: int | Sequence[int] = 0,
         offset: int = 0,
         num_samples: int | None = None,
         sample_rate: int | None = None,
     ) -> None:
         self.path = path if sample_rate is None else resampled_file(path, sample_rate)
         info = probe(self.path)
-        if not 0 <= channel < info.channels:
-            raise DataError(f"{path}: has no channel {channel}; it has {info.channels}, counted from 0.")
-        self.channel = channel
+        chosen = (channel,) if isinstance(channel, int) else tuple(channel)
+        for one in chosen:
+            if not 0 <= one < info.channels:
+                raise DataError(f"{path}: has no channel {one}; it has {info.channels}, counted from 0.")
+        self.channel = chosen[0] if len(chosen) == 1 else chosen
         self.offset = offset
         self._num_samples = info.num_samples - offset if num_samples is None else num_samples
         if offset < 0 or self._num_samples < 0 or offset + self._num_samples > info.num_samples:
@@ -75,8 +83,13 @@ class WavSource:
         """Its length at the sample rate asked for."""
         return self._num_samples
 
+    @property
+    def channels(self) -> int:
+        """How many of the file's channels it reads."""
+        return 1 if isinstance(self.channel, int) else len(self.channel)
+
     def read(self, start: int, stop: int) -> Tensor:
-        """Samples start to stop, (time,).
+        """Samples start to stop, (time,), or (channels, time) where several channels were named.
 
         Raises:
             DataError: if they lie outside the source, cannot be read, are not finite, or if the file is another one
@@ -85,7 +98,8 @@ class WavSource:
         if not 0 <= start <= stop <= self._num_samples:
             raise DataError(f"{self.path}: samples {start} to {stop} of {self._num_samples} were asked for.")
         file = _open(os.fspath(self.path), self._stamp, os.getpid(), threading.get_ident())
-        return read_piece(file, self.offset + start, self.offset + stop)[self.channel]
+        audio = read_piece(file, self.offset + start, self.offset + stop)
+        return audio[self.channel] if isinstance(self.channel, int) else audio[list(self.channel)]
 
 
 def _stamp(path: StrPath) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nablafx_core.building import build
 from nablafx_core.config import Experiment
-from nablafx_core.data.contract import checked
+from nablafx_core.data.contract import check_channels, checked
 from nablafx_core.data.splits import split
 from nablafx_core.errors import ConfigError
 from nablafx_core.evaluation.evaluate import Evaluation
@@ -35,7 +35,7 @@ def record_test(
         The run folder and the figures.
 
     Raises:
-        ConfigError: if the model was made for another sample rate or other knobs than the data has.
+        ConfigError: if the model was made for another sample rate, other knobs or other channels than the data has.
     """
     model = load(source)
     dataset = checked(build("dataset", experiment.dataset))
@@ -46,6 +46,7 @@ def record_test(
             f"{source} is a model for {model.sample_rate} Hz with {len(model.controls)} controls; "
             f"the data has {dataset.sample_rate} Hz and {len(dataset.controls)} controls."
         )
+    check_channels(model, dataset, each=True)
     gap = model.history(experiment.train.warm_up)
     recordings = split(dataset.recordings, experiment.loading, gap)["test"]
     metrics = {section["name"]: build("metric", section) for section in experiment.config["metrics"]}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from nablafx_core.data.recording import Recording
+from nablafx_core.data.recording import Recording, read_channels
 from nablafx_core.errors import DataError, ModelError
 from nablafx_core.evaluation.metrics import PIECE
 from nablafx_core.evaluation.rendering import WARM_UP_SECONDS, regrouped, rendered
@@ -108,7 +108,7 @@ def evaluate(
             scored = _Score(metrics, keep=on_rendered is not None)
             for prediction in regrouped(rendered(recording, model, block_size, warm_up_seconds), PIECE):
                 start = recording.start + scored.samples
-                scored.add(prediction, recording.wet.read(start, start + prediction.shape[-1]))
+                scored.add(prediction, read_channels(recording.wet, start, start + prediction.shape[-1]))
                 if progress:
                     progress(done + scored.samples, total)
             done += recording.num_samples
@@ -133,7 +133,7 @@ class _Score:
         self.audio: list[tuple[Tensor, Tensor]] = []
 
     def add(self, prediction: Tensor, wet: Tensor) -> None:
-        target = wet.to(prediction.device).view(1, 1, -1).expand_as(prediction)
+        target = wet.to(prediction.device)[None].expand_as(prediction)
         for name, metric in self.metrics.items():
             sums = metric.statistics(prediction, target)[0].cpu()
             self.sums[name] = self.sums[name] + sums if name in self.sums else sums

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from nablafx_core.data.recording import Recording
+from nablafx_core.data.recording import Recording, read_channels
 from nablafx_core.interfaces import Model
 from nablafx_core.streaming import Streamer
 
@@ -21,7 +21,8 @@ def rendered(recording: Recording, model: Model, block_size: int, warm_up_second
     """What `model` makes of the samples of `recording` that count, in order, as blocks (1, channels, time).
 
     The model hears what comes before `recording.start`: its receptive field, or `warm_up_seconds` if that is
-    unbounded; from the file's start where that is nearer. Memory does not grow with the file, except for a
+    unbounded; from the file's start where that is nearer. A model that remembers its position is told where in the
+    file that begins. Memory does not grow with the file, except for a
     model that has no stream. `model` is in eval mode and gradients are off.
     """
     like = next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(()))
@@ -30,13 +31,15 @@ def rendered(recording: Recording, model: Model, block_size: int, warm_up_second
         controls = torch.tensor([recording.controls], dtype=like.dtype, device=like.device)
     first, last = _context(recording, model, warm_up_seconds)
     blocks = (
-        recording.dry.read(start, min(start + block_size, last)).to(like).view(1, 1, -1)
+        read_channels(recording.dry, start, min(start + block_size, last)).to(like)[None]
         for start in range(first, last, block_size)
     )
+    position = recording.offset + first
     if model.streams:
-        output, skip = _streamed(model, blocks, controls), recording.start - first + model.latency
+        output, skip = _streamed(Streamer(model, controls, position), blocks), recording.start - first + model.latency
     else:
-        output, skip = iter([model(torch.cat(list(blocks), dim=-1), controls)[0]]), recording.start - first
+        whole = torch.cat(list(blocks), dim=-1)
+        output, skip = iter([model.offline(whole, controls, position)]), recording.start - first
     return _samples(output, skip, recording.num_samples)
 
 
@@ -49,8 +52,7 @@ def _context(recording: Recording, model: Model, warm_up_seconds: float) -> tupl
     return first, min(total, recording.stop + after)
 
 
-def _streamed(model: Model, blocks: Iterable[Tensor], controls: Tensor | None) -> Iterator[Tensor]:
-    streamer = Streamer(model, controls)
+def _streamed(streamer: Streamer, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
     yield from map(streamer.push, blocks)
     yield streamer.flush()
 

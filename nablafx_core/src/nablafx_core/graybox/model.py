@@ -17,6 +17,7 @@ from nablafx_core.graybox.stage import Stage
 from nablafx_core.graybox.timing import held_after, over_time, since, through
 from nablafx_core.graybox.topology import Item, LineModules, item_from_section
 from nablafx_core.interfaces import Model
+from nablafx_core.position import Start, state_at
 from nablafx_core.settings import Section
 from nablafx_core.state import State, joined, scoped
 
@@ -75,6 +76,8 @@ class GrayBox(Model):
         self.processors, self.controllers = modules.processors, modules.controllers
         self.nodes, self.latency = tuple(plan.nodes), plan.latency
         self._output, self._last_used = plan.output, plan.last_used()
+        parts = [part for stage in self.stages for part in (stage.processor, stage.controller)]
+        self.remembers_position = any(part.remembers_position for part in parts)
         for stage in self.stages:
             self._check(stage)
             stage.controller.lr_multiplier = stage.processor.lr_multiplier  # type: ignore[assignment]
@@ -105,19 +108,23 @@ class GrayBox(Model):
         for path, message in problems(settings["processors"], settings["key_input"]):
             yield ("processors", *path), message
 
-    def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
-        """Every part at rest, and the lines that delay audio, knobs and parameters empty."""
+    def initial_state(self, batch_size: int, controls: Tensor | None = None, start: Start = 0) -> State:
+        """Every part at rest, and the lines that delay audio, knobs and parameters empty.
+
+        The first sample that a part processes is the first that the chain is given, however late it arrives; so
+        `start` is the same for every part.
+        """
         controls = self._controls_for(batch_size, controls, None, self._like)
         silence = self._like.new_zeros(batch_size, 1, 1)
         parts: dict[str, State] = {}
         for node in self.nodes:
             stage, place = node.stage, node.place
-            at_rest = stage.controller.initial_state(batch_size, controls)
+            at_rest = state_at(stage.controller, batch_size, controls, start)
             unit, _ = stage.controller(silence, controls, at_rest)
             parts[f"{place}.lines"] = node.lag.lines(stage, batch_size, len(self.controls), self._like)
             parts[f"{place}.controller"] = at_rest
             values = stage.values(over_time(unit, 1)[..., 0])
-            parts[f"{place}.processor"] = stage.processor.initial_state(batch_size, values)
+            parts[f"{place}.processor"] = state_at(stage.processor, batch_size, values, start)
         state = {key: value.to(self._like.device) for key, value in joined(parts).items()}
         state["position"] = torch.zeros(batch_size, dtype=torch.int64, device=self._like.device)
         return state if controls is None else state | {"controls": controls}
@@ -133,14 +140,24 @@ class GrayBox(Model):
         controls = self.checked_controls(audio, controls)
         if state is not None:
             return self._stream(audio, controls, state, steady=controls is None)
-        steady = controls is None or controls.ndim == 2
-        first = None if controls is None else over_time(controls, 1)[..., 0]
-        out, after = self._stream(audio, controls, self.initial_state(audio.shape[0], first), steady)
-        return torch.cat([out, self._rest(after, steady)], dim=-1)[..., self.latency :], after
+        return self._whole(audio, controls, 0)
+
+    def offline(self, audio: Tensor, controls: Tensor | None = None, start: Start = 0) -> Tensor:
+        """Return the offline output of audio that begins at sample `start` of its file; see `Model.offline`."""
+        if not self.remembers_position:
+            return super().offline(audio, controls)
+        return self._whole(audio, self.checked_controls(audio, controls), start)[0]
 
     def flush(self, state: State) -> Tensor:
         """The last `latency` samples, (batch, 1, latency)."""
         return self._rest(state, steady="controls" not in state)
+
+    def _whole(self, audio: Tensor, controls: Tensor | None, start: Start) -> tuple[Tensor, State]:
+        """The offline output, and the state after it; knobs without a time axis stand still for the whole of it."""
+        steady = controls is None or controls.ndim == 2
+        first = None if controls is None else over_time(controls, 1)[..., 0]
+        out, after = self._stream(audio, controls, self.initial_state(audio.shape[0], first, start), steady)
+        return torch.cat([out, self._rest(after, steady)], dim=-1)[..., self.latency :], after
 
     def _stream(self, audio: Tensor, controls: Tensor | None, state: State, steady: bool) -> tuple[Tensor, State]:
         seen, after = self._seen(state), dict(state)

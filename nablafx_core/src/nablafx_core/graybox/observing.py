@@ -66,7 +66,9 @@ def observed_ranges(model: GrayBox) -> Iterator[dict[str, StageRange]]:
         yield seen
 
 
-def parameters_over_time(model: GrayBox, audio: Tensor, controls: Tensor | None) -> dict[str, dict[str, Tensor]]:
+def parameters_over_time(
+    model: GrayBox, audio: Tensor, controls: Tensor | None, start: int = 0
+) -> dict[str, dict[str, Tensor]]:
     """The parameters of every stage, by its place, while a file runs through the chain.
 
     A processor is given each sample with its parameters, from the file's first sample on, so that what it was given,
@@ -74,8 +76,9 @@ def parameters_over_time(model: GrayBox, audio: Tensor, controls: Tensor | None)
 
     Args:
         model: in eval mode.
-        audio: the whole file, (1, 1, time).
+        audio: the whole file, (1, in_channels, time).
         controls: (1, num_controls); None without knobs.
+        start: position of its first sample, where it is the rest of a longer file.
 
     Returns:
         By name, in physical units: () for what stands still, (time,) for what moves.
@@ -89,7 +92,7 @@ def parameters_over_time(model: GrayBox, audio: Tensor, controls: Tensor | None)
             parts[place].setdefault(name, []).append(held[0].reshape(-1).expand(time))
 
     with _calls(model, keep), torch.no_grad():
-        model(audio, controls)
+        model.offline(audio, controls, start)
     joined = {
         place: {name: torch.cat(pieces)[: audio.shape[-1]] for name, pieces in values.items()}
         for place, values in parts.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -146,7 +147,7 @@ def _training_step(
     optimizer = optimizer_of(trained, settings) if learns else None
 
     def step() -> None:
-        loss = (trained(dry, controls)[0] - wet).square().mean()
+        loss: Any = (trained.offline(dry, controls) - wet).square().mean()
         if optimizer is None:  # a chain of fixed effects: there is nothing to train
             return
         loss.backward()

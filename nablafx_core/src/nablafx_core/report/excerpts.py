@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nablafx_core.data.recording import Recording
+from nablafx_core.data.recording import Recording, read_channels
 from nablafx_core.graybox.model import GrayBox
 from nablafx_core.graybox.naming import setting_in_words
 from nablafx_core.graybox.observing import parameters_over_time
@@ -31,7 +31,7 @@ class Excerpt:
         setting: the knobs in words; empty without knobs.
         recording: its name.
         start: of the excerpt in the file, in samples.
-        audio: dry, (time,).
+        audio: dry, (time,); the first channel where there are several.
         parameters: by place and name, in physical units: () for what stands still, (time,) for what moves.
     """
 
@@ -69,18 +69,18 @@ def _chosen(recordings: Sequence[Recording]) -> list[Recording]:
 def _excerpt(model: GrayBox, recording: Recording) -> Excerpt:
     rate = model.sample_rate
     searched = min(recording.stop, recording.start + round(_SEARCHED_SECONDS * rate))
-    dry = recording.dry.read(recording.start, searched).numpy().astype(np.float64)
+    dry = read_channels(recording.dry, recording.start, searched)[0].numpy().astype(np.float64)
     part = loudest(dry, round(SECONDS * rate))
     start, stop = recording.start + part.start, recording.start + part.stop
     first = max(0, start - model.history(round(_WARM_UP_SECONDS * rate))) // _GRID * _GRID
-    audio = recording.dry.read(first, stop).double()
+    audio = read_channels(recording.dry, first, stop).double()
     controls = None
     if model.controls and recording.controls:
         controls = torch.tensor([recording.controls], dtype=torch.float64)
-    values = parameters_over_time(model, audio.reshape(1, 1, -1), controls)
+    values = parameters_over_time(model, audio[None], controls, recording.offset + first)
     words = setting_in_words(model.controls, recording.controls) if recording.controls else ""
     shown = {
         place: {name: curve[start - first :] if curve.ndim else curve for name, curve in curves.items()}
         for place, curves in values.items()
     }
-    return Excerpt(words, recording.name, start, audio[start - first :].numpy(), shown)
+    return Excerpt(words, recording.name, start, audio[0, start - first :].numpy(), shown)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from nablafx_core.controls import Control
 from nablafx_core.interfaces import Controller, Model, Processor
 from nablafx_core.nn.blocks import Steps
+from nablafx_core.position import Start, state_at
 from nablafx_core.state import State, joined, scoped
 
 Subject = Model | Processor | Controller
@@ -23,11 +24,11 @@ class LawBroken(AssertionError):
 class _AsModel(Model):
     """Something streamed, seen as a model. Its state is kept under ``inner``, its last controls beside it."""
 
-    inner: nn.Module
+    inner: Processor | Controller
 
-    def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
+    def initial_state(self, batch_size: int, controls: Tensor | None = None, start: Start = 0) -> State:
         controls = self._controls_for(batch_size, controls, None, controls)  # in the stream's precision
-        return self._keeping(controls, self._start(batch_size, controls))
+        return self._keeping(controls, state_at(self.inner, batch_size, self._given(controls), start))
 
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
@@ -41,8 +42,9 @@ class _AsModel(Model):
             return next(self.inner.parameters(), torch.zeros(())).new_zeros(0, self.out_channels, 0)
         return super().flush(state)
 
-    def _start(self, batch_size: int, controls: Tensor | None) -> State:
-        raise NotImplementedError
+    def _given(self, controls: Tensor | None) -> Tensor | dict[str, Tensor] | None:
+        """What the inner part's initial state is given."""
+        return controls
 
     def _run(self, audio: Tensor, controls: Tensor | None, state: State | None) -> tuple[Tensor, State]:
         raise NotImplementedError
@@ -61,14 +63,12 @@ class ProcessorAsModel(_AsModel):
         controls = [Control(p.name, p.minimum, p.maximum, p.unit, p.curve) for p in processor.effect_parameters]
         super().__init__(processor.sample_rate, controls)
         self.inner, self.latency = processor, processor.latency
-
-    def _start(self, batch_size: int, controls: Tensor | None) -> State:
-        return self.inner.initial_state(batch_size, self._physical(controls))  # type: ignore[no-any-return, operator]
+        self.remembers_position = processor.remembers_position
 
     def _run(self, audio: Tensor, controls: Tensor | None, state: State | None) -> tuple[Tensor, State]:
-        return self.inner(audio, self._physical(controls), state)  # type: ignore[no-any-return]
+        return self.inner(audio, self._given(controls), state)  # type: ignore[no-any-return]
 
-    def _physical(self, controls: Tensor | None) -> dict[str, Tensor]:
+    def _given(self, controls: Tensor | None) -> dict[str, Tensor]:
         if controls is None:
             return {}
         return {p.name: p.from_unit(controls[:, i]) for i, p in enumerate(self.controls)}
@@ -80,9 +80,7 @@ class ControllerAsModel(_AsModel):
     def __init__(self, controller: Controller) -> None:
         super().__init__(controls=[Control(f"knob_{i}") for i in range(controller.num_controls)])
         self.inner, self.latency, self.out_channels = controller, controller.latency, controller.num_parameters
-
-    def _start(self, batch_size: int, controls: Tensor | None) -> State:
-        return self.inner.initial_state(batch_size, controls)  # type: ignore[no-any-return, operator]
+        self.remembers_position = controller.remembers_position
 
     def _run(self, audio: Tensor, controls: Tensor | None, state: State | None) -> tuple[Tensor, State]:
         out, after = self.inner(audio, controls, state)

@@ -22,7 +22,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 from nablafx_core.building import build
 from nablafx_core.config import Experiment, load_experiment
-from nablafx_core.data.contract import checked
+from nablafx_core.data.contract import check_channels, checked
 from nablafx_core.data.module import AudioDataModule
 from nablafx_core.data.recording import Dataset
 from nablafx_core.errors import ConfigError, RunError
@@ -157,7 +157,7 @@ def prepared_model(experiment: Experiment, dataset: Dataset, from_checkpoint: bo
         from_checkpoint: its weights come from a checkpoint, so that files which it begins with are not read.
 
     Raises:
-        ConfigError: if the experiment's sample rate is not the data's.
+        ConfigError: if the experiment's sample rate, knobs or channels are not the data's.
     """
     section = experiment.config["model"]
     filled = {"sample_rate": dataset.sample_rate, "controls": list(dataset.controls)}
@@ -174,6 +174,7 @@ def prepared_model(experiment: Experiment, dataset: Dataset, from_checkpoint: bo
             f"the model has {len(model.controls)} controls, but the data has {len(dataset.controls)}: "
             f"{', '.join(control.name for control in dataset.controls) or 'none'}. Leave model.controls out."
         )
+    check_channels(model, dataset)
     if experiment.train.init and not from_checkpoint:
         _initialise(model, experiment.train.init)
     return model

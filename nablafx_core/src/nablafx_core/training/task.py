@@ -13,6 +13,7 @@ from nablafx_core.data.segments import Batch
 from nablafx_core.errors import ModelError, RunError
 from nablafx_core.interfaces import Metric, Model
 from nablafx_core.pack_code import contained
+from nablafx_core.position import state_at
 from nablafx_core.state import detached
 from nablafx_core.training.losses import WeightedLoss
 from nablafx_core.training.optimizer import optimizer_of
@@ -94,13 +95,12 @@ class TrainingTask(LightningModule):
     def predict(self, batch: Batch) -> Tensor:
         """The offline output for the segments, their context left out."""
         context = batch.dry.shape[-1] - batch.wet.shape[-1]
-        prediction: Tensor = self.model(batch.dry, _controls(batch))[0]
-        return prediction[..., context:]
+        return self.model.offline(batch.dry, _controls(batch), batch.start)[..., context:]
 
     def _chunks(self, batch: Batch, controls: Tensor | None, length: int) -> Iterator[tuple[Tensor, Tensor]]:
         context, latency = batch.dry.shape[-1] - batch.wet.shape[-1], self.model.latency
         with torch.no_grad():
-            state = self.model.initial_state(batch.dry.shape[0], controls)
+            state = state_at(self.model, batch.dry.shape[0], controls, batch.start)
             if context:
                 _, state = self.model(batch.dry[..., :context], controls, state)
         delayed = torch.nn.functional.pad(batch.wet, (latency, 0))[..., : batch.wet.shape[-1]]

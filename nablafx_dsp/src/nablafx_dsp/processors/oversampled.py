@@ -12,6 +12,7 @@ from nablafx_core.building import build
 from nablafx_core.errors import ConfigError
 from nablafx_core.graybox.naming import in_words
 from nablafx_core.interfaces import Processor
+from nablafx_core.position import Start, state_at
 from nablafx_core.profiling import count_macs
 from nablafx_core.settings import BESIDE, Section
 from nablafx_core.state import State, joined, scoped
@@ -63,6 +64,7 @@ class Oversampled(Processor):
         self.latency = int(sum(delays)) + self.processor.latency // factor
         self._way_up = sum(stage.up * factor >> (i + 1) for i, stage in enumerate(self.stages))
         self.effect_parameters = self.processor.effect_parameters
+        self.remembers_position = self.processor.remembers_position
         self.lr_multiplier, self.processor.lr_multiplier = self.processor.lr_multiplier, 1.0
         self.title = f"{name}, {factor} x oversampled"
 
@@ -83,16 +85,18 @@ class Oversampled(Processor):
         filters = sum((1 << i) * (stage.up + stage.down + 3) for i, stage in enumerate(self.stages))
         return filters + self.factor * count_macs(self.processor).per_sample
 
-    def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
+    def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None, start: Start = 0) -> State:
         """Silence before the first sample.
 
         What the processor makes of silence has filled the filters when the first sample comes out, but for 1e-9 of it.
+        The processor counts its position at the higher rate, and begins as much before `start` as the way up takes.
         """
         some = next(self.processor.parameters(), torch.zeros(()))
         if parameters is None:
             parameters = {p.name: some.new_full((batch_size,), p.from_unit(0.5)) for p in self.effect_parameters}
         like = next(iter(parameters.values()), some)
-        state = joined({"processor": self.processor.initial_state(batch_size, parameters)})
+        inner = start * self.factor - self._way_up
+        state = joined({"processor": state_at(self.processor, batch_size, parameters, inner)})
         for i, stage in enumerate(self.stages):
             state[f"up{i}"] = like.new_zeros(batch_size, stage.up)
             state[f"down{i}"] = like.new_zeros(batch_size, 2 * stage.down)

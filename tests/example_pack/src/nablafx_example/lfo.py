@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from nablafx_core.errors import ConfigError
 from nablafx_core.interfaces import Controller
+from nablafx_core.position import Start
 from nablafx_core.state import State
-from nablafx_example.phase import phases
+from nablafx_example.phase import phase_at, phases
 
 
 class LFO(Controller):
@@ -18,7 +19,8 @@ class LFO(Controller):
 
     Its rate is rate_hz 2^(octaves . controls), its phase p the state. One oscillator swings all parameters, each by
     its own depth about its own centre. These are trained, and so are the rate and the octaves by which each knob
-    moves it.
+    moves it. The phase begins at 0 with the file and is never forgotten, so that a piece from the middle of a file
+    begins at the phase of its position.
 
     Args:
         num_parameters: of the processor.
@@ -26,6 +28,8 @@ class LFO(Controller):
         sample_rate: Hz.
         rate_hz: with which the training begins, all knobs at 0.
     """
+
+    remembers_position = True
 
     def __init__(
         self, num_parameters: int, num_controls: int = 0, sample_rate: int = 48000, rate_hz: float = 2.0
@@ -39,9 +43,9 @@ class LFO(Controller):
         self.depth = nn.Parameter(torch.ones(num_parameters, 1))
         self.register_parameter("octaves", nn.Parameter(torch.ones(num_controls, 1)) if num_controls else None)
 
-    def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
-        """The middle of the swing, on the way up."""
-        return {"phase": torch.zeros(batch_size, dtype=torch.float64)}
+    def initial_state(self, batch_size: int, controls: Tensor | None = None, start: Start = 0) -> State:
+        """The phase at sample `start` of the file, if the knobs have stood where they are since its beginning."""
+        return {"phase": phase_at(self._rate_hz(batch_size, controls)[:, 0], self.sample_rate, start)}
 
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
@@ -49,10 +53,14 @@ class LFO(Controller):
         """Parameters in [0, 1], (batch, num_parameters, time)."""
         batch_size, _, time = audio.shape
         start = (self.initial_state(batch_size) if state is None else state)["phase"]
+        phase, after = phases(self._rate_hz(batch_size, controls), self.sample_rate, start, time)
+        swing = torch.sin(2 * math.pi * phase).to(audio.dtype)[:, None]
+        return (self.centre + self.depth * swing).sigmoid(), {"phase": after}
+
+    def _rate_hz(self, batch_size: int, controls: Tensor | None) -> Tensor:
+        """(batch, 1), or (batch, time) where the knobs move."""
         octave = self.log_rate.expand(batch_size, 1)
         if self.octaves is not None and controls is not None:
             moving = controls if controls.ndim == 3 else controls[..., None]
             octave = octave + (self.octaves * moving).sum(dim=1)
-        phase, after = phases(torch.exp2(octave), self.sample_rate, start, time)
-        swing = torch.sin(2 * math.pi * phase).to(audio.dtype)[:, None]
-        return (self.centre + self.depth * swing).sigmoid(), {"phase": after}
+        return torch.exp2(octave)

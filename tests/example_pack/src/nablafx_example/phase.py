@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nablafx_core.position import Start
+
 
 def phases(rate_hz: Tensor, sample_rate: float, start: Tensor, time: int) -> tuple[Tensor, Tensor]:
     """p[n+1] = p[n] + rate_hz[n] / sample_rate, in cycles and in float64, so that it stays exact over hours.
@@ -21,3 +23,19 @@ def phases(rate_hz: Tensor, sample_rate: float, start: Tensor, time: int) -> tup
     step = (rate_hz.double() / sample_rate).expand(-1, time)
     ends = start.to(step.device)[:, None] + torch.cumsum(step, dim=1)
     return ends - step, ends[:, -1] % 1 if time else start
+
+
+def phase_at(rate_hz: Tensor, sample_rate: float, start: Start) -> Tensor:
+    """Phase of an oscillator that began with the file, at phase 0, and has had this rate since.
+
+    p = start rate_hz / sample_rate
+
+    Args:
+        rate_hz: in Hz, (batch,).
+        sample_rate: Hz.
+        start: position in the file, in samples; an int, or an integer tensor (batch,).
+
+    Returns:
+        In cycles, in [0, 1), (batch,), float64.
+    """
+    return start * (rate_hz.double() / sample_rate) % 1

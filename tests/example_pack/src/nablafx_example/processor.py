@@ -9,19 +9,23 @@ from torch import Tensor
 
 from nablafx_core.controls import Parameter
 from nablafx_core.interfaces import Processor
+from nablafx_core.position import Start
 from nablafx_core.state import State
-from nablafx_example.phase import phases
+from nablafx_example.phase import phase_at, phases
 
 
 class Tremolo(Processor):
     """y[n] = x[n] (1 - depth (1 - cos(2 pi p[n])) / 2),  p[n+1] = p[n] + rate_hz / sample_rate.
 
-    The phase p is the state.
+    The phase p is the state. It begins at 0 with the file and is never forgotten, so that a piece from the middle of a
+    file begins at the phase of its position.
 
     Args:
         sample_rate: Hz.
         max_rate_hz: the fastest swing.
     """
+
+    remembers_position = True
 
     def __init__(self, sample_rate: int, max_rate_hz: float = 12.0) -> None:
         super().__init__(sample_rate)
@@ -30,9 +34,10 @@ class Tremolo(Processor):
             Parameter("depth", 0.0, 1.0),
         )
 
-    def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
-        """The loudest point of the swing."""
-        return {"phase": torch.zeros(batch_size, dtype=torch.float64)}
+    def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None, start: Start = 0) -> State:
+        """The phase at sample `start` of the file, if the rate has been the present one since the file's beginning."""
+        rate = torch.zeros(batch_size) if parameters is None else parameters["rate_hz"]
+        return {"phase": phase_at(rate, self.sample_rate, start)}
 
     def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:
         """Process audio (batch, 1, time)."""
