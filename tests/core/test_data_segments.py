@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -62,14 +63,32 @@ def test_the_context_is_the_signal_before_the_segment_and_zeros_before_the_file(
     batch = TrainingBatches(recordings, segment, 4, context)[k]
     assert batch.dry.shape == (4, 1, context + segment)
     assert batch.wet.shape == (4, 1, segment)
-    for dry, wet, controls in zip(batch.dry[:, 0], batch.wet[:, 0], batch.controls, strict=True):
+    assert batch.start.dtype == torch.int64
+    items = zip(batch.dry[:, 0], batch.wet[:, 0], batch.controls, batch.start.tolist(), batch.take, strict=True)
+    for dry, wet, controls, position, take in items:
         number = round(100 * float(controls[0]))
         first = int(-wet[0]) - 10000 * number - 1
         audio = recordings[number].dry.audio
+        assert (position, take) == (first - context, f"r{number}")
         assert first >= start
         assert torch.equal(-wet, audio[first : first + segment])
         padded = torch.cat([torch.zeros(context), audio])
         assert torch.equal(dry, padded[first : first + context + segment])
+
+
+@pytest.mark.parametrize("split", ["time", "segment"])
+def test_parts_of_a_take_keep_its_name_and_their_places(split):
+    files = [replace(recording(1000, number), take=take, offset=30) for number, take in ((1, "pass 1"), (2, ""))]
+    data = module(files, split=split, segment_length=50, context=7, preload=True)
+    named = {"r1": "pass 1", "r2": "r2"}
+    for part in (data.train, data.validation, data.test):
+        for piece in part:
+            assert piece.take == named[piece.name[:2]]
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        for batch in loader:
+            for wet, position, take in zip(batch.wet[:, 0], batch.start.tolist(), batch.take, strict=True):
+                number = 1 if take == "pass 1" else 2
+                assert position + 7 == int(-wet[0]) - 10000 * number - 1 + 30
 
 
 @given(lengths, st.integers(1, 20), st.integers(1, 7), st.integers(0, 3), st.integers(0, 50))

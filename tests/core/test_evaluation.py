@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nablafx_core import position
 from nablafx_core.controls import Control
 from nablafx_core.data.recording import Recording
 from nablafx_core.errors import DataError, ModelError
 from nablafx_core.evaluation import evaluate as module
 from nablafx_core.evaluation import metrics as metrics_module
-from nablafx_core.evaluation import rendering
 from nablafx_core.evaluation.evaluate import evaluate
 from nablafx_core.evaluation.metrics import DC, ESR, MAE, MultiResolutionSTFT
 from nablafx_core.interfaces import Model
@@ -79,8 +79,8 @@ class Blockwise(Model):
         return {"position": torch.zeros(batch_size, dtype=torch.long)}
 
     def forward(self, audio, controls=None, state=None):
-        position = state["position"][:, None] + torch.arange(audio.shape[-1])
-        gain = 1 - 0.5 * (position // 512 % 2)
+        place = state["position"][:, None] + torch.arange(audio.shape[-1])
+        gain = 1 - 0.5 * (place // 512 % 2)
         return audio * gain[:, None], {"position": state["position"] + audio.shape[-1]}
 
 
@@ -126,7 +126,7 @@ def test_figures_equal_those_of_whole_signals_for_any_block_size(block_size, sta
 
 
 def test_rendering_reads_the_left_context_and_only_it(monkeypatch):
-    monkeypatch.setattr(rendering, "_PHASE", 1)
+    monkeypatch.setattr(position, "_PHASE", 1)
     file = recording(start=1000, stop=1500)
     evaluate(LateFIR(), [file], METRICS)
     assert (file.dry.first, file.dry.last) == (1000 - (len(TAPS) - 1), 1500 + LateFIR.latency)
@@ -134,7 +134,7 @@ def test_rendering_reads_the_left_context_and_only_it(monkeypatch):
 
 
 def test_unbounded_model_warms_up_and_keeps_the_phase_of_its_blocks(monkeypatch):
-    monkeypatch.setattr(rendering, "_PHASE", 1024)
+    monkeypatch.setattr(position, "_PHASE", 1024)
     file = recording(time=6000, start=4700)
     whole = 1 - 0.5 * (torch.arange(6000) // 512 % 2)
     seen = {}

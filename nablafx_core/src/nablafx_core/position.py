@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import operator
 from collections.abc import Callable
 from functools import lru_cache
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 Start = int | Tensor
 """Position of a signal's first sample, in samples from the beginning of its file: an int for every item of a batch, or
 an integer tensor (batch,). Negative before the file, in a pre-roll."""
+
+# Blocks whose length is not declared have mostly a power of two.
+_PHASE = 65_536
 
 
 def state_at(
@@ -73,3 +77,20 @@ def _checked(start: Start, batch_size: int, part: nn.Module) -> Start:
         )
     weight = next(part.parameters(), next(part.buffers(), start))
     return start.to(device=weight.device, dtype=torch.int64).expand(batch_size)
+
+
+def block_grid(module: nn.Module) -> int:
+    """Samples after which the blocks of a model or part begin anew; 1 if it does not work in blocks.
+
+    It is the least common multiple of what its modules declare as `samples_per_step`; see
+    `nablafx_core.profiling.macs`.
+    """
+    steps = (getattr(part, "samples_per_step", 1) for part in module.modules())
+    return math.lcm(*(int(step) for step in steps if math.isfinite(step)))
+
+
+def aligned(model: Model, position: int) -> int:
+    """Round a position down to one from which the model's blocks fall as from the file's beginning."""
+    grid = block_grid(model)
+    phase = -(-_PHASE // grid) * grid
+    return position // phase * phase

@@ -9,12 +9,11 @@ from torch import Tensor
 
 from nablafx_core.data.recording import Recording, read_channels
 from nablafx_core.interfaces import Model
+from nablafx_core.position import aligned
 from nablafx_core.streaming import Streamer
 
 WARM_UP_SECONDS = 10.0
 """Left context of a recording that begins inside a file, for a model that remembers without end."""
-
-_PHASE = 65_536  # Rendering from inside a file begins at a multiple, so that a model's blocks fall as from its start.
 
 
 def rendered(recording: Recording, model: Model, block_size: int, warm_up_seconds: float) -> Iterator[Tensor]:
@@ -48,7 +47,7 @@ def _context(recording: Recording, model: Model, warm_up_seconds: float) -> tupl
     total, field = recording.dry.num_samples, model.receptive_field
     before = model.history(round(warm_up_seconds * model.sample_rate))
     after = model.latency if model.streams else total if field is None else field - 1
-    first = max(0, recording.start - before) // _PHASE * _PHASE
+    first = aligned(model, max(0, recording.start - before))
     return first, min(total, recording.stop + after)
 
 

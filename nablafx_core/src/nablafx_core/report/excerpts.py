@@ -14,13 +14,13 @@ from nablafx_core.data.recording import Recording, read_channels
 from nablafx_core.graybox.model import GrayBox
 from nablafx_core.graybox.naming import setting_in_words
 from nablafx_core.graybox.observing import parameters_over_time
+from nablafx_core.position import aligned
 from nablafx_core.report.plots import loudest
 
 SECONDS = 4.0
 SETTINGS = 3
 _WARM_UP_SECONDS = 5.0  # before the excerpt, for a chain that remembers without end
 _SEARCHED_SECONDS = 60.0
-_GRID = 65_536  # the file that the chain is given begins at a multiple, so that its blocks fall as from the true start
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _excerpt(model: GrayBox, recording: Recording) -> Excerpt:
     dry = read_channels(recording.dry, recording.start, searched)[0].numpy().astype(np.float64)
     part = loudest(dry, round(SECONDS * rate))
     start, stop = recording.start + part.start, recording.start + part.stop
-    first = max(0, start - model.history(round(_WARM_UP_SECONDS * rate))) // _GRID * _GRID
+    first = aligned(model, max(0, start - model.history(round(_WARM_UP_SECONDS * rate))))
     audio = read_channels(recording.dry, first, stop).double()
     controls = None
     if model.controls and recording.controls:

@@ -1,0 +1,106 @@
+"""The law of position: what depends on where in the file it begins says so, and begins anywhere."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from nablafx_core.interfaces import Model
+from nablafx_core.nn.blocks import Steps
+from nablafx_core.position import block_grid
+from nablafx_core.testing.subject import (
+    ControllerAsModel,
+    LawBroken,
+    Subject,
+    check,
+    error,
+    knobs,
+    name_of,
+    noise,
+    prepared,
+)
+
+_SILENCE = 4099  # prime, so that no period divides it
+_TIME = 512
+_HOURS = 10**9  # samples
+
+
+def begins_anywhere(subject: Subject, *, tolerance: float = 1e-6) -> float:
+    """A signal at one place of a file comes out the same, wherever in the silence before it the file was begun.
+
+    With `remembers_position` the initial state is given each beginning's position; without, nothing may depend on it.
+    What is left of the beginning itself (a network that settles in silence) must at least halve from one beginning to
+    an earlier one. Beginnings are a multiple of the declared blocks apart; see `nablafx_core.position.block_grid`.
+
+    Args:
+        subject: a model, processor or controller.
+        tolerance: relative to the larger of 1 and the peak.
+
+    Returns:
+        The largest difference between the earliest beginnings.
+    """
+    model = prepared(subject)
+    grid = math.lcm(block_grid(model), _steps(model))
+    before = torch.arange(5) * (-(-_SILENCE // grid) * grid)
+    sound = noise(model, 1, _TIME)
+    found = _differences(model, sound, before, int(before[3]) + 211)
+    if model.remembers_position:
+        found = max(found, _differences(model, sound, before, _HOURS))
+        _check_file_start(model, sound)
+        what = "Its initial state at `start` must be the state that a file has there."
+    else:
+        what = (
+            "If a state never forgets (a phase), set remembers_position = True and take `start` in initial_state. If "
+            "it works in blocks, say their length as `samples_per_step`."
+        )
+    return check(found, tolerance, f"begins anywhere ({name_of(subject)}): position is declared", what)
+
+
+def _steps(model: Model) -> int:
+    """Samples of the blocks of a controller that yields steps."""
+    if not isinstance(model, ControllerAsModel):
+        return 1
+    with torch.no_grad():
+        unit = model.inner(noise(model, 1, 1), _middle(model, 1))[0]
+    return unit.block_size if isinstance(unit, Steps) else 1
+
+
+def _middle(model: Model, batch_size: int) -> Tensor | None:
+    """Controls that stand the same for every item, away from the ends of their ranges."""
+    controls = knobs(model, 1)
+    return None if controls is None else (0.25 + 0.5 * controls).expand(batch_size, -1)
+
+
+def _differences(model: Model, sound: Tensor, before: Tensor, position: int) -> float:
+    """How much a sound at `position` changes with the samples of silence between a beginning and it.
+
+    Two differences of late beginnings, two of early ones; 0 if the early ones are at most half of the late ones.
+    """
+    time = sound.shape[-1]
+    audio = sound.new_zeros(len(before), sound.shape[1], int(before[-1]) + time + model.latency)
+    for item, silence in enumerate(before.tolist()):
+        audio[item, :, silence : silence + time] = sound[0]
+    with torch.no_grad():
+        out = model.offline(audio, _middle(model, len(before)), position - before)
+    at = [out[item, :, silence : silence + time] for item, silence in enumerate(before.tolist())]
+    changes = [error(longer, shorter) for shorter, longer in pairwise(at)]
+    late, early = max(changes[:2]), max(changes[2:])
+    return 0.0 if early <= late / 2 else early
+
+
+def _check_file_start(model: Model, sound: Tensor) -> None:
+    """Position 0 is the file's beginning, and a position is an int or a tensor, for each item its own."""
+    pair, controls, starts = sound.expand(2, -1, -1), _middle(model, 2), torch.tensor([0, 12_345])
+    with torch.no_grad():
+        whole = model(pair, controls)[0]
+        both = model.offline(pair, controls, starts)
+        one = model.offline(pair, controls, 12_345)
+    for found, expected, what in ((both[:1], whole[:1], "0"), (both[1:], one[1:], "12345")):
+        if not (measured := error(found, expected)) <= 1e-9:
+            raise LawBroken(
+                f"begins anywhere ({name_of(model)}): start = {what} as an item of a tensor differs by {measured:.3g} "
+                f"from {'the file' if what == '0' else 'the int'}. `start` is an int or a tensor (batch,)."
+            )
