@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from nablafx_core.audio import files
+from nablafx_core.audio import files, writing
 from nablafx_core.errors import DataError
 from reference.small_disk import small_disk
 
@@ -106,13 +106,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     path = tmp_path / "a.wav"
     files.write(path, _noise(), 48000)
     before = path.read_bytes()
-    real = soundfile.write
+    real = soundfile.SoundFile.write
 
-    def fails_half_way(name, data, *arguments, **keywords):
-        real(name, data[:10], *arguments, **keywords)
+    def fails_half_way(self, data):
+        real(self, data[:10])
         raise OSError("disk full")
 
-    monkeypatch.setattr(soundfile, "write", fails_half_way)
+    monkeypatch.setattr(soundfile.SoundFile, "write", fails_half_way)
     with pytest.raises(DataError, match="disk full"):
         files.write(path, 2 * _noise(), 48000)
     assert path.read_bytes() == before
@@ -124,6 +124,71 @@ def test_unknown_extensions_and_folders_are_refused(tmp_path):
         files.write(tmp_path / "a.xyz", _noise(), 48000)
     with pytest.raises(DataError, match="no folder"):
         files.write(tmp_path / "missing" / "a.wav", _noise(), 48000)
+
+
+@pytest.mark.parametrize(
+    ("extension", "bits", "step"), [("wav", "16", 2**-15), ("wav", "24", 2**-23), ("flac", "16", 2**-15)]
+)
+def test_integers_are_rounded_and_what_they_clip_is_counted(tmp_path, caplog, extension, bits, step):
+    audio = _noise(2, 50_000).clamp(-0.9, 0.9)
+    files.write(tmp_path / f"a.{extension}", audio, 48000, bits)
+    error = files.read(tmp_path / f"a.{extension}") - audio
+    assert files.probe(tmp_path / f"a.{extension}").format.endswith(f"PCM_{bits}")
+    assert error.abs().max() <= (1.5 if bits == "16" else 0.5) * step
+    assert not caplog.records
+    audio[0, 100:107], audio[1, 200] = 1.5, -2.0
+    files.write(tmp_path / f"a.{extension}", audio, 48000, bits)
+    assert "peaks at 2.00 of full scale" in caplog.text
+    assert ": 8 values were limited" in caplog.text
+    back = files.read(tmp_path / f"a.{extension}")
+    assert (float(back.min()), float(back.max())) == (-1.0, 1 - step)
+
+
+def test_dither_makes_the_error_of_16_bits_independent_of_the_audio(tmp_path):
+    """A sine of a third of a step vanishes without dither, and the error of a louder one is distortion."""
+    step, time = 2**-15, torch.arange(96_000) / 48_000
+    sine = 0.3 * step * torch.sin(2 * torch.pi * 997 * time)
+    files.write(tmp_path / "a.wav", sine, 48_000, "16")
+    back = files.read(tmp_path / "a.wav")[0]
+    assert float(back @ sine / (sine @ sine)) == pytest.approx(1, abs=0.05)
+    assert float((back - sine).square().mean()) == pytest.approx(step**2 / 4, rel=0.03)  # 1/12 and twice 1/12
+    files.write(tmp_path / "b.wav", sine, 48_000, "16")
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "bits", "message"),
+    [
+        ("a.flac", "32f", r"a\.flac: FLAC has 16 or 24 bits, not 32f"),
+        ("a.mp3", "16", r"a\.mp3: MP3 has no sample formats"),
+        ("a.wav", "20", r"a\.wav: there is no sample format '20'\. Sample formats: 16, 24, 32f"),
+    ],
+)
+def test_sample_formats_that_a_container_lacks_are_refused(tmp_path, name, bits, message):
+    with pytest.raises(DataError, match=message):
+        files.write(tmp_path / name, _noise(), 48000, bits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_no_wav_holds_is_written_as_rf64(tmp_path, monkeypatch):
+    """The size in a WAV's header has 32 bits."""
+    monkeypatch.setitem(writing._WRITTEN, ".wav", ("WAV", "32f", 100_000))
+    audio = _noise(1, 20_000)
+    files.write(tmp_path / "a.wav", audio, 48000)
+    assert files.probe(tmp_path / "a.wav").format == "RF64 FLOAT"
+    assert torch.equal(files.read(tmp_path / "a.wav"), audio)
+    with pytest.raises(DataError, match="holds at most 2 GiB"), writing.writing(tmp_path / "a.aiff", 48000, 2, 1 << 30):
+        pass
+
+
+def test_a_file_written_in_blocks_is_the_whole_one(tmp_path):
+    audio = _noise(2, 5000)
+    for bits in ("16", "24", "32f"):
+        files.write(tmp_path / "whole.wav", audio, 44100, bits)
+        with writing.writing(tmp_path / "blocks.wav", 44100, 2, 5000, bits) as file:
+            for block in audio.split(700, dim=-1):
+                file.write(block)
+        assert torch.equal(files.read(tmp_path / "blocks.wav"), files.read(tmp_path / "whole.wav"))
 
 
 @pytest.mark.parametrize("rate", [1, 999, 1_000_001, 2_000_000_000])

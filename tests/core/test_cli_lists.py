@@ -13,7 +13,6 @@ from nablafx_core.cli import cli, main
 
 HEAVY = {
     "torch",
-    "torchaudio",
     "lightning",
     "sacred",
     "numba",

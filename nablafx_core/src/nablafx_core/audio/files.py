@@ -1,25 +1,22 @@
-"""Audio files: what they hold, reading a piece of one, writing one whole."""
+"""Audio files: what they hold, and reading a piece of one."""
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
 import soundfile  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
+from nablafx_core.audio.values import StrPath, check_finite
+from nablafx_core.audio.writing import write
 from nablafx_core.errors import DataError
-from nablafx_core.tracking.files import replacing
 
-logger = logging.getLogger(__name__)
-
-StrPath = str | os.PathLike[str]
+__all__ = ["AudioInfo", "StrPath", "open_file", "opened", "probe", "read", "read_blocks", "read_piece", "write"]
 
 RATES = range(1_000, 1_000_001)
 """Sample rates in Hz that a recording can have; a header that says another one is damaged."""
@@ -41,19 +38,6 @@ class AudioInfo(NamedTuple):
     format: str
 
 
-# Extension to container, encoding, and whether it holds values beyond full scale.
-_WRITTEN = {
-    ".wav": ("WAV", "FLOAT", True),
-    ".w64": ("W64", "FLOAT", True),
-    ".aiff": ("AIFF", "FLOAT", True),
-    ".aif": ("AIFF", "FLOAT", True),
-    ".caf": ("CAF", "FLOAT", True),
-    ".flac": ("FLAC", "PCM_24", False),
-    ".ogg": ("OGG", "VORBIS", False),
-    ".mp3": ("MP3", "MPEG_LAYER_III", False),
-}
-
-
 def probe(path: StrPath) -> AudioInfo:
     """What a file holds, without reading it.
 
@@ -73,46 +57,6 @@ def read(path: StrPath, start: int = 0, stop: int | None = None) -> Tensor:
     """
     with opened(path) as file:
         return read_piece(file, start, file.frames if stop is None else stop)
-
-
-def write(path: StrPath, audio: Tensor, sample_rate: int) -> None:
-    """Write a file under a temporary name in its folder and rename it, so that no half file is ever seen.
-
-    The extension chooses the format; ``.wav`` is 32-bit float.
-
-    Args:
-        path: an existing file is replaced.
-        audio: (channels, time) or (time,), full scale +-1.
-        sample_rate: Hz.
-
-    Raises:
-        DataError: if the folder is missing, the extension is unknown, or the audio holds NaN or infinity.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in _WRITTEN:
-        raise DataError(f"{path}: cannot write '{path.suffix}' files. Extensions: {', '.join(_WRITTEN)}.")
-    if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}. Make it first.")
-    container, encoding, beyond_full_scale = _WRITTEN[path.suffix.lower()]
-    audio = audio.detach().cpu()
-    _check_finite(audio, path, 0)
-    if not beyond_full_scale and audio.numel() and (peak := float(audio.abs().max())) > 1:
-        logger.warning("%s peaks at %.2f of full scale, which %s clips; .wav would not.", path, peak, container)
-    try:
-        with replacing(path, alone=False) as temporary:
-            _encode(temporary, audio, sample_rate, container, encoding)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}.") from error
-
-
-def _encode(path: Path, audio: Tensor, sample_rate: int, container: str, encoding: str) -> None:
-    try:
-        soundfile.write(path, audio.float().numpy().T, sample_rate, format=container, subtype=encoding)
-    except soundfile.LibsndfileError as error:
-        # libsndfile says "System error" of a full disk and of a read-only one; Python says what it is.
-        with open(path, "ab") as file:
-            file.write(bytes(1 << 16))
-        raise OSError(str(error).rstrip(".")) from error
 
 
 @contextmanager
@@ -140,6 +84,12 @@ def open_file(path: StrPath) -> soundfile.SoundFile:
     return file
 
 
+def read_blocks(file: soundfile.SoundFile, size: int = 1 << 16) -> Iterator[Tensor]:
+    """An open file from its beginning to its end, as blocks (channels, time) of `size` samples; see `read`."""
+    for start in range(0, file.frames, size):
+        yield read_piece(file, start, min(start + size, file.frames))
+
+
 def read_piece(file: soundfile.SoundFile, start: int, stop: int) -> Tensor:
     """Samples start to stop of an open file as float32 (channels, time); see `read`."""
     if not 0 <= start <= stop <= file.frames:
@@ -151,7 +101,7 @@ def read_piece(file: soundfile.SoundFile, start: int, stop: int) -> Tensor:
         raise DataError(f"{file.name}: is damaged between samples {start} and {stop}: {error}") from error
     if audio.shape[1] != stop - start:
         raise DataError(f"{file.name}: ends at sample {start + audio.shape[1]} though its header says {file.frames}.")
-    _check_finite(audio, file.name, start)
+    check_finite(audio, file.name, start)
     return audio.contiguous()
 
 
@@ -171,10 +121,3 @@ def _check_whole(file: soundfile.SoundFile, path: StrPath) -> None:
         file.seek(file.frames - 1)
     except soundfile.LibsndfileError as error:
         raise DataError(f"{path}: is cut off or damaged: its last sample cannot be reached.") from error
-
-
-def _check_finite(audio: Tensor, path: StrPath, start: int) -> None:
-    bad = ~torch.isfinite(audio)
-    if bad.any():
-        first = start + int(bad.reshape(-1, audio.shape[-1]).any(0).int().argmax())
-        raise DataError(f"{path}: sample {first} is NaN or infinite ({int(bad.sum())} such values).")

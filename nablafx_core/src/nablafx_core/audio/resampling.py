@@ -1,42 +1,53 @@
-"""Changing the sample rate: the one place that uses torchaudio, imported when a rate differs."""
+"""Sample rate conversion, in blocks, so that memory does not grow with the length."""
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
-import sys
-from collections.abc import Callable
-from types import ModuleType
-from typing import Any
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nablafx_core.errors import DataError
 
-_LARGEST_FILTER = 40_000_000  # its coefficients take a gigabyte while they are made
+_ZERO_CROSSINGS = 64
+_ROLLOFF = 0.9475937167399596
+_BETA = 14.769656459379492
+_BLOCK = 1 << 16  # input samples that are filtered at once, at least
+_LARGEST_STEP = 200_000  # the filter has 135 coefficients for each, 216 MB in all
+_PIECE = 1 << 20  # coefficients that are computed at once
 
 
 def check_ratio(path: str | os.PathLike[str], from_rate: int, to_rate: int) -> None:
-    """Check that a file can be resampled: a filter has the more coefficients, the smaller the rates' common factor.
+    """Check that a file can be resampled: the smaller the rates' common factor, the larger the filter.
 
     Raises:
-        DataError: naming the file.
+        DataError: if the filter would be too large; names the file.
     """
     factor = math.gcd(from_rate, to_rate)
-    if from_rate // factor * (to_rate // factor) > _LARGEST_FILTER:
+    if max(from_rate, to_rate) // factor > _LARGEST_STEP:
         raise DataError(
             f"{path}: {from_rate} Hz cannot be turned into {to_rate} Hz: their largest common factor is {factor}. "
             "Is its header right?"
         )
 
 
+def resampled_length(num_samples: int, from_rate: int, to_rate: int) -> int:
+    """ceil(num_samples to_rate / from_rate)."""
+    return -(-num_samples * to_rate // from_rate)
+
+
 def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
     """Band-limited, zero-phase resampling with a Kaiser-windowed sinc of 64 zero crossings a side.
 
-    Output sample m stands at the time of input sample m from_rate / to_rate, so that nothing is delayed. The
-    length is ceil(time to_rate / from_rate). Computed in float64.
+    y[m] = sum_i x[i] g h(g' (i / from_rate - m / to_rate)),  h(t) = sinc(t) kaiser(t / 64),
+    g' = 0.9476 min(from_rate, to_rate),  g = g' / from_rate
+
+    Output sample m stands at the time of input sample m from_rate / to_rate, so that nothing is delayed. Computed in
+    float64, block by block: memory beyond input and output does not grow with the length.
 
     Args:
         audio: (..., time).
@@ -47,40 +58,84 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
     """
     if from_rate == to_rate:
         return audio
-    resampled = _torchaudio_resample()(
-        audio.double(),
-        from_rate,
-        to_rate,
-        lowpass_filter_width=64,
-        rolloff=0.9475937167399596,
-        resampling_method="sinc_interp_kaiser",
-        beta=14.769656459379492,
-    )
-    return torch.as_tensor(resampled, dtype=audio.dtype)
+    rows = audio.reshape(math.prod(audio.shape[:-1]), audio.shape[-1])
+    length = resampled_length(audio.shape[-1], from_rate, to_rate)
+    output, done = audio.new_empty(rows.shape[0], length), 0
+    pieces = (rows[:, start : start + _BLOCK] for start in range(0, rows.shape[-1], _BLOCK))
+    for block in resample_blocks(pieces, from_rate, to_rate):
+        output[:, done : done + block.shape[-1]] = block
+        done += block.shape[-1]
+    return output.reshape(*audio.shape[:-1], length)
 
 
-def _torchaudio_resample() -> Callable[..., Any]:
-    try:
-        functional = importlib.import_module("torchaudio.functional")
-    except OSError:
-        # torchaudio's wheel beside a CPU torch misses its CUDA library; resampling is plain torch and needs none.
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
-            del sys.modules[name]
-        sys.modules["torchaudio._extension"] = _extension()
-        functional = importlib.import_module("torchaudio.functional")
-    resampler: Callable[..., Any] = functional.resample
-    return resampler
+def resample_blocks(blocks: Iterable[Tensor], from_rate: int, to_rate: int) -> Iterator[Tensor]:
+    """`resample` of a signal that comes in blocks. How it is divided changes no bit of the output.
+
+    Args:
+        blocks: (channels, time) each, one after the other.
+        from_rate, to_rate: Hz.
+
+    Yields:
+        The resampled signal as blocks (channels, time), of other lengths than those that came in.
+    """
+    if from_rate == to_rate:
+        yield from blocks
+        return
+    factor = math.gcd(from_rate, to_rate)
+    up, down = to_rate // factor, from_rate // factor
+    taps, centre = _filter(up, down)
+    step = max(1, _BLOCK // down) * down  # a whole number of output samples
+    context = -(-centre // (up * down)) * down
+    written = 0
+    for segment, read in _segments(blocks, step, context):
+        output = _filtered(segment, taps, centre, up, down)[:, context // down * up :]
+        output = output[:, : min(step // down * up, resampled_length(read, from_rate, to_rate) - written)]
+        written += output.shape[-1]
+        yield output.to(segment)
 
 
-def _extension() -> ModuleType:
-    def unavailable(*arguments: Any, **keywords: Any) -> Any:
-        raise RuntimeError("torchaudio's compiled extension could not be loaded on this machine")
+def _segments(blocks: Iterable[Tensor], step: int, context: int) -> Iterator[tuple[Tensor, int]]:
+    """Every `step` samples with `context` before and after them, zeros beyond the ends, and how many were read."""
+    held: list[Tensor] = []
+    read, size = 0, step + 2 * context
+    for block in blocks:
+        held = held or [block.new_zeros(block.shape[0], context)]
+        held.append(block)
+        read += block.shape[-1]
+        if sum(part.shape[-1] for part in held) < size:
+            continue
+        joined = torch.cat(held, dim=-1)
+        while joined.shape[-1] >= size:
+            yield joined[:, :size], read
+            joined = joined[:, step:]
+        held = [joined]
+    if held:
+        joined = torch.cat(held, dim=-1)
+        for start in range(0, joined.shape[-1] - context, step):
+            segment = joined[:, start : start + size]
+            yield torch.nn.functional.pad(segment, (0, size - segment.shape[-1])), read
 
-    extension = ModuleType("torchaudio._extension")
-    vars(extension).update(
-        _IS_TORCHAUDIO_EXT_AVAILABLE=False,
-        fail_if_no_align=lambda function: unavailable,
-        _check_cuda_version=lambda: None,
-        _load_lib=lambda name: False,
-    )
-    return extension
+
+def _filtered(audio: Tensor, taps: np.ndarray, centre: int, up: int, down: int) -> Tensor:
+    """Output sample m at the time of input sample m down / up, from the first one on."""
+    from scipy.signal import upfirdn  # type: ignore[import-untyped]  # imported when a rate differs
+
+    output = upfirdn(taps, audio.double().cpu().numpy(), up, down, axis=-1)
+    return torch.from_numpy(output[:, centre // down :])
+
+
+@lru_cache(maxsize=4)
+def _filter(up: int, down: int) -> tuple[np.ndarray, int]:
+    """The windowed sinc at `up` times the input's rate, and the index of its centre, a multiple of `down`."""
+    from scipy.special import i0  # type: ignore[import-untyped]
+
+    bandwidth = _ROLLOFF * min(up, down)
+    reach = int(_ZERO_CROSSINGS * up * down / bandwidth)
+    centre = -(-reach // down) * down
+    taps = np.zeros(centre + reach + 1)
+    for start in range(centre - reach, len(taps), _PIECE):
+        index = np.arange(start, min(start + _PIECE, len(taps))) - centre
+        times = index * (bandwidth / (up * down))
+        window = i0(_BETA * np.sqrt(1 - (times / _ZERO_CROSSINGS) ** 2)) / i0(_BETA)
+        taps[start : start + _PIECE] = np.sinc(times) * window * (bandwidth / down)
+    return taps, centre

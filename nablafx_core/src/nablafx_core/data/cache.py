@@ -13,8 +13,9 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 
 from nablafx_core.audio import files
-from nablafx_core.audio.files import StrPath
-from nablafx_core.audio.resampling import check_ratio, resample
+from nablafx_core.audio.files import StrPath, opened, read_blocks
+from nablafx_core.audio.resampling import check_ratio, resample_blocks, resampled_length
+from nablafx_core.audio.writing import writing
 from nablafx_core.errors import DataError
 from nablafx_core.tracking.files import cache_root, replacing
 
@@ -55,17 +56,28 @@ def resampled_file(path: StrPath, sample_rate: int) -> Path:
         lowest, highest = files.RATES[0], files.RATES[-1]
         raise DataError(f"{path}: cannot be resampled to {sample_rate} Hz; a rate is {lowest:,} to {highest:,} Hz.")
     check_ratio(path, info.sample_rate, sample_rate)
-    copy = cache_folder("resampled") / f"{file_key(path, extra=(info.sample_rate, sample_rate))}.wav"
+    # The length too: what is read of a file whose header is wrong is a matter of this code as well as of the file.
+    key = file_key(path, extra=(info.sample_rate, info.num_samples, sample_rate))
+    copy = cache_folder("resampled") / f"{key}.wav"
     if not _whole(copy):
-        audio = resample(files.read(path), info.sample_rate, sample_rate)
+        _write_resampled(path, copy, sample_rate)
+    return copy
+
+
+def _write_resampled(path: StrPath, copy: Path, sample_rate: int) -> None:
+    with opened(path) as file:
+        length = resampled_length(file.frames, file.samplerate, sample_rate)
         try:
-            files.write(copy, audio, sample_rate)
+            with writing(copy, sample_rate, file.channels, length) as output:
+                for block in resample_blocks(read_blocks(file), file.samplerate, sample_rate):
+                    output.write(block)
         except DataError as error:
+            if not isinstance(error.__cause__, OSError):  # the file, and not the disk of the copy
+                raise
             raise DataError(
                 f"{path}: is resampled to {sample_rate} Hz into the cache folder, but {error} It needs "
-                f"{4e-6 * audio.numel():.1f} MB. Make room, or set NABLAFX_CACHE to another folder."
+                f"{4e-6 * length * file.channels:.1f} MB. Make room, or set NABLAFX_CACHE to another folder."
             ) from error
-    return copy
 
 
 def _whole(path: Path) -> bool:

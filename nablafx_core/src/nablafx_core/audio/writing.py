@@ -1,0 +1,193 @@
+"""Writing audio files, whole or block by block."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import soundfile  # type: ignore[import-untyped]
+import torch
+from torch import Tensor
+
+from nablafx_core.audio.values import StrPath, check_finite
+from nablafx_core.errors import DataError
+from nablafx_core.tracking.files import replacing
+
+_log = logging.getLogger(__name__)
+
+Bits = Literal["16", "24", "32f"]
+"""Sample formats: 16-bit and 24-bit integers, 32-bit floats."""
+
+_SUBTYPES: dict[str, tuple[str, int]] = {"16": ("PCM_16", 2), "24": ("PCM_24", 3), "32f": ("FLOAT", 4)}
+# Extension to container, default sample format and the largest file; None: lossy, or no limit.
+_WRITTEN: dict[str, tuple[str, Bits | None, int | None]] = {
+    ".wav": ("WAV", "32f", 1 << 32),
+    ".w64": ("W64", "32f", None),
+    ".aiff": ("AIFF", "32f", 1 << 31),
+    ".aif": ("AIFF", "32f", 1 << 31),
+    ".caf": ("CAF", "32f", None),
+    ".flac": ("FLAC", "24", None),
+    ".ogg": ("OGG", None, None),
+    ".mp3": ("MP3", None, None),
+}
+_LOSSY = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}
+_HEADER = 1 << 16  # more than a header takes
+_BLOCK = 1 << 20  # samples
+
+
+class _Format(NamedTuple):
+    container: str
+    subtype: str
+    bits: Bits | None
+
+
+class AudioWriter:
+    """A file that is being written; see `writing`.
+
+    Attributes:
+        num_samples: written so far, per channel.
+        peak: the largest magnitude so far; 1 is full scale.
+        clipped: values beyond full scale so far, all channels together; 0 in a file of floats.
+        format: container and encoding, such as ``"WAV FLOAT"``.
+    """
+
+    def __init__(self, path: Path, file: soundfile.SoundFile, written: _Format) -> None:
+        self.path = path
+        self.num_samples, self.peak, self.clipped = 0, 0.0, 0
+        self.format = f"{written.container} {written.subtype}"
+        self._file = file
+        self._format = written
+        self._dither = torch.Generator().manual_seed(0)
+
+    def write(self, audio: Tensor) -> None:
+        """Append a block.
+
+        Args:
+            audio: (channels, time), full scale +-1.
+
+        Raises:
+            DataError: if it holds NaN or infinity.
+        """
+        audio = audio.detach().cpu()
+        check_finite(audio, self.path, self.num_samples)
+        self.num_samples += audio.shape[-1]
+        if audio.numel():
+            self.peak = max(self.peak, float(audio.abs().max()))
+        if self._format.bits != "32f":
+            self.clipped += int((audio.abs() > 1).sum())
+        self._file.write(self._encoded(audio).T)
+
+    @property
+    def clipping(self) -> str | None:
+        """A sentence about values that were clipped; None if there were none."""
+        if not self.clipped:
+            return None
+        return (
+            f"{self.path} peaks at {self.peak:.2f} of full scale and {self.format} clips: {self.clipped:,} values "
+            "were limited to full scale. A .wav of 32-bit floats would keep them."
+        )
+
+    def _encoded(self, audio: Tensor) -> np.ndarray:
+        bits = self._format.bits
+        if bits is None or bits == "32f":
+            values: np.ndarray = audio.float().numpy()
+            return values
+        scaled = audio.double() * 2 ** (int(bits) - 1)
+        if bits == "16":
+            uniform = torch.rand(*scaled.T.shape, 2, generator=self._dither, dtype=scaled.dtype)
+            scaled += (uniform[..., 0] - uniform[..., 1]).T
+        limit = 2 ** (int(bits) - 1)
+        steps = scaled.round().clamp(-limit, limit - 1).to(torch.int32)
+        left_aligned: np.ndarray = (steps * 2 ** (32 - int(bits))).numpy()  # as libsndfile takes 32-bit integers
+        return left_aligned
+
+
+@contextmanager
+def writing(
+    path: StrPath, sample_rate: int, channels: int, num_samples: int, bits: Bits | None = None
+) -> Iterator[AudioWriter]:
+    """Write a file block by block under a temporary name in its folder, and rename it at the end of the ``with``.
+
+    If the block raises, nothing is left and an existing file stays. The extension chooses the container. Integers are
+    rounded to the nearest step of 2^-15 or 2^-23; at 16 bits after adding dither, triangular noise of +-1 step, as
+    converters of sample formats do, so that what is quiet does not turn into distortion. The noise is the same each
+    time. A ``.wav`` beyond 4 GiB is written as RF64, which every recent program reads.
+
+    Args:
+        path: an existing file is replaced.
+        sample_rate: Hz.
+        channels: of every block.
+        num_samples: that will be written, per channel.
+        bits: sample format; 32-bit float if None, where the container holds it, else 24 bits. Ogg and MP3 have none.
+
+    Raises:
+        DataError: if the folder is missing, the container is unknown, has no such sample format or is too small for
+            so much audio, or the disk is full.
+    """
+    path = Path(path)
+    written = _format(path, channels * num_samples, bits)
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent}. Make it first.")
+    try:
+        with replacing(path, alone=False) as temporary, _open(temporary, sample_rate, channels, written) as file:
+            yield AudioWriter(path, file, written)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}.") from error
+
+
+def write(path: StrPath, audio: Tensor, sample_rate: int, bits: Bits | None = None) -> None:
+    """Write a whole file, as `writing` does; warn if values are clipped.
+
+    Args:
+        path: an existing file is replaced.
+        audio: (channels, time) or (time,), full scale +-1.
+        sample_rate: Hz.
+        bits: sample format; see `writing`.
+
+    Raises:
+        DataError: as `writing`, and if the audio holds NaN or infinity.
+    """
+    audio = audio[None] if audio.ndim == 1 else audio
+    with writing(path, sample_rate, audio.shape[0], audio.shape[1], bits) as file:
+        for start in range(0, audio.shape[1], _BLOCK):
+            file.write(audio[:, start : start + _BLOCK])
+    if file.clipping:
+        _log.warning("%s", file.clipping)
+
+
+def _format(path: Path, values: int, bits: Bits | None) -> _Format:
+    if path.suffix.lower() not in _WRITTEN:
+        raise DataError(f"{path}: cannot write '{path.suffix}' files. Extensions: {', '.join(_WRITTEN)}.")
+    container, default, largest = _WRITTEN[path.suffix.lower()]
+    if bits is not None and bits not in get_args(Bits):
+        raise DataError(f"{path}: there is no sample format '{bits}'. Sample formats: {', '.join(get_args(Bits))}.")
+    if bits is not None and (default is None or (container == "FLAC" and bits == "32f")):
+        other = "16 or 24 bits" if container == "FLAC" else "no sample formats"
+        raise DataError(f"{path}: {container} has {other}, not {bits}. Leave it out, or write a .wav.")
+    bits = bits or default
+    if bits is None:
+        return _Format(container, _LOSSY[container], None)
+    subtype, size = _SUBTYPES[bits]
+    if largest is not None and values * size + _HEADER > largest:
+        if container != "WAV":
+            raise DataError(f"{path}: holds at most {largest >> 30} GiB, and this is more. Write a .wav or .flac.")
+        container = "RF64"
+    return _Format(container, subtype, bits)
+
+
+@contextmanager
+def _open(path: Path, sample_rate: int, channels: int, written: _Format) -> Iterator[soundfile.SoundFile]:
+    try:
+        with soundfile.SoundFile(
+            path, "w", sample_rate, channels, format=written.container, subtype=written.subtype
+        ) as file:
+            yield file
+    except soundfile.LibsndfileError as error:
+        # libsndfile says "System error" of a full disk and of a read-only one; Python says what it is.
+        with open(path, "ab") as rest:
+            rest.write(bytes(1 << 16))
+        raise OSError(str(error).rstrip(".")) from error
