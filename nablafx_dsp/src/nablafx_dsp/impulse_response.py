@@ -6,7 +6,7 @@ import os
 
 from torch import Tensor
 
-from nablafx_core.audio.files import opened, read_piece
+from nablafx_core.audio.files import opened, probe, read_piece
 from nablafx_core.audio.resampling import check_ratio, resample
 from nablafx_core.errors import DataError
 
@@ -35,8 +35,6 @@ def check_impulse_response(path: str | os.PathLike[str]) -> None:
     Raises:
         DataError: if the file cannot be read or has several channels.
     """
-    with opened(path) as file:
-        if file.channels != 1:
-            raise DataError(
-                f"{path}: has {file.channels} channels; an impulse response has one. Save the one you mean."
-            )
+    channels = probe(path).channels
+    if channels != 1:
+        raise DataError(f"{path}: has {channels} channels; an impulse response has one. Save the one you mean.")

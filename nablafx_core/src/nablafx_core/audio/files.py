@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import NamedTuple
 
 import soundfile  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
+from nablafx_core.audio.headers import Header, Span, read_header
 from nablafx_core.audio.values import StrPath, check_finite
 from nablafx_core.audio.writing import write
 from nablafx_core.errors import DataError
 
 __all__ = ["AudioInfo", "StrPath", "open_file", "opened", "probe", "read", "read_blocks", "read_piece", "write"]
+
+_NOT_DECLARED = (1 << 63) - 1  # libsndfile's number of samples for a FLAC without one
+_log = logging.getLogger(__name__)
 
 RATES = range(1_000, 1_000_001)
 """Sample rates in Hz that a recording can have; a header that says another one is damaged."""
@@ -39,14 +44,24 @@ class AudioInfo(NamedTuple):
 
 
 def probe(path: StrPath) -> AudioInfo:
-    """What a file holds, without reading it.
+    """What a file holds, without reading it. A header that declares less than that is told once, as a warning.
 
     Raises:
         DataError: if there is no such file, it is not audio, is empty, ends before its header says, or has a sample
             rate that no recording has.
     """
     with opened(path) as file:
+        stat = os.stat(path)
+        _tell(os.fspath(path), stat.st_size, stat.st_mtime_ns)
         return AudioInfo(file.frames, file.samplerate, file.channels, f"{file.format} {file.subtype}")
+
+
+@lru_cache(maxsize=100_000)
+def _tell(path: str, size: int, modified: int) -> None:
+    """Warn once of a file that holds more than its header declares."""
+    header = read_header(path)
+    if header is not None and (remark := header.remark()):
+        _log.warning("%s: %s", path, remark)
 
 
 def read(path: StrPath, start: int = 0, stop: int | None = None) -> Tensor:
@@ -67,11 +82,15 @@ def opened(path: StrPath) -> Iterator[soundfile.SoundFile]:
 
 
 def open_file(path: StrPath) -> soundfile.SoundFile:
-    """Open a file for reading; the caller closes it. Errors as in `probe`."""
+    """Open a file for reading; the caller closes it. Errors as in `probe`.
+
+    A header that declares less than the file holds is not believed where the samples are of a fixed size.
+    """
     if not os.path.isfile(path):
         raise DataError(f"{path}: there is no such file.")
     try:
-        file = soundfile.SoundFile(path)
+        header = read_header(path)
+        file = _open(path, header)
     except soundfile.LibsndfileError as error:
         raise DataError(f"{path}: is not an audio file that can be read: {error.error_string}") from error
     except (OSError, TypeError, ValueError) as error:  # TypeError: a raw file, which has no header
@@ -82,6 +101,52 @@ def open_file(path: StrPath) -> soundfile.SoundFile:
         file.close()
         raise
     return file
+
+
+def _open(path: StrPath, header: Header | None) -> soundfile.SoundFile:
+    if header is None:
+        return soundfile.SoundFile(path)
+    if header.cut_off:
+        assert header.declared is not None
+        raise DataError(
+            f"{path}: is cut off: {header.available:,} bytes of audio of the {header.declared:,} that its header says "
+            f"({header.duration(header.available)} of {header.duration(header.declared)}). Copy or record it again."
+        )
+    if header.encoding.subtype and (header.follows or header.unlike_libsndfile):
+        return _Samples(path, header)
+    return soundfile.SoundFile(path)
+
+
+class _Samples(soundfile.SoundFile):  # type: ignore[misc]
+    """The samples of a file whose header libsndfile would misread."""
+
+    def __init__(self, path: StrPath, header: Header) -> None:
+        self._path = os.fspath(path)
+        self._bytes = Span(path, header.start, header.stop)
+        encoding = header.encoding
+        try:
+            super().__init__(
+                self._bytes, "r", encoding.sample_rate, encoding.channels, encoding.subtype, encoding.endian, "RAW"
+            )
+        except BaseException:
+            self._bytes.close()
+            raise
+        self._container = header.container
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return self._path
+
+    @property
+    def format(self) -> str:
+        """The container that the file has."""
+        return self._container
+
+    def close(self) -> None:
+        """Close the file."""
+        super().close()
+        self._bytes.close()
 
 
 def read_blocks(file: soundfile.SoundFile, size: int = 1 << 16) -> Iterator[Tensor]:
@@ -106,17 +171,14 @@ def read_piece(file: soundfile.SoundFile, start: int, stop: int) -> Tensor:
 
 
 def _check_whole(file: soundfile.SoundFile, path: StrPath) -> None:
-    # libsndfile shortens `frames` of a cut-off WAV or AIFF to what is there and mentions it in its log only. A length
-    # near 2^31 or 2^32 stands for "not known": the file was written to a pipe.
-    told = re.search(r"(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", file.extra_info)
-    if told and int(told[2]) < int(told[1]) < 0x7FFF0000:
-        raise DataError(f"{path}: is cut off: {told[2]} bytes of audio of the {told[1]} that its header says.")
     if file.samplerate not in RATES:
         raise DataError(
             f"{path}: its header says {file.samplerate} Hz, which no recording has. It is damaged, or no audio."
         )
     if file.frames == 0:
         raise DataError(f"{path}: holds no audio.")
+    if file.frames == _NOT_DECLARED:
+        raise DataError(f"{path}: does not declare its length, as if written to a pipe. Decode and encode it again.")
     try:
         file.seek(file.frames - 1)
     except soundfile.LibsndfileError as error:
