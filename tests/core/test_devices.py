@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 import threading
 import time
@@ -11,6 +13,7 @@ import types
 import pytest
 import torch
 
+from nablafx_core.tracking import devices
 from nablafx_core.tracking.devices import sampled_gpus
 from nablafx_core.tracking.environment import nvidia
 from nablafx_core.tracking.recorder import record
@@ -158,14 +161,15 @@ def test_a_training_on_the_cpu_records_its_speed(tmp_path):
             "model": {"name": "tcn", "num_blocks": 1, "channel_width": 2},
             "loss": ["l1"],
             "metrics": ["esr"],
-            "train": {"max_steps": 4, "validate_every": 4, "accelerator": "cpu"},
+            "train": {"max_steps": 4, "validate_every": 1, "accelerator": "cpu"},
             "track": {"runs_dir": str(tmp_path)},
         }
     )
     run = find_run(tmp_path, result.id)
     assert [name for name in run.metrics if name.startswith("system/")] == ["system/rank0/samples_per_second"]
-    (speed,) = run.metrics["system/rank0/samples_per_second"].values
-    assert 4 * 2 * 2048 / run.duration < speed
+    speeds = run.metrics["system/rank0/samples_per_second"]
+    assert speeds.steps == run.metrics["validation/loss"].steps == [1, 2, 3, 4]  # none replaces another
+    assert all(2 * 2048 / run.duration < speed for speed in speeds.values)
     assert run.last_step == 4
     assert not any("memory" in name for name in run.summary)
 
@@ -176,6 +180,46 @@ def test_a_sample_is_of_the_second_of_running(driver):
     with sampled_gpus(run, ["GPU-a", "GPU-b"], 0.01):
         assert nvml.read_all.wait(20)
     assert steps == {7}
+
+
+class Clocked:
+    """A run whose seconds the test says; `logged` has the steps and values of one metric."""
+
+    def __init__(self):
+        self.elapsed, self.logged = 0.0, []
+
+    def log(self, name, value, step):
+        if name == "system/gpu0/utilization":
+            self.logged.append((step, value))
+
+
+def test_samples_within_one_second_are_one_value_and_none_replaces_another():
+    run = Clocked()
+    sampler = devices._Sampler(run, ["GPU-a"], 0.25)
+    readings = iter([10, 20, 60, 5, 1])
+    nvml = types.SimpleNamespace(NVMLError_NotSupported=Driver.NVMLError_NotSupported)
+    for second in (0.1, 0.4, 0.9, 1.2, 3.0):
+        run.elapsed = second
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(devices, "_FIGURES", {"utilization": lambda nvml, gpu: next(readings)})
+            sampler._sample(nvml, [0])
+    sampler._record()
+    assert run.logged == [(0, 30.0), (1, 5.0), (3, 1.0)]
+
+
+def test_a_resumed_run_does_not_replace_the_samples_that_came_after_the_last_heartbeat(tmp_path):
+    folder = tmp_path / "run"
+
+    def killed(run):  # the record says 0 s of running, as after a kill before the first heartbeat
+        run.log("system/gpu0/power_w", 100.0, 8)
+        run.log("loss", 1.0, 5000)
+        shutil.copytree(run.folder, folder, ignore=shutil.ignore_patterns("lock.*"))
+
+    record("train", {}, tmp_path / "runs", killed)
+    entry = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**entry, "status": "INTERRUPTED"}))
+    elapsed = record("train", {}, tmp_path, lambda run: run.elapsed, run_id="run", resume=True)
+    assert 9.0 <= elapsed < 5000
 
 
 def test_the_largest_memory_of_each_process_is_kept(monkeypatch):

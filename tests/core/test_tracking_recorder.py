@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,11 @@ import yaml
 from sacred.observers import FileStorageObserver, RunObserver
 
 from nablafx_core.errors import RunError
+from nablafx_core.tracking.folder import FolderObserver
+from nablafx_core.tracking.process import identity
 from nablafx_core.tracking.recorder import Run, record
 from nablafx_core.tracking.records import RunRecord, list_runs
+from nablafx_core.tracking.rows import Row
 
 CONFIG = {"model": {"name": "tcn", "dilations": [1, 2]}, "loss": [{"name": "l1"}], "train": {"seed": 3, "limit": None}}
 
@@ -104,6 +108,27 @@ def test_sacreds_own_observer_writes_nothing_that_the_folder_lacks(tmp_path):
     same = {"experiment", "command", "host", "start_time", "status", "result", "artifacts", "resources"}
     assert same < set(sacreds) <= set(mine)
     assert {key: mine[key] for key in same} == {key: sacreds[key] for key in same}
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=-2), timedelta(days=400)])
+def test_the_time_of_running_does_not_follow_the_clock(tmp_path, jump):
+    observer = FolderObserver(tmp_path, {})
+    start = datetime.now(timezone.utc).replace(tzinfo=None)
+    observer.started_event({}, "train", {}, start, {}, {}, "id")
+    observer.heartbeat_event({}, "", start + jump, None)
+    assert 0 <= RunRecord.read(tmp_path).entry["elapsed"] < 60
+    observer.completed_event(start + jump, None)
+    assert 0 <= observer.elapsed < 60
+    assert 0 <= RunRecord.read(tmp_path).duration < 60
+
+
+def test_a_running_run_whose_heartbeat_is_in_the_future_has_run_for_what_it_says(tmp_path):
+    ahead = (datetime.now(timezone.utc) + timedelta(hours=2)).isoformat()
+    entry = {"status": "RUNNING", "start_time": ahead, "heartbeat": ahead, "elapsed": 7.0, **identity()}
+    found = RunRecord.of("id", tmp_path, entry)
+    assert (found.status, found.duration, Row.of(found).duration) == ("RUNNING", 7.0, 7.0)
+    kept = Row.of_kept(*Row.of(found).kept())
+    assert (kept.status, kept.duration) == ("RUNNING", 7.0)
 
 
 class Failing(RunObserver):

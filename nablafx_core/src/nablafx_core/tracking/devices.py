@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import statistics
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from nablafx_core.tracking.folder import SAMPLED
 from nablafx_core.tracking.run import Run
 
 _log = logging.getLogger(__name__)
@@ -26,7 +28,8 @@ def sampled_gpus(run: Run, uuids: Sequence[str], seconds: float | None) -> Itera
     """Record the use of GPUs while the ``with`` lasts, as metrics ``system/gpuN/…`` over whole seconds of running.
 
     They are `utilization` in %, `memory_mib`, `power_w` and `temperature_c`; what a card does not support is left
-    out. Nothing raises: where NVML fails, that is told once and sampling ends.
+    out. Several samples within one second are recorded as their mean. Nothing raises: where NVML fails, that is told
+    once and sampling ends.
 
     Args:
         run: that uses them.
@@ -51,11 +54,15 @@ class _Sampler(threading.Thread):
         self._seconds = seconds
         self._over = threading.Event()
         self._unsupported: set[tuple[int, str]] = set()
+        self._given_up = False
+        self._second = 0
+        self._values: dict[str, list[float]] = {}
 
     def stop(self) -> None:
         """End it; a driver that hangs is not waited for."""
         self._over.set()
         self.join(timeout=2.0)
+        self._given_up = self.is_alive()
 
     def run(self) -> None:
         """Sample until `stop`."""
@@ -75,10 +82,14 @@ class _Sampler(threading.Thread):
             self._tell(error)
         finally:
             with suppress(Exception):
+                self._record()
+            with suppress(Exception):
                 pynvml.nvmlShutdown()
 
     def _sample(self, nvml: Any, gpus: Sequence[Any]) -> None:
-        step = int(self._run.elapsed)
+        if int(self._run.elapsed) != self._second:
+            self._record()
+            self._second = int(self._run.elapsed)
         for number, gpu in enumerate(gpus):
             for name, ask in _FIGURES.items():
                 if (number, name) in self._unsupported:
@@ -88,8 +99,16 @@ class _Sampler(threading.Thread):
                 except nvml.NVMLError_NotSupported:
                     self._unsupported.add((number, name))
                     continue
-                if not self._over.is_set():
-                    self._run.log(f"system/gpu{number}/{name}", value, step)
+                self._values.setdefault(f"{SAMPLED}{number}/{name}", []).append(value)
+        if self._seconds >= 1:  # no other sample is of this second
+            self._record()
+
+    def _record(self) -> None:
+        """Record the samples of the last second, unless the run has ended meanwhile."""
+        for name, values in self._values.items():
+            if not self._given_up:
+                self._run.log(name, statistics.fmean(values), self._second)
+        self._values = {}
 
     def _tell(self, error: Exception) -> None:
         what = f"{type(error).__name__}: {error}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from nablafx_core.tracking.process import identity
 _log = logging.getLogger(__name__)
 RESERVED = frozenset({"run.json", "config.json", "metrics.json", "metrics.jsonl", "info.json", "cout.txt"})
 """What no artifact may be called."""
+
+SAMPLED = "system/gpu"
+"""Begins the names of metrics whose steps are whole seconds of running."""
 
 _KEPT = ("start_time", "artifacts", "resources", "elapsed", "parent", "revision")
 
@@ -52,7 +56,7 @@ class FolderObserver(RunObserver):
         self._previous = previous
         self._entry: dict[str, Any] = {}
         self._info: dict[str, Any] = {}
-        self._began = datetime.min
+        self._began = time.monotonic()
         self._elapsed_before = 0.0
         self._complained = False
         self._lock = threading.RLock()  # Sacred's heartbeat comes from a thread of its own
@@ -91,11 +95,11 @@ class FolderObserver(RunObserver):
             "resumed": [],
             **identity(),
         }
-        self._began = start_time
+        self._began = time.monotonic()
         if self._previous is not None:
             kept = {key: self._previous[key] for key in _KEPT if key in self._previous}
             entry |= kept | {"resumed": [*self._previous.get("resumed", []), now]}
-            self._elapsed_before = entry["elapsed"]
+            self._elapsed_before = entry["elapsed"] = self._lived(entry["elapsed"])
             entry["revision"] += 1
         self._entry = entry
         try:
@@ -137,8 +141,8 @@ class FolderObserver(RunObserver):
 
     @property
     def elapsed(self) -> float:
-        """Seconds of running until now, pauses left out."""
-        return self._elapsed_before + (datetime.now(timezone.utc).replace(tzinfo=None) - self._began).total_seconds()
+        """Seconds of running until now, pauses left out. Changes of the system's clock do not count."""
+        return self._elapsed_before + time.monotonic() - self._began
 
     def completed_event(self, stop_time: datetime, result: Any) -> None:
         """The run ended as it should."""
@@ -189,9 +193,21 @@ class FolderObserver(RunObserver):
             replace_copy(path, self.folder / f"config.{resumes}.yaml")
         replace_text(path, text)
 
-    def _note_time(self, key: str, time: datetime) -> None:
-        self._entry[key] = time.isoformat()
-        self._entry["elapsed"] = round(self._elapsed_before + (time - self._began).total_seconds(), 3)
+    def _note_time(self, key: str, when: datetime) -> None:
+        self._entry[key] = when.isoformat()
+        self._entry["elapsed"] = round(self.elapsed, 3)
+
+    def _lived(self, elapsed: float) -> float:
+        """Seconds that a run ran before a resume: a kill leaves samples that are newer than its last heartbeat.
+
+        The resumed run must not give their seconds to samples of its own, which would replace them.
+        """
+        try:
+            series = read_series(self.folder / "metrics.jsonl")
+        except OSError:  # told when the file is written to
+            return elapsed
+        sampled = [one.steps[-1] for name, one in series.items() if name.startswith(SAMPLED)]
+        return max([elapsed, *(second + 1 for second in sampled)])
 
     def _write_series(self) -> None:
         try:

@@ -46,6 +46,11 @@ def as_time(timestamp: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
+def since(time: datetime) -> float:
+    """Seconds since a time of a record; 0 if it is in the future, as after a change of the system's clock."""
+    return max(0.0, (datetime.now(timezone.utc) - time).total_seconds())
+
+
 def _start(pid: int) -> str | None:
     """Clock ticks from boot to the start of a process; None if it does not run, or without /proc."""
     try:

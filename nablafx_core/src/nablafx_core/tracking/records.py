@@ -16,7 +16,7 @@ from nablafx_core.tracking.files import read_json
 from nablafx_core.tracking.ids import is_run_id
 from nablafx_core.tracking.metrics import Series, last_step, read_series
 from nablafx_core.tracking.notes import Notes, read_notes
-from nablafx_core.tracking.process import alive, as_time
+from nablafx_core.tracking.process import alive, as_time, since
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -103,11 +103,11 @@ class RunRecord:
         """Seconds that it ran until its end or its last sign of life, pauses before a resume left out."""
         if self.status == "RUNNING" and "elapsed" in self.entry:
             last = as_time(self.entry["heartbeat"])
-            return float(self.entry["elapsed"]) + (datetime.now(timezone.utc) - last).total_seconds()
+            return float(self.entry["elapsed"]) + since(last)
         if "elapsed" in self.entry:
             return float(self.entry["elapsed"])
         end = self.entry.get("stop_time") or self.entry.get("heartbeat")
-        return (as_time(end) - self.start).total_seconds() if end and self.start else None
+        return max(0.0, (as_time(end) - self.start).total_seconds()) if end and self.start else None
 
     @cached_property
     def config(self) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from nablafx_core.tracking.process import alive, as_time
+from nablafx_core.tracking.process import alive, as_time, since
 from nablafx_core.tracking.records import RunRecord, began
 
 #: Fields that are kept in another form than they have.
@@ -126,8 +126,7 @@ def _judged(life: Mapping[str, Any], duration: float | None) -> tuple[str, float
         return "DIED", life["elapsed"] if life["elapsed"] is not None else duration
     if life["elapsed"] is None or life["heartbeat"] is None:
         return "RUNNING", duration
-    silence = datetime.now(timezone.utc) - as_time(life["heartbeat"])
-    return "RUNNING", float(life["elapsed"]) + silence.total_seconds()
+    return "RUNNING", float(life["elapsed"]) + since(as_time(life["heartbeat"]))
 
 
 def _word(section: Any, key: str) -> str | None:

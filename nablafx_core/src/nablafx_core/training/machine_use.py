@@ -15,6 +15,8 @@ from nablafx_core.training.processes import gathered
 class MachineUse(Callback):
     """Records `system/rankN/samples_per_second` at each validation: the samples of audio trained per second before it.
 
+    Its steps are those of the optimiser, as for other figures of a validation.
+
     It must come after `RecordFigures`, which has just read the losses of the last step: only then is a GPU done.
 
     Args:
@@ -43,7 +45,7 @@ class MachineUse(Callback):
         speed = self._samples / max(time.monotonic() - self._began, 1e-9)
         for rank, (one, peak) in enumerate(gathered((speed, _peak_mib(pl_module.device)))):
             if self.run is not None:
-                self.run.log(f"system/rank{rank}/samples_per_second", one, int(self.run.elapsed))
+                self.run.log(f"system/rank{rank}/samples_per_second", one, trainer.global_step)
             if peak is not None:
                 name = f"peak_memory_mib/gpu{rank}"
                 self.peaks[name] = max(peak, self.peaks.get(name, 0.0))
