@@ -336,7 +336,9 @@ VALUES = {
     "data.batch_size": st.integers(1, 1000),
     "train.tbptt": st.none() | st.just("auto") | st.integers(1, 10**6),
     "train.devices": st.just("auto") | st.integers(1, 8) | st.lists(st.integers(0, 7)),
-    "track.observers": st.lists(st.sampled_from(["file", "mongo"])),
+    "track.observers": st.lists(
+        st.sampled_from(["sacred.observers:RunObserver", {"name": "sacred.observers:SqlObserver", "url": "${URL}"}])
+    ),
 }
 
 

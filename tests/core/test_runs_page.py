@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import certifi
@@ -12,13 +14,15 @@ import click
 import pytest
 
 from nablafx_core.cli import cli
+from nablafx_core.config import load_experiment
 from nablafx_core.sweeping.file import read_sweep
 from nablafx_core.sweeping.trials import trials
 from nablafx_core.tracking.mongo.address import address_of
+from nablafx_core.tracking.observers import built_observers
 from nablafx_core.tracking.where import parse
 
 PAGE = (Path(__file__).parents[2] / "docs" / "runs.md").read_text(encoding="utf-8")
-PROFILE, SWEEP = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+PROFILE, OBSERVERS, TELEGRAM, SWEEP = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 COMMANDS = [
     shlex.split(line, comments=True)[1:]
     for block in re.findall(r"^```bash\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -51,6 +55,21 @@ def test_the_profile_is_an_address(tmp_path, monkeypatch):
     (tmp_path / ".nablafx-password").write_text("secret")
     (tmp_path / ".nablafx-password").chmod(0o600)
     assert str(address_of()) == "lab db.lab/nablafx"
+
+
+def test_the_observers_are_an_experiment_and_can_be_made(tmp_path, monkeypatch):
+    pytest.importorskip("sqlalchemy")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLACK_URL", "https://hooks.slack.com/services/a/b/c")
+    bots = []
+    fake = types.SimpleNamespace(Bot=lambda token, request: bots.append(token), ParseMode=None)
+    monkeypatch.setitem(sys.modules, "telegram", fake)
+    Path("observed.yaml").write_text(OBSERVERS)
+    Path("telegram.yaml").write_text(TELEGRAM)
+    sections = {"data": "reference.tiny:TanhDataset", "model": "tcn"}
+    made = built_observers(load_experiment(["observed.yaml"], sections=sections).track.observers)
+    assert [one._observer.priority for one in made] == [40, 20, 10, 10]
+    assert (made[2]._observer.webhook_url[:8], bots) == ("https://", ["123456:the-token-of-your-bot"])
 
 
 def test_the_sweep_can_be_drawn(tmp_path):

@@ -77,6 +77,10 @@ def component_class(entry: Entry) -> Any:
     target = entry.load()
     if outside and not entry.kind.fits(target, interface_of(entry.kind)):
         raise _of_another_kind(entry)
+    if entry.kind.name == "observer":
+        from nablafx_core.tracking.stock import with_plain_settings
+
+        return with_plain_settings(target)
     return target
 
 

@@ -74,6 +74,7 @@ BESIDE: dict[str, tuple[Setting, ...]] = {
     "processor": (*_DRIVEN, _LABEL),
     "mix": _DRIVEN,
     "loss": (Setting("weight", float, 1.0, "Factor on this loss in the sum."),),
+    "observer": (Setting("from_config", str | None, None, "YAML or JSON file with more settings, never recorded."),),
 }
 
 

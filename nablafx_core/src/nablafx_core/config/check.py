@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, get_args, get_origin
 
 from nablafx_core.building import component_class
@@ -22,6 +23,7 @@ from nablafx_core.settings import (
     settings_of,
     unknown_setting,
 )
+from nablafx_core.tracking.secrets import literal_secrets, names_variable
 
 #: Filled from the data unless the experiment says otherwise, so never filled with a default here.
 FROM_DATA: dict[str, frozenset[str]] = {"model": frozenset({"sample_rate", "controls"})}
@@ -63,10 +65,28 @@ class Checker:
             **settings_of(target, without=KINDS[kind].injected),
         }
         own = {key: item for key, item in value.items() if key != "name"}
-        checked = self._settings(getattr(target, "__name__", value["name"]), known, own, path, FROM_DATA.get(kind, ()))
+        unfilled: Collection[str] = FROM_DATA.get(kind, ())
+        if kind == "observer":
+            known, unfilled = self._observer(known, own, path)
+        checked = self._settings(getattr(target, "__name__", value["name"]), known, own, path, unfilled)
         for inside, message in getattr(target, "setting_problems", lambda settings: ())(checked):
             self._fail((*path, *inside), message)
         return {"name": value["name"], **checked}
+
+    def _observer(
+        self, known: Mapping[str, Setting], own: Mapping[str, Any], path: Path
+    ) -> tuple[dict[str, Setting], Collection[str]]:
+        """The settings of an observer, and those that are not filled here since a file may have them.
+
+        What an environment variable holds is checked when the observer is built.
+        """
+        for inside, message in literal_secrets(own):
+            self._fail((*path, *inside), message)
+        later = {key for key, item in own.items() if names_variable(item)}
+        found = {
+            name: replace(setting, annotation=Any) if name in later else setting for name, setting in known.items()
+        }
+        return found, known if own.get("from_config") else ()
 
     def sections(self, kind: str, value: Any, path: Path) -> list[dict[str, Any]]:
         """A list of sections."""

@@ -14,6 +14,7 @@ from nablafx_core.evaluation.evaluate import Evaluation
 from nablafx_core.evaluation.scoring import score
 from nablafx_core.loading import load
 from nablafx_core.tracking.mongo.address import Address
+from nablafx_core.tracking.observers import built_observers
 from nablafx_core.tracking.recorder import Run, record
 
 
@@ -50,6 +51,7 @@ def record_test(
     gap = model.history(experiment.train.warm_up)
     recordings = split(dataset.recordings, experiment.loading, gap)["test"]
     metrics = {section["name"]: build("metric", section) for section in experiment.config["metrics"]}
+    observers = built_observers(experiment.track.observers)
 
     def body(run: Run) -> tuple[Path, Evaluation]:
         # A record holds no path of this machine.
@@ -60,4 +62,5 @@ def record_test(
         run.artifacts_in("pictures", "audio")
         return run.folder, evaluation
 
-    return record("test", experiment.config, Path(experiment.track.runs_dir), body, mongo=mongo)
+    runs_dir = Path(experiment.track.runs_dir)
+    return record("test", experiment.config, runs_dir, body, observers=observers, mongo=mongo)

@@ -9,13 +9,48 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
     from sacred import SETTINGS, Experiment
     from sacred.host_info import host_info_gatherer
-    from sacred.observers import RunObserver
+    from sacred.observers import (
+        FileStorageObserver,
+        GoogleCloudStorageObserver,
+        MongoObserver,
+        QueuedMongoObserver,
+        QueueObserver,
+        RunObserver,
+        S3Observer,
+        SqlObserver,
+        TelegramObserver,
+        TinyDbObserver,
+    )
     from sacred.utils import SacredInterrupt
 
-__all__ = ["LOGGER", "NAME", "Experiment", "RunObserver", "SacredInterrupt", "host_info_gatherer"]
+__all__ = [
+    "LOGGER",
+    "NAME",
+    "STORING",
+    "Experiment",
+    "FileStorageObserver",
+    "QueueObserver",
+    "QueuedMongoObserver",
+    "RunObserver",
+    "SacredInterrupt",
+    "SqlObserver",
+    "TelegramObserver",
+    "host_info_gatherer",
+]
 
 NAME = "nablafx"
 """The name of our experiments in Sacred."""
+
+STORING = (
+    FileStorageObserver,
+    GoogleCloudStorageObserver,
+    MongoObserver,
+    QueuedMongoObserver,
+    S3Observer,
+    SqlObserver,
+    TinyDbObserver,
+)
+"""Sacred's observers that store a run under its id, and refuse or double one that they have."""
 
 LOGGER = logging.getLogger("nablafx_core.tracking.sacred")
 """Where Sacred says that an observer failed. How the run ended is said by the exception that ended it."""

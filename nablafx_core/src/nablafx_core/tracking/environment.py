@@ -28,19 +28,32 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
     None without a repository, without a commit, without git, or if git does not answer in time.
     """
-    command = ["git", "-C", str(folder), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    answer = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    commit = re.search(r"^# branch\.oid ([0-9a-f]+)$", answer or "", re.MULTILINE)
+    if answer is None or commit is None:
+        return None
+    dirty = any(not line.startswith("#") for line in answer.splitlines())
+    return {"commit": commit[1], "dirty": dirty}
+
+
+def git_url(folder: Path) -> str:
+    """URL of the repository's remote `origin`, without user and password; empty if it has none or it is a path."""
+    url = (_git(folder, "remote", "get-url", "origin") or "").strip()
+    remote = re.match(r"(?!file:)[a-z+]+://|[^/\\:]{2,}:(?!\\)", url)
+    return redacted(url) if remote else ""
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git answers; None without git, if it fails, or if it does not answer in time."""
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # another git in this repository is not disturbed
+    command = ["git", "-C", str(folder), *arguments]
     try:
         answer = subprocess.run(
             command, capture_output=True, text=True, timeout=_GIT_SECONDS, env=environment, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    commit = re.search(r"^# branch\.oid ([0-9a-f]+)$", answer.stdout, re.MULTILINE)
-    if answer.returncode or commit is None:
-        return None
-    dirty = any(not line.startswith("#") for line in answer.stdout.splitlines())
-    return {"commit": commit[1], "dirty": dirty}
+    return None if answer.returncode else answer.stdout
 
 
 def torch_version() -> str | None:

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import logging
+import threading
 from functools import partial
 from typing import Any
 
 from nablafx_core.diagnosis import cause
 from nablafx_core.pack_code import contained
+from nablafx_core.tracking.environment import redacted
+from nablafx_core.tracking.secrets import hidden
+from nablafx_core.tracking.stock import after_failure, fitted, quiet
 
 _log = logging.getLogger(__name__)
+_LONGEST = 300  # letters of an error that are told
 
 
 class Guarded:
     """Passes Sacred's events on to an observer and turns what it raises into one warning.
 
     Sacred ends the run when an observer fails at the start, and drops it in silence when it fails later.
-    Here it misses the run if it fails at the start, and is called again after a later failure.
+    It is skipped for this run if it fails at the start, and is called again after a later failure.
+
+    Args:
+        observer: of Sacred or of a pack.
+        secrets: texts that no message may hold.
+
+    Attributes:
+        start: 1 for a run's first start, 2 for its first resume, …
     """
 
-    def __init__(self, observer: Any) -> None:
-        self.priority = observer.priority
+    def __init__(self, observer: Any, secrets: set[str] | None = None) -> None:
+        self.priority = getattr(observer, "priority", 0)
+        self.start = 1
         self._observer = observer
+        self._secrets = secrets or set()
         self._started = False
         self._warned = False
+        self._noted: dict[str, Any] = {}
+        self._lock = threading.RLock()  # heartbeats come from a thread of their own
 
     def __getattr__(self, event: str) -> Any:
         return partial(self._call, event)
@@ -31,14 +47,30 @@ class Guarded:
     def _call(self, event: str, **arguments: Any) -> Any:
         if not self._started and event != "started_event":
             return None
-        try:
-            with contained():
-                answer = getattr(self._observer, event)(**arguments)
-        except Exception as error:
-            if not self._warned:
-                self._warned = True
-                name = type(self._observer).__name__
-                _log.warning("observer %s failed (%s). The run folder has all.", name, cause(error))
-            return None
+        with self._lock:
+            try:
+                with contained(), quiet(self._observer, event):
+                    answer = getattr(self._observer, event)(**self._arguments(event, arguments))
+            except Exception as error:
+                self._failed(error)
+                return None
         self._started = True
         return answer
+
+    def _arguments(self, event: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        if "info" in arguments:  # Sacred's MongoObserver notes its metrics there; the run's own info stays as it is
+            self._noted.update(arguments["info"])
+            arguments = {**arguments, "info": self._noted}
+        if "fail_trace" in arguments:
+            arguments = {**arguments, "fail_trace": [redacted(part) for part in arguments["fail_trace"]]}
+        return fitted(self._observer, event, arguments, self.start)
+
+    def _failed(self, error: Exception) -> None:
+        try:
+            after_failure(self._observer)
+        except Exception as later:
+            _log.debug("observer %s: %s", type(self._observer).__name__, type(later).__name__)
+        if not self._warned:
+            self._warned = True
+            what = redacted(hidden(cause(error), self._secrets))[:_LONGEST]
+            _log.warning("observer %s failed (%s). The run folder has all.", type(self._observer).__name__, what)

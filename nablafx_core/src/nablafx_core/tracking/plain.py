@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nablafx_core.errors import RunError
+from nablafx_core.tracking.secrets import without_variables
 
 _PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
@@ -27,7 +28,7 @@ def plain(value: Any, where: str) -> Any:
             _check_key(key, where)
         return {key: plain(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, str):
-        if _PASSWORD.search(value):
+        if _PASSWORD.search(without_variables(value)):
             raise RunError(f"{where}: holds a URL with a password, which must not be recorded. Set it elsewhere.")
         return value
     if value is None or isinstance(value, bool | int | float):

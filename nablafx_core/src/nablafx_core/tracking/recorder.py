@@ -87,7 +87,10 @@ def record(
 
         experiment = _experiment(command, main, settings)
         copies = [MongoObserver(mongo, observer)] if mongo is not None else []
-        experiment.observers += [observer, *map(Guarded, [*copies, *observers])]
+        guarded = [one if isinstance(one, Guarded) else Guarded(one) for one in (*copies, *observers)]
+        for one in guarded:
+            one.start = 1 + (len(previous.resumed) + 1 if previous else 0)
+        experiment.observers += [observer, *guarded]
         experiment.run(
             info=previous.info if previous else {},
             meta_info={"packs": environment.packs(), "parent": parent},
@@ -111,7 +114,8 @@ class _Experiment(Experiment):
     def get_experiment_info(self) -> dict[str, Any]:
         """Sacred's keys, without the paths of this machine."""
         state = environment.git_state(Path.cwd())
-        known = {"name": self.path, "repositories": [state] if state else []}
+        repositories = [{"url": environment.git_url(Path.cwd()), **state}] if state else []
+        known = {"name": self.path, "repositories": repositories}
         return {"base_dir": "", "sources": [], "dependencies": [], "mainfile": None, **known}
 
 

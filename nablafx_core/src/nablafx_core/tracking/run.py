@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nablafx_core.errors import RunError
+from nablafx_core.tracking.content_types import content_type
 from nablafx_core.tracking.folder import RESERVED, FolderObserver
 from nablafx_core.tracking.plain import plain
 
@@ -67,7 +68,7 @@ class Run:
             name = file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name
         if name in RESERVED or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise RunError(f"run {self.id}: '{name}' cannot be the name of an artifact.")
-        self._sacred.add_artifact(str(file), name)
+        self._sacred.add_artifact(str(file), name, content_type=content_type(name))
 
     def artifacts_in(self, *folders: str) -> None:
         """Record all files of folders in the run's, such as ``"pictures"``; those that are not there hold none."""

@@ -34,6 +34,7 @@ from nablafx_core.report.curves import draw_curves
 from nablafx_core.threads import torch_threads
 from nablafx_core.tracking.devices import sampled_gpus
 from nablafx_core.tracking.mongo.address import Address
+from nablafx_core.tracking.observers import built_observers
 from nablafx_core.tracking.recorder import Run, record
 from nablafx_core.tracking.records import find_run, list_runs
 from nablafx_core.training.best import KeepBest
@@ -110,7 +111,7 @@ def train(
     training = _Training(checked, callbacks or [], say if first else lambda text: None, resumed)
     if not first:  # checkpoints are written by the first process alone, and read by all
         return training.run(None, resumed or runs_dir)
-    observers = [build("observer", name) for name in checked.track.observers]
+    observers = built_observers(checked.track.observers)
 
     def body(run: Run) -> TrainResult:
         return training.run(run, run.folder)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ConfigDict, Field
+
+from nablafx_core.settings import Section
 
 Precision = Literal["64-true", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "16-true"]
 
@@ -64,7 +66,9 @@ class TrackSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    observers: list[str] = Field(default_factory=list, description="Names of Sacred observers that packs provide.")
+    observers: list[Annotated[dict[str, Any], Section("observer")]] = Field(
+        default_factory=list, description="Sacred's observers, or those of packs, that are told of the run too."
+    )
     runs_dir: str = Field("runs", description="Folder that holds the run folders.")
     sample_seconds: Annotated[float, Gt(0)] | None = Field(
         5.0, description="Seconds between two records of what the GPUs do; null for none."

@@ -17,6 +17,8 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
+from nablafx_core.tracking.content_types import content_type
+
 CHUNK_BYTES = 255 * 1024
 """Of a document of `fs.chunks`, as GridFS has it."""
 
@@ -107,13 +109,15 @@ def store(
                 _insert(database["fs.chunks"], {"files_id": content.file_id, "n": number, "data": data})
     if digest.hexdigest() != content.sha256:
         return False
-    metadata = {"sha256": content.sha256, "name": filename.rpartition("/")[2]}
+    kind = content_type(filename)
+    metadata = {"sha256": content.sha256, "name": filename.rpartition("/")[2], "contentType": kind}
     document = {
         "_id": content.file_id,
         "length": content.size,
         "chunkSize": CHUNK_BYTES,
         "uploadDate": datetime.now(timezone.utc),
         "filename": filename,
+        "contentType": kind,
         "metadata": metadata,
     }
     _insert(database["fs.files"], document)

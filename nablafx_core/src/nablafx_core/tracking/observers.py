@@ -1,0 +1,98 @@
+"""From the section `track.observers` of an experiment to observers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nablafx_core.building import build, component_class
+from nablafx_core.diagnosis import cause
+from nablafx_core.errors import ConfigError, NablafxError
+from nablafx_core.registry import Registry
+from nablafx_core.settings import Setting, SettingsError, checked_value, settings_of
+from nablafx_core.tracking.guard import Guarded
+from nablafx_core.tracking.secrets import all_texts, expanded, hidden, names_variable
+
+
+def built_observers(sections: Sequence[Mapping[str, Any]]) -> list[Guarded]:
+    """Build the observers of an experiment.
+
+    In their settings each ``${NAME}`` is replaced by the environment variable of that name. A file that `from_config`
+    names gives the settings that the section does not have. Neither is written anywhere.
+
+    Args:
+        sections: each with a name and settings, as `Experiment.track` has them.
+
+    Raises:
+        ConfigError: if a variable is not set, a file cannot be read, or an observer cannot be made of its settings.
+        RegistryError: if there is no such observer.
+    """
+    return [_built(section, f"track.observers.{number}") for number, section in enumerate(sections)]
+
+
+def _built(section: Mapping[str, Any], where: str) -> Guarded:
+    secrets: set[str] = set()
+    name = section["name"]
+    try:
+        own = {key: value for key, value in section.items() if key not in ("name", "from_config")}
+        settings = {**_from_file(section.get("from_config"), where, secrets), **own}
+        observer = build("observer", {"name": name, **_resolved(name, settings, where, secrets)})
+        return Guarded(observer, secrets)
+    except NablafxError as error:
+        text = hidden(str(error), secrets)
+        if isinstance(missing := error.__cause__, ModuleNotFoundError):
+            text = f"{name} needs the module '{str(missing.name).partition('.')[0]}', which is not installed."
+        problem = text if text.startswith(where) else f"{where}: {text}"
+    except Exception as error:
+        problem = f"{where}: {name} cannot be made of its settings: {hidden(cause(error), secrets)}."
+    raise ConfigError(problem)  # outside: the error's context could hold a secret
+
+
+def _from_file(name: str | None, where: str, secrets: set[str]) -> dict[str, Any]:
+    """The settings in a user's own file, of which every text counts as a secret."""
+    from nablafx_core.config.layers import plain_yaml
+
+    if name is None:
+        return {}
+    path = Path(name).expanduser()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{where}.from_config: {path} cannot be read: {error.strerror}.") from None
+    try:
+        found = plain_yaml(content, str(path), "a file of settings")
+    except ConfigError as error:
+        line = str(error)[len(str(path)) :].partition(": ")[0]
+        raise ConfigError(f"{where}.from_config: {path}{line}: this is neither plain YAML nor JSON.") from None
+    if not isinstance(found, dict):
+        raise ConfigError(f"{where}.from_config: {path}: expected a mapping of settings.")
+    secrets |= all_texts(found)
+    return found
+
+
+def _resolved(name: str, settings: Mapping[str, Any], where: str, secrets: set[str]) -> dict[str, Any]:
+    """The settings with the values of their variables, each of the type that the observer takes."""
+    known = settings_of(component_class(Registry.discover().find("observer", name)))
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found[key] = expanded(value, f"{where}.{key}", secrets)
+        if key in known:  # build says which are not
+            found[key] = _typed(known[key], found[key], f"{where}.{key}", names_variable(value))
+    return found
+
+
+def _typed(setting: Setting, value: Any, where: str, of_variable: bool) -> Any:
+    """A value as the setting takes it; that of a variable may be a number or a truth value that its text spells."""
+    if value is None and setting.default is None:
+        return None
+    try:
+        return checked_value(setting, value)
+    except SettingsError:
+        try:
+            if of_variable and isinstance(value, str):
+                return checked_value(setting, json.loads(value))
+        except ValueError:
+            pass
+    raise ConfigError(f"{where}: expected {setting.type_text}.")  # without the value, which may be a secret
