@@ -7,6 +7,8 @@ import math
 import torch
 
 from nablafx_core.controls import Parameter
+from nablafx_core.data.recording import Dataset, Recording
+from nablafx_core.data.sources import ArraySource
 from nablafx_core.interfaces import Controller, Model, Processor
 
 RATE_HZ = 3.3
@@ -39,8 +41,8 @@ class Tremolo(_Counting, Model):
 
     receptive_field = 1
 
-    def __init__(self, sample_rate=1000, channels=1, declares=True, fault=""):
-        super().__init__(sample_rate)
+    def __init__(self, sample_rate=1000, controls=(), channels=1, declares=True, fault=""):
+        super().__init__(sample_rate, controls)
         self.in_channels = self.out_channels = channels
         self.remembers_position, self.fault = declares, fault
         self.level = torch.nn.Parameter(torch.ones(()))
@@ -119,3 +121,17 @@ class Idle(Controller):
 
     def forward(self, audio, controls=None, state=None):
         return audio.new_zeros(audio.shape[0], 0), {}
+
+
+class Swung(Dataset):
+    """Noise through the tremolo, whose dry file begins `offset` samples before the recordings do."""
+
+    def __init__(self, channels: int = 1, offset: int = 0, files: int = 1, samples: int = 90_000) -> None:
+        self.sample_rate = 1000
+        self.recordings = tuple(self._recording(number, channels, offset, samples) for number in range(files))
+
+    def _recording(self, number, channels, offset, samples):
+        dry = torch.randn(1, channels, offset + samples, generator=torch.Generator().manual_seed(number))
+        wet = Tremolo(channels=channels)(dry)[0].detach()
+        sources = (ArraySource(audio[0, :, offset:]) for audio in (dry, wet))
+        return Recording(f"r{number}", *sources, f"r{number}", stop=samples, offset=offset)

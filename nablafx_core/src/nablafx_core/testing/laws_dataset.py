@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from nablafx_core.data.recording import AudioSource, Dataset, Recording
+from nablafx_core.data.recording import AudioSource, Dataset, Recording, channels_of
 from nablafx_core.testing.subject import LawBroken
 
 #: How much of a dataset is read: recordings, and samples from either end of each.
@@ -19,6 +19,8 @@ MOST_RECORDINGS, MOST_SAMPLES = 8, 1 << 16
 
 def recordings_are_well_formed(dataset: Dataset) -> int:
     """There are recordings, each named once, its dry and wet signals equally long, its span inside them.
+
+    All of them have the same channels, dry and wet.
 
     Returns:
         How many there are.
@@ -33,6 +35,7 @@ def recordings_are_well_formed(dataset: Dataset) -> int:
         raise LawBroken(f"{name!r} names {count} recordings; one is due. Put the setting of the knobs into the name.")
     for recording in dataset.recordings:
         _check_spans(recording)
+        _check_channels(recording, dataset.recordings[0])
     return len(dataset.recordings)
 
 
@@ -45,6 +48,16 @@ def _check_spans(recording: Recording) -> None:
             f"{recording.name}: start {recording.start} and stop {recording.stop} of {dry} samples; due is "
             "0 <= start < stop <= num_samples. A recording without `stop` counts nothing."
         )
+
+
+def _check_channels(recording: Recording, first: Recording) -> None:
+    for which in ("dry", "wet"):
+        here, there = (channels_of(getattr(one, which)) for one in (recording, first))
+        if here < 1 or here != there:
+            raise LawBroken(
+                f"{recording.name}: {which} has {here} channels, that of {first.name} {there}; expected the same "
+                "number in every recording, at least 1."
+            )
 
 
 def settings_fit_the_knobs(dataset: Dataset) -> int:
@@ -69,6 +82,8 @@ def settings_fit_the_knobs(dataset: Dataset) -> int:
 
 def pieces_are_the_whole(dataset: Dataset) -> int:
     """Reading in pieces gives what reading at once gives: float32 of shape (time,), finite.
+
+    A source of several `channels` reads (channels, time).
 
     Only the beginning and the end of long recordings are read, and of many recordings the first ones.
 
@@ -96,18 +111,19 @@ def _each_source(dataset: Dataset, check: Callable[[AudioSource, str], int]) -> 
 
 
 def _check_reading(source: AudioSource, name: str) -> int:
-    length = source.num_samples
+    length, channels = source.num_samples, channels_of(source)
     span = min(length, MOST_SAMPLES)
+    shape = (span,) if channels == 1 else (channels, span)
     for start in sorted({0, length - span}):
         whole = source.read(start, start + span)
-        if not isinstance(whole, Tensor) or whole.dtype != torch.float32 or whole.shape != (span,):
+        if not isinstance(whole, Tensor) or whole.dtype != torch.float32 or whole.shape != shape:
             told = f"{whole.dtype} of shape {tuple(whole.shape)}" if isinstance(whole, Tensor) else type(whole).__name__
-            raise LawBroken(f"{name}: reading {span} samples gave {told}; torch.float32 of shape ({span},) is due.")
+            raise LawBroken(f"{name}: reading {span} samples gave {told}; torch.float32 of shape {shape} is due.")
         if not bool(whole.isfinite().all()):
             raise LawBroken(f"{name}: samples that are not finite. Refuse such a file with a DataError.")
         cuts = sorted({0, min(1, span), span // 3, span // 2, span})
         pieces = [source.read(start + a, start + b) for a, b in pairwise(cuts)]
-        if not torch.equal(torch.cat(pieces), whole):
+        if not torch.equal(torch.cat(pieces, dim=-1), whole):
             raise LawBroken(
                 f"{name}: reading at once and in pieces cut at {cuts} differ. What is read must depend on nothing "
                 "but start and stop: convert the whole signal once, not each piece."
