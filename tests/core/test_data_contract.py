@@ -49,6 +49,10 @@ def test_a_good_one_is_passed_as_it_is():
         ({"start": 8, "stop": 7}, "counts the samples 8 to 7 of 10"),
         ({"start": -1}, "counts the samples -1 to 10"),
         ({"part": "evaluation"}, "is of the part 'evaluation'"),
+        ({"take": 7}, "has take 7 and offset 0; expected a string and an int"),
+        ({"offset": 0.5}, "has take 'riff' and offset 0.5; expected a string and an int"),
+        ({"wet": ArraySource(torch.zeros(2, 10))}, "has 1 channel dry and 2 wet, 'other' has 1 and 1."),
+        ({"dry": ArraySource(torch.zeros(0, 10))}, "has sources of 0 and 1 channels; expected at least 1"),
     ],
 )
 def test_what_is_wrong_is_said_of_its_recording(wrong, message):

@@ -14,6 +14,7 @@ import torch
 from nablafx_core.audio import files
 from nablafx_core.audio.resampling import check_ratio, resample
 from nablafx_core.data import cache
+from nablafx_core.data.recording import channels_of, read_channels
 from nablafx_core.data.sources import ArraySource, WavSource
 from nablafx_core.errors import DataError
 from reference.small_disk import small_disk
@@ -229,6 +230,35 @@ def test_sources_can_be_pickled(path, audio):
 
 
 def test_an_array_is_a_source(audio):
-    source = ArraySource(audio[0])
-    assert source.num_samples == 5000
-    assert torch.equal(source.read(3, 8), audio[0, 3:8])
+    for source in (ArraySource(audio[0]), ArraySource(audio[:1])):
+        assert (source.num_samples, source.channels) == (5000, 1)
+        assert torch.equal(source.read(3, 8), audio[0, 3:8])
+    stereo = ArraySource(audio)
+    assert (stereo.num_samples, stereo.channels) == (5000, 2)
+    assert torch.equal(stereo.read(3, 8), audio[:, 3:8])
+
+
+def test_several_channels_of_a_file_are_one_source(path, audio):
+    source = WavSource(path, channel=(1, 0), offset=100)
+    assert (source.channels, WavSource(path, channel=[1]).channels) == (2, 1)
+    assert torch.equal(source.read(10, 20), audio.flip(0)[:, 110:120])
+    assert torch.equal(WavSource(path, channel=[1]).read(0, 5), audio[1, :5])
+    assert torch.equal(pickle.loads(pickle.dumps(source)).read(3, 5), source.read(3, 5))
+    with pytest.raises(DataError, match=r"a.wav: has no channel 2; it has 2"):
+        WavSource(path, channel=(0, 2))
+
+
+class Old:
+    """A source of a pack that knows nothing of channels."""
+
+    num_samples = 4
+
+    def read(self, start, stop):
+        return torch.arange(start, stop).float()
+
+
+@pytest.mark.parametrize(("source", "channels"), [(Old(), 1), (ArraySource(torch.arange(8.0).reshape(2, 4)), 2)])
+def test_channels_come_first_and_zeros_before_the_beginning(source, channels):
+    assert channels_of(source) == channels
+    expected = torch.tensor([[0.0, 0, 0, 1, 2], [0, 0, 4, 5, 6]])[:channels]
+    assert torch.equal(read_channels(source, -2, 3), expected)

@@ -12,12 +12,13 @@ from scipy import signal
 from nablafx_core.building import build
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError
-from nablafx_core.graybox import GrayBox
+from nablafx_core.graybox import GrayBox, Stage
 from nablafx_core.profiling import count_macs
-from nablafx_core.testing import laws, laws_gradients, laws_saving
+from nablafx_core.testing import laws, laws_gradients, laws_position, laws_saving
 from nablafx_core.training.optimizer import optimizer_of
 from nablafx_core.training.settings import TrainSettings
 from nablafx_dsp.functional.halfband import STAGES, down, half_band, up
+from reference.tremolo import TremoloProcessor
 
 FACTORS = (2, 4, 8)
 LATENCIES = {2: 35, 4: 41, 8: 44}
@@ -51,6 +52,20 @@ def full(size):
 def test_stream_equals_offline(factor, inner, cuts, moving):
     for dtype in (torch.float64, torch.float32):
         laws.stream_equals_offline(oversampled(factor, inner), cuts, dtype=dtype, moving_controls=moving)
+
+
+@every_factor
+def test_an_oscillator_inside_stands_where_it_would_outside(factor):
+    inside = oversampled(factor, {"name": "reference.tremolo:TremoloProcessor"}, sample_rate=1000)
+    assert inside.remembers_position and not oversampled(factor).remembers_position
+    laws_position.begins_anywhere(inside)
+    time = torch.arange(900, dtype=torch.float64)
+    audio = torch.sin(2 * np.pi * 0.05 * time)[None, None]
+    for start in (0, 4321, -20):
+        stages = [Stage(part, build("controller", "none", num_parameters=0)) for part in (inside, TremoloProcessor())]
+        chains = [GrayBox.from_stages([stage], 1000).double() for stage in stages]
+        found, expected = (chain.offline(audio, start=start) for chain in chains)
+        torch.testing.assert_close(found[..., 100:-100], expected[..., 100:-100], atol=3e-4, rtol=0)
 
 
 @pytest.mark.parametrize("inner", INNER.values(), ids=INNER)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nablafx_core.building import build
-from nablafx_core.testing import check_pack, laws, laws_gradients, laws_saving
+from nablafx_core.testing import check_pack, laws, laws_gradients, laws_position, laws_saving
 
 
 def model(knobs=("tone",)):
@@ -44,6 +44,7 @@ class TestLaws:
     def test_items_and_time(self, subject):
         laws.items_are_independent(subject())
         laws.no_look_ahead(subject())
+        laws_position.begins_anywhere(subject())
         laws.silence_gives_no_nan(subject())
 
     def test_gradients_and_knobs(self, subject):

@@ -11,7 +11,12 @@ import scipy.signal
 import torch
 
 from nablafx_core.building import build
+from nablafx_core.controls import Control
+from nablafx_core.data.recording import Recording
+from nablafx_core.data.segments import Segment, stack
+from nablafx_core.data.sources import ArraySource
 from nablafx_core.errors import ConfigError, DataError
+from nablafx_core.evaluation.evaluate import evaluate
 from nablafx_core.evaluation.metrics import ESR
 from nablafx_core.tracking.recorder import record
 
@@ -46,6 +51,30 @@ def test_the_tremolo_swings_between_full_and_one_minus_depth():
     assert gain[0] == gain[4000] == 1
     assert gain[2000] == pytest.approx(0.25)
     assert gain.mean() == pytest.approx(1 - 0.75 / 2)
+
+
+TREMOLO = {"name": "example/tremolo"}
+SWUNG = {
+    "fixed": TREMOLO | {"fixed": {"rate_hz": 5.3, "depth": 0.8}},
+    "with a depth that swings": TREMOLO | {"fixed": {"rate_hz": 4.1}, "controller": {"name": "lfo", "rate_hz": 0.7}},
+}
+
+
+@pytest.mark.parametrize("section", SWUNG.values(), ids=SWUNG)
+def test_the_tremolo_is_as_good_in_the_test_and_in_training_as_on_the_file(section):
+    """A file that the model made itself, cut by time: whoever forgets the position scores more than 0.05."""
+    rate, time = 16000, 200_000
+    model = build("model", {"name": "graybox", "processors": [section]}, sample_rate=rate, controls=[Control("knob")])
+    dry, knob = 0.3 * torch.randn(1, 1, time, generator=torch.Generator().manual_seed(0)), torch.tensor([[0.4]])
+    with torch.no_grad():
+        wet = model(dry, knob)[0]
+    whole = Recording("a", ArraySource(dry[0]), ArraySource(wet[0]), "a", (0.4,), stop=time)
+    for part in (whole, whole.within(150_000, time, "test"), whole.within(3000, 20_000, "validation")):
+        assert evaluate(model, [part], {"esr": ESR()}, warm_up_seconds=0.5).split["esr"] < 1e-10
+    batch = stack([Segment(whole, at, at + 9000) for at in (0, 500, 170_000)], context=1000)
+    with torch.no_grad():
+        prediction = model.offline(batch.dry, batch.controls, batch.start)[..., 1000:]
+    assert ESR().value(ESR().statistics(prediction, batch.wet).sum(dim=0)) < 1e-10
 
 
 def test_the_oscillator_swings_each_parameter_about_its_centre():

@@ -104,6 +104,8 @@ class Noise(Dataset):
             wet = wet / (wet != wet[500])
         elif fault == "double":
             wet = wet.double()
+        elif fault == "two channels" and number == 1:
+            wet = torch.stack([wet, wet])
         elif fault == "stereo":
             wet = wet[:, None]
             return Recording("r", ArraySource(dry), Sideways(wet), "r", (0.5,), stop=1000)
