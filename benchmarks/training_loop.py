@@ -25,9 +25,9 @@ from nablafx_core.audio.files import write
 from nablafx_core.building import build
 from nablafx_core.config import load_experiment
 from nablafx_core.profiling import cost_card
+from nablafx_core.scores import built_losses
 from nablafx_core.training.callbacks import RECORD_EVERY
 from nablafx_core.training.fit import data_module, prepared_data, prepared_model, train
-from nablafx_core.training.losses import WeightedLoss
 from nablafx_core.training.optimizer import optimizer_of
 
 RATE = 48_000
@@ -83,7 +83,7 @@ def bare_step(model, experiment):
     """A step without anything round it."""
     model, settings = copy.deepcopy(model).train(), experiment.train
     optimizer = optimizer_of(model, settings)
-    loss = WeightedLoss([(part["name"], part["weight"], build("loss", part)) for part in experiment.config["loss"]])
+    loss = built_losses(experiment.config["loss"], model.sample_rate)
     parameters = list(model.parameters())
     clip = {"value": torch.nn.utils.clip_grad_value_, "norm": torch.nn.utils.clip_grad_norm_}
 

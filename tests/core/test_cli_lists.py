@@ -130,7 +130,7 @@ def test_show_has_settings_with_types_defaults_and_documentation(install):
     )
     assert [line.split() for line in text.splitlines()[-3:]] == [
         ["poles", "int", "required", "how", "many."],
-        ["sample_rate", "int", "=", "48000", "in", "Hz."],
+        ["sample_rate", "int", "from", "the", "data", "in", "Hz."],
         ["mix", "float", "|", "null", "=", "null"],
     ]
     described = json.loads(answered("show", "acme/ladder", "--json"))

@@ -47,6 +47,10 @@ def nablafx_metrics():
     yield Component("far", "nablafx_stub:Far", "how far")
 
 @hookimpl
+def nablafx_observers():
+    yield Component("log", "nablafx_stub:Log", "a log")
+
+@hookimpl
 def nablafx_presets():
     yield Component("tone-loud", "nablafx_presets_of:loud.yaml", "a loud tone")
     yield Component("lost", "nablafx_presets_of:lost.yaml", "not there")
@@ -117,7 +121,7 @@ def refusal(*args, **kwargs) -> str:
 def test_every_default_is_filled_in(stub):
     config = load_experiment(sections=BASE).config
     assert config["model"] == {
-        "name": "tone",
+        "name": "nablafx-stub/tone",
         "gain_db": 3.0,
         "title": "",
         "order": 2,
@@ -125,8 +129,8 @@ def test_every_default_is_filled_in(stub):
         "taps": [1.0],
         "limit": None,
     }
-    assert config["loss"] == [{"name": "near", "weight": 1.0, "power": 2}]
-    assert config["metrics"] == [{"name": "far", "power": 2}]
+    assert config["loss"] == [{"name": "nablafx-stub/near", "weight": 1.0, "power": 2}]
+    assert config["metrics"] == [{"name": "nablafx-stub/far", "power": 2}]
     assert config["data"]["seconds"] == 1.0
     assert config["data"]["segment_length"] == 16384
     assert config["train"]["max_steps"] == 15000
@@ -137,7 +141,7 @@ def test_the_parts_of_an_experiment(stub):
     experiment = load_experiment(sections=BASE, overrides=["train.seed=7", "data.batch_size=3", "data.seconds=2"])
     assert experiment.train.seed == 7
     assert experiment.loading.batch_size == 3
-    assert experiment.dataset == {"name": "noise", "seconds": 2.0}
+    assert experiment.dataset == {"name": "nablafx-stub/noise", "seconds": 2.0}
     assert experiment.track.runs_dir == "runs"
 
 
@@ -174,7 +178,8 @@ def test_a_preset_may_be_given_beside_the_file(stub, model):
 def test_overrides_reach_into_lists_of_presets_and_of_defaults(stub):
     sections = {"data": "noise", "model": {"preset": "tone-loud"}}
     config = load_experiment(sections=sections, overrides=["loss.1.weight=9", "model.taps.0=7"]).config
-    assert config["loss"] == [{"name": "near", "weight": 1.0, "power": 3}, {"name": "near", "weight": 9.0, "power": 2}]
+    near = {"name": "nablafx-stub/near", "weight": 1.0}
+    assert config["loss"] == [{**near, "power": 3}, {**near, "weight": 9.0, "power": 2}]
     assert config["model"]["taps"] == [7.0, 0.5]
     lists = {"data": "noise", "model": BASE["model"], "metrics": ["far"]}
     assert load_experiment(sections=lists, overrides=["loss.0.weight=9"]).config["loss"][0]["weight"] == 9.0
@@ -217,10 +222,10 @@ def test_the_sections_that_were_given_stay_as_they_were(stub):
 def test_sections_inside_sections_are_checked_too(stub):
     chain = {"name": "chain", "processors": ["drive", {"name": "drive", "amount": 2, "controller": "fixed"}]}
     config = load_experiment(sections={**BASE, "model": chain}).config
-    plain = {"name": "drive", "fixed": {}, "lr_multiplier": None, "label": None, "amount": 1.0}
+    plain = {"name": "nablafx-stub/drive", "fixed": {}, "lr_multiplier": None, "label": None, "amount": 1.0}
     assert config["model"]["processors"] == [
         {**plain, "controller": None},
-        {**plain, "amount": 2.0, "controller": {"name": "fixed", "value": 0.5}},
+        {**plain, "amount": 2.0, "controller": {"name": "nablafx-stub/fixed", "value": 0.5}},
     ]
     overrides = ["model.processors.1.controller.valu=1"]
     assert refusal(sections={**BASE, "model": chain}, overrides=overrides).startswith(

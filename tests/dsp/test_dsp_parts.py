@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from nablafx_core.controls import Control
 from nablafx_core.errors import ConfigError, ModelError
 from nablafx_core.graybox import GrayBox, Stage
+from nablafx_core.graybox.nothing import NoController
 from nablafx_core.interfaces import Processor
 from nablafx_core.profiling import count_macs
 from nablafx_core.testing import laws, laws_gradients, laws_saving, laws_shape
-from nablafx_dsp.controllers.static import NoController, Static, StaticConditional
+from nablafx_dsp.controllers.static import Static, StaticConditional
 from nablafx_dsp.processors.biquad import TYPES, Biquad
 from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ
 from nablafx_dsp.processors.memoryless import DCOffset, Gain, PhaseInversion

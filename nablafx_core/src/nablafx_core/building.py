@@ -13,7 +13,15 @@ from nablafx_core.kinds import Kind
 from nablafx_core.pack_code import pack_code
 from nablafx_core.packs import import_target
 from nablafx_core.registry import Entry, Registry
-from nablafx_core.settings import BESIDE, Setting, SettingsError, checked_value, settings_of, unknown_setting
+from nablafx_core.settings import (
+    BESIDE,
+    Setting,
+    SettingsError,
+    checked_value,
+    reserved_keys,
+    settings_of,
+    unknown_setting,
+)
 
 
 def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
@@ -23,7 +31,8 @@ def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
         kind: such as ``"model"``.
         section: ``{"name": "tcn", "num_blocks": 5}``, or just the name. Keys that belong to the
             framework (a loss's weight, a processor's controller) are left out.
-        injected: arguments that the framework gives; those the class does not take are left out.
+        injected: arguments that the framework gives, see `nablafx_core.kinds`; those that the class does not take are
+            left out, and so are those that an experiment may set where the section has them.
 
     Raises:
         RegistryError: if the name is unknown, its code cannot be imported, or it is of another kind.
@@ -36,10 +45,12 @@ def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
     target = component_class(entry)
     beside = {setting.name for setting in BESIDE.get(kind, ())}
     own = {key: value for key, value in settings.items() if key not in beside}
-    arguments = {**own, **_taken(target, injected)}
+    injected = {key: value for key, value in injected.items() if key not in own or key in entry.kind.injected}
+    accepted = settings_of(target)
+    arguments = {**own, **{key: value for key, value in injected.items() if key in accepted}}
     if kind == "model" and "controls" in arguments:
         arguments["controls"] = _controls(entry.qualified_name, arguments["controls"])
-    known = settings_of(target)
+    known = {**accepted, **component_settings(entry)}
     for key in own:
         if key not in known:
             raise ConfigError(unknown_setting(f"{kind} '{entry.qualified_name}'", key, known))
@@ -58,7 +69,10 @@ def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
             "Run again with --traceback to see where."
         ) from error
     if kind == "model":
-        built.section = {"name": entry.qualified_name, **own, **_plain(injected)}
+        from nablafx_core.qualified import qualified  # it needs `component_class`
+
+        section = {"name": entry.qualified_name, **own}
+        built.section = {**qualified(kind, section, Registry.discover()), **_plain(injected)}
     return built
 
 
@@ -84,6 +98,23 @@ def component_class(entry: Entry) -> Any:
     return target
 
 
+def component_settings(entry: Entry) -> dict[str, Setting]:
+    """Return the settings of a component, by name: its constructor's arguments that an experiment may write.
+
+    Raises:
+        RegistryError: if it cannot be imported, or has a setting named like a key of the framework.
+    """
+    known = settings_of(component_class(entry), without=entry.kind.injected)
+    taken = [name for name in known if name in reserved_keys(entry.kind.name)]
+    if taken:
+        whose = f" of {entry.pack.name} {entry.pack.version}" if entry.pack else ""
+        raise RegistryError(
+            f"{entry.kind.name} '{entry.component.name}'{whose} has a setting '{taken[0]}', which is a key of the "
+            f"framework in sections of that kind. Rename the argument in {entry.component.target}."
+        )
+    return known
+
+
 def _of_another_kind(entry: Entry, hint: str = "") -> RegistryError:
     kind = entry.kind
     relation = "is no object of" if kind.instances else "does not derive from"
@@ -94,13 +125,6 @@ def _of_another_kind(entry: Entry, hint: str = "") -> RegistryError:
 def interface_of(kind: Kind) -> Any:
     """Import the class that components of a kind derive from."""
     return import_target(kind.interface)
-
-
-def _taken(target: Any, injected: dict[str, Any]) -> dict[str, Any]:
-    parameters = inspect.signature(target).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return injected
-    return {name: value for name, value in injected.items() if name in parameters}
 
 
 def _controls(model: str, controls: Any) -> tuple[Any, ...]:

@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from nablafx_core.errors import RegistryError
+
+
+@dataclass(frozen=True)
+class Given:
+    """A constructor argument that the framework gives to a component that has it.
+
+    Args:
+        name: of the argument.
+        what: it is, for documents.
+        settable: True if an experiment may set it instead; False if only the framework gives it.
+        source: where it comes from; what the experiment gives is known before the data.
+    """
+
+    name: str
+    what: str
+    settable: bool = False
+    source: Literal["chain", "data", "experiment"] = "data"
 
 
 @dataclass(frozen=True)
@@ -18,7 +36,7 @@ class Kind:
             path in a file may name anything, so nothing is called before it is known to fit. Empty for content only.
         content: True if targets are files inside a package, False if they are imported.
         instances: True if targets are objects, False if they are classes.
-        injected: constructor arguments that the framework fills, never the experiment.
+        given: constructor arguments that the framework gives.
 
     Raises:
         ValueError: if a kind of code has no interface, or content has one.
@@ -29,11 +47,21 @@ class Kind:
     interface: str = ""
     content: bool = False
     instances: bool = False
-    injected: frozenset[str] = frozenset()
+    given: tuple[Given, ...] = ()
 
     def __post_init__(self) -> None:
         if self.content is bool(self.interface):
             raise ValueError(f"kind '{self.name}': code needs an interface, content has none.")
+
+    @property
+    def injected(self) -> frozenset[str]:
+        """The arguments that only the framework gives, which are no settings."""
+        return frozenset(one.name for one in self.given if not one.settable)
+
+    @property
+    def from_data(self) -> frozenset[str]:
+        """The settings that come from the data unless the experiment sets them."""
+        return frozenset(one.name for one in self.given if one.settable and one.source == "data")
 
     @property
     def hook(self) -> str:
@@ -54,22 +82,42 @@ class Kind:
 
 _CONTRACTS = "nablafx_core.interfaces"
 _CONVERSION = "nablafx_core.export.conversion"
+_RATE = Given("sample_rate", "Hz of the data", settable=True)
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("model", "models", f"{_CONTRACTS}:Model"),
-        Kind("processor", "processors", f"{_CONTRACTS}:Processor", injected=frozenset({"sample_rate"})),
+        Kind(
+            "model",
+            "models",
+            f"{_CONTRACTS}:Model",
+            given=(_RATE, Given("controls", "knobs of the data", settable=True)),
+        ),
+        Kind(
+            "processor",
+            "processors",
+            f"{_CONTRACTS}:Processor",
+            given=(Given("sample_rate", "Hz at which it runs", source="chain"),),
+        ),
         Kind(
             "controller",
             "controllers",
             f"{_CONTRACTS}:Controller",
-            injected=frozenset({"num_parameters", "num_controls", "sample_rate"}),
+            given=(
+                Given("num_parameters", "parameters of its processor that are not fixed", source="chain"),
+                Given("num_controls", "knobs of the model", source="chain"),
+                Given("sample_rate", "Hz at which its processor runs", source="chain"),
+            ),
         ),
-        Kind("dataset", "datasets", "nablafx_core.data.recording:Dataset"),
+        Kind(
+            "dataset",
+            "datasets",
+            "nablafx_core.data.recording:Dataset",
+            given=(Given("sample_rate", "`model.sample_rate`, where the experiment sets it", True, "experiment"),),
+        ),
         Kind("device", "devices", f"{_CONTRACTS}:Device"),
-        Kind("loss", "losses", f"{_CONTRACTS}:Loss"),
-        Kind("metric", "metrics", f"{_CONTRACTS}:Metric"),
+        Kind("loss", "losses", f"{_CONTRACTS}:Loss", given=(_RATE,)),
+        Kind("metric", "metrics", f"{_CONTRACTS}:Metric", given=(_RATE,)),
         Kind("embedding", "embeddings", f"{_CONTRACTS}:Embedding"),
         Kind("importer", "importers", f"{_CONVERSION}:Importer"),
         Kind("exporter", "exporters", f"{_CONVERSION}:Exporter"),

@@ -13,10 +13,16 @@ _SMALL_STFT = {"fft_sizes": [64, 128], "hop_sizes": [16, 32], "win_lengths": [40
 @hookimpl
 def nablafx_models() -> list[Component]:
     """Gray-box models."""
-    branches = {"parallel": [[], [{"name": "tanh"}]], "mix": {"controller": "static"}}
-    example = {"processors": [{"name": "gain", "controller": "static"}, branches]}
+    branches = {"parallel": [[], [{"name": "nablafx-dsp/tanh"}]], "mix": {"controller": "nablafx-dsp/static"}}
+    example = {"processors": [{"name": "nablafx-dsp/gain", "controller": "nablafx-dsp/static"}, branches]}
     summary = "Processors in a line, in branches and side-chains, each driven by a controller"
     return [Component("graybox", "nablafx_core.graybox:GrayBox", summary, example)]
+
+
+@hookimpl
+def nablafx_controllers() -> list[Component]:
+    """The controller of what nothing drives."""
+    return [Component("none", "nablafx_core.graybox.nothing:NoController", "Nothing to drive")]
 
 
 @hookimpl

@@ -6,12 +6,14 @@ import difflib
 import inspect
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
+from nablafx_core.data.loading import LoadingSettings
 from nablafx_core.pack_code import contained
 
 REQUIRED: Any = inspect.Parameter.empty
@@ -22,6 +24,16 @@ class Section:
     """Marks a setting that is itself a section of another kind: ``Annotated[dict[str, Any], Section("processor")]``."""
 
     kind: str
+
+
+@dataclass(frozen=True)
+class Named:
+    """Marks a setting that is the name of a component: ``Annotated[str, Named("device")]``."""
+
+    kind: str
+
+
+Mark = Section | Named
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,21 @@ BESIDE: dict[str, tuple[Setting, ...]] = {
     "loss": (Setting("weight", float, 1.0, "Factor on this loss in the sum."),),
     "observer": (Setting("from_config", str | None, None, "YAML or JSON file with more settings, never recorded."),),
 }
+
+
+#: Keys that the framework reads or gives where sections and options of a kind are written, beside those above.
+_KEYS: dict[str, tuple[str, ...]] = {
+    "model": ("preset",),
+    "dataset": tuple(LoadingSettings.model_fields),
+    "importer": ("path",),
+    "exporter": ("model", "path"),
+}
+
+
+def reserved_keys(kind: str) -> frozenset[str]:
+    """Return the keys of the framework in a section of a kind, which no component of it may have as a setting."""
+    structures = [setting.name for settings in STRUCTURES.get(kind, {}).values() for setting in settings]
+    return frozenset(["name", *(setting.name for setting in BESIDE.get(kind, ())), *structures, *_KEYS.get(kind, ())])
 
 
 class SettingsError(ValueError):
@@ -175,8 +202,10 @@ def type_text(annotation: Any) -> str:
     """A type as a person writes it in an experiment file."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        marks = [mark for mark in arguments[1:] if isinstance(mark, Section)]
-        return f"{marks[0].kind} section" if marks else type_text(arguments[0])
+        mark = next((mark for mark in arguments[1:] if isinstance(mark, Mark)), None)
+        if mark is None:
+            return type_text(arguments[0])
+        return f"{mark.kind} section" if isinstance(mark, Section) else f"name of a {mark.kind}"
     if annotation in (None, type(None)):
         return "null"
     if str(origin) == "typing.Literal":
@@ -187,6 +216,63 @@ def type_text(annotation: Any) -> str:
         inner = ", ".join(type_text(argument) for argument in arguments if argument is not Ellipsis)
         return f"{'mapping' if issubclass(origin, Mapping) else 'list'} of {inner}"
     return getattr(annotation, "__name__", str(annotation))
+
+
+def with_marked(
+    annotation: Any,
+    value: Any,
+    path: tuple[str | int, ...],
+    change: Callable[[Mark, Any, tuple[str | int, ...]], Any],
+    leaf: Callable[[Any, Any, tuple[str | int, ...]], Any] = lambda annotation, value, path: value,
+) -> Any:
+    """Return a setting's value with each section and each component's name in it replaced.
+
+    Args:
+        annotation: of the setting; marks may stand in lists, tuples, mappings and unions.
+        value: plain data.
+        path: where it stands.
+        change: given a mark, the value under it and its place.
+        leaf: given an annotation without a mark (or a value that no marked part takes), the value and its place.
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if not is_marked(annotation):
+        return leaf(annotation, value, path)
+    if origin is Annotated:
+        found = next((mark for mark in arguments[1:] if isinstance(mark, Mark)), None)
+        if found is None:
+            return with_marked(arguments[0], value, path, change, leaf)
+        return change(found, value, path)
+    if origin in (Union, UnionType):
+        chosen = _marked_arm(arguments, value)
+        return leaf(annotation, value, path) if chosen is None else with_marked(chosen, value, path, change, leaf)
+    if isinstance(value, (list, tuple)) and not issubclass(origin, Mapping):
+        inner = [argument for argument in arguments if argument is not Ellipsis]
+        return [
+            with_marked(inner[min(i, len(inner) - 1)], item, (*path, i), change, leaf) for i, item in enumerate(value)
+        ]
+    if isinstance(value, Mapping) and issubclass(origin, Mapping):
+        return {key: with_marked(arguments[1], item, (*path, key), change, leaf) for key, item in value.items()}
+    return leaf(annotation, value, path)
+
+
+def is_marked(annotation: Any) -> bool:
+    """Return whether a setting holds sections or names of components."""
+    return any(
+        isinstance(argument, Mark) or is_marked(argument) for argument in get_args(annotation) if argument is not ...
+    )
+
+
+def _marked_arm(arms: Sequence[Any], value: Any) -> Any:
+    """Return the part of a union whose sections or names a value holds; None if it is for an unmarked part."""
+    if value is None or (isinstance(value, str) and str in arms):
+        return None
+    for arm in filter(is_marked, arms):
+        kept = get_args(arm)[0] if get_origin(arm) is Annotated else arm
+        wanted: Any = get_origin(kept) or kept
+        section = any(isinstance(mark, Section) for mark in get_args(arm)[1:])
+        if isinstance(value, (str, Mapping) if section else wanted):
+            return arm
+    return None
 
 
 def unknown_setting(owner: str, name: str, known: Mapping[str, Any] | Collection[str]) -> str:

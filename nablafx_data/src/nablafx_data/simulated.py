@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from nablafx_core.config.layers import plain_yaml
 from nablafx_core.controls import Control
 from nablafx_core.errors import ConfigError, DataError, ModelError
 from nablafx_core.interfaces import Device
+from nablafx_core.names import names_match, short_name
+from nablafx_core.settings import Named
 from nablafx_data.device_file import format_setting, write_knobs
 from nablafx_data.plucked import music
 from nablafx_data.tonetwist import DEVICE_FILE, ToneTwist
@@ -56,7 +58,7 @@ class Simulated(ToneTwist):
     def __init__(
         self,
         path: str,
-        device: str = "diode_clipper",
+        device: Annotated[str, Named("device")] = "nablafx-dsp/diode_clipper",
         seconds: float = 60.0,
         num_settings: int = 3,
         settings: dict[str, list[float | str]] | None = None,
@@ -90,7 +92,7 @@ def _check_settings(seconds: float, num_settings: int, seed: int, sample_rate: i
 
 
 def _folder_name(device: str) -> str:
-    return device.rsplit("/", 1)[-1].rsplit(":", 1)[-1]
+    return short_name(device).rpartition(":")[2]
 
 
 def _rendered(path: Path, manifest: Mapping[str, Any]) -> bool:
@@ -104,8 +106,10 @@ def _rendered(path: Path, manifest: Mapping[str, Any]) -> bool:
             f"{path}: holds something else than simulated data, or it is damaged ({_reason(error).rstrip('.')}). "
             "Choose another data.path, or delete it."
         ) from None
-    if there != manifest:
-        told = there if isinstance(there, dict) else {}
+    told = there if isinstance(there, dict) else {}
+    if names_match(str(told.get("device")), manifest["device"]):  # older folders name the device without its pack
+        told = {**told, "device": manifest["device"]}
+    if told != manifest:
         differing = ", ".join(f"{key} {told.get(key)!s:.40}" for key in manifest if told.get(key) != manifest[key])
         raise DataError(
             f"{path}: was rendered with other settings ({differing}). Choose another data.path or delete it."

@@ -16,6 +16,7 @@ from nablafx_core.export.checkpoint_file import read_tensors
 from nablafx_core.export.class_paths import described, named_controls
 from nablafx_core.export.conversion import Importer
 from nablafx_core.interfaces import Model
+from nablafx_core.names import short_name
 from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ
 
 _log = logging.getLogger(__name__)
@@ -111,9 +112,9 @@ class NablAFx01Chain(Importer):
         sections = sections_of(arguments, self.config)
         rate = self.sample_rate or _sample_rate(arguments, self.config)
         names = [str(section.get("controller", {}).get("name")) for section in sections]
-        heard = any(name in ("static_cond", "dynamic_cond") for name in names)
+        heard = any(short_name(name) in ("static_cond", "dynamic_cond") for name in names)
         controls = named_controls(arguments.get("num_controls", 0), self.controls, heard, self.config)
-        section = {"name": "graybox", "processors": sections}
+        section = {"name": "nablafx-core/graybox", "processors": sections}
         try:
             model: Model = build("model", section, sample_rate=rate, controls=controls)
         except ConversionError:
@@ -160,7 +161,9 @@ def _section(item: Any, arguments: Mapping[str, Any], where: str) -> dict[str, A
         _log.warning(
             "%s: NablAFx's Highshelf computes a low shelf; it is imported as the low shelf that it was.", where
         )
-    section = {"name": ours, **fixed} | {ours: given[theirs] for theirs, ours in known.items() if theirs in given}
+    section = {"name": f"nablafx-dsp/{ours}", **fixed} | {
+        ours: given[theirs] for theirs, ours in known.items() if theirs in given
+    }
     if cutoffs:
         section["cutoffs_hz"] = cutoffs
     if "lr_multiplier" in given:
@@ -171,7 +174,7 @@ def _section(item: Any, arguments: Mapping[str, Any], where: str) -> dict[str, A
             raise ConversionError(f"{where}: control_type '{kind}' is none of {', '.join(CONTROLLERS)}.")
         controller, settings = CONTROLLERS[kind]
         own = {ours: arguments[theirs] for theirs, ours in settings.items() if theirs in arguments}
-        section["controller"] = {"name": controller, **own}
+        section["controller"] = {"name": f"nablafx-dsp/{controller}", **own}
     return section
 
 

@@ -69,7 +69,7 @@ def nablafx_processors() -> Iterable[Component]:
             "oversampled",
             "nablafx_dsp.processors.oversampled:Oversampled",
             "Another processor at 2, 4 or 8 times the sample rate",
-            example={"factor": 2, "processor": {"name": "soft_clip"}},
+            example={"factor": 2, "processor": {"name": "nablafx-dsp/soft_clip"}},
         ),
         Component("svf", "nablafx_dsp.processors.state_variable:StateVariable", "State-variable filter, second order"),
         *(
@@ -100,7 +100,6 @@ def nablafx_processors() -> Iterable[Component]:
 def nablafx_controllers() -> Iterable[Component]:
     """What drives the parameters of processors."""
     return [
-        Component("none", "nablafx_dsp.controllers.static:NoController", "Nothing to drive"),
         Component(
             "static",
             "nablafx_dsp.controllers.static:Static",

@@ -17,16 +17,16 @@ def sections(folder: Path, minutes: float) -> dict[str, Any]:
     """The experiment: a distortion with two knobs, modelled by a small network that hears its knobs."""
     return {
         "data": {
-            "name": "simulated",
+            "name": "nablafx-data/simulated",
             "path": str(folder / "data"),
-            "device": "diode_clipper",
+            "device": "nablafx-dsp/diode_clipper",
             "seconds": 8.0,
             "num_settings": 5,
             "segment_length": 8192,
             "batch_size": 8,
         },
         "model": {
-            "preset": "capture-tcn",
+            "preset": "nablafx-models/capture-tcn",
             "num_blocks": 4,
             "kernel_size": 5,
             "channel_width": 8,

@@ -92,7 +92,8 @@ def _described(entry: Entry) -> dict[str, Any]:
             "name": setting.name,
             "type": setting.type_text,
             **({} if plain_default(setting) is REQUIRED else {"default": plain_default(setting)}),
-            "required": setting.default is REQUIRED,
+            "required": setting.default is REQUIRED and setting.name not in entry.kind.from_data,
+            **({"from_data": True} if setting.name in entry.kind.from_data else {}),
             "doc": setting.doc,
         }
         for setting in settings_of(target, without=entry.kind.injected).values()
@@ -107,10 +108,7 @@ def _text(item: dict[str, Any]) -> str:
     if "settings" not in item:
         return f"{head}\n  licence {item['licence']}, sha256 {item['sha256']}"
     documentation = item["documentation"].split("\n\nArgs:")[0]
-    rows = [
-        (f"  {s['name']}", *_kind_and_doc(s, "required" if s["required"] else f"= {_written(s)}"))
-        for s in item["settings"]
-    ]
+    rows = [(f"  {s['name']}", *_kind_and_doc(s, _default_text(s))) for s in item["settings"]]
     return f"{head}\n\n{documentation}\n\nSettings\n{table(rows) if rows else '  none'}"
 
 
@@ -120,6 +118,12 @@ def _kind_and_doc(setting: dict[str, Any], default: str) -> tuple[str, str, str]
     if len(kind) > _WIDEST_TYPE and " | " in kind:
         kind, doc = "choice", f"{doc} One of: {kind.replace(' | ', ', ')}.".lstrip()
     return kind, default, doc
+
+
+def _default_text(setting: dict[str, Any]) -> str:
+    if setting.get("from_data"):
+        return "from the data"
+    return "required" if setting["required"] else f"= {_written(setting)}"
 
 
 def _written(setting: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nablafx_core.training.fit import TrainResult
 
 #: What a guitarist with two files and no experiment gets.
-PAIR_PRESET = "capture-lstm"
+PAIR_PRESET = "nablafx-models/capture-lstm"
 
 
 @click.command()
@@ -115,7 +115,7 @@ def _experiment(
 ) -> Experiment:
     from nablafx_core.config import load_experiment
 
-    sections: dict[str, Any] = {"data": {"name": "pair", "dry": dry, "wet": wet}} if dry else {}
+    sections: dict[str, Any] = {"data": {"name": "nablafx-data/pair", "dry": dry, "wet": wet}} if dry else {}
     for name, value in options.items():
         if value is not None:
             section, _, key = name.partition(".")

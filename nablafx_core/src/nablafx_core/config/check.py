@@ -4,46 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
-from nablafx_core.building import component_class
+from nablafx_core.building import component_class, component_settings
 from nablafx_core.config.layers import Layer, Path, dotted
 from nablafx_core.errors import ConfigError, RegistryError
 from nablafx_core.kinds import KINDS
-from nablafx_core.registry import Registry
+from nablafx_core.qualified import Names, OwnFirst, qualified_value
+from nablafx_core.registry import Entry
 from nablafx_core.settings import (
     BESIDE,
     REQUIRED,
     STRUCTURES,
+    Mark,
     Section,
     Setting,
     SettingsError,
     checked_value,
+    is_marked,
     plain_default,
-    settings_of,
     unknown_setting,
+    with_marked,
 )
 from nablafx_core.tracking.secrets import literal_secrets, names_variable
 
-#: Filled from the data unless the experiment says otherwise, so never filled with a default here.
-FROM_DATA: dict[str, frozenset[str]] = {"model": frozenset({"sample_rate", "controls"})}
-
 
 class Checker:
-    """Checks the sections of one layer; every error says where the value was written."""
+    """Checks the sections of one layer; every error says where the value was written.
 
-    def __init__(self, layer: Layer, registry: Registry) -> None:
+    Args:
+        layer: its values, with their places.
+        names: finds components by name.
+    """
+
+    def __init__(self, layer: Layer, names: Names) -> None:
         self._layer = layer
-        self._registry = registry
+        self._names = names
 
-    def section(self, kind: str, value: Any, path: Path, beside: Mapping[str, Setting] | None = None) -> dict[str, Any]:
-        """One section ``{name: …, setting: …}`` (or just a name), checked, with every default filled in.
+    def section(
+        self,
+        kind: str,
+        value: Any,
+        path: Path,
+        beside: Mapping[str, Setting] | None = None,
+        given: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Check one section ``{name: …, setting: …}`` (or just a name); fill in every default and the name's pack.
 
         Args:
             kind: of the component; ``"mix"`` for a section without one.
             value: what was written.
             path: where it stands.
             beside: settings of the framework's that stand in the same section.
+            given: values of settings that the component has and that were not written.
         """
         if kind not in KINDS:
             return self.plain({setting.name: setting for setting in BESIDE[kind]}, value, path)
@@ -55,23 +68,21 @@ class Checker:
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
             self._fail(path, f"a {kind} section needs a name, such as {{name: …}}.")
         try:
-            entry = self._registry.find(kind, value["name"])
+            entry = self._names.find(kind, value["name"])
             target = component_class(entry)
+            own_settings = {name: self._as_meant(entry, one) for name, one in component_settings(entry).items()}
         except RegistryError as error:
             self._fail((*path, "name"), str(error))
-        known = {
-            **(beside or {}),
-            **{setting.name: setting for setting in BESIDE.get(kind, ())},
-            **settings_of(target, without=KINDS[kind].injected),
-        }
-        own = {key: item for key, item in value.items() if key != "name"}
-        unfilled: Collection[str] = FROM_DATA.get(kind, ())
+        known = {**(beside or {}), **{one.name: one for one in BESIDE.get(kind, ())}, **own_settings}
+        own = {key: item for key, item in (given or {}).items() if key in known}
+        own |= {key: item for key, item in value.items() if key != "name"}
+        unfilled: Collection[str] = KINDS[kind].from_data
         if kind == "observer":
             known, unfilled = self._observer(known, own, path)
         checked = self._settings(getattr(target, "__name__", value["name"]), known, own, path, unfilled)
         for inside, message in getattr(target, "setting_problems", lambda settings: ())(checked):
             self._fail((*path, *inside), message)
-        return {"name": value["name"], **checked}
+        return {"name": entry.qualified_name, **checked}
 
     def _observer(
         self, known: Mapping[str, Setting], own: Mapping[str, Any], path: Path
@@ -109,37 +120,46 @@ class Checker:
         checked = {}
         for name, setting in known.items():
             if name in value:
-                checked[name] = self._value(setting, setting.annotation, value[name], (*path, name))
+                checked[name] = self._value(setting, value[name], (*path, name))
             elif setting.default is REQUIRED:
                 if name not in unfilled:
                     self._fail(path, f"{owner} needs the setting '{name}' ({setting.type_text}). {setting.doc}".strip())
             elif name not in unfilled and plain_default(setting) is not REQUIRED:
-                checked[name] = plain_default(setting)
+                default = plain_default(setting)
+                marked = is_marked(setting.annotation)  # the sections in it get their defaults too
+                checked[name] = self._value(setting, default, (*path, name)) if marked else default
         return checked
 
-    def _value(self, setting: Setting, annotation: Any, value: Any, path: Path) -> Any:
+    def _as_meant(self, entry: Entry, setting: Setting) -> Setting:
+        """A setting whose default names components with their packs, as the code that has the default means them."""
+        default = plain_default(setting)
+        if default is REQUIRED or not is_marked(setting.annotation):
+            return setting
+        return replace(setting, default=qualified_value(setting, default, OwnFirst(entry.pack, self._names)))
+
+    def _value(self, setting: Setting, value: Any, path: Path) -> Any:
         if value is None and setting.default is None:
             return None
-        origin, arguments = get_origin(annotation), get_args(annotation)
-        if origin is Annotated:
-            marks = [mark for mark in arguments[1:] if isinstance(mark, Section)]
-            if marks:
-                return self.section(marks[0].kind, value, path)
-        elif _holds_section(annotation) and isinstance(value, list):
-            return [self._value(setting, arguments[0], item, (*path, i)) for i, item in enumerate(value)]
+
+        def leaf(annotation: Any, part: Any, place: Path) -> Any:
+            try:
+                return checked_value(replace(setting, annotation=annotation), part)
+            except SettingsError as error:
+                self._fail(place, str(error))
+
+        return with_marked(setting.annotation, value, path, self._marked, leaf)
+
+    def _marked(self, mark: Mark, value: Any, path: Path) -> Any:
+        """A section inside a setting, checked; the name of a component with its pack."""
+        if isinstance(mark, Section):
+            return self.section(mark.kind, value, path)
+        if not isinstance(value, str):
+            self._fail(path, f"the name of a {mark.kind}, not {value!r:.60}.")
         try:
-            return checked_value(setting, value)
-        except SettingsError as error:
+            return self._names.find(mark.kind, value).qualified_name
+        except RegistryError as error:
             self._fail(path, str(error))
 
     def _fail(self, path: Path, message: str) -> Any:
         where = self._layer.where(path)
         raise ConfigError(f"{where + ': ' if where else ''}{dotted(path)}: {message}")
-
-
-def _holds_section(annotation: Any) -> bool:
-    return any(
-        isinstance(argument, Section) or _holds_section(argument)
-        for argument in get_args(annotation)
-        if argument is not ...
-    )

@@ -13,6 +13,9 @@ from nablafx_core.config.check import Checker
 from nablafx_core.config.layers import NUMBERS_AND_WORDS, Layer, Path, merge, read_file, read_yaml, with_override
 from nablafx_core.data.loading import LoadingSettings
 from nablafx_core.errors import ConfigError, RegistryError
+from nablafx_core.names import names_match
+from nablafx_core.provenance import Provenance
+from nablafx_core.qualified import Names, qualified_experiment
 from nablafx_core.registry import Registry
 from nablafx_core.settings import settings_of, unknown_setting
 from nablafx_core.training.settings import TrackSettings, TrainSettings
@@ -21,8 +24,8 @@ SECTIONS = ("requires", "data", "model", "loss", "metrics", "train", "track")
 
 DEFAULTS: dict[str, Any] = {
     "requires": [],
-    "loss": [{"name": "esr", "weight": 1.0, "pre_emphasis": 0.95}],
-    "metrics": ["esr", "mae", "dc", "mr_stft"],
+    "loss": [{"name": "nablafx-core/esr", "weight": 1.0, "pre_emphasis": 0.95}],
+    "metrics": [f"nablafx-core/{name}" for name in ("esr", "mae", "dc", "mr_stft")],
     "train": {},
     "track": {},
 }
@@ -95,14 +98,17 @@ def load_experiment(
     overrides: Iterable[str] = (),
     sections: Mapping[str, Any] | Layer | None = None,
     preset: str | None = None,
+    made_with: Provenance | None = None,
 ) -> Experiment:
     """Merge and check an experiment: preset < files < sections < overrides.
 
     Args:
-        files: experiment files; a later one lies over an earlier one.
+        files: experiment files; a later one lies over an earlier one. Names without a pack in a run's ``config.yaml``
+            mean the packs of the ``run.json`` beside it.
         overrides: such as ``"model.channel_width=32"``.
         sections: plain data, for experiments made in Python, or a layer that knows where its values were written.
         preset: lies below the files; the same as ``model.preset``.
+        made_with: the packs with which sections and overrides were written, if not today's.
 
     Raises:
         ConfigError: with file, line and suggestion, for the first thing that is wrong.
@@ -110,7 +116,7 @@ def load_experiment(
     """
     layer = Layer({})
     for file in files:
-        layer = merge(layer, _named(read_file(FilePath(file))))
+        layer = merge(layer, _as_written(_named(read_file(FilePath(file))), FilePath(file)))
     if sections:
         layer = merge(layer, _named(sections if isinstance(sections, Layer) else Layer(dict(sections))))
     overrides = list(overrides)
@@ -118,18 +124,29 @@ def load_experiment(
     asked = _overridden(layer, overrides)
     _check_sections(asked)
     registry.check_requirements(_requirements(asked))
-    below, preset = _preset(asked, preset, registry)
+    names = made_with or registry
+    below, preset = _preset(asked, preset, names)
     _check_sections(below)
     registry.check_requirements(_requirements(below))
     # Overrides come last, since they may reach into a list of the preset's or of the defaults.
     layer = _overridden(merge(merge(Layer(DEFAULTS), below), layer), overrides)
-    return Experiment(_checked(layer, Checker(layer, registry)), preset)
+    return Experiment(_checked(layer, Checker(layer, names)), preset)
 
 
 def _named(layer: Layer) -> Layer:
     """`data: pair` and `model: tcn` as the mappings that they are short for, so that they lie over a preset's."""
     short = {key: {"name": layer.value[key]} for key in _EXAMPLES if isinstance(layer.value.get(key), str)}
     return Layer({**layer.value, **short}, layer.marks)
+
+
+def _as_written(layer: Layer, file: FilePath) -> Layer:
+    """Return a run's experiment with the packs in its names that they meant when it was written."""
+    if not (file.parent / "run.json").is_file():
+        return layer
+    try:
+        return Layer(qualified_experiment(layer.value, Provenance.of_run(file.parent)), layer.marks)
+    except RegistryError as error:
+        raise ConfigError(f"{file}: {error}") from error
 
 
 def _overridden(layer: Layer, overrides: Iterable[str]) -> Layer:
@@ -151,7 +168,7 @@ def _requirements(layer: Layer) -> list[str]:
     return requires
 
 
-def _preset(layer: Layer, preset: str | None, registry: Registry) -> tuple[Layer, str | None]:
+def _preset(layer: Layer, preset: str | None, names: Names) -> tuple[Layer, str | None]:
     """The preset that the model section names, or the one that was given; and its full name."""
     model = layer.value.get("model") or {}
     model = {"name": model} if isinstance(model, str) else model
@@ -159,12 +176,12 @@ def _preset(layer: Layer, preset: str | None, registry: Registry) -> tuple[Layer
     if name is None:
         return Layer({}), None
     try:
-        entry = registry.find("preset", str(name))
+        entry = names.find("preset", str(name))
         below = read_yaml(entry.resource().read_text(encoding="utf-8"), f"preset {name}")
     except RegistryError as error:
         raise ConfigError(f"{_at(layer, ('model', 'preset'))}model.preset: {error}") from None
     theirs = below.value.get("model", {}).get("name")
-    if model.get("name", theirs) != theirs:
+    if not names_match(str(model.get("name", theirs)), str(theirs)):
         raise ConfigError(
             f"{_at(layer, ('model', 'name'))}model.name is '{model['name']}', but the preset '{name}' is a '{theirs}'. "
             "Take one of them out."
@@ -177,8 +194,10 @@ def _checked(layer: Layer, checker: Checker) -> dict[str, Any]:
         if layer.value.get(key) is None:
             raise ConfigError(f"The experiment has no section '{key}'. Add one, such as {_EXAMPLES[key]}")
     config: dict[str, Any] = {"requires": _requirements(layer)}
-    config["data"] = checker.section("dataset", layer.value["data"], ("data",), settings_of(LoadingSettings))
     model = layer.value["model"]
+    rate = model.get("sample_rate") if isinstance(model, dict) else None
+    given = {} if rate is None else {"sample_rate": rate}
+    config["data"] = checker.section("dataset", layer.value["data"], ("data",), settings_of(LoadingSettings), given)
     own = {key: value for key, value in model.items() if key != "preset"} if isinstance(model, dict) else model
     config["model"] = checker.section("model", own, ("model",))
     config["loss"] = checker.sections("loss", layer.value["loss"], ("loss",))

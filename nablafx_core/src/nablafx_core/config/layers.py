@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from nablafx_core.errors import ConfigError
+from nablafx_core.names import is_qualified, names_match
 
 Path = tuple[str | int, ...]
 
@@ -177,7 +178,8 @@ class _Reading:
 def merge(base: Layer, over: Layer) -> Layer:
     """Lay one layer over another: mappings merge, everything else is replaced.
 
-    A mapping whose ``name`` changes is replaced as a whole, since its other settings belong to another component.
+    A mapping whose ``name`` changes is replaced as a whole, since its other settings belong to another component;
+    ``tcn`` over ``nablafx-models/tcn`` is no change.
     Where the other layer has a mapping, a plain text is short for ``{name: text}``.
     """
     marks = dict(base.marks)
@@ -196,6 +198,8 @@ def merge(base: Layer, over: Layer) -> Layer:
                 else _taken(below if key in below else above, key, path, key in above)
                 for key in keys
             }
+        if path[-1:] == ("name",) and _same_name(below, above) and is_qualified(below):
+            above = below  # the other layer's short name means this one
         for place in [place for place in marks if place[: len(path)] == path]:
             del marks[place]
         marks.update(over.under(path))
@@ -210,7 +214,13 @@ def merge(base: Layer, over: Layer) -> Layer:
 
 
 def _same_component(below: dict[str, Any], above: dict[str, Any]) -> bool:
-    return "name" not in below or bool(above.get("name", below["name"]) == below["name"])
+    if "name" not in below or "name" not in above:
+        return True
+    return _same_name(below["name"], above["name"])
+
+
+def _same_name(below: Any, above: Any) -> bool:
+    return bool(below == above) or (isinstance(below, str) and isinstance(above, str) and names_match(below, above))
 
 
 def with_override(layer: Layer, override: str, flag: str = "--set ") -> Layer:

@@ -13,6 +13,7 @@ from nablafx_core.errors import ConfigError
 from nablafx_core.evaluation.evaluate import Evaluation
 from nablafx_core.evaluation.scoring import score
 from nablafx_core.loading import load
+from nablafx_core.scores import built_metrics
 from nablafx_core.tracking.mongo.address import Address
 from nablafx_core.tracking.observers import built_observers
 from nablafx_core.tracking.recorder import Run, record
@@ -50,7 +51,7 @@ def record_test(
     check_channels(model, dataset, each=True)
     gap = model.history(experiment.train.warm_up)
     recordings = split(dataset.recordings, experiment.loading, gap)["test"]
-    metrics = {section["name"]: build("metric", section) for section in experiment.config["metrics"]}
+    metrics = built_metrics(experiment.config["metrics"], dataset.sample_rate)
     observers = built_observers(experiment.track.observers)
 
     def body(run: Run) -> tuple[Path, Evaluation]:

@@ -23,7 +23,10 @@ from nablafx_core.errors import BundleError, ConfigError, NablafxError
 from nablafx_core.export.fit import check_fit
 from nablafx_core.interfaces import Model
 from nablafx_core.pack_code import contained
-from nablafx_core.registry import Registry
+from nablafx_core.packs import Pack
+from nablafx_core.provenance import Provenance
+from nablafx_core.qualified import qualified
+from nablafx_core.registry import Entry, Registry
 from nablafx_core.tracking.files import replacing
 from nablafx_core.weights import weights_follow
 
@@ -115,19 +118,22 @@ def load_bundle(path: Path | str) -> Model:
         weights = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise BundleError(f"{path}: {WEIGHTS} is damaged: {error}.") from error
+    made_with = Provenance(description["packs"])
     try:
         with weights_follow():
-            check_fit(description["model"], weights)
-            model: Model = build("model", description["model"])
+            section = qualified("model", description["model"], made_with)
+            check_fit(section, weights)
+            model: Model = build("model", section)
         with contained():
             model.load_state_dict(weights, strict=True)
     except BundleError as error:
-        raise BundleError(f"{path}: the weights do not fit the model: {error}") from error
+        raise BundleError(made_with.explained(f"{path}: the weights do not fit the model: {error}")) from error
     except NablafxError as error:
-        needed = ", ".join(f"{name} {version}" for name, version in description["packs"].items()) or "no pack"
-        raise BundleError(f"{path}: cannot build its model. It was made with {needed}.\n{error}") from error
+        needed = ", ".join(f"{name} {version}" for name, version in made_with.packs.items()) or "no pack"
+        message = f"{path}: cannot build its model. It was made with {needed}.\n{error}"
+        raise BundleError(made_with.explained(message)) from error
     except Exception as error:
-        raise BundleError(f"{path}: the weights do not fit the model: {error}") from error
+        raise BundleError(made_with.explained(f"{path}: the weights do not fit the model: {error}")) from error
     if isinstance(model.sample_rate, bool) or model.sample_rate not in RATES:
         raise BundleError(f"{path}: {DESCRIPTION}: its sample rate is {model.sample_rate!r:.40}, which none can be.")
     return model.eval()
@@ -178,19 +184,32 @@ def _checked(path: Path, description: Any) -> dict[str, Any]:
     for key in ("packs", "model", "facts", "info"):
         if not isinstance(description.setdefault(key, {}), dict):
             raise BundleError(f"{path}: {DESCRIPTION} is damaged: '{key}' is no mapping.")
+    if not all(isinstance(text, str) for item in description["packs"].items() for text in item):
+        raise BundleError(f"{path}: {DESCRIPTION} is damaged: 'packs' has a name or a version that is no text.")
     if not isinstance(description["model"].get("name"), str):
         raise BundleError(f"{path}: {DESCRIPTION} is damaged: 'model' has no name.")
     return dict(description)
 
 
 def _packs_of(model: Model) -> dict[str, str]:
-    """The packs whose code is in the model, with their versions."""
+    """Return the packs that the model's section names, or whose code is in it, with their versions."""
     used = {type(module).__module__.partition(".")[0] for module in model.modules()}
     registry = Registry.discover()
-    providers = {
-        entry.component.target.partition(".")[0]: entry.pack
-        for kind in ("model", "processor", "controller")
-        for entry in registry.entries(kind)
-        if entry.pack
-    }
-    return {pack.name: pack.version for package, pack in sorted(providers.items()) if package in used}
+    named = _Noted(registry)
+    qualified("model", model.section, named)
+    packs = sorted(registry.packs, key=lambda pack: pack.name)
+    return {pack.name: pack.version for pack in packs if pack in named.packs or pack.package in used}
+
+
+class _Noted:
+    """Finds components in the registry and keeps the packs that provide them."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.packs: list[Pack | None] = []
+
+    def find(self, kind: str, name: str) -> Entry:
+        """See `Registry.find`."""
+        entry = self.registry.find(kind, name)
+        self.packs.append(entry.pack)
+        return entry

@@ -11,6 +11,7 @@ from torch import Tensor
 from nablafx_core.building import build
 from nablafx_core.controls import Parameter
 from nablafx_core.errors import ConfigError
+from nablafx_core.graybox.nothing import NOTHING, NoController
 from nablafx_core.interfaces import Controller, Processor
 from nablafx_core.nn.blocks import Steps
 
@@ -100,14 +101,20 @@ def stage_of(processor: Processor, section: Mapping[str, Any], num_controls: int
 
     Without a controller, parameters whose range is a single value are fixed at it; others are an error.
     """
-    controller, fixed = section.get("controller") or "none", dict(section.get("fixed") or {})
+    controller, fixed = section.get("controller"), dict(section.get("fixed") or {})
+    nothing = not controller or _name(controller) in NOTHING
     if section.get("lr_multiplier") is not None:
         processor.lr_multiplier = section["lr_multiplier"]
-    if controller in ("none", {"name": "none"}):
+    if nothing:
         fixed |= {p.name: p.minimum for p in processor.effect_parameters if p.minimum == p.maximum}
     count = len(driven_parameters(processor, fixed))
     filled = {"num_parameters": count, "num_controls": num_controls, "sample_rate": processor.sample_rate}
-    return Stage(processor, build("controller", controller, **filled), fixed, section.get("label"))
+    driver = build("controller", controller, **filled) if controller else NoController(num_controls)
+    return Stage(processor, driver, fixed, section.get("label"))
+
+
+def _name(section: Mapping[str, Any] | str) -> str:
+    return section if isinstance(section, str) else str(section.get("name"))
 
 
 def _names(parameters: tuple[Parameter, ...]) -> str:

@@ -98,6 +98,5 @@ def _of_experiment(experiment: Experiment, num_controls: int | None) -> Subject:
 def _built(experiment: Experiment, num_controls: int) -> Model:
     section = experiment.config["model"]
     controls = [Control(f"knob{number}") for number in range(1, num_controls + 1)]
-    filled = {} if "controls" in section else {"controls": controls}
-    model: Model = build("model", section, **filled)
+    model: Model = build("model", section, controls=controls)
     return model

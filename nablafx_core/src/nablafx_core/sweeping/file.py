@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from nablafx_core.config.check import Checker
 from nablafx_core.config.experiment import SECTIONS
 from nablafx_core.config.layers import Layer, dotted, read_file, with_override
 from nablafx_core.errors import ConfigError
+from nablafx_core.provenance import Provenance
 from nablafx_core.registry import Registry
 from nablafx_core.settings import settings_of, unknown_setting
 from nablafx_core.sweeping.settings import Asha, Resources, SweepSettings
@@ -33,6 +34,7 @@ class Sweep:
         experiment: what all trials have in common.
         overrides: of the command line, over that.
         file: its layer, for messages.
+        made_with: the packs that its names mean, if it was begun earlier; None for those of today.
     """
 
     settings: SweepSettings
@@ -42,6 +44,7 @@ class Sweep:
     experiment: Layer
     overrides: tuple[str, ...]
     file: Layer
+    made_with: Provenance | None = None
 
     def at(self, *path: str) -> str:
         """Where a part of the section `sweep` was written, for the beginning of a message."""
@@ -82,8 +85,12 @@ def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
     return _sweep(file, _experiment(file, path), tuple(item for item in items if not item.startswith("sweep.")))
 
 
-def recorded_sweep(config: Mapping[str, Any]) -> Sweep:
-    """The sweep that `Sweep.record` made this of.
+def recorded_sweep(config: Mapping[str, Any], made_with: Provenance) -> Sweep:
+    """Read the sweep that `Sweep.record` recorded.
+
+    Args:
+        config: the recorded data.
+        made_with: the packs of its record.
 
     Raises:
         ConfigError: if it is no sweep's record.
@@ -91,7 +98,8 @@ def recorded_sweep(config: Mapping[str, Any]) -> Sweep:
     try:
         space = {item["setting"]: item["values"] for item in config["sweep"]["space"]}
         file = Layer({"sweep": {**config["sweep"], "space": space}})
-        return _sweep(file, Layer(dict(config["experiment"])), tuple(map(str, config["set"])))
+        sweep = _sweep(file, Layer(dict(config["experiment"])), tuple(map(str, config["set"])))
+        return replace(sweep, made_with=made_with)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"this is no record of a sweep: {type(error).__name__}: {error}.") from error
 

@@ -12,6 +12,7 @@ from typing import Any
 from nablafx_core.config import Experiment, load_experiment
 from nablafx_core.config.layers import read_yaml
 from nablafx_core.errors import ConfigError, NablafxError
+from nablafx_core.names import figure_names
 from nablafx_core.sweeping.file import Sweep
 from nablafx_core.sweeping.space import drawn, grid
 
@@ -84,7 +85,9 @@ def _text(value: Any) -> str:
 
 def _trial(sweep: Sweep, number: int, overrides: tuple[str, ...], count: int) -> Trial:
     try:
-        experiment = load_experiment(sections=sweep.experiment, overrides=[*sweep.overrides, *overrides])
+        experiment = load_experiment(
+            sections=sweep.experiment, overrides=[*sweep.overrides, *overrides], made_with=sweep.made_with
+        )
         _check_metric(sweep, experiment)
     except NablafxError as error:
         reason = str(error)
@@ -95,8 +98,8 @@ def _trial(sweep: Sweep, number: int, overrides: tuple[str, ...], count: int) ->
 
 
 def _check_metric(sweep: Sweep, experiment: Experiment) -> None:
-    parts = [f"loss/{section['name']}" for section in experiment.config["loss"]]
-    names = ["loss", *parts, *(section["name"] for section in experiment.config["metrics"])]
+    parts, metrics = (figure_names(part["name"] for part in experiment.config[key]) for key in ("loss", "metrics"))
+    names = ["loss", *(f"loss/{name}" for name in parts), *metrics]
     known = [f"validation/{name}" for name in names]
     if sweep.settings.metric not in known:
         raise ConfigError(

@@ -62,8 +62,7 @@ def preset_model(name: str, num_controls: int) -> Model:
 
 def model_of(section: Mapping[str, Any], data: TinyData) -> Model:
     """The model of a section, sample rate and knobs filled from the data where it does not say them."""
-    filled = {"sample_rate": data.sample_rate, "controls": list(data.controls)}
-    model: Model = build("model", section, **{key: value for key, value in filled.items() if key not in section})
+    model: Model = build("model", section, sample_rate=data.sample_rate, controls=list(data.controls))
     return model
 
 

@@ -17,8 +17,8 @@ from nablafx_core.testing.result import NotChecked
 
 T = TypeVar("T")
 
-#: What the framework gives from the data.
-_FILLED: dict[str, Any] = {"sample_rate": 48000, "controls": []}
+#: What the framework gives to components of several kinds; the example has the rest.
+_GIVEN: dict[str, Any] = {"sample_rate": 48000, "controls": []}
 
 
 class Case:
@@ -61,20 +61,20 @@ class Case:
 
 
 def build_example(entry: Entry, example: Mapping[str, Any]) -> Any:
-    """Build a component from an example; where it needs a sample rate or knobs, they are 48 kHz and none.
+    """Build a component from an example, given what the framework gives to its kind: 48 kHz, and no knobs.
 
     Raises:
         NotChecked: if other settings without a default are missing.
     """
+    given = {one.name: _GIVEN[one.name] for one in entry.kind.given if one.name in _GIVEN and one.name not in example}
     needed = [name for name, setting in settings_of(entry.load()).items() if setting.default is REQUIRED]
-    missing = [name for name in needed if name not in example and name not in _FILLED]
+    missing = [name for name in needed if name not in example and name not in given]
     if missing:
         told = ", ".join(f"{name!r}: …" for name in [*example, *missing])
         raise NotChecked(
             f"its Component has no example with {', '.join(missing)}. Write Component(…, example={{{told}}})."
         )
-    filled = {name: value for name, value in _FILLED.items() if name in needed and name not in example}
-    return build(entry.kind.name, {"name": entry.qualified_name, **example}, **filled)
+    return build(entry.kind.name, {"name": entry.qualified_name, **example}, **given)
 
 
 @contextmanager

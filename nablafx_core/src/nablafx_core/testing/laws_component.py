@@ -8,9 +8,16 @@ from typing import Any
 from pydantic import PydanticSchemaGenerationError, TypeAdapter
 
 from nablafx_core.building import interface_of
-from nablafx_core.config.check import FROM_DATA
 from nablafx_core.kinds import Kind
-from nablafx_core.settings import REQUIRED, Setting, SettingsError, checked_value, plain_default, settings_of
+from nablafx_core.settings import (
+    REQUIRED,
+    Setting,
+    SettingsError,
+    checked_value,
+    plain_default,
+    reserved_keys,
+    settings_of,
+)
 from nablafx_core.testing.result import Remark
 from nablafx_core.testing.subject import LawBroken
 
@@ -31,6 +38,8 @@ def is_of_its_kind(target: Any, kind: Kind) -> None:
 def settings_can_be_written(target: Any, kind: Kind) -> int:
     """Every setting can be written in an experiment file or has a default, and what is written can be read again.
 
+    No setting is named like a key of the framework in a section of that kind.
+
     ``nablafx config`` writes every default, so a default that its own annotation refuses gives a file that nobody
     can use.
 
@@ -39,6 +48,12 @@ def settings_can_be_written(target: Any, kind: Kind) -> int:
     """
     settings = settings_of(target, without=kind.injected)
     problems = [problem for setting in settings.values() if (problem := _problem(setting, kind))]
+    problems += [
+        f"{name}: a key of the framework in sections of a {kind.name}, so that an experiment cannot set it. "
+        f"Rename the argument. Keys: {', '.join(sorted(reserved_keys(kind.name)))}."
+        for name in settings
+        if name in reserved_keys(kind.name)
+    ]
     by_position = [p.name for p in inspect.signature(target).parameters.values() if p.kind is p.POSITIONAL_ONLY]
     if by_position:
         problems.append(f"{', '.join(by_position)}: given by position only. Take the '/' out of the constructor.")
@@ -50,7 +65,7 @@ def settings_can_be_written(target: Any, kind: Kind) -> int:
 def _problem(setting: Setting, kind: Kind) -> str | None:
     what = f"{setting.name} ({setting.type_text})"
     if setting.default is REQUIRED:
-        if setting.name in FROM_DATA.get(kind.name, ()) or _has_schema(setting):
+        if setting.name in kind.from_data or _has_schema(setting):
             return None
         return (
             f"{what}: no file can hold it, and it has no default. Use numbers, text, lists or mappings, or a default."
@@ -82,7 +97,7 @@ def settings_are_documented(target: Any, kind: Kind) -> int:
     Raises:
         Remark: naming those that are not.
     """
-    settings = settings_of(target, without={*kind.injected, *FROM_DATA.get(kind.name, ())})
+    settings = settings_of(target, without=kind.injected | kind.from_data)
     bare = [name for name, setting in settings.items() if not setting.doc]
     documented = len(settings) - len(bare)
     if bare:

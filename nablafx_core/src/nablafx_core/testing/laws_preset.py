@@ -7,16 +7,15 @@ from collections.abc import Iterator
 
 import torch
 
-from nablafx_core.building import build
 from nablafx_core.config import Experiment, load_experiment
 from nablafx_core.errors import NablafxError
 from nablafx_core.interfaces import Model
 from nablafx_core.registry import Entry
+from nablafx_core.scores import built_losses, built_metrics
 from nablafx_core.state import detached
 from nablafx_core.testing.candidates import model_of
 from nablafx_core.testing.subject import LawBroken, knobs, noise
 from nablafx_core.testing.tiny import TINY_DATA, TinyData
-from nablafx_core.training.losses import WeightedLoss
 from nablafx_core.training.optimizer import optimizer_of
 from nablafx_core.training.task import chunk_length
 
@@ -35,15 +34,10 @@ def preset_experiment(preset: Entry) -> Experiment:
         NablafxError: for the first thing that is wrong, with file, line and what to do.
     """
     experiment = load_experiment(sections={"data": {"name": TINY_DATA}}, preset=preset.qualified_name)
-    loss_of(experiment)
-    for section in experiment.config["metrics"]:
-        build("metric", section)
+    rate = TinyData().sample_rate
+    built_losses(experiment.config["loss"], rate)
+    built_metrics(experiment.config["metrics"], rate)
     return experiment
-
-
-def loss_of(experiment: Experiment) -> WeightedLoss:
-    """The weighted sum of an experiment's losses."""
-    return WeightedLoss([(part["name"], part["weight"], build("loss", part)) for part in experiment.config["loss"]])
 
 
 def preset_builds(experiment: Experiment) -> int:
@@ -94,7 +88,8 @@ def _step(model: Model, experiment: Experiment, what: str) -> float:
         prediction = model(dry, controls)[0]
     else:
         prediction = model(dry, controls, detached(model.initial_state(1, controls)))[0]
-    loss, _ = loss_of(experiment)(prediction, torch.tanh(3 * dry).expand_as(prediction))
+    losses = built_losses(experiment.config["loss"], model.sample_rate)
+    loss, _ = losses(prediction, torch.tanh(3 * dry).expand_as(prediction))
     loss.backward()
     if not math.isfinite(loss.item()):
         raise LawBroken(f"{what}: the loss is {loss.item()} at the first step; a finite number is due. {_LOOK}")

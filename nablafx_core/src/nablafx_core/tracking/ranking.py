@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from nablafx_core.names import told_apart
 from nablafx_core.tracking.rows import Row
-from nablafx_core.tracking.where.names import check_name, value_of
+from nablafx_core.tracking.where.names import check_name, names_component, value_of
 from nablafx_core.tracking.where.parsing import parse
 
 
@@ -62,10 +63,15 @@ def ranked(rows: Sequence[Row], by: str, per: str | None) -> dict[str, list[Row]
     check_name(rows, name, "--by")
     if per is not None:
         check_name(rows, per, "--per")
+    found = ordered([row for row in rows if row.command == "train" and is_figure(value_of(row, name))], by)
+    values = [None if per is None else value_of(row, per) for row in found]
+    texts = ["" if value is None else _text(value) for value in values]
+    if per is not None and names_component(per):
+        shown = told_apart(texts)
+        texts = [shown[text] for text in texts]
     groups: dict[str, list[Row]] = {}
-    for row in ordered([row for row in rows if row.command == "train" and is_figure(value_of(row, name))], by):
-        value = None if per is None else value_of(row, per)
-        groups.setdefault("" if value is None else _text(value), []).append(row)
+    for text, row in zip(texts, found, strict=True):
+        groups.setdefault(text, []).append(row)
     return dict(sorted(groups.items()))
 
 

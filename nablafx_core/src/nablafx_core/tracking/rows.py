@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from nablafx_core.names import short_name
 from nablafx_core.tracking.process import alive, as_time, since
 from nablafx_core.tracking.records import RunRecord, began
 
@@ -28,9 +29,9 @@ class Row:
         damage: why a DAMAGED record cannot be read.
         error: the last line of what made it fail.
         command: such as ``"train"``.
-        model: its name in the experiment.
-        data: the dataset's name in the experiment.
-        device: the dataset's device in the experiment.
+        model: its name in the experiment, without its pack.
+        data: the dataset's name in the experiment, without its pack.
+        device: the dataset's device in the experiment, without its pack.
         step: of the last value that was logged.
         summary: the final figures.
         tags: sorted.
@@ -73,9 +74,9 @@ class Row:
             record.damage,
             record.error if record.status == "FAILED" else None,
             record.command,
-            _word(model, "name"),
-            _word(data, "name"),
-            _word(data, "device"),
+            _short(model, "name"),
+            _short(data, "name"),
+            _short(data, "device"),
             record.last_step,
             record.summary,
             tuple(record.tags),
@@ -127,6 +128,11 @@ def _judged(life: Mapping[str, Any], duration: float | None) -> tuple[str, float
     if life["elapsed"] is None or life["heartbeat"] is None:
         return "RUNNING", duration
     return "RUNNING", float(life["elapsed"]) + since(as_time(life["heartbeat"]))
+
+
+def _short(section: Any, key: str) -> str | None:
+    word = _word(section, key)
+    return None if word is None else short_name(word)
 
 
 def _word(section: Any, key: str) -> str | None:

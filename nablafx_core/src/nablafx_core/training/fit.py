@@ -28,9 +28,10 @@ from nablafx_core.data.recording import Dataset
 from nablafx_core.errors import ConfigError, RunError
 from nablafx_core.evaluation.scoring import score
 from nablafx_core.export.bundle import save_bundle
-from nablafx_core.interfaces import Metric, Model
+from nablafx_core.interfaces import Model
 from nablafx_core.loading import BUNDLE_IN_RUN, load
 from nablafx_core.report.curves import draw_curves
+from nablafx_core.scores import built_losses, built_metrics
 from nablafx_core.threads import torch_threads
 from nablafx_core.tracking.devices import sampled_gpus
 from nablafx_core.tracking.mongo.address import Address
@@ -42,7 +43,6 @@ from nablafx_core.training.callbacks import CosineSchedule, EndEarly, RecordFigu
 from nablafx_core.training.checkpoints import CheckpointFiles, SaveCheckpoints, newest_checkpoint, set_damaged_aside
 from nablafx_core.training.failures import disk_explained, memory_explained
 from nablafx_core.training.guarded import pack_callbacks
-from nablafx_core.training.losses import WeightedLoss
 from nablafx_core.training.machine_use import MachineUse, gpu_uuids
 from nablafx_core.training.processes import (
     RUN_VARIABLE,
@@ -161,10 +161,9 @@ def prepared_model(experiment: Experiment, dataset: Dataset, from_checkpoint: bo
         ConfigError: if the experiment's sample rate, knobs or channels are not the data's.
     """
     section = experiment.config["model"]
-    filled = {"sample_rate": dataset.sample_rate, "controls": list(dataset.controls)}
-    filled = {key: value for key, value in filled.items() if key not in section}
+    controls = list(dataset.controls)
     with weights_follow() if from_checkpoint else nullcontext():
-        model: Model = build("model", section, **filled)
+        model: Model = build("model", section, sample_rate=dataset.sample_rate, controls=controls)
     if model.sample_rate != dataset.sample_rate:
         raise ConfigError(
             f"model.sample_rate is {model.sample_rate} Hz, but the data has {dataset.sample_rate} Hz. "
@@ -222,11 +221,8 @@ class _Training:
         dataset = prepared_data(experiment)
         self.model = prepared_model(experiment, dataset, from_checkpoint=self.checkpoint is not None)
         self.data, self.epochs = data_module(experiment, dataset, self.model)
-        losses = experiment.config["loss"]
-        self.loss = WeightedLoss([(part["name"], part["weight"], build("loss", part)) for part in losses])
-        self.metrics: dict[str, Metric] = {
-            section["name"]: build("metric", section) for section in experiment.config["metrics"]
-        }
+        self.loss = built_losses(experiment.config["loss"], dataset.sample_rate)
+        self.metrics = built_metrics(experiment.config["metrics"], dataset.sample_rate)
 
     def run(self, run: Run | None, folder: Path) -> TrainResult:
         settings = self.settings

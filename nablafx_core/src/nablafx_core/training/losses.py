@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nablafx_core.errors import ConfigError, ModelError
 from nablafx_core.interfaces import Loss
+from nablafx_core.names import figure_names
 
 #: Power under which a target counts as this power, where a loss divides by it: a quiet room, not digital silence.
 FLOOR_DB = -40.0
@@ -220,18 +221,14 @@ class WeightedLoss(nn.Module):
     """A weighted sum of losses: each item's total = sum over parts of weight x the item's value.
 
     Args:
-        parts: (name, weight, loss) each; a name that comes again is numbered, ``mr_stft``, ``mr_stft_2``.
+        parts: (name, weight, loss) each; see `nablafx_core.names.figure_names` for what they are called.
     """
 
     def __init__(self, parts: Sequence[tuple[str, float, Loss]]) -> None:
         super().__init__()
         if not parts:
             raise ConfigError("training needs at least one loss, such as loss: [{name: l1}].")
-        seen: dict[str, int] = {}
-        self.names: list[str] = []
-        for name, _, _ in parts:
-            seen[name] = seen.get(name, 0) + 1
-            self.names.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+        self.names = figure_names(name for name, _, _ in parts)
         self.weights = [weight for _, weight, _ in parts]
         self.losses = nn.ModuleList(loss for _, _, loss in parts)
 

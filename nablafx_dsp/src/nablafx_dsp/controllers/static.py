@@ -13,19 +13,6 @@ from nablafx_core.nn.mlp import MLP
 from nablafx_core.state import State
 
 
-class NoController(Controller):
-    """Drives nothing: for processors without parameters, or whose parameters are all fixed."""
-
-    def __init__(self, num_controls: int = 0) -> None:
-        super().__init__(0, num_controls)
-
-    def forward(
-        self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
-    ) -> tuple[Tensor, State]:
-        """No parameters: (batch, 0)."""
-        return audio.new_zeros(audio.shape[0], 0), {}
-
-
 class Static(Controller):
     """One learned setting: sigmoid(logits), the logits drawn from a normal distribution.
 

@@ -13,12 +13,13 @@ from nablafx_core.cli.options import answer, as_json, say, table
 from nablafx_core.cli.runs.place import opened_book, outer_option, place_options
 from nablafx_core.cli.runs.shown import age, dataset, figure, finite, first_line, safe
 from nablafx_core.errors import RunError
+from nablafx_core.names import told_apart
 from nablafx_core.report.sparkline import Chart
 from nablafx_core.tracking.metrics import Series
 from nablafx_core.tracking.ranking import is_figure
 from nablafx_core.tracking.records import RunRecord
 from nablafx_core.tracking.rows import Row
-from nablafx_core.tracking.where.names import settings
+from nablafx_core.tracking.where.names import names_component, settings
 
 _MISSING = "-"
 
@@ -69,11 +70,18 @@ def _check_metric(records: Sequence[RunRecord], metric: str) -> None:
 
 
 def _differing(records: Sequence[RunRecord]) -> dict[str, list[str]]:
-    """Settings that are not the same in all runs, by path, as text; "-" where a run has none."""
+    """Return the settings that are not the same in all runs, by path, as text; "-" where a run has none."""
     flat = [{path: _text(value) for path, value in settings(_config(record))} for record in records]
     paths = dict.fromkeys(path for one in flat for path in one)
     rows = {path: [one.get(path, _MISSING) for one in flat] for path in paths}
+    rows = {path: _as_components(values) if names_component(path) else values for path, values in rows.items()}
     return {path: values for path, values in rows.items() if len(set(values)) > 1}
+
+
+def _as_components(values: list[str]) -> list[str]:
+    """Return names of components in one form: older runs have them without their packs."""
+    shown = told_apart(values)
+    return [shown[value] for value in values]
 
 
 def _figures(records: Sequence[RunRecord]) -> dict[str, list[Any]]:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
+from nablafx_core.names import names_match
 from nablafx_core.tracking.rows import Row
-from nablafx_core.tracking.where.names import value_of
+from nablafx_core.tracking.where.names import names_component, value_of
 
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "<": lambda a, b: a < b,
@@ -92,12 +93,16 @@ class Comparison:
             return not isinstance(found, dict | list) and self.value.text.lower() in _shown(found).lower()
         if isinstance(found, datetime):
             return self._of_time(found)
-        equal = _equal(found, self.value)
+        equal = _equal(found, self.value) or self._is_component(found)
         if self.sign in ("=", "!="):
             return equal == (self.sign == "=")
         other = self.value.text if isinstance(found, str) else self.value.plain
         comparable = isinstance(found, str) or (_is_number(found) and _is_number(other))
         return comparable and _ORDERS[self.sign](found, other)
+
+    def _is_component(self, found: Any) -> bool:
+        """Return whether both name the same component, one with its pack: ``tcn`` and ``nablafx-models/tcn``."""
+        return names_component(self.name) and isinstance(found, str) and names_match(found, self.value.text)
 
     def _of_time(self, found: datetime) -> bool:
         """A date stands for the whole day, as ``2026-11`` stands for the month."""

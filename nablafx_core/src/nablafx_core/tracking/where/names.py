@@ -42,6 +42,11 @@ def value_of(row: Row, name: str) -> Any:
     return _setting(row.config, rest if section == "config" else name)
 
 
+def names_component(name: str) -> bool:
+    """Return whether a name stands for the name of a component, which may be written with its pack or without."""
+    return name in ("model", "data", "device", "data.device") or name.rpartition(".")[2] == "name"
+
+
 def check_name(rows: Sequence[Row], name: str, option: str) -> None:
     """Make sure that some run has a value of a name.
 

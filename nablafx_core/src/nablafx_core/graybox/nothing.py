@@ -1,0 +1,24 @@
+"""The controller of processors that nothing drives."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from nablafx_core.interfaces import Controller
+from nablafx_core.state import State
+
+#: How a section may name `NoController`.
+NOTHING = ("none", "core/none", "nablafx-core/none")
+
+
+class NoController(Controller):
+    """Drives nothing: for processors without parameters, or whose parameters are all fixed."""
+
+    def __init__(self, num_controls: int = 0) -> None:
+        super().__init__(0, num_controls)
+
+    def forward(
+        self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """Return no parameters: (batch, 0)."""
+        return audio.new_zeros(audio.shape[0], 0), {}

@@ -1,0 +1,55 @@
+"""Names of components as text: ``gain``, ``nablafx-dsp/gain`` or an import path ``package.module:Class``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from nablafx_core.diagnosis import canonical
+
+
+def short_name(name: str) -> str:
+    """Return the name without its pack; an import path stays as it is."""
+    return name if ":" in name else name.rpartition("/")[2]
+
+
+def is_qualified(name: str) -> bool:
+    """Return whether a name says where the component comes from: ``pack/name`` or an import path."""
+    return "/" in name or ":" in name
+
+
+def names_match(one: str, other: str) -> bool:
+    """Return whether two names can mean the same component.
+
+    ``gain`` matches ``nablafx-dsp/gain`` and ``dsp/gain``; ``acme/gain`` matches neither of those two.
+    """
+    if one == other:
+        return True
+    if ":" in one or ":" in other or short_name(one) != short_name(other):
+        return False
+    packs = {_pack(name) for name in (one, other)} - {""}
+    return len(packs) < 2
+
+
+def _pack(name: str) -> str:
+    return canonical(name.rpartition("/")[0]).removeprefix("nablafx-")
+
+
+def figure_names(names: Iterable[str]) -> list[str]:
+    """Return what losses and metrics are called in tables and curves: short, and numbered where one comes again.
+
+    ``[nablafx-core/esr, nablafx-core/mr_stft, acme/esr]`` gives ``[esr, mr_stft, esr_2]``.
+    """
+    seen: dict[str, int] = {}
+    found = []
+    for name in map(short_name, names):
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return found
+
+
+def told_apart(names: Sequence[str]) -> dict[str, str]:
+    """Return each name as short as it can be without meaning two components; older records have no pack in theirs."""
+    packs: dict[str, set[str]] = {}
+    for name in names:
+        packs.setdefault(short_name(name), set()).add(_pack(name) if ":" not in name else "")
+    return {name: name if len(packs[short_name(name)] - {""}) > 1 else short_name(name) for name in names}

@@ -1,0 +1,100 @@
+"""Sections whose components are named with their packs, so that they mean the same wherever they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nablafx_core.building import component_class
+from nablafx_core.kinds import KINDS, kind_named
+from nablafx_core.packs import Pack
+from nablafx_core.registry import Entry
+from nablafx_core.settings import BESIDE, STRUCTURES, Mark, Section, Setting, settings_of, with_marked
+from nablafx_core.training.settings import TrackSettings
+
+#: The sections of an experiment that name components: of which kind, and whether they are lists.
+COMPONENTS = {
+    "data": ("dataset", False),
+    "model": ("model", False),
+    "loss": ("loss", True),
+    "metrics": ("metric", True),
+}
+
+
+class Names(Protocol):
+    """Finds components by name: `nablafx_core.registry.Registry` or `nablafx_core.provenance.Provenance`."""
+
+    def find(self, kind: str, name: str) -> Entry:
+        """Return the component of that name; see `Registry.find`."""
+
+
+def qualified(kind: str, section: Any, names: Names) -> Any:
+    """Return a section with ``pack/name`` in place of every name in it, however deep; nothing else is changed.
+
+    Args:
+        kind: of the section; ``"mix"`` for one without a name.
+        section: a mapping, a name, or a part that is built already, which stays as it is.
+        names: finds the components.
+
+    Raises:
+        RegistryError: if a component is unknown or cannot be imported.
+    """
+    if isinstance(section, str) and kind in KINDS:
+        return names.find(kind, section).qualified_name
+    if not isinstance(section, Mapping):
+        return section
+    if isinstance(section.get("name"), str) and kind in KINDS:
+        entry = names.find(kind, section["name"])
+        known = {**settings_of(component_class(entry)), **{one.name: one for one in BESIDE.get(kind, ())}}
+        return _settings(known, {**section, "name": entry.qualified_name}, names)
+    structure = next((settings for key, settings in STRUCTURES.get(kind, {}).items() if key in section), None)
+    return _settings({one.name: one for one in structure or BESIDE.get(kind, ())}, section, names)
+
+
+def qualified_experiment(sections: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    """Return the sections of an experiment with ``pack/name`` in place of every name; see `qualified`."""
+    found = dict(sections)
+    for key, (kind, is_list) in COMPONENTS.items():
+        value = found.get(key)
+        if is_list and isinstance(value, list):
+            found[key] = [qualified(kind, item, names) for item in value]
+        elif not is_list:
+            found[key] = qualified(kind, value, names)
+    if isinstance(found.get("track"), Mapping):
+        found["track"] = _settings(settings_of(TrackSettings), found["track"], names)
+    return {key: value for key, value in found.items() if key in sections}
+
+
+def qualified_value(setting: Setting, value: Any, names: Names) -> Any:
+    """Return a setting's value with ``pack/name`` in place of every name in it; see `qualified`."""
+
+    def change(mark: Mark, value: Any, path: tuple[str | int, ...]) -> Any:
+        if isinstance(mark, Section):
+            return qualified(mark.kind, value, names)
+        return names.find(mark.kind, value).qualified_name if isinstance(value, str) else value
+
+    return with_marked(setting.annotation, value, (), change)
+
+
+@dataclass(frozen=True)
+class OwnFirst:
+    """Finds components as a pack's code means them: a name without a pack is its own component if it has one.
+
+    Args:
+        pack: whose code names components; None for code outside of packs.
+        names: finds the others.
+    """
+
+    pack: Pack | None
+    names: Names
+
+    def find(self, kind: str, name: str) -> Entry:
+        """See `Registry.find`."""
+        which = kind_named(kind)
+        own = self.pack.components(which).get(name) if self.pack else None
+        return Entry(which, own, self.pack) if own else self.names.find(kind, name)
+
+
+def _settings(known: Mapping[str, Setting], section: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    return {key: qualified_value(known[key], value, names) if key in known else value for key, value in section.items()}
