@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pickle
 import subprocess
 import sys
 
+import numba
+import pytest
+
 from nablafx_core.kernels import compiled
+from reference.full_disk import full_disk
 
 SOURCE = """
 from nablafx_core.kernels.compiled import compiled
@@ -18,19 +23,109 @@ def double(x):
 """
 
 
-def test_code_is_kept_until_the_vectors_change(tmp_path, monkeypatch):
+@pytest.fixture
+def from_disk(tmp_path, monkeypatch):
+    """The kernel as the next process has it: called, and the number of times it was found on disk."""
     (tmp_path / "kernel.py").write_text(SOURCE)
 
-    def from_disk():
+    def hits(value=3):
+        monkeypatch.setattr(compiled, "_told", [])
         spec = importlib.util.spec_from_file_location("kernel", tmp_path / "kernel.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        assert module.double(3) == 6
+        assert module.double(value) == 2 * value
         return sum(module.double.stats.cache_hits.values())
 
+    return hits
+
+
+def test_code_is_kept_until_the_vectors_change(from_disk, monkeypatch):
     assert [from_disk(), from_disk()] == [0, 1]
     monkeypatch.setattr(compiled, "_VECTORS", "changed")
     assert [from_disk(), from_disk()] == [0, 1]
+
+
+def _as_a_folder(file):
+    file.unlink()
+    file.mkdir()
+
+
+def _flip_the_middle(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+DAMAGES = {
+    "empty": lambda file: file.write_bytes(b""),
+    "cut": lambda file: file.write_bytes(file.read_bytes()[:-7]),
+    "garbage": lambda file: file.write_bytes(b"garbage" * 99),
+    "something else": lambda file: file.write_bytes(pickle.dumps(numba.__version__) + pickle.dumps([1, 2, 3])),
+    "a bit": _flip_the_middle,
+    "a folder": _as_a_folder,
+    "gone": lambda file: file.unlink(),
+    "unreadable": lambda file: file.chmod(0),
+}
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_cannot_be_loaded_is_compiled_again_and_told_once(from_disk, tmp_path, caplog, damage, ending):
+    from_disk()
+    (file,) = (tmp_path / "__pycache__").glob(f"*.{ending}")
+    DAMAGES[damage](file)
+    readable = damage == "unreadable" and os.access(file, os.R_OK)  # by root
+    assert from_disk() == readable
+    if (damage, ending) != ("a bit", "nbi"):  # which may be seen, or be in the key and mean another one
+        assert len(caplog.records) == (damage != "gone" and not readable)
+    assert from_disk() == (damage != "a folder")
+
+
+def test_a_cache_of_another_numba_is_written_anew(from_disk, tmp_path, caplog):
+    from_disk()
+    (index,) = (tmp_path / "__pycache__").glob("*.nbi")
+    content = index.read_bytes()
+    index.write_bytes(content.replace(numba.__version__.encode(), numba.__version__[:-1].encode() + b"x"))
+    assert [from_disk(), from_disk()] == [0, 1]
+    assert not caplog.records
+
+
+def test_the_code_of_another_signature_is_not_taken(from_disk, tmp_path):
+    """Two processes that compile at once may choose the same name for their data files."""
+    folder = tmp_path / "__pycache__"
+    from_disk(3)
+    (index,), (data,) = folder.glob("*.nbi"), folder.glob("*.nbc")
+    kept = index.read_bytes()
+    index.unlink()
+    from_disk(0.5)
+    assert list(folder.glob("*.nbc")) == [data]
+    index.write_bytes(kept)  # that of the first, with the data of the second
+    assert [from_disk(3), from_disk(3)] == [0, 1]
+
+
+@pytest.mark.parametrize("room", [0, 200])
+def test_what_cannot_be_written_is_not_kept_and_told_once(from_disk, tmp_path, caplog, room):
+    with full_disk(room):
+        assert [from_disk(), from_disk()] == [0, 0]
+    assert len(caplog.records) == 2
+    assert "compiled code cannot be kept (OSError: [Errno" in caplog.text
+    assert not [file for file in (tmp_path / "__pycache__").iterdir() if file.suffix != ".pyc"]
+    assert [from_disk(), from_disk()] == [0, 1]
+
+
+def test_processes_that_compile_at_once_have_the_right_code(tmp_path):
+    (tmp_path / "kernel.py").write_text(SOURCE)
+    program = (
+        "import sys, kernel; sys.stdin.read(1); value = eval(sys.argv[1]); assert kernel.double(value) == 2 * value"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, value], env=environment, stdin=subprocess.PIPE)
+        for value in ("3", "0.5", "1j")
+    ]
+    for process in processes:
+        process.stdin.close()
+    assert [process.wait() for process in processes] == [0, 0, 0]
 
 
 REFUSED = """

@@ -3,23 +3,112 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import pickle
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+from nablafx_core.diagnosis import cause
+
+_log = logging.getLogger(__name__)
+_told: list[str] = []
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
+_FORMAT = 1  # of the data files
 _VECTORS = hashlib.sha256(Path(__file__).with_name("simd.py").read_bytes()).hexdigest()
 
 
 class _Cache(FunctionCache):
-    """numba's cache, which compares a kernel's own file only, for kernels that `simd` is compiled into."""
+    """numba's cache of a kernel, which is done without where it is damaged or cannot be written."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        locator = self._impl.locator
+        stamp = locator.get_source_stamp()
+        self._cache_file = _CacheFile(self._cache_path, self._impl.filename_base, stamp)  # type: ignore[no-untyped-call]
 
     def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
-        return (*super()._index_key(signature, codegen), _VECTORS)  # type: ignore[no-untyped-call]
+        """As numba's, with `simd`, which is compiled into kernels while numba compares a kernel's own file only."""
+        return (*super()._index_key(signature, codegen), _VECTORS, _FORMAT)  # type: ignore[no-untyped-call]
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        """The machine code for a signature, or None, upon which numba compiles it."""
+        try:
+            return super().load_overload(signature, context)  # type: ignore[no-untyped-call]
+        except Exception as error:  # each kind of damage raises something else
+            _tell(f"{self._cache_path}: compiled code cannot be read ({cause(error)}) and is compiled again.")
+            return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep machine code, where it can be kept."""
+        try:
+            super().save_overload(signature, result)  # type: ignore[no-untyped-call]
+        except Exception as error:
+            _tell(
+                f"{self._cache_path}: compiled code cannot be kept ({cause(error)}), so each process compiles it "
+                "again. NUMBA_CACHE_DIR sets another folder."
+            )
+
+
+class _CacheFile(IndexDataCacheFile):
+    """The files of one kernel: an index, and a data file for each signature.
+
+    numba's own do not notice a changed byte in machine code, an index that names a data file which was never
+    written, or two processes that chose the same name for the code of two signatures. So a data file begins with its
+    hash, holds its key, and is written before the index.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        """Write the data of a key, and then the index."""
+        overloads = self._load_index()
+        used = set(overloads.values())
+        free = (name for name in map(self._data_name, count(1)) if name not in used)
+        name = overloads.get(key) or next(free)
+        content: bytes = self._dump((key, data))  # type: ignore[no-untyped-call]
+        with self._open_for_write(self._data_path(name)) as file:  # type: ignore[no-untyped-call]
+            file.write(hashlib.sha256(content).digest() + content)
+        self._save_index({**overloads, key: name})  # type: ignore[no-untyped-call]
+
+    def load(self, key: Any) -> Any:
+        """The data of a key, or None if there is none.
+
+        Raises:
+            Exception: of whatever class, if the data file is damaged.
+        """
+        name = self._load_index().get(key)
+        if name is None:
+            return None
+        try:
+            with open(self._data_path(name), "rb") as file:  # type: ignore[no-untyped-call]
+                digest, content = file.read(32), file.read()
+        except FileNotFoundError:
+            return None
+        if hashlib.sha256(content).digest() != digest:
+            raise ValueError(f"{name} is damaged")
+        saved, data = pickle.loads(content)
+        return data if saved == key else None
+
+    def _load_index(self) -> dict[Any, str]:
+        """The names of the data files by key; none if the index cannot be read, upon which it is written anew."""
+        try:
+            found = super()._load_index()  # type: ignore[no-untyped-call]
+        except Exception as error:  # each kind of damage raises something else
+            _tell(f"{self._index_path}: compiled code cannot be read ({cause(error)}) and is compiled again.")
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def _tell(text: str) -> None:
+    """Warn, once in this process: what is wrong with one kernel's files is wrong with those of others."""
+    if not _told:
+        _told.append(text)
+        _log.warning("%s", text)
 
 
 def compiled(function: Kernel) -> Kernel:
@@ -27,16 +116,17 @@ def compiled(function: Kernel) -> Kernel:
 
     numba looks for a cache beside the source, in ``NUMBA_CACHE_DIR`` and in the user's cache folder, and refuses
     to decorate at all where it may write to none of them; there the code is compiled once per process. What a kernel
-    calls must be in its own file or in `simd`, for a change elsewhere is not seen.
+    calls must be in its own file or in `simd`, for a change elsewhere is not seen. Files of the cache that cannot be
+    read or written are told in one warning and change nothing else.
 
     Fused multiply-add is allowed, nothing else is reordered: a result never depends on how a signal is cut.
     """
     options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nogil": True}
     try:
         kernel = numba.njit(cache=True, **options)(function)
-    except RuntimeError:
+    except (RuntimeError, OSError):
         return cast(Kernel, numba.njit(**options)(function))
-    kernel._cache = _Cache(function)  # type: ignore[no-untyped-call]
+    kernel._cache = _Cache(function)
     return cast(Kernel, kernel)
 
 
