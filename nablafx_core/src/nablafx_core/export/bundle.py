@@ -17,10 +17,9 @@ import safetensors.torch
 import yaml
 
 from nablafx_core.audio.files import RATES
-from nablafx_core.building import build
 from nablafx_core.config.layers import plain_yaml
 from nablafx_core.errors import BundleError, ConfigError, NablafxError
-from nablafx_core.export.fit import check_fit
+from nablafx_core.export.fit import fitting_model
 from nablafx_core.interfaces import Model
 from nablafx_core.pack_code import contained
 from nablafx_core.packs import Pack
@@ -121,9 +120,7 @@ def load_bundle(path: Path | str) -> Model:
     made_with = Provenance(description["packs"])
     try:
         with weights_follow():
-            section = qualified("model", description["model"], made_with)
-            check_fit(section, weights)
-            model: Model = build("model", section)
+            model = fitting_model(qualified("model", description["model"], made_with), weights)
         with contained():
             model.load_state_dict(weights, strict=True)
     except BundleError as error:

@@ -1,47 +1,51 @@
-"""Whether weights are those of a model, found out before memory is given to the model."""
+"""Building the model that a file describes, with no more memory than the weights in the file give reason for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from nablafx_core.building import build
-from nablafx_core.errors import BundleError, ConfigError
+from nablafx_core.errors import BundleError
+from nablafx_core.interfaces import Model
 
-_SPARE = 100_000  # values that a constructor may make and throw away
+_SPARE = 100_000  # values of parameters that a constructor may make and throw away
+_SPARE_TENSOR = 2**24  # values of a tensor that is no parameter, such as a table
 
 
-def check_fit(section: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Build a model without memory for its weights, and compare names and shapes.
+def fitting_model(section: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Model:
+    """Build a model whose weights have these names and shapes; they are not loaded.
 
-    A file that is not trusted may name a small class and ask for a hundred gigabytes of it.
+    A file that is not trusted may name a small class and ask for a hundred gigabytes of it. Each tensor is compared
+    with the weights before it is made. The meta device of torch would give none of them memory, but imports torch's
+    compiler for most functions, which takes over a second.
 
     Args:
         section: of the model.
         weights: by name, as the file has them.
 
     Raises:
-        BundleError: naming the first weight that differs. The message is the end of a sentence.
+        BundleError: naming the first weight that differs, or if the model is larger than the weights. The message is
+            the end of a sentence.
         NablafxError: as `build` does.
     """
     count = sum(tensor.numel() for tensor in weights.values())
-    try:
-        with torch.device("meta"), _at_most(4 * count + _SPARE):
-            model: nn.Module = build("model", section)
-    except ConfigError:  # it may compute with values, which do not exist here; if that is not why, build says it again
-        return
+    with _at_most(4 * count):
+        model: Model = build("model", section)
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     there = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     wrong = [name for name in {**wanted, **there} if wanted.get(name) != there.get(name)]
     if wrong:
         rest = f"; {len(wrong) - 1} more differ" if len(wrong) > 1 else ""
         raise BundleError(f"{_difference(wrong[0], wanted, there)}{rest}.")
+    return model
 
 
 def _difference(name: str, wanted: Mapping[str, tuple[int, ...]], there: Mapping[str, tuple[int, ...]]) -> str:
@@ -54,10 +58,11 @@ def _difference(name: str, wanted: Mapping[str, tuple[int, ...]], there: Mapping
 
 @contextmanager
 def _at_most(values: int) -> Iterator[None]:
-    """Stop the building of a model that registers more parameters than that, however many steps it takes to do so."""
-    token = _left.set([values])
+    """Stop the building of a model that registers more parameters than that, or makes a tensor that is far larger."""
+    token = _left.set([values + _SPARE])
     try:
-        yield
+        with _Largest(values + _SPARE_TENSOR):
+            yield
     finally:
         _left.reset(token)
 
@@ -76,3 +81,64 @@ def _count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None
 
 # Once and for good: torch goes through these hooks while other threads build models, so that none may come or go.
 register_module_parameter_registration_hook(_count)
+
+
+class _Largest(TorchFunctionMode):
+    """Refuses, in this thread, to make tensors with more values than that."""
+
+    def __init__(self, values: int) -> None:
+        super().__init__()
+        self.values = values
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        asked: Callable[..., float] | None = _ASKED.get(getattr(func, "__name__", ""))
+        size = 0.0
+        if asked is not None:
+            with suppress(TypeError, ValueError, ArithmeticError):  # which the function itself raises again
+                size = asked(*args, **kwargs)
+        if size > self.values:
+            raise BundleError("the model is larger than its weights.")
+        return func(*args, **kwargs)
+
+
+def _shape(*arguments: Any, size: Any = None, **_: Any) -> float:
+    """A shape as one argument or as several, after a tensor or other values."""
+    sequence = next((item for item in arguments if isinstance(item, (tuple, list))), None)
+    given = next((item for item in (size, sequence) if item is not None), arguments)
+    return math.prod(float(item) for item in given if isinstance(item, int))
+
+
+def _copies(tensor: Tensor, *arguments: Any, **named: Any) -> float:
+    return tensor.numel() * _shape(*arguments, **{"size" if key == "repeats" else key: named[key] for key in named})
+
+
+def _square(n: int, m: int | None = None, **_: Any) -> float:
+    return float(n) * (n if m is None else m)
+
+
+def _first(count: int, *_: Any, **__: Any) -> float:
+    return float(count)
+
+
+def _steps(start: float, end: float, steps: int, *_: Any, **__: Any) -> float:
+    return float(steps)
+
+
+def _range(start: float, end: float | None = None, step: float = 1, **_: Any) -> float:
+    return (start if end is None else end - start) / step
+
+
+_WINDOWS = ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window")
+#: What a function that makes a tensor is asked for, by its name.
+_ASKED: dict[str, Callable[..., float]] = {
+    **dict.fromkeys(("empty", "zeros", "ones", "full", "rand", "randn", "randint", "normal"), _shape),
+    **dict.fromkeys(("new_empty", "new_zeros", "new_ones", "new_full"), _shape),
+    **dict.fromkeys(("repeat", "tile"), _copies),
+    **dict.fromkeys(("linspace", "logspace"), _steps),
+    **dict.fromkeys((*_WINDOWS, "randperm"), _first),
+    "arange": _range,
+    "eye": _square,
+}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import auraloss
 import torch
 from torch import Tensor, nn
 
@@ -53,6 +52,8 @@ class ESR(Loss):
             raise ConfigError(f"esr: pre_emphasis is a coefficient from 0 to 1, not {pre_emphasis:g}.")
         self.pre_emphasis = pre_emphasis
         self.floor = 10 ** (floor_db / 10)
+        import auraloss  # slow, and needed by none that only reads the settings
+
         self.ratio = auraloss.time.ESRLoss(reduction="none")
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -75,6 +76,8 @@ class DC(Loss):
 
     def __init__(self, floor_db: float = FLOOR_DB) -> None:
         super().__init__()
+        import auraloss
+
         self.ratio = auraloss.time.DCLoss(eps=10 ** (floor_db / 10), reduction="none")
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -136,6 +139,8 @@ class MultiResolutionSTFT(Loss):
         super().__init__()
         _check_resolutions(fft_sizes, hop_sizes, win_lengths)
         self.shortest = max(fft_sizes) // 2 + 1
+        import auraloss
+
         self.distance = auraloss.freq.MultiResolutionSTFTLoss(
             list(fft_sizes),
             list(hop_sizes),
