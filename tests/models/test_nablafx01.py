@@ -1,4 +1,4 @@
-"""Checkpoints of NablAFx 0.1 give the output that NablAFx 0.1 gave, for any configuration that it runs."""
+"""Checkpoints of NablAFx give the output that NablAFx gives, for any configuration that it runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import nablafx_core as nfx
 from nablafx_core.cli import cli
 from nablafx_core.errors import ConversionError
+from nablafx_models import nablafx01 as importer
 from nablafx_models.nablafx01 import NablAFx01
 from reference import nablafx01 as reference
 
@@ -81,8 +82,10 @@ def test_stored_outputs(file, tmp_path):
         model.double()
         double = model(stored["x"].double(), None if controls is None else controls.double())[0][..., :count]
         weights = {key: value.double() for key, value in stored["state_dict"].items()}
+        arguments = {key: argument.default for key, argument in importer.ARGUMENTS[name][1].items()}
+        arguments |= stored["init_args"]
         textbook = reference.output(
-            name, stored["init_args"], weights, stored["x"].double(), None if controls is None else controls.double()
+            name, arguments, weights, stored["x"].double(), None if controls is None else controls.double()
         )
     assert (double - stored["y64"]).abs().max() < 1e-9
     assert (textbook[..., :count] - stored["y64"]).abs().max() < 1e-9
@@ -210,12 +213,28 @@ def test_controls_that_the_network_does_not_hear_are_left_out(tmp_path, caplog):
     assert "does not hear its 2 controls" in caplog.text
 
 
-@pytest.mark.parametrize(("name", "argument"), [("TCN", "causal"), ("GCN", "residual"), ("LSTM", "residual")])
-def test_what_the_weights_do_not_tell_must_be_said(name, argument, tmp_path):
-    arguments = {key: value for key, value in ARGUMENTS[name].items() if key != argument}
-    checkpoint, config = written(tmp_path, name, arguments, weights_of(name, ARGUMENTS[name]))
-    with pytest.raises(ConversionError, match=f"{name} needs {argument} under init_args"):
-        nfx.import_model(checkpoint, config=str(config))
+#: Defaults of NablAFx 1.0.
+LEFT_OUT = {
+    "TCN": {"num_blocks": 10, "kernel_size": 3, "dilation_growth": 2, "stack_size": 10, "bias": False, "causal": False},
+    "GCN": {"residual": False, "channel_width": 32, "bias": False, "causal": False},
+    "LSTM": {"residual": False, "hidden_size": 32},
+    "S4": {"residual": False, "num_blocks": 4, "s4_state_dim": 4, "channel_width": 32, "act_type": "tanh"},
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_an_argument_that_is_left_out_has_the_default_of_nablafx(name, tmp_path):
+    complete = ARGUMENTS[name] | LEFT_OUT[name]
+    given = {key: value for key, value in complete.items() if key not in LEFT_OUT[name]}
+    weights = weights_of(name, complete)
+    models = [imported(tmp_path, name, arguments, weights) for arguments in (complete, given)]
+    assert models[0].section == models[1].section
+
+
+def test_the_gcn_of_nablafx_takes_no_notice_of_its_channel_growth(tmp_path):
+    weights = weights_of("GCN", ARGUMENTS["GCN"])
+    model = imported(tmp_path, "GCN", ARGUMENTS["GCN"] | {"channel_growth": 2}, weights)
+    assert [block.out_channels for block in model.blocks] == [5, 5, 5]
 
 
 REFUSED = {

@@ -48,10 +48,10 @@ def gcn(a, w, x, controls):
         half = features.shape[1] // 2
         z = torch.tanh(features[:, :half]) * torch.sigmoid(features[:, half:])
         sums.append(z)
-        mixed = F.conv1d(z, w[p + "mix.weight"], w[p + "mix.bias"])
+        mixed = F.conv1d(z, w[p + "mix.weight"], w.get(p + "mix.bias"))
         y = mixed + cropped(a, y, z.shape[-1]) if a["residual"] else mixed
     together = torch.cat([cropped(a, z, sums[-1].shape[-1]) for z in sums], dim=1)
-    y = F.conv1d(together, w["mix.weight"], w["mix.bias"])
+    y = F.conv1d(together, w["mix.weight"], w.get("mix.bias"))
     if a["direct_path"]:
         y = y + cropped(a, x, y.shape[-1]) * w["direct_gain.weight"][0]
     return y

@@ -26,13 +26,16 @@ class GCNBlock(DilatedBlock):
     Args:
         out_channels: of z.
         norm: ``"batch"`` or ``"none"``; the modulation's own where there is one.
+        bias: of the convolution and of ``mix``.
         last: no block follows, so that nothing reads ``mix``; it is there for NablAFx's keys and counts, and frozen.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, norm: str, last: bool, **settings: Any) -> None:
-        super().__init__(in_channels, out_channels, 2 * out_channels, **settings)
+    def __init__(
+        self, in_channels: int, out_channels: int, *, norm: str, bias: bool, last: bool, **settings: Any
+    ) -> None:
+        super().__init__(in_channels, out_channels, 2 * out_channels, bias=bias, **settings)
         self.bn = nn.BatchNorm1d(2 * out_channels) if norm == "batch" and self.film is None else None
-        self.mix = nn.Conv1d(out_channels, out_channels, 1).requires_grad_(not last)
+        self.mix = nn.Conv1d(out_channels, out_channels, 1, bias=bias).requires_grad_(not last)
         self.mix.samples_per_step = math.inf if last else 1  # type: ignore[assignment]
         self._last = last
 
@@ -80,7 +83,7 @@ class GCN(DilatedNetwork):
         causal: whether it sees the past only.
         residual: add each block's input to the next one's.
         direct_path: add the input, through a gain, to the output.
-        bias: of the convolutions.
+        bias: of all convolutions, those that mix included.
         norm: batch normalisation in every block, before the modulation.
         conditioning: how controls enter; see `TCN`. Modulations act on both halves of a block.
         lookahead: conditionings that work in blocks use a block's own maximum, and the model waits for it; otherwise
@@ -154,7 +157,7 @@ class GCN(DilatedNetwork):
             channels = wide
         self._prepare(blocks, residual_delay, alignment == "end")
         self._widths = widths
-        self.mix = nn.Conv1d(sum(widths), self.out_channels, 1)
+        self.mix = nn.Conv1d(sum(widths), self.out_channels, 1, bias=bias)
         self.direct_gain = nn.Conv1d(1, 1, 1, bias=False) if direct_path else None
 
     def _lines(self, batch_size: int, like: Tensor) -> State:
@@ -171,8 +174,9 @@ class GCN(DilatedNetwork):
             mixed = torch.einsum("oci,bct->bot", weight, flow.values)
             part, after[f"sum.{n}"] = Flow(mixed, flow.lag).line(state[f"sum.{n}"], x, delay)
             y = part if y is None else y + part
-        assert y is not None and self.mix.bias is not None
-        y = y + self.mix.bias[:, None]
+        assert y is not None
+        if self.mix.bias is not None:
+            y = y + self.mix.bias[:, None]
         if self.direct_gain is not None:
             direct, after["direct"] = audio.line(state["direct"], x, self._direct_delay)
             y = y + self.direct_gain.weight[0, 0] * direct

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -18,52 +18,58 @@ from nablafx_core.interfaces import Model
 #: Where the model's weights stand in a checkpoint, the most specific first.
 _PREFIXES = ("model.processor.", "processor.", "model.", "")
 
-#: Arguments of NablAFx's classes: our setting, or None for one that has a single value that can be imported.
+
+class Argument(NamedTuple):
+    """An argument of a class of NablAFx.
+
+    Args:
+        setting: of ours that it becomes; None if it changes nothing, or a single value of it can be imported.
+        default: that of NablAFx 1.0, for configurations that leave it out.
+    """
+
+    setting: str | None
+    default: Any
+
+
+#: Arguments of NablAFx's classes.
 _COMMON = {
-    "num_inputs": None,
-    "num_outputs": None,
-    "num_controls": None,
-    "residual": "residual",
-    "direct_path": "direct_path",
-    "cond_type": "conditioning",
-    "cond_block_size": "cond_block_size",
-    "cond_num_layers": "cond_num_layers",
+    "num_inputs": Argument(None, 1),
+    "num_outputs": Argument(None, 1),
+    "num_controls": Argument(None, 0),
+    "residual": Argument("residual", False),
+    "direct_path": Argument("direct_path", False),
+    "cond_type": Argument("conditioning", None),
+    "cond_block_size": Argument("cond_block_size", 128),
+    "cond_num_layers": Argument("cond_num_layers", 1),
 }
 _CONVOLUTIONS = _COMMON | {
-    "num_blocks": "num_blocks",
-    "kernel_size": "kernel_size",
-    "dilation_growth": "dilation_growth",
-    "channel_width": "channel_width",
-    "channel_growth": "channel_growth",
-    "stack_size": "stack_size",
-    "groups": None,
-    "bias": "bias",
-    "causal": "causal",
-    "batchnorm": "norm",
+    "num_blocks": Argument("num_blocks", 10),
+    "kernel_size": Argument("kernel_size", 3),
+    "dilation_growth": Argument("dilation_growth", 2),
+    "channel_width": Argument("channel_width", 32),
+    "channel_growth": Argument("channel_growth", 1),
+    "stack_size": Argument("stack_size", 10),
+    "groups": Argument(None, 1),
+    "bias": Argument("bias", False),
+    "causal": Argument("causal", False),
+    "batchnorm": Argument("norm", False),
 }
-ARGUMENTS: dict[str, tuple[str, dict[str, str | None]]] = {
-    "TCN": ("tcn", _CONVOLUTIONS | {"act_type": "activation"}),
-    "GCN": ("gcn", _CONVOLUTIONS),
-    "LSTM": ("lstm", _COMMON | {"hidden_size": "hidden_size", "num_layers": "num_layers"}),
+ARGUMENTS: dict[str, tuple[str, dict[str, Argument]]] = {
+    "TCN": ("tcn", _CONVOLUTIONS | {"act_type": Argument("activation", "tanh")}),
+    "GCN": ("gcn", _CONVOLUTIONS | {"channel_growth": Argument(None, 1)}),  # of which its GCN takes no notice
+    "LSTM": ("lstm", _COMMON | {"hidden_size": Argument("hidden_size", 32), "num_layers": Argument("num_layers", 1)}),
     "S4": (
         "s4",
         _COMMON
         | {
-            "num_blocks": "num_blocks",
-            "s4_state_dim": "num_states",
-            "channel_width": "channel_width",
-            "batchnorm": "norm",
-            "act_type": "activation",
-            "s4_learning_rate": "ssm_learning_rate",
+            "num_blocks": Argument("num_blocks", 4),
+            "s4_state_dim": Argument("num_states", 4),
+            "channel_width": Argument("channel_width", 32),
+            "batchnorm": Argument("norm", False),
+            "act_type": Argument("activation", "tanh"),
+            "s4_learning_rate": Argument("ssm_learning_rate", 0.0005),
         },
     ),
-}
-#: Arguments that the weights do not tell.
-_NEEDED = {
-    "TCN": ("num_blocks", "kernel_size", "dilation_growth", "causal"),
-    "GCN": ("num_blocks", "kernel_size", "dilation_growth", "causal", "residual"),
-    "LSTM": ("hidden_size", "residual"),
-    "S4": ("num_blocks", "s4_state_dim"),
 }
 _CONDITIONINGS = {
     None: "none",
@@ -77,9 +83,10 @@ _CONDITIONINGS = {
 
 
 class NablAFx01(Importer):
-    """Reads a Lightning checkpoint, or a state dict, of a black-box model of NablAFx 0.1, with the YAML of its model.
+    """Reads a Lightning checkpoint, or a state dict, of a black-box model of NablAFx 1.0, with the YAML of its model.
 
     The YAML is NablAFx's own: somewhere in it a ``class_path`` that ends in TCN, GCN, LSTM or S4, with ``init_args``.
+    An argument that it leaves out has the default of NablAFx 1.0, such as ``bias: false`` and ``causal: false``.
     What NablAFx does in its own way is turned on: residuals that arrive one sample late in causal networks
     (``residual_delay: 1``), steps of tvfilm that are aligned at the end (``alignment: end``), no silence before a file
     (``pre_roll: 0``).
@@ -135,10 +142,9 @@ def _section(name: str, arguments: Mapping[str, Any], weights: Mapping[str, Tens
             raise ConversionError(f"{config}: NablAFx's {name} has no argument '{argument}' that can be imported.")
         if argument in ("num_inputs", "num_outputs", "groups") and value != 1:
             raise ConversionError(f"{config}: {argument} is {value}; only 1 can be imported.")
-    if missing := [argument for argument in _NEEDED[name] if argument not in arguments]:
-        raise ConversionError(f"{config}: {name} needs {', '.join(missing)} under init_args.")
-    settings = {setting: arguments[key] for key, setting in known.items() if setting is not None and key in arguments}
-    condition = settings.pop("conditioning", None)
+    given = {key: arguments.get(key, argument.default) for key, argument in known.items()}
+    settings = {argument.setting: given[key] for key, argument in known.items() if argument.setting is not None}
+    condition = settings.pop("conditioning")
     if condition not in _CONDITIONINGS:
         raise ConversionError(
             f"{config}: cond_type '{condition}' is none of {', '.join(filter(None, _CONDITIONINGS))}."
@@ -149,7 +155,7 @@ def _section(name: str, arguments: Mapping[str, Any], weights: Mapping[str, Tens
     if section.get("activation") == "rational":
         section["rational_degrees"] = _degrees(weights, config)
     if name in ("TCN", "GCN"):
-        delayed = arguments.get("causal", True) and arguments["kernel_size"] > 1
+        delayed = given["causal"] and given["kernel_size"] > 1
         section["residual_delay"] = int(delayed)
         section["alignment"] = "end" if condition == "tvfilm" else "start"
     else:
