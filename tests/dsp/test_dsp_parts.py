@@ -19,6 +19,7 @@ from nablafx_dsp.processors.biquad import TYPES, Biquad
 from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ
 from nablafx_dsp.processors.memoryless import DCOffset, Gain, PhaseInversion
 from nablafx_dsp.processors.nonlinearities import Tanh
+from nablafx_dsp.processors.phase_shift import PhaseShift
 
 KNOBS = (Control("drive"), Control("tone", 20, 20000, "Hz", "log"))
 
@@ -55,6 +56,8 @@ SUBJECTS = {
     "dc offset": DCOffset,
     "phase inversion": PhaseInversion,
     "tanh": Tanh,
+    "phase shift": lambda: PhaseShift(lowest_hz=2000.0),
+    "phase shift of the previous sample": lambda: PhaseShift(quadrature="previous_sample"),
     **{f"biquad {name}": lambda name=name: Biquad(name) for name in TYPES},
     "biquad linear": lambda: Biquad("peaking", curves="linear"),
     "parametric eq": ParametricEQ,

@@ -100,6 +100,44 @@ class TestKinds:
         with torch.no_grad():
             torch.testing.assert_close(model(audio, knobs)[0], ours.eval()(audio, knobs)[0], rtol=0, atol=1e-6)
 
+    def test_what_is_left_out_has_the_defaults_of_nablafx(self, tmp_path):
+        """Of processors and of the model; a processor with parameters is driven by a static controller."""
+        names = ("Gain", "Lowshelf", "PhaseShift", "StaticMLPNonlinearity", "StaticFIRFilter")
+        given = [processor(name, **({"n_taps": 64} if "FIR" in name else {})) for name in names]
+        learned = {"lr_multiplier": 1.0, "control_type": "static"}
+        network = {"hidden_dim": 64, "num_layers": 3, "w0_initial": 30.0, "lr_multiplier": 1.0}
+        complete = [
+            processor("Gain", min_gain_db=-32.0, max_gain_db=32.0, **learned),
+            processor(
+                "Lowshelf",
+                min_gain_db=-12.0,
+                max_gain_db=12.0,
+                min_q_factor=0.1,
+                max_q_factor=10.0,
+                min_cutoff_freq=20.0,
+                max_cutoff_freq=2000.0,
+                **learned,
+            ),
+            processor("PhaseShift", min_shift=-180.0, max_shift=180.0, **learned),
+            processor("StaticMLPNonlinearity", **network),
+            processor("StaticFIRFilter", n_taps=64, **network),
+        ]
+        from nablafx_dsp.nablafx01 import sections_of
+
+        sections = sections_of({"processors": given}, "test")
+        assert sections == sections_of({"processors": complete}, "test")
+        assert [section["controller"]["name"] for section in sections[:3]] == ["static"] * 3
+        build = nfx.build("model", {"name": "graybox", "processors": sections})
+        assert [parameter.minimum for parameter in build.processors[1].effect_parameters] == [-12.0, 20.0, 0.1]
+
+    def test_a_phase_shift_is_the_mix_of_two_samples_that_it_was(self, tmp_path):
+        config = with_processors(processor("PhaseShift"))
+        weights = {"controller.controllers.0.control_params": torch.tensor([0.3])}
+        model, audio = imported(tmp_path, config, weights), torch.randn(1, 1, 100)
+        angle = torch.deg2rad(-180 + 360 * torch.sigmoid(torch.tensor(0.3)))
+        before = torch.nn.functional.pad(audio[..., :-1], (1, 0))
+        torch.testing.assert_close(model(audio)[0], audio * angle.cos() + before * angle.sin(), atol=1e-5, rtol=0)
+
     def test_controllers_numbered_without_those_of_nothing(self, tmp_path):
         """As if only processors with parameters had one."""
         config = with_processors(processor("PhaseInversion"), processor("Gain", control_type="static"), num_controls=0)
@@ -142,11 +180,12 @@ def _theirs(model):
     ("config", "told"),
     [
         (with_processors(), "the chain has no processors"),
-        (with_processors(processor("PhaseShift")), r"processors\[0\]: no processor 'nablafx.processors.PhaseShift'"),
+        (with_processors(processor("Vocoder")), r"processors\[0\]: no processor 'nablafx.processors.Vocoder'"),
         (with_processors(processor("Gain", colour=1)), "NablAFx's Gain has no argument 'colour'"),
         (with_processors(processor("Gain", control_type="wild")), "control_type 'wild' is none of static,"),
         (with_processors(processor("Gain"), speed=1), "NablAFx's chain has no argument 'speed'"),
-        (with_processors(processor("Gain")), "cannot be built: .*Gain"),
+        (with_processors(processor("Gain", control_type=None)), "control_type 'None' is none of static,"),
+        (with_processors(processor("Gain", min_gain_db=5, max_gain_db=0)), "cannot be built: .*gain"),
         (
             with_processors(processor("Gain", sample_rate=1, control_type="static"), processor("Tanh", sample_rate=2)),
             "different sample rates: 1, 2",

@@ -13,10 +13,11 @@ from torch import Tensor
 from nablafx_core.building import build
 from nablafx_core.errors import ConversionError, NablafxError
 from nablafx_core.export.checkpoint_file import read_tensors
-from nablafx_core.export.class_paths import described, named_controls
+from nablafx_core.export.class_paths import Argument, described, named_controls, settings_from
 from nablafx_core.export.conversion import Importer
 from nablafx_core.interfaces import Model
 from nablafx_core.names import short_name
+from nablafx_dsp.pretraining.weights import NABLAFX_SUFFIXES, nablafx_network, siren_size
 from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ
 
 _log = logging.getLogger(__name__)
@@ -24,10 +25,28 @@ _log = logging.getLogger(__name__)
 #: Names under which its chain may be configured.
 MODELS = ("GreyBoxModel", "GrayBoxModel")
 
-_GAIN = {"min_gain_db": "min_gain_db", "max_gain_db": "max_gain_db"}
-_CUTOFF = {"min_cutoff_freq": "min_cutoff_hz", "max_cutoff_freq": "max_cutoff_hz"}
-_QUALITY = {"min_q_factor": "min_q", "max_q_factor": "max_q"}
-_SIREN = {"hidden_dim": "hidden_size", "num_layers": "num_layers", "w0_initial": "w0"}
+
+def _range(name: str, ours: str, lowest: float, highest: float) -> dict[str, Argument]:
+    """The two arguments of a parameter's range."""
+    low, high = (Argument(ours.format(end), value) for end, value in (("min", lowest), ("max", highest)))
+    return {name.format("min"): low, name.format("max"): high}
+
+
+def _cutoff(lowest: float, highest: float) -> dict[str, Argument]:
+    return _range("{}_cutoff_freq", "{}_cutoff_hz", lowest, highest)
+
+
+_GAIN = _range("{}_gain_db", "{}_gain_db", -12.0, 12.0)
+_QUALITY = _range("{}_q_factor", "{}_q", 0.1, 10.0)
+_RATE = {"sample_rate": Argument(None, 48000)}
+_LEARNED = _RATE | {"lr_multiplier": Argument("lr_multiplier", 1.0)}
+_DRIVEN = _LEARNED | {"control_type": Argument(None, "static"), "block_size": Argument(None, 128)}
+_SIREN = _LEARNED | {
+    "hidden_dim": Argument("hidden_size", 64),
+    "num_layers": Argument("num_layers", 3),
+    "w0_initial": Argument("w0", 30.0),
+    "pretrained": Argument(None, None),  # weights are loaded
+}
 _LINEAR = {"curves": "linear"}
 
 
@@ -42,33 +61,50 @@ BANDS = {
     "lowpass": "lowpass",
 }
 
-#: Its processors: ours, the settings that its arguments become, and settings that make ours what its are.
-PROCESSORS: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
-    "Gain": ("gain", _GAIN, {}),
-    "DCOffset": ("dc_offset", {"min_offset": "min_offset", "max_offset": "max_offset"}, {}),
-    "PhaseInversion": ("phase_inversion", {}, {}),
-    "ParametricEQ": ("parametric_eq", _GAIN | _QUALITY, _LINEAR),
-    "ShelvingEQ": ("shelving_eq", _GAIN | _QUALITY, _LINEAR),
-    "Peaking": ("peaking", _GAIN | _CUTOFF | _QUALITY, _LINEAR),
-    "Lowpass": ("lowpass", _CUTOFF | _QUALITY, _LINEAR),
-    "Highpass": ("highpass", _CUTOFF | _QUALITY, _LINEAR),
-    "Lowshelf": ("lowshelf", _GAIN | _CUTOFF | _QUALITY, _LINEAR),
-    "Highshelf": ("lowshelf", _GAIN | _CUTOFF | _QUALITY, _LINEAR),  # of which it computes the coefficients
+#: Its processors: ours, their arguments, and settings that make ours what its are.
+PROCESSORS: dict[str, tuple[str, dict[str, Argument], dict[str, Any]]] = {
+    "Gain": ("gain", _DRIVEN | _range("{}_gain_db", "{}_gain_db", -32.0, 32.0), {}),
+    "DCOffset": ("dc_offset", _DRIVEN | _range("{}_offset", "{}_offset", -2.0, 2.0), {}),
+    "PhaseInversion": ("phase_inversion", _RATE, {}),
+    "PhaseShift": (
+        "phase_shift",
+        _DRIVEN | _range("{}_shift", "{}_shift_deg", -180.0, 180.0),
+        {"quadrature": "previous_sample"},
+    ),
+    "ParametricEQ": ("parametric_eq", _DRIVEN | _GAIN | _QUALITY, _LINEAR),
+    "ShelvingEQ": ("shelving_eq", _DRIVEN | _GAIN | _QUALITY, _LINEAR),
+    "Peaking": ("peaking", _DRIVEN | _GAIN | _cutoff(20.0, 20_000.0) | _QUALITY, _LINEAR),
+    "Lowpass": ("lowpass", _DRIVEN | _cutoff(2_000.0, 20_000.0) | _QUALITY, _LINEAR),
+    "Highpass": ("highpass", _DRIVEN | _cutoff(20.0, 2_000.0) | _QUALITY, _LINEAR),
+    "Lowshelf": ("lowshelf", _DRIVEN | _GAIN | _cutoff(20.0, 2_000.0) | _QUALITY, _LINEAR),
+    # of which it computes the coefficients
+    "Highshelf": ("lowshelf", _DRIVEN | _GAIN | _cutoff(200.0, 2_000.0) | _QUALITY, _LINEAR),
     "StaticMLPNonlinearity": ("static_mlp", _SIREN, {"pretrained": "none"}),
-    "StaticRationalNonlinearity": ("static_rational", {"degrees": "degrees", "init_approx_func": "function"}, {}),
-    "StaticFIRFilter": ("static_fir", _SIREN | {"n_taps": "num_taps"}, {"pretrained": "none"}),
-    "TanhNonlinearity": ("tanh", {}, {}),
-    "Tanh": ("tanh", {}, {}),
+    "StaticRationalNonlinearity": (
+        "static_rational",
+        _LEARNED | {"degrees": Argument("degrees", (6, 5)), "init_approx_func": Argument("function", "tanh")},
+        {},
+    ),
+    "StaticFIRFilter": ("static_fir", _SIREN | {"n_taps": Argument("num_taps", 64)}, {"pretrained": "none"}),
+    "TanhNonlinearity": ("tanh", _RATE, {}),
+    "Tanh": ("tanh", _RATE, {}),
 }
-#: Arguments that change nothing here: an exact filter has no blocks, and weights are loaded.
-_IGNORED = {"sample_rate", "control_type", "lr_multiplier", "block_size", "pretrained", "init_approx_func"}
 
-#: Its ways to drive a processor: our controller, and the settings that arguments of its model become.
-CONTROLLERS: dict[str, tuple[str, dict[str, str]]] = {
+#: Its ways to drive a processor: our controller, and the arguments of its model that become settings.
+CONTROLLERS: dict[str, tuple[str, dict[str, Argument]]] = {
     "static": ("static", {}),
-    "static-cond": ("static_cond", {"stat_cond_num_layers": "num_layers", "stat_cond_hidden_dim": "hidden_size"}),
-    "dynamic": ("dynamic", {"dyn_block_size": "block_size", "dyn_num_layers": "num_layers"}),
-    "dynamic-cond": ("dynamic_cond", {"dyn_cond_block_size": "block_size", "dyn_cond_num_layers": "num_layers"}),
+    "static-cond": (
+        "static_cond",
+        {"stat_cond_num_layers": Argument("num_layers", 3), "stat_cond_hidden_dim": Argument("hidden_size", 16)},
+    ),
+    "dynamic": (
+        "dynamic",
+        {"dyn_block_size": Argument("block_size", 128), "dyn_num_layers": Argument("num_layers", 1)},
+    ),
+    "dynamic-cond": (
+        "dynamic_cond",
+        {"dyn_cond_block_size": Argument("block_size", 128), "dyn_cond_num_layers": Argument("num_layers", 1)},
+    ),
 }
 _MODEL_ARGUMENTS = {"processors", "num_controls", "stat_control_params_initial"} | {
     argument for _, arguments in CONTROLLERS.values() for argument in arguments
@@ -125,6 +161,46 @@ class NablAFx01Chain(Importer):
         return model
 
 
+class NablAFxPretrained(Importer):
+    """Reads the pretrained processors of NablAFx 1.0: ``static_mlp_nonlinearity_*.pt`` and ``static_fir_filter_*.pt``.
+
+    The model is a chain of that one processor.
+
+    Args:
+        sample_rate: Hz that it is for; the files do not say it.
+        w0: of the first layer, which the files do not say either; NablAFx's presets use 30 for nonlinearities and 1,000
+            for FIR filters, which is taken if not given.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = NABLAFX_SUFFIXES
+
+    def __init__(self, sample_rate: int = 48000, w0: float | None = None) -> None:
+        self.sample_rate = sample_rate
+        self.w0 = w0
+
+    def reads(self, path: Path) -> bool:
+        """Whether the file holds one processor and nothing else."""
+        try:
+            return bool(nablafx_network(path))
+        except NablafxError:
+            return False
+
+    def read(self, path: Path) -> Model:
+        """The model; see `Importer`."""
+        weights, num_taps = nablafx_network(path)
+        section: dict[str, Any] = {"name": "nablafx-dsp/static_mlp", "pretrained": "none", **siren_size(weights)}
+        if num_taps is not None:
+            section |= {"name": "nablafx-dsp/static_fir", "num_taps": num_taps}
+        if self.w0 is not None:
+            section["w0"] = self.w0
+        model: Model = build("model", {"name": "nablafx-core/graybox", "processors": [section]}, sample_rate=self.sample_rate)
+        try:
+            model.processors[0].net.load_state_dict(weights)  # type: ignore[index, union-attr]
+        except RuntimeError as error:
+            raise ConversionError(f"{path}: its weights are not those of a {section['name']}: {error}") from error
+        return model
+
+
 def sections_of(arguments: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     """The processors of our chain that is the same as a GreyBoxModel of those arguments.
 
@@ -154,27 +230,21 @@ def _section(item: Any, arguments: Mapping[str, Any], where: str) -> dict[str, A
     ours, known, fixed = PROCESSORS[name]
     given = dict(item.get("init_args") or {})
     cutoffs = _cutoffs(name, given)
-    for argument in given:
-        if argument not in known and argument not in _IGNORED:
-            raise ConversionError(f"{where}: NablAFx's {name} has no argument '{argument}' that can be imported.")
+    settings = settings_from(given, known, f"{where}: NablAFx's {name}")
     if name == "Highshelf":
         _log.warning(
             "%s: NablAFx's Highshelf computes a low shelf; it is imported as the low shelf that it was.", where
         )
-    section = {"name": f"nablafx-dsp/{ours}", **fixed} | {
-        ours: given[theirs] for theirs, ours in known.items() if theirs in given
-    }
+    section: dict[str, Any] = {"name": f"nablafx-dsp/{ours}", **fixed, **settings}
     if cutoffs:
         section["cutoffs_hz"] = cutoffs
-    if "lr_multiplier" in given:
-        section["lr_multiplier"] = given["lr_multiplier"]
-    kind = given.get("control_type")
-    if kind is not None:
+    if "control_type" in known:
+        kind = given.get("control_type", known["control_type"].default)
         if kind not in CONTROLLERS:
             raise ConversionError(f"{where}: control_type '{kind}' is none of {', '.join(CONTROLLERS)}.")
-        controller, settings = CONTROLLERS[kind]
-        own = {ours: arguments[theirs] for theirs, ours in settings.items() if theirs in arguments}
-        section["controller"] = {"name": f"nablafx-dsp/{controller}", **own}
+        controller, arguments_of = CONTROLLERS[kind]
+        own = {key: value for key, value in arguments.items() if key in arguments_of}
+        section["controller"] = {"name": f"nablafx-dsp/{controller}", **settings_from(own, arguments_of, where)}
     return section
 
 

@@ -60,6 +60,12 @@ def nablafx_processors() -> Iterable[Component]:
         Component("gain", "nablafx_dsp.processors.memoryless:Gain", "Gain in dB"),
         Component("dc_offset", "nablafx_dsp.processors.memoryless:DCOffset", "Adds a constant"),
         Component("phase_inversion", "nablafx_dsp.processors.memoryless:PhaseInversion", "Turns the sign round"),
+        Component(
+            "phase_shift",
+            "nablafx_dsp.processors.phase_shift:PhaseShift",
+            "The same phase shift at every frequency",
+            example={"lowest_hz": 1000.0},
+        ),
         *(
             Component(name, f"nablafx_dsp.processors.nonlinearities:{cls}", what)
             for name, (cls, what) in _CURVES.items()
@@ -166,9 +172,12 @@ def nablafx_commands() -> Iterable[Component]:
 
 @hookimpl
 def nablafx_importers() -> Iterable[Component]:
-    """Gray-box checkpoints of NablAFx 0.1."""
-    target = "nablafx_dsp.nablafx01:NablAFx01Chain"
-    return [Component("nablafx01_chain", target, "Gray-box checkpoints of NablAFx 0.1 with the YAML of their model")]
+    """Gray-box checkpoints and pretrained processors of NablAFx 1.0."""
+    chain, part = "nablafx_dsp.nablafx01:NablAFx01Chain", "nablafx_dsp.nablafx01:NablAFxPretrained"
+    return [
+        Component("nablafx01_chain", chain, "Gray-box checkpoints of NablAFx 1.0 with the YAML of their model"),
+        Component("nablafx_pretrained", part, "Pretrained static_mlp and static_fir files of NablAFx 1.0"),
+    ]
 
 
 @hookimpl

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from nablafx_core.building import build
 from nablafx_core.errors import ConversionError, ModelError, NablafxError
 from nablafx_core.export.checkpoint_file import read_tensors
-from nablafx_core.export.class_paths import described, named_controls
+from nablafx_core.export.class_paths import Argument, described, named_controls, settings_from
 from nablafx_core.export.conversion import Importer
 from nablafx_core.interfaces import Model
 
 #: Where the model's weights stand in a checkpoint, the most specific first.
 _PREFIXES = ("model.processor.", "processor.", "model.", "")
-
-
-class Argument(NamedTuple):
-    """An argument of a class of NablAFx.
-
-    Args:
-        setting: of ours that it becomes; None if it changes nothing, or a single value of it can be imported.
-        default: that of NablAFx 1.0, for configurations that leave it out.
-    """
-
-    setting: str | None
-    default: Any
-
 
 #: Arguments of NablAFx's classes.
 _COMMON = {
@@ -137,13 +124,10 @@ class NablAFx01(Importer):
 def _section(name: str, arguments: Mapping[str, Any], weights: Mapping[str, Tensor], config: str) -> dict[str, Any]:
     """The model section of ours that is the same network."""
     kind, known = ARGUMENTS[name]
-    for argument, value in arguments.items():
-        if argument not in known:
-            raise ConversionError(f"{config}: NablAFx's {name} has no argument '{argument}' that can be imported.")
-        if argument in ("num_inputs", "num_outputs", "groups") and value != 1:
-            raise ConversionError(f"{config}: {argument} is {value}; only 1 can be imported.")
-    given = {key: arguments.get(key, argument.default) for key, argument in known.items()}
-    settings = {argument.setting: given[key] for key, argument in known.items() if argument.setting is not None}
+    settings = settings_from(arguments, known, f"{config}: NablAFx's {name}")
+    for argument in ("num_inputs", "num_outputs", "groups"):
+        if arguments.get(argument, 1) != 1:
+            raise ConversionError(f"{config}: {argument} is {arguments[argument]}; only 1 can be imported.")
     condition = settings.pop("conditioning")
     if condition not in _CONDITIONINGS:
         raise ConversionError(
@@ -155,7 +139,7 @@ def _section(name: str, arguments: Mapping[str, Any], weights: Mapping[str, Tens
     if section.get("activation") == "rational":
         section["rational_degrees"] = _degrees(weights, config)
     if name in ("TCN", "GCN"):
-        delayed = given["causal"] and given["kernel_size"] > 1
+        delayed = settings["causal"] and settings["kernel_size"] > 1
         section["residual_delay"] = int(delayed)
         section["alignment"] = "end" if condition == "tvfilm" else "start"
     else:

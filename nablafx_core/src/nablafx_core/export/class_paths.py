@@ -5,12 +5,45 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nablafx_core.config.layers import read_file
 from nablafx_core.errors import ConversionError
 
 _log = logging.getLogger(__name__)
+
+
+class Argument(NamedTuple):
+    """An argument of another project's class.
+
+    Args:
+        setting: of ours that it becomes; None if it changes nothing here.
+        default: in that project, for descriptions that leave it out.
+    """
+
+    setting: str | None
+    default: Any
+
+
+def settings_from(given: Mapping[str, Any], known: Mapping[str, Argument], where: str) -> dict[str, Any]:
+    """Translate the arguments of a class into settings, with that project's defaults for those that are left out.
+
+    Args:
+        given: the arguments in the description.
+        known: every argument that can be imported.
+        where: the class is described, for messages; such as ``"model.yaml: NablAFx's TCN"``.
+
+    Raises:
+        ConversionError: for an argument that is not among `known`.
+    """
+    for argument in given:
+        if argument not in known:
+            raise ConversionError(f"{where} has no argument '{argument}' that can be imported.")
+    return {
+        argument.setting: given.get(name, argument.default)
+        for name, argument in known.items()
+        if argument.setting is not None
+    }
 
 
 def described(config: Path, package: str, classes: Collection[str]) -> tuple[str, dict[str, Any]]:

@@ -10,11 +10,16 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from nablafx_core.errors import DataError, ModelError
+from nablafx_core.errors import ConversionError, DataError, ModelError
+from nablafx_core.export.checkpoint_file import read_tensors
 from nablafx_core.tracking.files import replacing
 from nablafx_core.weights import are_weights_to_follow
+
+#: Endings of the pretrained files of NablAFx 1.0.
+NABLAFX_SUFFIXES = (".pt", ".pth")
 
 _FOLDER = Path(__file__).parents[1] / "pretrained"
 
@@ -43,7 +48,8 @@ def load_pretrained(net: nn.Module, name: str, settings: Mapping[str, object]) -
 
     Args:
         net: of a processor.
-        name: such as ``tanh``, or the path of a safetensors file.
+        name: such as ``tanh``, or the path of a file: a safetensors file of ``nablafx pretrain``, or one of the
+            pretrained ``.pt`` files of NablAFx 1.0.
         settings: of the processor, of which those that the file was made with must be the same.
 
     Raises:
@@ -57,25 +63,79 @@ def load_pretrained(net: nn.Module, name: str, settings: Mapping[str, object]) -
         names = dict.fromkeys(path.stem.rpartition("_")[0] for path in sorted(_FOLDER.glob("*.safetensors")))
         raise ModelError(
             f"there are no pretrained weights '{name}'. Names: {', '.join(names)}, or a safetensors file, as "
-            "`nablafx pretrain` writes one."
+            "`nablafx pretrain` writes one, or a pretrained .pt file of NablAFx."
         )
-    shapes = {key: tensor.shape for key, tensor in net.state_dict().items()}
     for path in paths:
-        try:
-            weights = safetensors.torch.load_file(path)
-            with safetensors.safe_open(path, "pt") as file:
-                made_with = file.metadata() or {}
-        except (OSError, safetensors.SafetensorError) as problem:
-            raise ModelError(f"{path}: holds no weights that can be read: {problem}.") from problem
-        if {key: tensor.shape for key, tensor in weights.items()} == shapes:
+        weights, made_with = _read(path)
+        if _shapes(weights) == _shapes(net.state_dict()):
             _check_settings(name, made_with, settings)
             net.load_state_dict(weights)
             return
-    there = f" Sizes: {', '.join(path.stem.rpartition('_')[2] for path in sizes)} (hidden, layers)." if sizes else ""
+    there = "; ".join(_size(_read(path)[0]) for path in paths)
     raise ModelError(
-        f"the pretrained weights '{name}' are those of a network of another size.{there} Leave the sizes as they are "
-        "by default, fit others by `nablafx pretrain`, or begin with pretrained: none."
+        f"the pretrained weights '{name}' are those of a network of another size: {there}. Set these sizes, fit others "
+        "by `nablafx pretrain`, or begin with pretrained: none."
     )
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The weights of a network in a file, and the settings that they were made with."""
+    if path.suffix in NABLAFX_SUFFIXES:
+        try:
+            net, num_taps = nablafx_network(path)
+        except ConversionError as problem:
+            raise ModelError(str(problem)) from problem
+        return net, {} if num_taps is None else {"num_taps": str(num_taps)}
+    try:
+        weights = safetensors.torch.load_file(path)
+        with safetensors.safe_open(path, "pt") as file:
+            return weights, file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as problem:
+        raise ModelError(f"{path}: holds no weights that can be read: {problem}.") from problem
+
+
+def nablafx_network(path: Path) -> tuple[dict[str, Tensor], int | None]:
+    """Read the network in a pretrained file of NablAFx 1.0, the state dict of one static processor.
+
+    Args:
+        path: of the file, such as ``static_fir_filter_t64-h32-l5.pt``.
+
+    Returns:
+        The weights of the network, and the number of taps where it is that of an FIR filter.
+
+    Raises:
+        ConversionError: if the file holds something else.
+    """
+    tensors = read_tensors(path)
+    coords = tensors.pop("coords", None)
+    if not all(key.startswith("net.") for key in tensors):
+        raise ConversionError(
+            f"{path}: is no pretrained processor of NablAFx: expected weights 'net.…', found "
+            f"'{next(key for key in tensors if not key.startswith('net.'))}'."
+        )
+    net = {key.removeprefix("net."): value for key, value in tensors.items()}
+    if not siren_size(net):
+        raise ConversionError(f"{path}: is no pretrained processor of NablAFx: its network has no sine layers.")
+    return net, None if coords is None else coords.shape[-1]
+
+
+def siren_size(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """The settings that say the size of a `Siren` with these weights; empty if they are not one's."""
+    first = weights.get("layers.0.weight")
+    if first is None or first.ndim != 2:
+        return {}
+    return {"hidden_size": first.shape[0], "num_layers": sum(f"layers.{n}.weight" in weights for n in range(999))}
+
+
+def _size(weights: Mapping[str, Tensor]) -> str:
+    """A network's size, for messages."""
+    siren = siren_size(weights)
+    sizes = siren or {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    return ", ".join(f"{name} {value}" for name, value in sizes.items())
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: tensor.shape for key, tensor in weights.items()}
 
 
 def _check_settings(name: str, made_with: Mapping[str, str], settings: Mapping[str, object]) -> None:

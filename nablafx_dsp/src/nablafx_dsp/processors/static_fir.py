@@ -26,7 +26,8 @@ class StaticFIR(Processor):
         num_layers: sine layers; a linear one follows.
         w0: of the first layer: how much neighbouring taps can differ.
         pretrained: what it begins as, in the default sizes: ``impulse``, or ``cabinet``, a loudspeaker's at 48 kHz; the
-            path of a safetensors file of ``nablafx pretrain``; or ``none`` for random weights.
+            path of a safetensors file of ``nablafx pretrain`` or of a ``static_fir_filter_*.pt`` of NablAFx 1.0, which
+            were made with the default `w0`; or ``none`` for random weights.
 
     Raises:
         ModelError: if there are no such weights, or they are those of another size, `w0` or number of taps.

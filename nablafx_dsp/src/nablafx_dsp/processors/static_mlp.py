@@ -20,8 +20,9 @@ class StaticMLP(Memoryless):
         hidden_size: units of each layer.
         num_layers: sine layers; a linear one follows.
         w0: of the first layer: how fast f can change.
-        pretrained: what it begins as: ``tanh`` (32 or 64 units, 3 layers), the path of a safetensors file of
-            ``nablafx pretrain``, or ``none`` for random weights.
+        pretrained: what it begins as: ``tanh`` (32 or 64 units, 3 layers); the path of a safetensors file of
+            ``nablafx pretrain`` or of a ``static_mlp_nonlinearity_*.pt`` of NablAFx 1.0; or ``none`` for random
+            weights.
 
     Raises:
         ModelError: if there are no such weights, or they are those of another size or `w0`.

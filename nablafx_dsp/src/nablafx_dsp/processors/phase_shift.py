@@ -1,0 +1,91 @@
+"""The same phase shift at every frequency."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nablafx_core.controls import Parameter
+from nablafx_core.errors import ModelError
+from nablafx_core.interfaces import Processor
+from nablafx_core.state import State
+from nablafx_dsp.functional.fir import fir
+from nablafx_dsp.functional.hilbert import half_length, hilbert_taps
+
+
+class PhaseShift(Processor):
+    """y = cos(s) x + sin(s) H{x}, with the Hilbert transform H: every frequency comes out late by the angle s.
+
+    H is a finite response of linear phase (`nablafx_dsp.functional.hilbert`). From `lowest_hz` to sample_rate / 2 -
+    `lowest_hz` its magnitude is within 0.25 % of 1; below, it falls to 0 at 0 Hz, so that a shift by 90 degrees takes
+    out a constant. Its delay is the latency: 545 samples by default, at 48 kHz. A shift by 0 lets the audio pass, one
+    by 180 degrees inverts it. A moving shift acts on the audio before H. State: ``direct``, the audio that waits, and
+    ``quadrature``, the past that H needs.
+
+    Args:
+        sample_rate: Hz.
+        min_shift_deg, max_shift_deg: range of the shift in degrees.
+        quadrature: ``hilbert``, as above, or ``previous_sample`` for models that were made with NablAFx: H{x}[t] =
+            x[t - 1], which is no phase shift but near a quarter of the sample rate, and has no latency.
+        lowest_hz: lower end of the band of ``hilbert``; half of it takes twice the latency.
+
+    Raises:
+        ModelError: if `lowest_hz` leaves no band.
+    """
+
+    shape = "filter"
+    title = "phase shift"
+    _taps: Tensor
+
+    def __init__(
+        self,
+        sample_rate: int = 48000,
+        min_shift_deg: float = -180.0,
+        max_shift_deg: float = 180.0,
+        quadrature: Literal["hilbert", "previous_sample"] = "hilbert",
+        lowest_hz: float = 80.0,
+    ) -> None:
+        super().__init__(sample_rate)
+        if not sample_rate / 48_000 <= lowest_hz < sample_rate / 4:
+            raise ModelError(
+                f"phase_shift: lowest_hz {lowest_hz:g} is outside {sample_rate / 48_000:g} to {sample_rate / 4:g} Hz, "
+                f"1 / 48,000 and a quarter of the sample rate of {sample_rate} Hz."
+            )
+        self.effect_parameters = (Parameter("shift_deg", min_shift_deg, max_shift_deg, "°"),)
+        taps = torch.tensor([0.0, 1.0])
+        if quadrature == "hilbert":
+            self.latency = half_length(lowest_hz, sample_rate)
+            taps = torch.from_numpy(hilbert_taps(self.latency))
+        self.register_buffer("_taps", taps, persistent=False)
+
+    def macs_per_sample(self) -> float:
+        """One for each tap that is not 0, and two for the sum."""
+        return float(torch.count_nonzero(self._taps)) + 2
+
+    def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
+        """Silence before the first sample."""
+        like = self._taps if parameters is None else next(iter(parameters.values()))
+        return {
+            "direct": like.new_zeros(batch_size, self.latency),
+            "quadrature": like.new_zeros(batch_size, len(self._taps) - 1),
+        }
+
+    def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:
+        """Process audio (batch, 1, time)."""
+        angle = torch.deg2rad(parameters["shift_deg"]).to(audio).reshape(audio.shape[0], -1)
+        direct, quadrature = audio[:, 0] * torch.cos(angle), audio[:, 0] * torch.sin(angle)
+        before = self.initial_state(audio.shape[0], parameters) if state is None else state
+        output, after = self._stream(direct, quadrature, before)
+        if state is None and self.latency:
+            silence = output.new_zeros(output.shape[0], self.latency)
+            rest, _ = self._stream(silence, silence, after)
+            output = torch.cat([output, rest], dim=-1)[:, self.latency :]
+        return output[:, None], after
+
+    def _stream(self, direct: Tensor, quadrature: Tensor, state: State) -> tuple[Tensor, State]:
+        shifted, past = fir(quadrature, self._taps[None].to(quadrature), state["quadrature"].to(quadrature))
+        line = torch.cat([state["direct"].to(direct), direct], dim=-1)
+        time = direct.shape[-1]
+        return line[:, :time] + shifted, {"direct": line[:, time:], "quadrature": past}

@@ -1,0 +1,101 @@
+"""Pretrained processors of NablAFx 1.0 are taken by `pretrained` and by `import`, as the functions that they were."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch.nn import functional as F
+
+import nablafx_core as nfx
+from nablafx_core.cli import cli
+from nablafx_core.errors import ConversionError, ModelError
+
+
+def siren(weights, values, w0):
+    """The network as NablAFx defines it, in float64."""
+    hidden = values.double()[:, None]
+    for n in range(sum(key.startswith("net.layers") and key.endswith("weight") for key in weights)):
+        z = F.linear(hidden, *(weights[f"net.layers.{n}.{part}"].double() for part in ("weight", "bias")))
+        hidden = torch.sin(w0 * z if n == 0 else z)
+    return F.linear(hidden, *(weights[f"net.last_layer.{part}"].double() for part in ("weight", "bias")))[:, 0]
+
+
+def weights_of(hidden, layers, taps=None):
+    random = torch.Generator().manual_seed(hidden)
+    shapes = {f"net.layers.{n}": (hidden, 1 if n == 0 else hidden) for n in range(layers)}
+    found = {} if taps is None else {"coords": torch.linspace(-1, 1, taps).view(1, 1, -1)}
+    for name, (outputs, inputs) in (shapes | {"net.last_layer": (1, hidden)}).items():
+        found[f"{name}.weight"] = torch.rand(outputs, inputs, generator=random) - 0.5
+        found[f"{name}.bias"] = torch.rand(outputs, generator=random) - 0.5
+    return found
+
+
+@pytest.fixture
+def mlp(tmp_path):
+    path = tmp_path / "static_mlp_nonlinearity_h8-l2.pt"
+    torch.save(weights_of(8, 2), path)
+    return path
+
+
+@pytest.fixture
+def fir(tmp_path):
+    path = tmp_path / "static_fir_filter_t48-h6-l4.pt"
+    torch.save(weights_of(6, 4, taps=48), path)
+    return path
+
+
+def expected(path, audio):
+    weights = torch.load(path, weights_only=True)
+    if "coords" not in weights:
+        return siren(weights, audio[0, 0], 30.0)[None, None]
+    taps = siren(weights, weights["coords"][0, 0], 1000.0)
+    return F.conv1d(F.pad(audio.double(), (len(taps) - 1, 0)), taps.flip(0)[None, None])
+
+
+AUDIO = torch.randn(1, 1, 500, generator=torch.Generator().manual_seed(0)) * 0.5
+
+
+@pytest.mark.parametrize(("file", "tolerance"), [("mlp", 1e-5), ("fir", 1e-3)])
+def test_import_and_pretrained_give_the_function_that_it_was(file, tolerance, request, tmp_path):
+    """An FIR filter's network is read at 1,000 times its places, of which float32 rounds 6e-5."""
+    path = request.getfixturevalue(file)
+    done = CliRunner().invoke(cli, ["import", str(path), "-o", str(tmp_path / "one.nfx")])
+    assert done.exit_code == 0, done.output
+    model = nfx.load(tmp_path / "one.nfx")
+    torch.testing.assert_close(model(AUDIO)[0].double(), expected(path, AUDIO), atol=tolerance, rtol=0)
+    section = model.section["processors"][0] | {"pretrained": str(path)}
+    begun = nfx.build("processor", section, sample_rate=48000)
+    assert torch.equal(begun(AUDIO, {})[0], model(AUDIO)[0])
+
+
+def test_another_size_says_which_it_is(mlp, fir):
+    with pytest.raises(ModelError, match="another size: hidden_size 8, num_layers 2. Set these sizes"):
+        nfx.build("processor", {"name": "static_mlp", "pretrained": str(mlp)})
+    sizes = {"name": "static_fir", "hidden_size": 6, "num_layers": 4, "pretrained": str(fir)}
+    with pytest.raises(ModelError, match="made with num_taps 48, not 64"):
+        nfx.build("processor", sizes)
+
+
+def test_another_w0_can_be_given(mlp):
+    weights = torch.load(mlp, weights_only=True)
+    model = nfx.import_model(mlp, w0=5.0)
+    values = siren(weights, AUDIO[0, 0], 5.0)
+    torch.testing.assert_close(model(AUDIO)[0][0, 0].double(), values, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"lstm.weight": torch.zeros(2)}, "is no pretrained processor of NablAFx"),
+        ({"net.numerator": torch.zeros(2)}, "has no sine layers"),
+        ({"net.layers.0.weight": torch.zeros(4, 1), "net.odd": torch.zeros(1)}, "not those of a static_mlp"),
+        ({"net.layers.0.weight": torch.zeros(4, 3)}, "not those of a static_mlp"),
+    ],
+)
+def test_what_it_is_not(weights, message, tmp_path):
+    torch.save(weights, tmp_path / "x.pt")
+    with pytest.raises(ConversionError, match=re.escape(str(tmp_path / "x.pt")) + f".*{message}"):
+        nfx.import_model(tmp_path / "x.pt", "nablafx_pretrained")
