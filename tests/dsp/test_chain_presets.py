@@ -1,4 +1,4 @@
-"""The gray-box presets are the configurations that NablAFx 0.1 ships, and each of them trains and streams."""
+"""The gray-box presets are the configurations that NablAFx 1.0 ships, and each of them trains and streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gray-box checkpoints of NablAFx 0.1 give the exact output of what their parameters describe."""
+"""Gray-box checkpoints of NablAFx 1.0 give the exact output of what their parameters describe."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class TestKinds:
 
         sections = sections_of({"processors": given}, "test")
         assert sections == sections_of({"processors": complete}, "test")
-        assert [section["controller"]["name"] for section in sections[:3]] == ["static"] * 3
+        assert [section["controller"]["name"] for section in sections[:3]] == ["nablafx-dsp/static"] * 3
         build = nfx.build("model", {"name": "graybox", "processors": sections})
         assert [parameter.minimum for parameter in build.processors[1].effect_parameters] == [-12.0, 20.0, 0.1]
 

@@ -1,4 +1,4 @@
-"""LSTM: NablAFx 0.1's output for its weights, the textbook's output for any settings, and the paper's sizes."""
+"""LSTM: NablAFx 1.0's output for its weights, the textbook's output for any settings, and the paper's sizes."""
 
 from __future__ import annotations
 

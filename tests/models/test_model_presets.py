@@ -1,4 +1,4 @@
-"""The presets are the configurations that NablAFx 0.1 ships, and each of them can be trained."""
+"""The presets are the configurations that NablAFx 1.0 ships, and each of them can be trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks of NablAFx 0.1 as they are computed offline: whole signals, padded, cropped, in plain torch.
+"""The networks of NablAFx 1.0 as they are computed offline: whole signals, padded, cropped, in plain torch.
 
 Written from the definition of each layer, sample grid and key; slow, and without a stream.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints of gray-box chains of NablAFx 0.1 (Comunità, Steinmetz and Reiss, 2025, arXiv:2502.11668)."""
+"""Checkpoints of gray-box chains of NablAFx 1.0 (Comunità, Steinmetz and Reiss, 2025, arXiv:2502.11668)."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ _MODEL_ARGUMENTS = {"processors", "num_controls", "stat_control_params_initial"}
 
 
 class NablAFx01Chain(Importer):
-    """Reads a Lightning checkpoint, or a state dict, of a gray-box chain of NablAFx 0.1, with the YAML of its model.
+    """Reads a Lightning checkpoint, or a state dict, of a gray-box chain of NablAFx 1.0, with the YAML of its model.
 
     The YAML is NablAFx's own: somewhere in it a ``class_path`` that ends in GreyBoxModel, with its processors. The
     parameters cover their ranges linearly, as there. Filters are exact here: what NablAFx trained by frequency sampling
@@ -193,11 +193,15 @@ class NablAFxPretrained(Importer):
             section |= {"name": "nablafx-dsp/static_fir", "num_taps": num_taps}
         if self.w0 is not None:
             section["w0"] = self.w0
-        model: Model = build("model", {"name": "nablafx-core/graybox", "processors": [section]}, sample_rate=self.sample_rate)
+        model: Model = build(
+            "model", {"name": "nablafx-core/graybox", "processors": [section]}, sample_rate=self.sample_rate
+        )
         try:
             model.processors[0].net.load_state_dict(weights)  # type: ignore[index, union-attr]
         except RuntimeError as error:
-            raise ConversionError(f"{path}: its weights are not those of a {section['name']}: {error}") from error
+            raise ConversionError(
+                f"{path}: its weights are not those of a {short_name(section['name'])}: {error}"
+            ) from error
         return model
 
 

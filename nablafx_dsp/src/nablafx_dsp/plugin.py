@@ -182,7 +182,7 @@ def nablafx_importers() -> Iterable[Component]:
 
 @hookimpl
 def nablafx_presets() -> Iterable[Component]:
-    """Chains for a compressor, an overdrive, a fuzz or an amplifier, and the gray-box configurations of NablAFx 0.1."""
+    """Chains for a compressor, an overdrive, a fuzz or an amplifier, and the gray-box configurations of NablAFx 1.0."""
     named = {name: name for name in NABLAFX} | ALIASES
     lines = {name: (name, line) for name, line in OURS.items()}
     lines |= {name: (file, summary(file)) for name, file in named.items()}

@@ -10,7 +10,7 @@ OURS = {
     "amp": "Amplifier: two oversampled stages between EQs, response of a cabinet",
 }
 
-#: The gray-box configurations that NablAFx 0.1 ships, under its names: which processors, and how each is driven (s:
+#: The gray-box configurations that NablAFx 1.0 ships, under its names: which processors, and how each is driven (s:
 #: static, sc: by the knobs, d: by the audio, dc: by both).
 NABLAFX = (
     "gb-param_dist-mlp-fir_peq.sc+g.sc+off.sc+mlp+g.sc+peq.sc+fir.s+lp.s",

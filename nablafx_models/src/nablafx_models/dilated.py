@@ -206,7 +206,7 @@ class DilatedNetwork(StreamedModel):
         Args:
             blocks: in order.
             residual_delay: samples by which what goes round the blocks arrives late in a causal network.
-            aligned_at_end: hand steps to the blocks as NablAFx 0.1 does; see `EndAligned`.
+            aligned_at_end: hand steps to the blocks as NablAFx 1.0 does; see `EndAligned`.
         """
         self.blocks = nn.ModuleList(blocks)
         offsets = list(accumulate(block.span for block in blocks))

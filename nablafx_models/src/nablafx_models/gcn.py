@@ -91,9 +91,9 @@ class GCN(DilatedNetwork):
         cond_block_size: samples of such a block.
         cond_num_layers: recurrent layers of such a conditioning.
         alignment: ``start`` gives every layer the step of tvfilm in whose block a sample lies; ``end`` is for models
-            that were made with NablAFx 0.1.
+            that were made with NablAFx 1.0.
         residual_delay: samples by which residuals, sums and direct path arrive late in a causal model; 1 for models
-            that were made with NablAFx 0.1.
+            that were made with NablAFx 1.0.
         sample_rate: Hz.
         controls: the knobs.
 

@@ -35,7 +35,7 @@ class LSTM(StreamedModel):
             before, without latency.
         cond_block_size: samples of such a block.
         cond_num_layers: recurrent layers of such a conditioning.
-        pre_roll: samples of silence before a file; 0 for models that were made with NablAFx 0.1.
+        pre_roll: samples of silence before a file; 0 for models that were made with NablAFx 1.0.
         sample_rate: Hz.
         controls: the knobs.
 

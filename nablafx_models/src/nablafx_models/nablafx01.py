@@ -1,4 +1,4 @@
-"""Checkpoints of NablAFx 0.1, the framework of Comunità, Steinmetz and Reiss (2025, arXiv:2502.11668)."""
+"""Checkpoints of NablAFx 1.0, the framework of Comunità, Steinmetz and Reiss (2025, arXiv:2502.11668)."""
 
 from __future__ import annotations
 

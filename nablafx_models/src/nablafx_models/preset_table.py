@@ -9,7 +9,7 @@ OURS = {
     "capture-tcn": "TCN for two recordings and ten minutes on a laptop",
 }
 
-#: The black-box configurations that NablAFx 0.1 ships, under its names.
+#: The black-box configurations that NablAFx 1.0 ships, under its names.
 NABLAFX = {
     "bb_gcn-250-l-16": "GCN, 11 blocks, 256 ms",
     "bb_gcn-250-s-16": "GCN, 6 blocks, 284 ms",

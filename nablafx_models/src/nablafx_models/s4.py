@@ -117,7 +117,7 @@ class S4(StreamedModel):
         rational_degrees: of the numerator and the denominator of ``activation: rational``.
         rational_function: that a rational activation begins as.
         ssm_learning_rate: of the parameters of A and dt, which have no weight decay; null for that of the others.
-        pre_roll: samples of silence before a file; 0 for models that were made with NablAFx 0.1.
+        pre_roll: samples of silence before a file; 0 for models that were made with NablAFx 1.0.
         sample_rate: Hz.
         controls: the knobs.
 

@@ -95,12 +95,12 @@ class TCN(DilatedNetwork):
         cond_block_size: samples of such a block.
         cond_num_layers: recurrent layers of such a conditioning.
         alignment: ``start`` gives every layer the step of tvfilm in whose block a sample lies; ``end`` is for models
-            that were made with NablAFx 0.1.
+            that were made with NablAFx 1.0.
         activation: of every block.
         rational_degrees: of the numerator and the denominator of ``activation: rational``.
         rational_function: that a rational activation begins as.
         residual_delay: samples by which residual and direct path arrive late in a causal model; 1 for models
-            that were made with NablAFx 0.1.
+            that were made with NablAFx 1.0.
         sample_rate: Hz.
         controls: the knobs.
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ConversionError, DataError, ModelError
@@ -129,13 +128,12 @@ def siren_size(weights: Mapping[str, Tensor]) -> dict[str, int]:
 
 def _size(weights: Mapping[str, Tensor]) -> str:
     """A network's size, for messages."""
-    siren = siren_size(weights)
-    sizes = siren or {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    sizes: Mapping[str, object] = siren_size(weights) or _shapes(weights)
     return ", ".join(f"{name} {value}" for name, value in sizes.items())
 
 
-def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {key: tensor.shape for key, tensor in weights.items()}
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(tensor.shape) for key, tensor in weights.items()}
 
 
 def _check_settings(name: str, made_with: Mapping[str, str], settings: Mapping[str, object]) -> None:
