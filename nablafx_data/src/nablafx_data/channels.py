@@ -6,17 +6,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nablafx_core.audio.files import probe
+from nablafx_core.data.levels import SILENT, measure_levels
+from nablafx_core.data.sources import WavSource
 from nablafx_core.errors import DataError
 
 _EACH = 4
 
 
-def chosen_channels(paths: Iterable[Path], channel: int) -> tuple[dict[Path, int], tuple[str, ...]]:
+def chosen_channels(
+    paths: Iterable[Path], channel: int, setting: str = "data.channel"
+) -> tuple[dict[Path, int], tuple[str, ...]]:
     """Which channel of each file is used: `channel` of those with several, the only one of the others.
 
     Args:
         paths: of audio files.
         channel: counted from 0.
+        setting: that chooses it.
 
     Returns:
         The channels by file, and notes that say what was chosen.
@@ -29,8 +34,27 @@ def chosen_channels(paths: Iterable[Path], channel: int) -> tuple[dict[Path, int
     for path in several or counts:
         if not 0 <= channel < counts[path]:
             raise DataError(f"{path}: has no channel {channel}; it has {counts[path]}, counted from 0.")
-    notes = [f"{path}: has {counts[path]} channels; channel {channel} is used (data.channel)." for path in several]
+    notes = [f"{path}: has {counts[path]} channels; channel {channel} is used ({setting})." for path in several]
     if len(notes) > _EACH:
         notes = [f"{several[0]} and {len(several) - 1} more have several channels; channel {channel} is used of each."]
-        notes[0] += " data.channel chooses another."
+        notes[0] += f" {setting} chooses another."
     return {path: channel if count > 1 else 0 for path, count in counts.items()}, tuple(notes)
+
+
+def sounding_channels(path: Path, but: int) -> dict[int, float]:
+    """Channels of a file that are not silent, with their peaks.
+
+    Args:
+        path: of an audio file.
+        but: a channel to leave out, counted from 0.
+    """
+    others = [channel for channel in range(probe(path).channels) if channel != but]
+    measured = {channel: measure_levels(WavSource(path, channel=channel))[0] for channel in others}
+    return {channel: signal.peak for channel, signal in measured.items() if signal.swing >= SILENT}
+
+
+def sounding_elsewhere(path: Path, but: int, setting: str = "data.channel") -> str:
+    """Say which channel of a file has a signal where the chosen one is silent; empty if none has."""
+    for channel, peak in sounding_channels(path, but).items():
+        return f" Channel {channel} has a signal (peak {peak:.2g}); channel {but} was read. Set {setting} to {channel}."
+    return ""

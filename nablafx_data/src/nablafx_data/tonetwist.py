@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nablafx_core.controls import Control
-from nablafx_core.data.checks import PairFacts, examine_files, faults, odd_ones, remarks, same_length
+from nablafx_core.data.checks import faults, odd_ones, remarks, same_length, silence
+from nablafx_core.data.facts import PairFacts, examine_files
+from nablafx_core.data.levels import SILENT
 from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import WavSource
 from nablafx_core.errors import DataError
-from nablafx_data.channels import chosen_channels
+from nablafx_data.channels import chosen_channels, sounding_elsewhere
 from nablafx_data.device_file import SETTING, default_knobs, parse_setting, read_knobs, write_knobs
 from nablafx_data.layout import LAYOUT, WetFile, device_folder, dry_folder, recording_names, uncovered, wet_files
 from nablafx_data.markers import music_between_markers
@@ -137,21 +139,36 @@ class ToneTwist(Dataset):
                 recording.dry,
                 recording.wet,
                 self.sample_rate // 2,
-                (self.sample_rate, delay, self._channels[file.dry], self._channels[file.wet]),
+                self.sample_rate,
+                (delay, self._channels[file.dry], self._channels[file.wet]),
             )
             for recording, file in zip(self.recordings, files, strict=True)
         }
         wrong = [(name, fault) for name, fact in facts.items() for fault in faults(fact, self.sample_rate)]
         blamed = {name for name, _ in wrong}
         wrong += [(name, fault) for name, fault in odd_ones(facts) if name not in blamed]
-        complaints = [f"{by_name[name].wet.parent}: {by_name[name].wet.name} {fault}" for name, fault in wrong]
+        complaints = [
+            f"{by_name[name].wet.parent}: {by_name[name].wet.name} {fault}{self._elsewhere(facts[name], by_name[name])}"
+            for name, fault in wrong
+        ]
         if complaints and refuse:
             raise DataError(
                 "\n".join(complaints) + "\ndata.delay shifts all pairs alike; data.check: false takes them as they are."
             )
         yield from complaints
-        yield from (f"{by_name[name].wet.name} {remark}" for name, fact in facts.items() for remark in remarks(fact))
+        yield from (
+            f"{by_name[name].wet.name} {remark}"
+            for name, fact in facts.items()
+            for remark in remarks(fact, self.sample_rate)
+        )
         yield from _lag(facts, self.sample_rate)
+
+    def _elsewhere(self, facts: PairFacts, file: WetFile) -> str:
+        """Which channel has the signal that the chosen one lacks."""
+        if not next(silence(facts), None):
+            return ""
+        path = file.dry if facts.dry.swing < SILENT else file.wet
+        return sounding_elsewhere(path, self._channels[path])
 
 
 def _unlike(one: WetFile, other: WetFile) -> str:

@@ -1,26 +1,21 @@
-"""Finding what is wrong with a recording of an effect before a model is trained on it."""
+"""What is wrong with a recording of an effect, in words, from what was measured on it."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from nablafx_core.audio.files import AudioInfo, probe
-from nablafx_core.data.cache import file_key, remembered
-from nablafx_core.data.delay import Delay, find_delay
-from nablafx_core.data.recording import AudioSource
+from nablafx_core.data.facts import CONFIDENT, REACH, PairFacts
+from nablafx_core.data.levels import SILENT, Silence
 from nablafx_core.errors import DataError
 
-SILENT = 1e-5
-"""Peak of full scale below which a signal counts as silent, -100 dB."""
-CONFIDENT = 0.85
-"""Confidence of a measured delay from which on it may refuse a pair."""
 TOLERANCE = 16
 """Samples by which measured delays of equally aligned pairs may differ: other music excites other frequencies."""
+DRIFT, SIGNIFICANT = 2.0, 5.0
+"""A drift counts from this many samples over the recording on, if it is this many times its standard error."""
 LONGEST_LAG_MS = 10.0
 """A wet signal that lags by more was not aligned; a model would spend its receptive field on the delay."""
 
@@ -29,36 +24,14 @@ UNRELATED, LITTLE = 0.35, 0.6
 SHARE_OF_OTHERS, SHARE_ELSEWHERE = 0.6, 0.8
 """A pair with less than this share of what the others of its device have in common is another take; the second share
 is for a pair that agrees best at another delay than the others."""
-
-_MEASURE = 2  # count up where what is measured changes, so that no old measurement is remembered
-_BLOCK = 1 << 14
-_WINDOW = 1 << 19
-_SHORT = 1 << 16  # a clock must not drift much within it
-_LEAST = 20 * 1024  # shorter, and a delay cannot be measured
-_REACH = 480  # 10 ms at 48 kHz, by which an effect with a moving delay may differ from its mean
-
-
-@dataclass(frozen=True)
-class PairFacts:
-    """What was measured on a dry signal and its wet one.
-
-    Args:
-        dry_peak, wet_peak: of full scale.
-        dry_clipped, wet_clipped: samples at or above full scale that equal their successor.
-        delay: of wet against dry.
-        drift: samples by which the delay of the last quarter differs from that of the first; 0 if not clear.
-        common: 0 to 1, how well that one delay explains each quarter (the median of their confidences). Above 0.7
-            through distortion, filters and modulation, 0.4 to 0.6 through a vibrato or a reverb without its dry
-            part, mostly below 0.35 for other music; 0 where that cannot be told.
-    """
-
-    dry_peak: float
-    wet_peak: float
-    dry_clipped: int
-    wet_clipped: int
-    delay: Delay
-    drift: float
-    common: float
+DEAD, GHOST = 0.01, 0.05
+"""Share of the time at which the other one plays, from which on a silent wet or dry signal refuses a pair."""
+FAR_ABOVE, INTEGERS = 4.0, 100.0
+"""Peak of full scale that is noted, and the one that no float recording has: its samples are integers."""
+FAINT = 1e-3
+"""Peak of full scale below which a level is noted."""
+OFFSET = 0.05
+"""Mean of full scale from which on an offset is noted."""
 
 
 def same_length(dry: Path, wet: Path) -> AudioInfo:
@@ -82,74 +55,13 @@ def same_length(dry: Path, wet: Path) -> AudioInfo:
     return first
 
 
-def examine(dry: AudioSource, wet: AudioSource, max_delay: int) -> PairFacts:
-    """Read a pair once, block by block, and measure its delay where the dry signal is loudest.
-
-    Args:
-        dry, wet: of equal length.
-        max_delay: samples, the most that is looked for.
-    """
-    dry_peak, dry_clipped, energies = _levels(dry)
-    wet_peak, wet_clipped, _ = _levels(wet)
-    length = min(dry.num_samples, wet.num_samples)
-
-    def measured(start: int, stop: int, width: int) -> Delay:
-        at, end = _loudest(energies, start, stop, width)
-        return find_delay(dry.read(at, end).numpy(), wet.read(at, end).numpy(), max_delay)
-
-    first, last = measured(0, length // 4, _SHORT), measured(3 * length // 4, length, _SHORT)
-    clear = min(first.confidence, last.confidence) >= CONFIDENT and first.inverted == last.inverted
-    drift = last.samples - first.samples if clear else 0.0
-    whole = measured(0, length, _WINDOW)
-    common = _common(dry, wet, energies, whole)
-    return PairFacts(dry_peak, wet_peak, dry_clipped, wet_clipped, whole, drift, common)
-
-
-def examine_files(
-    dry_path: Path, wet_path: Path, dry: AudioSource, wet: AudioSource, max_delay: int, extra: object = ""
-) -> PairFacts:
-    """`examine`, remembered in the cache folder until a file, or `extra`, changes."""
-    key = file_key(dry_path, wet_path, extra=(_MEASURE, max_delay, extra))
-    return remembered("checked", key, PairFacts, lambda: examine(dry, wet, max_delay))
-
-
-def _levels(source: AudioSource) -> tuple[float, int, list[float]]:
-    """Peak, number of clipped samples, and the energy of each block."""
-    peak, clipped, energies = 0.0, 0, []
-    for start in range(0, source.num_samples, _BLOCK):
-        block = source.read(start, min(start + _BLOCK, source.num_samples))
-        peak = max(peak, float(block.abs().max()))
-        energies.append(float(block.double().square().sum()))
-        flat = (block.abs() >= 0.9999) & (torch.diff(block, append=block[-1:]) == 0)
-        clipped += int(flat.sum()) if int(flat.sum()) > 1 else 0
-    return peak, clipped, energies
-
-
-def _loudest(energies: list[float], start: int, stop: int, width: int) -> tuple[int, int]:
-    """Where the `width` samples between start and stop with the most energy begin and end."""
-    starts = range(start, max(stop - width, start) + 1, _BLOCK)
-    at = max(starts, key=lambda at: sum(energies[at // _BLOCK : (at + width) // _BLOCK]))
-    return at, min(at + width, stop)
-
-
-def _common(dry: AudioSource, wet: AudioSource, energies: list[float], whole: Delay) -> float:
-    """See `PairFacts`. By chance a delay explains a whole recording, but not each part of it."""
-    lag = round(whole.samples)
-    start, length = max(-lag, 0), min(dry.num_samples, wet.num_samples) - abs(lag)
-    parts = min(4, length // _LEAST)
-    found = []
-    for part in range(parts):
-        at, end = _loudest(energies, start + part * length // parts, start + (part + 1) * length // parts, _SHORT)
-        pieces = dry.read(at, end).numpy(), wet.read(at + lag, end + lag).numpy()
-        found.append(find_delay(*pieces, _REACH).confidence)
-    return statistics.median([confidence for confidence in found if confidence] or [whole.confidence])
-
-
 def silence(facts: PairFacts) -> Iterator[str]:
     """Which of the two is silent, as the end of a sentence that begins with the wet file."""
-    for peak, what in ((facts.dry_peak, "its dry file is silent"), (facts.wet_peak, "is silent")):
-        if peak < SILENT:
-            yield f"{what} (peak {peak:.1e} of full scale)."
+    for signal, what in ((facts.dry, "its dry file "), (facts.wet, "")):
+        if signal.peak < SILENT:
+            yield f"{what}is silent (peak {signal.peak:.1e} of full scale)."
+        elif signal.swing < SILENT:
+            yield f"{what}is silent: every sample is {signal.offset:.4g}."
 
 
 def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
@@ -157,18 +69,25 @@ def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
     if silent := next(silence(facts), None):
         yield silent
         return
-    if 0 < facts.common < UNRELATED:
+    for signal, what in ((facts.dry, "its dry file "), (facts.wet, "")):
+        if signal.peak >= INTEGERS:
+            yield (
+                f"{what}peaks at {signal.peak:,.0f} times full scale: its samples are integers, written as floats. "
+                f"Divide them by {2 ** math.ceil(math.log2(signal.peak * 0.999)):,}."
+            )
+    timing = [*_drifting(facts, sample_rate), *_jumping(facts, sample_rate)]
+    yield from timing
+    if not timing and 0 < facts.common < UNRELATED:
         yield (
             f"has nothing in common with its dry file ({facts.common:.2f} of 1, as other music has). "
             "Is it another take, or another file?"
         )
-    if abs(facts.drift) > TOLERANCE:
-        yield (
-            f"drifts: its delay changes by {facts.drift:.1f} samples from the first quarter to the last. "
-            "Record dry and wet on one clock."
-        )
+    if facts.dead.share >= DEAD and not facts.dead.by_level:
+        yield _dead(facts.dead, sample_rate) + " Cut these parts out of both files, or record them again."
+    if facts.ghost.share >= GHOST:
+        yield _ghost(facts.ghost, sample_rate) + " Cut these parts out of both files."
     delay = facts.delay
-    if delay.confidence < CONFIDENT:
+    if timing or delay.confidence < CONFIDENT:
         return
     if delay.samples > LONGEST_LAG_MS * sample_rate / 1000:
         yield f"lags its dry file by {delay.samples:.1f} samples. Shift it into place."
@@ -176,16 +95,88 @@ def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
         yield f"is {-delay.samples:.1f} samples ahead of its dry file, which no effect can be. Shift it into place."
 
 
-def remarks(facts: PairFacts) -> Iterator[str]:
+def remarks(facts: PairFacts, sample_rate: int) -> Iterator[str]:
     """What a person should know of a pair that can be used, each as the end of a sentence."""
     if UNRELATED <= facts.common < LITTLE:
         yield (
             f"has little in common with its dry file ({facts.common:.2f} of 1): that is another take, or an effect "
             "that leaves little, such as a vibrato or a reverb without its dry part."
         )
-    for count, what in ((facts.dry_clipped, "its dry file clips"), (facts.wet_clipped, "clips")):
-        if count:
-            yield f"{what} ({count} samples at full scale)."
+    if facts.gain is not None:
+        what = "its dry file itself" if is_wire(facts) else f"its dry file times {facts.gain:.4g}"
+        yield f"is {what}: a model of it is a wire. Is it the right file, and the right channel?"
+    if facts.dead.samples and (facts.dead.share < DEAD or facts.dead.by_level):
+        gate = ", and only where that is quiet, as behind a gate" if facts.dead.by_level else ""
+        yield _dead(facts.dead, sample_rate).rstrip(".") + gate + "."
+    if 0 < facts.ghost.share < GHOST:
+        yield _ghost(facts.ghost, sample_rate)
+    for signal, what in ((facts.dry, "its dry file "), (facts.wet, "")):
+        if signal.clipped:
+            yield f"{what}clips ({signal.clipped} samples at full scale)."
+        if FAR_ABOVE <= signal.peak < INTEGERS:
+            yield f"{what}peaks at {signal.peak:.1f} times full scale ({20 * math.log10(signal.peak):.0f} dB above it)."
+        if SILENT <= signal.peak < FAINT:
+            yield f"{what}is faint (peak {20 * math.log10(signal.peak):.0f} dB of full scale)."
+        if SILENT < OFFSET < abs(signal.offset):
+            yield f"{what}has an offset of {signal.offset:.3f} of full scale."
+
+
+def is_wire(facts: PairFacts) -> bool:
+    """True if wet is its dry signal, unchanged."""
+    return facts.gain is not None and abs(facts.gain - 1) < 1e-4
+
+
+def _drifting(facts: PairFacts, sample_rate: int) -> Iterator[str]:
+    if abs(facts.drift) >= max(DRIFT, SIGNIFICANT * facts.uncertainty):
+        ppm = facts.slope * 1e6
+        way = "grows" if ppm > 0 else "shrinks"
+        rate = sample_rate * (1 + facts.slope)
+        yield (
+            f"drifts: its delay {way} by {abs(facts.drift):,.1f} samples from the beginning to the end "
+            f"({ppm:+.1f} ppm), as if it had been recorded at {rate:,.3f} Hz and its dry file played at "
+            f"{sample_rate:,} Hz. Record both on one clock, or play it {1 + facts.slope:.7f} times as fast "
+            f"(sox WET OUT speed {1 + facts.slope:.7f})."
+        )
+
+
+def _jumping(facts: PairFacts, sample_rate: int) -> Iterator[str]:
+    if facts.steps:
+        told = ", ".join(
+            f"by {step.samples:+,.0f} samples at about {_clock((step.start + step.stop) / 2, sample_rate)}"
+            for step in facts.steps
+        )
+        yield (
+            f"jumps: its delay changes {told}, as where a recorder lost samples. "
+            "Record it again, or cut it into files there."
+        )
+
+
+def _dead(dead: Silence, sample_rate: int) -> str:
+    return (
+        f"is silent for {dead.samples / sample_rate:.2f} s while its dry file plays "
+        f"({_percent(dead.share)} of the playing; {_spans(dead, sample_rate)})."
+    )
+
+
+def _ghost(ghost: Silence, sample_rate: int) -> str:
+    return (
+        f"plays for {ghost.samples / sample_rate:.2f} s though its dry file has been silent for 2 s "
+        f"({_percent(ghost.share)} of its playing; {_spans(ghost, sample_rate)})."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
+
+
+def _spans(silent: Silence, sample_rate: int) -> str:
+    told = [f"{_clock(start, sample_rate)} to {_clock(stop, sample_rate)}" for start, stop in silent.spans]
+    return ", ".join(told) + (", …" if silent.more else "")
+
+
+def _clock(samples: float, sample_rate: int) -> str:
+    seconds = samples / sample_rate
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)}:{seconds % 60:04.1f} min"
 
 
 def odd_ones(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
@@ -217,7 +208,7 @@ def _strangers(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
             continue
         usual = statistics.median([other.common for other in others])
         at = statistics.median([other.delay.samples for other in others])
-        share = SHARE_ELSEWHERE if abs(fact.delay.samples - at) > _REACH else SHARE_OF_OTHERS
+        share = SHARE_ELSEWHERE if abs(fact.delay.samples - at) > REACH else SHARE_OF_OTHERS
         if fact.common < share * usual:
             yield (
                 name,

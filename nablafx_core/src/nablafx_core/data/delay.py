@@ -8,19 +8,24 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+Spectrum = npt.NDArray[np.complex128]
 
-_FRAME = 1024
+FRAME = 1024
+"""Samples of the frames whose spectra are averaged."""
+SHORTEST = 16 * FRAME
+"""Samples below which no delay can be measured."""
+_HOP = FRAME // 2
 _FINE = 16
 
 
 class Delay(NamedTuple):
-    """What `find_delay` found.
+    """The measured delay of a wet signal.
 
     Args:
         samples: positive where wet lags dry.
         confidence: 0 to 1; how well one delay (and one minimum-phase filter) explains the phase of what the two
-            signals have in common. Unrelated signals stay below 0.3.
-        inverted: whether wet is upside down.
+            signals have in common, or how well the pieces of a recording agree on it. Unrelated signals stay below 0.3.
+        inverted: true if wet is upside down.
     """
 
     samples: float
@@ -28,7 +33,43 @@ class Delay(NamedTuple):
     inverted: bool
 
 
-def find_delay(dry: npt.ArrayLike, wet: npt.ArrayLike, max_delay: int) -> Delay:
+class Cross(NamedTuple):
+    """Averaged spectra of a dry and a wet signal, each (FRAME // 2 + 1,).
+
+    Args:
+        xx, yy: power of the dry and of the wet signal.
+        xy: cross-spectrum, conj(X) Y.
+        frames: how many frames of equal energy would say as much; of one frame any two signals are coherent.
+    """
+
+    xx: Array
+    yy: Array
+    xy: Spectrum
+    frames: float
+
+    @property
+    def coherence(self) -> Array:
+        """|S_xy|^2 / (S_xx S_yy), 0 to 1."""
+        return np.asarray(np.abs(self.xy) ** 2 / (self.xx * self.yy + np.finfo(float).tiny))
+
+    @property
+    def coherence_beyond_chance(self) -> Array:
+        """Coherence less what any two signals have in so few frames, 0 to 1."""
+        chance = 1 / max(self.frames, 1.0)
+        return np.asarray(np.maximum(self.coherence - chance, 0) / max(1 - chance, 1e-9))
+
+    def weight(self, coherence: Array, floor: float) -> Array:
+        """Return how much the phase of each bin says about time: coherence / (1 - coherence), at most 20.
+
+        A bin whose power is below `floor` times the highest weighs nothing, and neither do the lowest two, which hold
+        direct current.
+        """
+        weight = (self.xx > floor * self.xx.max()) * np.minimum(coherence / (1.0001 - coherence), 20)
+        weight[:2] = 0
+        return np.asarray(weight)
+
+
+def find_delay(dry: npt.ArrayLike, wet: npt.ArrayLike, max_delay: int, slope: float = 0.0) -> Delay:
     """Measure the delay of an effect that may filter and distort.
 
     1. A cross-correlation, whitened by |S_xy|^-0.8 (between plain and GCC-PHAT), gives the delay to some samples.
@@ -41,67 +82,123 @@ def find_delay(dry: npt.ArrayLike, wet: npt.ArrayLike, max_delay: int) -> Delay:
     Args:
         dry: (time,).
         wet: (time,), of about the same length.
-        max_delay: samples, the most that is looked for in either direction.
+        max_delay: samples, the largest delay to search for in either direction.
+        slope: samples by which the delay grows in each sample, as two clocks make it.
 
     Returns:
-        The delay; its confidence is 0 for silence and for less than 16 frames of 1024 samples.
+        The delay in the middle of the signals; its confidence is 0 for silence and for less than 16 frames of 1024
+        samples.
     """
     x, y = (np.asarray(signal, dtype=np.float64) for signal in (dry, wet))
-    if min(len(x), len(y)) < 16 * _FRAME:
+    if min(len(x), len(y)) < SHORTEST:
         return Delay(0.0, 0.0, False)
     x, y = x - x.mean(), y - y.mean()
     if not x.any() or not y.any():
         return Delay(0.0, 0.0, False)
-    plain = _measured(x, y, max_delay)
+    plain = _measured(x, y, max_delay, slope)
     if plain.confidence >= 0.6:
         return plain
-    rectified = _measured(np.abs(x) - np.abs(x).mean(), np.abs(y) - np.abs(y).mean(), max_delay)
+    rectified = _measured(rectify(x), rectify(y), max_delay, slope)
     return plain if plain.confidence >= rectified.confidence else rectified._replace(inverted=False)
 
 
-def _measured(x: Array, y: Array, max_delay: int) -> Delay:
-    lag = _coarse(x, y, max_delay)
-    if min(len(x), len(y)) - abs(lag) < 16 * _FRAME:
-        return Delay(0.0, 0.0, False)
-    return _fine(x, y, lag)
+def rectify(signal: Array) -> Array:
+    """Return the magnitude of a signal without its mean."""
+    magnitude = np.abs(signal)
+    return np.asarray(magnitude - magnitude.mean())
 
 
-def _coarse(x: Array, y: Array, max_delay: int) -> int:
+def correlation(x: Array, y: Array) -> Array:
+    """Magnitude of the whitened cross-correlation of two signals, circular: entry k is lag k, entry -k lag -k."""
     size = 1 << (len(x) + len(y) - 1).bit_length()
     cross = np.conj(np.fft.rfft(x, size)) * np.fft.rfft(y, size)
     magnitude = np.abs(cross)
-    weight = (magnitude + 1e-3 * np.sqrt(np.mean(magnitude**2))) ** -0.8
-    correlation = np.abs(np.fft.irfft(cross * weight, size))
+    weight = (magnitude + 1e-3 * np.sqrt(np.mean(magnitude**2)) + np.finfo(float).tiny) ** -0.8
+    return np.abs(np.fft.irfft(cross * weight, size))
+
+
+def averaged(x: Array, y: Array, lag: float, slope: float = 0.0) -> Cross | None:
+    """Average the spectra of frames of `x` and of those of `y` that lag them.
+
+    A frame's lag is rounded to samples; the remainder is turned back in the phase of its spectrum.
+
+    Args:
+        x, y: (time,).
+        lag: samples by which y lags x in the middle of x.
+        slope: samples by which the lag grows in each sample.
+
+    Returns:
+        None if fewer than 8 frames lie within both signals.
+    """
+    starts = np.arange(0, len(x) - FRAME + 1, _HOP)
+    places = starts + lag + slope * (starts + _HOP - len(x) / 2)
+    whole = np.round(places).astype(int)
+    inside = (whole >= 0) & (whole + FRAME <= len(y))
+    if inside.sum() < 8:
+        return None
+    starts, whole, rest = starts[inside], whole[inside], (places - whole)[inside]
+    window, sample = np.hanning(FRAME), np.arange(FRAME)
+    x_frames = np.fft.rfft(window * x[starts[:, None] + sample])
+    y_frames = np.fft.rfft(window * y[whole[:, None] + sample])
+    if rest.any():
+        y_frames = y_frames * np.exp(2j * np.pi * np.fft.rfftfreq(FRAME) * rest[:, None])
+    powers = [(np.abs(frames) ** 2).mean(axis=0) for frames in (x_frames, y_frames)]
+    energies = (np.abs(x_frames) ** 2).sum(axis=1)
+    frames = float(energies.sum() ** 2 / ((energies**2).sum() + np.finfo(float).tiny))
+    return Cross(powers[0], powers[1], (np.conj(x_frames) * y_frames).mean(axis=0), frames)
+
+
+def causal_delay(cross: Cross) -> Delay:
+    """Delay that is left when the minimum phase of the effect's magnitude is taken out."""
+    if not cross.xx.any():
+        return Delay(0.0, 0.0, False)
+    peak = _response(cross)
+    best = _highest(peak)
+    return Delay(best / _FINE, min(1.0, float(abs(peak[best]))), bool(peak[best] < 0))
+
+
+def relative_delay(cross: Cross, usual: Cross) -> Delay:
+    """Delay of one piece of a recording against the rest of it; the effect's own phase is in both and cancels."""
+    weights = [each.weight(each.coherence_beyond_chance, 1e-8) for each in (cross, usual)]
+    weight = np.minimum(*weights)
+    peak = _peak(weight, np.angle(cross.xy) - np.angle(usual.xy))
+    best = _highest(peak)
+    return Delay(best / _FINE, min(1.0, float(abs(peak[best]))), bool(peak[best] < 0))
+
+
+def _measured(x: Array, y: Array, max_delay: int, slope: float) -> Delay:
     lags = np.arange(-min(max_delay, len(x) - 1), min(max_delay, len(y) - 1) + 1)
-    return int(lags[np.argmax(correlation[lags])])
+    lag = int(lags[np.argmax(correlation(x, y)[lags])])
+    if min(len(x), len(y)) - abs(lag) < SHORTEST:
+        return Delay(0.0, 0.0, False)
+    cross = averaged(x, y, lag, slope)
+    if cross is None:
+        return Delay(0.0, 0.0, False)
+    found = causal_delay(cross)
+    return found._replace(samples=lag + found.samples)
 
 
-def _fine(x: Array, y: Array, lag: int) -> Delay:
-    x, y = x[max(-lag, 0) :], y[max(lag, 0) :]
-    length = min(len(x), len(y))
-    spectra = [np.fft.rfft(np.hanning(_FRAME) * _frames(signal[:length])) for signal in (x, y)]
-    s_xx, s_yy = ((np.abs(spectrum) ** 2).mean(axis=0) for spectrum in spectra)
-    s_xy = (np.conj(spectra[0]) * spectra[1]).mean(axis=0)
-    coherence = np.abs(s_xy) ** 2 / (s_xx * s_yy + np.finfo(float).tiny)
-    known = s_xx > 1e-10 * s_xx.max()  # above the band of a signal that was resampled there is nothing to measure
-    log_gain = np.log(np.abs(s_xy[known]) / s_xx[known] + 1e-12)
+def _response(cross: Cross) -> Array:
+    """Impulse response of what is left of the effect without its minimum phase, in steps of 1/16 sample."""
+    known = cross.xx > 1e-10 * cross.xx.max()  # above the band of a signal that was resampled nothing can be measured
+    log_gain = np.log(np.abs(cross.xy[known]) / cross.xx[known] + 1e-12)
     log_gain = np.interp(np.arange(len(known)), np.flatnonzero(known), log_gain)
-    phase = np.angle(s_xy) - _minimum_phase(_smooth(log_gain, coherence + 1e-3))
-    weight = known * np.minimum(coherence / (1.0001 - coherence), 20)
-    weight[:2] = 0  # what is left of a direct current says nothing about time
-    peak = np.fft.irfft(weight * np.exp(1j * phase), _FRAME * _FINE)
-    peak /= weight.sum() * 2 / (_FRAME * _FINE) + np.finfo(float).tiny
-    lags = np.arange(-_FRAME // 2 * _FINE, _FRAME // 2 * _FINE)
-    best = int(lags[np.argmax(np.abs(peak[lags]))])
-    return Delay(lag + best / _FINE, min(1.0, float(abs(peak[best]))), bool(peak[best] < 0))
+    phase = np.angle(cross.xy) - _minimum_phase(_smooth(log_gain, cross.coherence + 1e-3))
+    return _peak(cross.weight(cross.coherence, 1e-10), phase)
 
 
-def _frames(signal: Array) -> Array:
-    return np.lib.stride_tricks.sliding_window_view(signal, _FRAME)[:: _FRAME // 2]
+def _peak(weight: Array, phase: Array) -> Array:
+    response = np.fft.irfft(weight * np.exp(1j * phase), FRAME * _FINE)
+    return np.asarray(response / (weight.sum() * 2 / (FRAME * _FINE) + np.finfo(float).tiny))
+
+
+def _highest(response: Array) -> int:
+    lags = np.arange(-FRAME // 2 * _FINE, FRAME // 2 * _FINE)
+    return int(lags[np.argmax(np.abs(response[lags]))])
 
 
 def _smooth(log_gain: Array, weight: Array) -> Array:
-    """A weighted mean over about half an octave around each frequency."""
+    """Weighted mean over about half an octave around each frequency."""
     bins = np.arange(len(log_gain))
     low = np.maximum((bins / 1.15).astype(int) - 2, 0)
     high = np.minimum((bins * 1.15).astype(int) + 3, len(bins))
@@ -110,7 +207,7 @@ def _smooth(log_gain: Array, weight: Array) -> Array:
 
 
 def _minimum_phase(log_gain: Array) -> Array:
-    cepstrum = np.fft.irfft(log_gain, _FRAME)
-    cepstrum[1 : _FRAME // 2] *= 2
-    cepstrum[_FRAME // 2 + 1 :] = 0
+    cepstrum = np.fft.irfft(log_gain, FRAME)
+    cepstrum[1 : FRAME // 2] *= 2
+    cepstrum[FRAME // 2 + 1 :] = 0
     return np.fft.rfft(cepstrum).imag

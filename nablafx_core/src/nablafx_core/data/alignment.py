@@ -1,0 +1,327 @@
+"""Where a wet recording lies against its dry one over the whole length: its delay, a drift, jumps.
+
+1. Up to 24 windows, each where its part of the dry signal is loudest, are correlated with the wet signal. Every window
+   names a few lags that it could have.
+2. The line of lag over time on which most of them lie is searched (RANSAC over all pairs of lags). Two clocks make a
+   line, and so do windows of which each alone would convince nobody.
+3. Each window is measured again at the line's lag, against the average of all: the effect's phase is in both and
+   cancels, so that what is left is known to a fraction of a sample through heavy distortion. A robust line through
+   these delays is the drift; levels that follow each other in time are jumps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from nablafx_core.data.delay import (
+    SHORTEST,
+    Array,
+    Cross,
+    Delay,
+    averaged,
+    causal_delay,
+    correlation,
+    rectify,
+    relative_delay,
+)
+from nablafx_core.data.lines import Line, common_line, fitted_line, is_bent, levels
+from nablafx_core.data.recording import AudioSource
+
+STEEPEST = 1e-3
+"""Largest drift that is taken for two clocks, in samples per sample (1,000 ppm)."""
+
+_WINDOWS = 24
+_WIDTH = 1 << 15
+_QUIET = 1e-4  # of the energy of the loudest window; quieter ones are left out
+_CANDIDATES = 6
+_APART = 24  # samples between two candidates
+_NEAR = 16.0  # samples by which a candidate may miss its line
+_CLOSE = 3.0  # samples by which a delay may miss its line or its level
+_CHANCE = 0.3  # confidence that windows without anything in common have
+_BELIEVED = 0.5  # confidence of the median window without which nothing is said about time
+_ENOUGH = 0.7  # share of the windows, weighted, that have to lie on a line or on levels
+_SHORT = 8192  # samples within which a jump is located
+_SWING = 240  # samples by which an effect with a moving delay may differ from its mean
+_MORE, _MOST = 0.1, 0.85  # share of the windows that levels have to explain beyond a line, and at least
+_SMALL = 8.0  # samples; a smaller jump may be an effect whose delay wanders
+_LEVELS = 5
+_REPEATED = 24_000.0  # samples after which a lag is half as likely to be that of a jump
+_LEAST = 4  # windows without which nothing is said about time
+
+
+@dataclass(frozen=True)
+class Jump:
+    """A place where samples are missing or too many.
+
+    Args:
+        between: samples of the dry signal between which it lies.
+        before, after: the delays, in samples; at the middle of the recording, where it drifts as well.
+    """
+
+    between: tuple[int, int]
+    before: float
+    after: float
+
+    @property
+    def samples(self) -> float:
+        """Samples by which the delay grows."""
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """What was measured.
+
+    Args:
+        delay: of wet against dry, in the middle of the recording.
+        slope: samples by which the delay grows per sample; 0 if it is constant or does not follow a line.
+        uncertainty: standard error of the drift over the whole recording, in samples.
+        jumps: changes of the delay from one moment to the next.
+        followed: true if the delays of the windows lie on a line or on levels, which they do not by chance.
+    """
+
+    delay: Delay
+    slope: float = 0.0
+    uncertainty: float = 0.0
+    jumps: tuple[Jump, ...] = ()
+    followed: bool = False
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A piece of the dry signal, what of the wet one it may lie against, and the lags that it may have."""
+
+    at: int
+    dry: Array
+    wet: Array
+    first: int  # lag at which `wet` begins
+    low: int  # lag of power[0]
+    power: Array  # of the whitened correlation, by lag, its mean 1
+    lags: Array
+
+    @property
+    def middle(self) -> float:
+        return self.at + len(self.dry) / 2
+
+    @property
+    def heights(self) -> Array:
+        return np.asarray(np.sqrt(self.power[self.lags.astype(int) - self.low]))
+
+    def cross(self, lag: float, slope: float = 0.0) -> Cross | None:
+        return averaged(self.dry, self.wet, lag - self.first, slope)
+
+
+def align(
+    dry: AudioSource, wet: AudioSource, energies: Array, block: int, max_delay: int, around: int = 0
+) -> Alignment:
+    """Measure how wet lies against dry.
+
+    Args:
+        dry, wet: the signals.
+        energies: of the blocks of the dry signal.
+        block: samples of a block.
+        max_delay: samples, the largest delay to search for in either direction.
+        around: delay in the middle of that range.
+    """
+    length = min(dry.num_samples, wet.num_samples)
+    reach = max_delay + int(STEEPEST * length / 2)
+    pieces = [_piece(dry, wet, *place, reach, around) for place in _places(energies, block, length, around)]
+    plain = _aligned([_window(*piece) for piece in pieces], length / 2)
+    if plain.followed or plain.delay.confidence >= 0.6:
+        return replace(plain, jumps=tuple(_located(dry, wet, jump) for jump in plain.jumps))
+    rectified = _aligned([_window(at, rectify(x), rectify(y), first) for at, x, y, first in pieces], length / 2)
+    if plain.delay.confidence >= rectified.delay.confidence and not rectified.followed:
+        return plain
+    return replace(rectified, delay=rectified.delay._replace(inverted=False))
+
+
+def _places(energies: Array, block: int, length: int, around: int) -> list[tuple[int, int]]:
+    """Beginning and width of the windows: one in each part of the recording, where it is loudest."""
+    low, high = max(-around, 0), min(length, length - around)
+    if high - low < SHORTEST:
+        return []
+    width = _WIDTH if high - low >= _LEAST * _WIDTH else SHORTEST
+    parts = max(1, min(_WINDOWS, (high - low) // width))
+    sums = np.concatenate([[0.0], np.cumsum(energies)])
+    found = []
+    for part in range(parts):
+        start, stop = (low + (high - low) * (part + step) // parts for step in (0, 1))
+        starts = np.arange(start, max(stop - width, start) + 1, block)
+        powers = sums[np.minimum((starts + width) // block, len(energies))] - sums[starts // block]
+        best = int(np.argmax(powers))
+        found.append((int(starts[best]), float(powers[best])))
+    loudest = max(power for _, power in found)
+    return [(at, width) for at, power in found if power >= _QUIET * loudest]
+
+
+def _piece(
+    dry: AudioSource, wet: AudioSource, at: int, width: int, reach: int, around: int
+) -> tuple[int, Array, Array, int]:
+    start, stop = max(at + around - reach, 0), min(at + around + width + reach, wet.num_samples)
+    x, y = (source.numpy().astype(np.float64) for source in (dry.read(at, at + width), wet.read(start, stop)))
+    return at, x - x.mean(), y - y.mean(), start - at
+
+
+def _window(at: int, x: Array, y: Array, first: int) -> _Window:
+    lags = np.arange(-(len(x) // 2), len(y) - len(x) // 2)  # at least half of the window has a partner
+    power = correlation(x, y)[lags] ** 2
+    power /= power.mean() + np.finfo(float).tiny
+    left, chosen = power.copy(), []
+    for _ in range(_CANDIDATES):
+        chosen.append(int(np.argmax(left)))
+        left[max(chosen[-1] - _APART, 0) : chosen[-1] + _APART + 1] = 0
+    low = first + int(lags[0])
+    return _Window(at, x, y, first, low, power, low + np.array(chosen, dtype=float))
+
+
+@dataclass(frozen=True)
+class _Course:
+    """The delay over time: of each window, and what it follows."""
+
+    lags: Array
+    slope: float = 0.0
+    uncertainty: float = 0.0
+    jumps: tuple[Jump, ...] = ()
+    confidence: float = 0.0
+
+
+def _aligned(windows: Sequence[_Window], middle: float) -> Alignment:
+    nothing = Alignment(Delay(0.0, 0.0, False))
+    if not windows:
+        return nothing
+    course = (_course(windows) if len(windows) >= _LEAST else None) or _Course(_usual_lags(windows))
+    lags = course.lags
+    for _ in range(2):
+        total = _sum([window.cross(lag, course.slope) for window, lag in zip(windows, lags, strict=True)])
+        if total is None:
+            return nothing
+        left = causal_delay(total)
+        usual = np.median(lags) if course.jumps else lags[0] + course.slope * (middle - windows[0].middle)
+        found = left._replace(samples=float(usual) + left.samples, confidence=max(left.confidence, course.confidence))
+        if abs(left.samples) <= _NEAR:
+            break
+        lags = lags + round(left.samples)
+    return Alignment(found, course.slope, course.uncertainty, course.jumps, course.confidence > 0)
+
+
+def _course(windows: Sequence[_Window]) -> _Course | None:
+    """The line or the levels on which the windows lie; None if they lie on neither."""
+    times = np.array([window.middle for window in windows])
+    middle, extent = times.mean(), times[-1] - times[0]
+    times = times - middle
+    line = common_line(
+        times, [window.lags for window in windows], [window.heights for window in windows], STEEPEST, _NEAR
+    )
+    parallels = _parallels(windows, times, line)
+    for _ in range(2):
+        at = line.at(times)
+        on_line = [np.abs(window.lags - lag).min() <= _NEAR for window, lag in zip(windows, at, strict=True)]
+        there = [window.cross(lag, line.slope) for window, lag in zip(windows, at, strict=True)]
+        usual = [cross if use else None for cross, use in zip(there, on_line, strict=True)]
+        tried = [_delays(windows, at + offset, line.slope, usual) for offset in parallels]
+        best = np.argmax([counts for _, counts in tried], axis=0)
+        delays, weights = (np.choose(best, [each[part] for each in tried]) for part in range(2))
+        line = fitted_line(times, delays, weights, _CLOSE)
+    confidence = float(np.sqrt(np.median(weights))) + _CHANCE
+    if confidence < _BELIEVED:
+        return None
+    course = None
+    if abs(line.slope) <= STEEPEST and line.share >= _ENOUGH and not is_bent(times, delays, weights, line, _CLOSE):
+        course = _Course(line.at(times), line.slope, line.error * extent, (), confidence)
+    share = max(line.share + _MORE if course else 0.0, _MOST)
+    for slope, least in ((0.0, _SMALL), (line.slope, 4 * _SMALL)):
+        number = levels(delays - slope * times, weights, _CLOSE, least)
+        if number is not None and weights[np.array(number) >= 0].sum() >= share * weights.sum():
+            stepped = _stepped(windows, delays - slope * times, weights, slope, number)
+            return replace(stepped, confidence=confidence)
+    return course
+
+
+def _parallels(windows: Sequence[_Window], times: Array, line: Line) -> list[float]:
+    """Offsets from the line of the parallels on which several windows have a candidate, the line itself first."""
+    offsets, left = [0.0], list(range(len(windows)))
+    for _ in range(_LEVELS):
+        at = line.start + offsets[-1]
+        left = [i for i in left if np.abs(windows[i].lags - at - line.slope * times[i]).min() > _NEAR]
+        if len(left) < 2:
+            break
+        flat = [windows[i].lags - line.slope * times[i] for i in left]
+        # Music repeats itself, and a recorder loses few samples: of two levels the nearer one is likelier.
+        heights = [
+            windows[i].heights / (1 + np.abs(lags - line.start) / _REPEATED) for i, lags in zip(left, flat, strict=True)
+        ]
+        level = common_line(times[left], flat, heights, 0.0, _NEAR)
+        if sum(np.abs(lags - level.start).min() <= _NEAR for lags in flat) < 2:
+            break
+        offsets.append(level.start - line.start)
+    return offsets
+
+
+def _delays(
+    windows: Sequence[_Window], lags: Array, slope: float, usual: Sequence[Cross | None]
+) -> tuple[Array, Array]:
+    """Delay of each window near its lag and how much it counts, measured against the `usual` of the other windows."""
+    delays, weights = lags.copy(), np.full(len(lags), 1e-6)
+    for index, window in enumerate(windows):
+        cross, others = window.cross(lags[index], slope), _sum([*usual[:index], *usual[index + 1 :]])
+        if cross is None or others is None:
+            continue
+        found = relative_delay(cross, others)
+        delays[index] += found.samples
+        weights[index] = max(found.confidence - _CHANCE, 1e-3) ** 2
+    return delays, weights
+
+
+def _stepped(windows: Sequence[_Window], delays: Array, weights: Array, slope: float, number: list[int]) -> _Course:
+    members = [[i for i, one in enumerate(number) if one == level] for level in range(max(number) + 1)]
+    heights = [float(np.average(delays[each], weights=weights[each])) for each in members]
+    times = np.array([window.middle for window in windows])
+    nearest = [
+        min(range(len(members)), key=lambda level: min(abs(i - j) for j in members[level])) for i in range(len(times))
+    ]
+    lags = np.array([heights[level] for level in nearest]) + slope * (times - times.mean())
+    jumps = tuple(
+        Jump((windows[before[-1]].at, windows[after[0]].at + len(windows[0].dry)), heights[i], heights[i + 1])
+        for i, (before, after) in enumerate(pairwise(members))
+    )
+    return _Course(lags, slope, 0.0, jumps)
+
+
+def _located(dry: AudioSource, wet: AudioSource, jump: Jump) -> Jump:
+    """Narrow down where a jump is, by which of its two lags explains a short piece better."""
+    low, high = jump.between
+    while high - low > _SHORT:
+        start = (low + high - _SHORT) // 2
+        x = dry.read(start, start + _SHORT).numpy().astype(np.float64)
+        shares = []
+        for lag in (jump.before, jump.after):
+            at = start + round(lag)
+            inside = at >= 0 and at + _SHORT <= wet.num_samples
+            cross = averaged(x, wet.read(at, at + _SHORT).numpy().astype(np.float64), 0) if inside else None
+            shares.append(
+                0.0 if cross is None else float((cross.coherence * cross.yy).sum() / (cross.yy.sum() + 1e-30))
+            )
+        low, high = (start + _SHORT // 2, high) if shares[0] >= shares[1] else (low, start + _SHORT // 2)
+    return replace(jump, between=(low, high))
+
+
+def _usual_lags(windows: Sequence[_Window]) -> Array:
+    """The lag at which the correlations of all windows are high together, for a delay that moves around a mean."""
+    low = min(window.low for window in windows)
+    power = np.zeros(max(window.low + len(window.power) for window in windows) - low)
+    for window in windows:
+        power[window.low - low :][: len(window.power)] += window.power
+    smooth = np.convolve(power, np.hanning(2 * _SWING + 1), mode="same")
+    return np.full(len(windows), float(low + np.argmax(smooth)))
+
+
+def _sum(crosses: Sequence[Cross | None]) -> Cross | None:
+    there = [cross for cross in crosses if cross is not None]
+    if not there:
+        return None
+    xx, yy, xy = (np.sum(parts, axis=0) for parts in zip(*(cross[:3] for cross in there), strict=True))
+    return Cross(xx, yy, xy, sum(cross.frames for cross in there))

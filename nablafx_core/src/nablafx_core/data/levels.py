@@ -1,0 +1,136 @@
+"""Levels of a recording over its length, and where one signal is silent while the other plays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nablafx_core.data.delay import Array
+from nablafx_core.data.recording import AudioSource
+
+SILENT = 1e-5
+"""Peak of full scale below which a signal counts as silent, -100 dB."""
+BLOCK = 512
+"""Samples of the blocks whose energy is kept."""
+_READ = BLOCK << 5
+_STEP_S = 0.04
+_LOUD = 0.1  # -20 dB of the usual level: what plays
+_DEAD = 1e-3  # -60 dB of the usual level: what does not
+_TAIL_S = 2.0
+_GATE = 0.25  # share of the quieter moments that pass, below which a signal is cut by its level and not by the clock
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What was measured on one signal.
+
+    Args:
+        peak: of full scale.
+        swing: half the distance from the lowest to the highest sample.
+        offset: mean of all samples.
+        clipped: samples at or above full scale that equal their successor.
+    """
+
+    peak: float
+    swing: float
+    offset: float
+    clipped: int
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Where one signal is silent while the other plays.
+
+    Args:
+        spans: beginning and end of the first silent stretches, in samples.
+        samples: length of all of them together, as far as the other plays.
+        share: part of the time at which the other plays.
+        by_level: true if the signal is silent where the other is quiet, as a gate leaves it.
+        more: true if there are more stretches than `spans`.
+    """
+
+    spans: tuple[tuple[int, int], ...] = ()
+    samples: int = 0
+    share: float = 0.0
+    by_level: bool = False
+    more: bool = False
+
+
+def measure_levels(source: AudioSource) -> tuple[Signal, Array]:
+    """Read a signal once, piece by piece.
+
+    Returns:
+        What was measured, and the energy of each block of `BLOCK` samples without its mean; what is left of a block at
+        the end is left out.
+    """
+    low, high, total, clipped, energies = np.inf, -np.inf, 0.0, 0, []
+    for start in range(0, source.num_samples, _READ):
+        piece = source.read(start, min(start + _READ, source.num_samples))
+        low, high = min(low, float(piece.min())), max(high, float(piece.max()))
+        total += float(piece.double().sum())
+        flat = int(((piece.abs() >= 0.9999) & (torch.diff(piece, append=piece[-1:]) == 0)).sum())
+        clipped += flat if flat > 1 else 0
+        blocks = piece[: len(piece) // BLOCK * BLOCK].double().reshape(-1, BLOCK)
+        energies.append((blocks - blocks.mean(dim=1, keepdim=True)).square().sum(dim=1))
+    if not energies:
+        return Signal(0.0, 0.0, 0.0, 0), np.zeros(0)
+    found = Signal(max(abs(low), abs(high)), (high - low) / 2, total / source.num_samples, clipped)
+    return found, torch.cat(energies).numpy()
+
+
+def silent_parts(dry: Array, wet: Array, lag: int, sample_rate: int) -> tuple[Silence, Silence]:
+    """Find where wet is silent while dry plays, and where wet plays long after dry fell silent.
+
+    A signal plays where it is within 20 dB of its usual level, and is silent 60 dB below that.
+
+    Args:
+        dry, wet: energies of blocks.
+        lag: of wet, in samples.
+        sample_rate: Hz.
+    """
+    step = max(1, round(_STEP_S * sample_rate / BLOCK))
+    shift = round(lag / BLOCK)
+    dry, wet = dry[max(-shift, 0) :], wet[max(shift, 0) :]
+    count = min(len(dry), len(wet)) // step
+    if count < 4:
+        return Silence(), Silence()
+    dry, wet = (np.sqrt(each[: count * step].reshape(count, step).mean(axis=1) / BLOCK) for each in (dry, wet))
+    first = max(-shift, 0) * BLOCK
+    dead = _silent(dry, wet, 0)
+    late = _silent(wet, dry, round(_TAIL_S * sample_rate / (step * BLOCK)))
+    return tuple(_described(*each, step * BLOCK, first) for each in ((dry, *dead), (wet, *late)))  # type: ignore[return-value]
+
+
+def _silent(playing: Array, other: Array, tail: int) -> tuple[Flags, Flags, Flags]:
+    """Steps at which `playing` plays, those at which `other` is silent, and those of them that count."""
+    usual = np.percentile(playing[playing > 1e-3 * playing.max()], 90) if playing.any() else 0.0
+    plays = (playing > _LOUD * usual) & (playing > SILENT)
+    silent = other <= _DEAD * 0.5 * other.max()
+    counts = np.zeros(len(other), dtype=bool)
+    for start, stop in _runs(silent):
+        inside = slice(min(start + tail, stop), stop)
+        if plays[inside].sum() >= 2:
+            counts[inside] = plays[inside]
+    return plays, silent, counts
+
+
+def _described(playing: Array, plays: Flags, silent: Flags, counts: Flags, step: int, first: int) -> Silence:
+    if not counts.any():
+        return Silence()
+    spans = [(first + start * step, first + stop * step) for start, stop in _runs(silent) if counts[start:stop].any()]
+    passing = plays & ~silent
+    quieter = passing & (playing < np.percentile(playing[counts], 90))
+    by_level = bool(passing.any() and quieter.sum() < _GATE * passing.sum())
+    return Silence(
+        tuple(spans[:3]), int(counts.sum()) * step, float(counts.sum() / plays.sum()), by_level, len(spans) > 3
+    )
+
+
+def _runs(flags: Flags) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(flags.astype(np.int8), prepend=0, append=0))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]

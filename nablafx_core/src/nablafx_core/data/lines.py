@@ -1,0 +1,135 @@
+"""Robust fits of delays over time: one line, or levels that follow each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from nablafx_core.data.delay import Array
+
+_PIECE = 4096
+_FINEST = 0.02  # samples; no delay is measured better
+
+
+class Line(NamedTuple):
+    """A line through delays.
+
+    Args:
+        slope: samples per sample of time.
+        start: delay at time 0.
+        error: standard error of the slope.
+        share: part of the weights that lies on the line.
+    """
+
+    slope: float
+    start: float
+    error: float
+    share: float
+
+    def at(self, times: Array) -> Array:
+        """Delays on the line."""
+        return np.asarray(self.start + self.slope * times)
+
+
+def common_line(times: Array, lags: Sequence[Array], heights: Sequence[Array], steepest: float, near: float) -> Line:
+    """Find the line that passes near one candidate of as many windows as possible (RANSAC over all pairs).
+
+    Args:
+        times: of the windows.
+        lags: candidates of each window.
+        heights: how much each candidate counts.
+        steepest: largest slope.
+        near: distance at which a candidate counts no more.
+    """
+    owner = np.repeat(np.arange(len(times)), [len(each) for each in lags])
+    time, lag, height = times[owner], np.concatenate(lags), np.concatenate(heights)
+    i, j = np.triu_indices(len(lag), 1)
+    i, j = i[owner[i] != owner[j]], j[owner[i] != owner[j]]
+    slope = (lag[j] - lag[i]) / (time[j] - time[i])
+    usable = np.abs(slope) <= steepest
+    slope = np.concatenate([slope[usable], np.zeros(len(lag))])
+    start = np.concatenate([lag[i[usable]] - slope[: usable.sum()] * time[i[usable]], lag])
+    begins = np.flatnonzero(np.diff(owner, prepend=-1))
+    best, score = 0, -1.0
+    for at in range(0, len(slope), _PIECE):
+        piece = slice(at, at + _PIECE)
+        misses = np.abs(lag - slope[piece, None] * time - start[piece, None])
+        counts = np.maximum.reduceat(height * np.maximum(0, 1 - misses / near), begins, axis=1).sum(axis=1)
+        if counts.max() > score:
+            best, score = at + int(np.argmax(counts)), float(counts.max())
+    total = np.maximum.reduceat(height, begins).sum()
+    return Line(float(slope[best]), float(start[best]), np.inf, float(score / (total + np.finfo(float).tiny)))
+
+
+def fitted_line(times: Array, delays: Array, weights: Array, close: float) -> Line:
+    """Fit a line to the delays that lie close to it: the best of all pairs, then least squares with Tukey's weights."""
+    i, j = np.triu_indices(len(times), 1)
+    slopes = (delays[j] - delays[i]) / (times[j] - times[i])
+    starts = delays[i] - slopes * times[i]
+    misses = np.abs(delays - slopes[:, None] * times - starts[:, None])
+    best = int(np.argmax((np.maximum(0, 1 - misses / close) * weights).sum(axis=1)))
+    slope, start = float(slopes[best]), float(starts[best])
+    for _ in range(4):
+        used = weights * np.maximum(0, 1 - ((delays - start - slope * times) / close) ** 2) ** 2
+        middle, level = np.average(times, weights=used), np.average(delays, weights=used)
+        spread = float((used * (times - middle) ** 2).sum())
+        if spread <= 0:
+            break
+        slope = float((used * (times - middle) * (delays - level)).sum() / spread)
+        start = float(level - slope * middle)
+    left = delays - start - slope * times
+    free = max(used.sum() ** 2 / (used**2).sum() - 2, 1)
+    scatter = (used * left**2).sum() / used.sum() + _FINEST**2
+    error = float(np.sqrt(scatter / free / max(spread / used.sum(), 1e-30)))
+    return Line(slope, start, error, float(weights[np.abs(left) <= close].sum() / weights.sum()))
+
+
+def is_bent(times: Array, delays: Array, weights: Array, line: Line, close: float) -> bool:
+    """Tell a delay that swings slowly from one that drifts: a cubic leaves the line by a tenth of the drift."""
+    extent = float(times[-1] - times[0])
+    drift = abs(line.slope) * extent
+    near = np.abs(delays - line.at(times)) <= max(3 * close, 0.6 * drift)
+    if near.sum() < 6 or drift < close:
+        return False
+    curve = np.polyfit(times[near] / extent, delays[near], 3, w=np.sqrt(weights[near]))
+    misses = np.abs(np.polyval(curve, times[near] / extent) - line.at(times[near]))
+    return bool(misses.max() > 0.1 * drift + 1)
+
+
+def levels(delays: Array, weights: Array, close: float, least: float, most: int = 6) -> list[int] | None:
+    """Number of the level on which each delay lies, in the order of time; -1 for delays on none.
+
+    Args:
+        delays: in the order of time.
+        weights: how much each counts.
+        close: distance from its level at which a delay still lies on it.
+        least: distance between neighbouring levels.
+        most: number of levels.
+
+    Returns:
+        None if there are not two levels, one after the other, each with at least two delays (three of eight or more).
+    """
+    number, few = np.full(len(delays), -1), 2 if len(delays) < 8 else 3
+    refused = np.zeros(len(delays), dtype=bool)
+    for level in range(2 * most):
+        free = (number < 0) & ~refused
+        counts = [(weights * free * (np.abs(delays - delay) <= close)).sum() for delay in delays]
+        members = free & (np.abs(delays - delays[int(np.argmax(counts))]) <= close)
+        if members.sum() < few:
+            break
+        tried = np.where(members, level, number)
+        used = [int(one) for one in tried if one >= 0]
+        if sum(one != other for one, other in pairwise(used)) == len(set(used)) - 1:
+            number = tried
+        else:
+            refused |= members
+    order = list(dict.fromkeys(int(one) for one in number if one >= 0))
+    if not 2 <= len(order) <= most:
+        return None
+    heights = [float(np.average(delays[number == one], weights=weights[number == one])) for one in order]
+    if min(abs(one - other) for one, other in pairwise(heights)) < least:
+        return None
+    return [order.index(one) if one >= 0 else -1 for one in number]
