@@ -115,6 +115,7 @@ def test_data_shows_what_is_there(pair):
     assert "100" in text
     described = json.loads(run("data", "pair", "dry=di.wav", "wet=amp.wav", "--json").stdout)
     assert {row["part"] for row in described["recordings"]} == {"train", "validation", "test"}
+    assert {(row["take"], *row["channels"], row["offset"]) for row in described["recordings"]} == {("amp", 1, 1, 0)}
 
 
 def test_a_bundle_shows_what_a_chain_learned(tmp_path):

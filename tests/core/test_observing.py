@@ -6,12 +6,16 @@ import pytest
 import torch
 
 from nablafx_core.controls import Control, Parameter
+from nablafx_core.data.recording import Recording
+from nablafx_core.data.sources import ArraySource
 from nablafx_core.graybox import GrayBox, Stage
 from nablafx_core.graybox.description import ranges_as_rows
 from nablafx_core.graybox.naming import called, in_words, labelled_stages, quantity, setting_in_words, title_of
 from nablafx_core.graybox.observing import observed_ranges, parameters_over_time
+from nablafx_core.report.excerpts import excerpts
 from nablafx_core.streaming import Streamer
 from reference.parts import Ahead, Envelope, Leaky, Setting
+from reference.tremolo import Level, Swinging, gain
 
 #: Parts that look ahead and controllers that lag, of the chain and of their processors.
 PARTS = [
@@ -49,6 +53,22 @@ def test_parameters_are_those_of_each_sample_of_the_file():
         (name,) = values
         assert found[name].ndim == moving
         torch.testing.assert_close(found[name], values[name][0], rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("channels", [1, 2])
+def test_an_excerpt_shows_an_oscillator_as_it_is_there(channels):
+    """The loudest part of a long recording, whose file began 77 samples before it; with a key, too."""
+    stages = [Stage(Level(latency=5), Swinging())]
+    model = GrayBox.from_stages(stages, sample_rate=1000, key_input=channels == 2).double().eval()
+    dry = 0.1 * torch.rand(channels, 100_000, generator=torch.Generator().manual_seed(0))
+    dry[0, 90_000:95_000] *= 3
+    source = ArraySource(dry)
+    (found,) = excerpts(model, [Recording("a", source, source, "a", start=89_000, stop=100_000, offset=77)])
+    assert 90_000 <= found.start < 91_000
+    expected = gain(77 + found.start + torch.arange(4000), 1000)
+    torch.testing.assert_close(found.parameters["0"]["level"], expected)
+    torch.testing.assert_close(torch.from_numpy(found.audio), dry[0, found.start : found.start + 4000].double())
 
 
 @torch.no_grad()

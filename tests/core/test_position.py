@@ -100,6 +100,19 @@ class TestLaw:
         with pytest.raises(LawBroken, match=told):
             begins_anywhere(Tremolo(**fault))
 
+    def test_a_depth_that_is_still_to_be_learned_hides_nothing(self):
+        class Deep(Tremolo):
+            def __init__(self):
+                super().__init__(declares=False)
+                self.depth = torch.nn.Parameter(torch.zeros(1))
+
+            def forward(self, audio, controls=None, state=None):
+                swung, after = super().forward(audio, controls, state)
+                return audio + self.depth * (swung - audio), after
+
+        with pytest.raises(LawBroken, match="Deep"):
+            begins_anywhere(Deep())
+
     def test_what_settles_in_silence_depends_on_no_position(self):
         class Settling(Tremolo):
             def forward(self, audio, controls=None, state=None):

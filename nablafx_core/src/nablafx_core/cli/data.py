@@ -72,7 +72,10 @@ def _row(recording: Recording, part: str) -> dict[str, Any]:
         "part": part,
         "name": recording.name,
         "source": recording.source,
+        "take": recording.take,
+        "channels": [recording.in_channels, recording.out_channels],
         "controls": list(recording.controls),
+        "offset": recording.offset,
         "start": recording.start,
         "samples": recording.num_samples,
     }

@@ -84,9 +84,10 @@ def _figure(value: float) -> str:
 
 
 def _receptive_field(card: CostCard) -> str:
+    position = ", and its position in the file" if card.remembers_position else ""
     if card.receptive_field is None:
-        return "unbounded"
-    beyond = ", and unbounded through its conditioning" if card.recurrent else ""
+        return f"unbounded{position}"
+    beyond = (", and unbounded through its conditioning" if card.recurrent else "") + position
     return f"{card.receptive_field:,} samples, {_figure(1000 * card.receptive_field / card.sample_rate)} ms{beyond}"
 
 

@@ -37,6 +37,7 @@ class CostCard:
         not_counted: modules that this leaves out, because what they do is not known.
         receptive_field: samples; None if unbounded.
         recurrent: remembers beyond it through its conditioning.
+        remembers_position: its output depends on where in the file a sample stands.
         latency: samples.
         batch_size: of the training step.
         segment_length: of the training step, in samples.
@@ -58,6 +59,7 @@ class CostCard:
     not_counted: tuple[str, ...]
     receptive_field: int | None
     recurrent: bool
+    remembers_position: bool
     latency: int
     batch_size: int
     segment_length: int
@@ -122,6 +124,7 @@ def cost_card(
         not_counted=counted.not_counted,
         receptive_field=model.receptive_field,
         recurrent=model.recurrent,
+        remembers_position=model.remembers_position,
         latency=model.latency,
         batch_size=batch_size,
         segment_length=segment_length,

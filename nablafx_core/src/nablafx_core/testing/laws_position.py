@@ -43,6 +43,7 @@ def begins_anywhere(subject: Subject, *, tolerance: float = 1e-6) -> float:
         The largest difference between the earliest beginnings.
     """
     model = prepared(subject)
+    _fill_zeros(model)
     grid = math.lcm(block_grid(model), _steps(model))
     before = torch.arange(5) * (-(-_SILENCE // grid) * grid)
     sound = noise(model, 1, _TIME)
@@ -57,6 +58,15 @@ def begins_anywhere(subject: Subject, *, tolerance: float = 1e-6) -> float:
             "it works in blocks, say their length as `samples_per_step`."
         )
     return check(found, tolerance, f"begins anywhere ({name_of(subject)}): position is declared", what)
+
+
+def _fill_zeros(model: Model) -> None:
+    """Give values to weights that are all 0, such as a depth that is still to be learned."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if not bool(weight.any()):
+                weight.copy_(0.1 * torch.randn(weight.shape, generator=generator))
 
 
 def _steps(model: Model) -> int:
