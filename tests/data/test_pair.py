@@ -47,6 +47,7 @@ def test_the_delay_is_found_taken_out_and_said(pair, delay):
     assert recording.num_samples == len(dry) == len(wet) == len(DRY) - max(-delay, 0)
     assert any(f"; {delay} samples were taken out" in note for note in data.notes)
     assert (recording.name, recording.source, recording.part) == ("amp", "di", "trainval")
+    assert (recording.take, recording.offset) == ("amp", max(-delay, 0))
     assert data.controls == ()
 
 

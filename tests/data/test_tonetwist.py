@@ -236,6 +236,7 @@ def test_a_delay_is_taken_out(plain):
         r for r in ToneTwist(str(plain.path), "Pedal", delay=-20, check=False).recordings if r.source == "bass"
     )
     assert torch.equal(ahead.dry.read(0, 100), torch.from_numpy(dry_of("bass")[20:120]).float())
+    assert (riff.offset, ahead.offset) == (0, 20)
 
 
 @pytest.mark.parametrize(
