@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+import soundfile
 import torch
 
 from nablafx_core.audio import files
+from nablafx_core.audio.resampling import resample
 from nablafx_core.errors import DataError, ModelError
 from nablafx_core.interfaces import Model
-from nablafx_core.render import render_file
+from nablafx_core.render import knob_settings, render_file
 from reference.toys import Echo
 
 
@@ -36,16 +43,17 @@ def source(tmp_path):
 
 @pytest.mark.parametrize("model", [Whole(), Stereo()])
 def test_a_model_without_a_stream_renders_every_channel(source, tmp_path, model):
-    notes = render_file(model, source, tmp_path / "out.wav")
+    notes = render_file(model, source, tmp_path / "out.wav").notes
+    assert f"{type(model).__name__} has no stream and renders the whole file at once" in notes[-1]
     assert torch.equal(files.read(tmp_path / "out.wav"), 2 * files.read(source))
-    assert ["has 2 channels; the model is mono and renders each" in note for note in notes] == [True] * (
+    assert ["has 2 channels; the model is mono and renders each" in note for note in notes[:-1]] == [True] * (
         model.in_channels == 1
     )
 
 
 def test_a_mono_file_gives_no_note_and_a_model_of_two_channels_refuses_it(tmp_path):
     files.write(tmp_path / "mono.wav", torch.zeros(500), 48000)
-    assert render_file(Whole(), tmp_path / "mono.wav", tmp_path / "out.wav") == []
+    assert render_file(Echo(2), tmp_path / "mono.wav", tmp_path / "out.wav").notes == ()
     with pytest.raises(DataError, match=r"mono\.wav: has 1 channel\(s\); the model takes 2"):
         render_file(Stereo(), tmp_path / "mono.wav", tmp_path / "no.wav")
     assert not (tmp_path / "no.wav").exists()
@@ -73,3 +81,79 @@ def test_rates_without_a_common_factor_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"odd\.wav: 999999 Hz cannot be turned into 48000 Hz"):
         render_file(Whole(), tmp_path / "odd.wav", tmp_path / "out.wav")
     assert not (tmp_path / "out.wav").exists()
+
+
+class Late(Model):
+    """Each sample 300 samples late, which is its latency; a mean of two channels."""
+
+    in_channels = 2
+    out_channels = 1
+    latency = 300
+
+    def initial_state(self, batch_size, controls=None):
+        return {"held": torch.zeros(batch_size, 1, self.latency)}
+
+    def forward(self, audio, controls=None, state=None):
+        mean = audio.mean(dim=1, keepdim=True)
+        if state is None:
+            return mean, {}
+        joined = torch.cat([state["held"], mean], dim=-1)
+        return joined[..., : -self.latency], {"held": joined[..., -self.latency :]}
+
+    def flush(self, state):
+        return state["held"]
+
+
+@pytest.mark.parametrize("rate", [48_000, 44_100, 96_000, 22_255])
+@pytest.mark.parametrize("block_size", [None, 100, 7])
+def test_a_file_in_blocks_is_the_whole_resampled_and_rendered_and_aligned(tmp_path, rate, block_size):
+    time = 150_000 if block_size is None else 3_000
+    audio = 0.1 * torch.randn(2, time, generator=torch.Generator().manual_seed(0))
+    files.write(tmp_path / "in.wav", audio, rate)
+    done = []
+    told = render_file(
+        Late(), tmp_path / "in.wav", tmp_path / "out.wav", block_size=block_size, on_progress=done.append
+    )
+    wanted = resample(audio, rate, 48_000).mean(dim=0, keepdim=True)
+    assert torch.equal(files.read(tmp_path / "out.wav"), wanted)
+    assert sum(done) == pytest.approx(1)
+    assert (told.num_samples, told.sample_rate, told.channels) == (wanted.shape[1], 48_000, 1)
+    assert told.peak == float(wanted.abs().max())
+
+
+def test_what_the_source_is_damaged_in_leaves_the_old_file(tmp_path):
+    """In its second block, when a part of the output is written already."""
+    audio = torch.zeros(1, 200_000)
+    audio[0, 150_000] = float("nan")
+    soundfile.write(tmp_path / "in.wav", audio.numpy().T, 48_000, subtype="FLOAT")
+    (tmp_path / "out.wav").write_bytes(b"old")
+    with pytest.raises(DataError, match=r"in\.wav: sample 150000 is NaN"):
+        render_file(Echo(2), tmp_path / "in.wav", tmp_path / "out.wav")
+    assert (tmp_path / "out.wav").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_memory_does_not_grow_with_the_length(tmp_path):
+    """The largest memory of a process that renders 2 seconds, and then 30, which are 23 MB as floats."""
+    for seconds in (2, 30):
+        files.write(tmp_path / f"{seconds}.wav", torch.zeros(2, seconds * 96_000), 96_000)
+    code = (
+        "import resource, sys, torch; torch.set_num_threads(1)\n"
+        "from pathlib import Path\n"
+        "from nablafx_core.render import knob_settings, render_file\n"
+        "from reference.toys import Echo\n"
+        "for path in sys.argv[1:]:\n"
+        "    render_file(Echo(2), Path(path), Path(path + '.out.wav'))\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    command = [sys.executable, "-c", code, str(tmp_path / "2.wav"), str(tmp_path / "30.wav")]
+    done = subprocess.run(command, check=True, capture_output=True, env=environment)
+    short, long = (int(line) for line in done.stdout.split())
+    assert long - short < 10_000
+
+
+def test_the_settings_of_the_knobs_are_told_and_defaults_named():
+    knobs = knob_settings(Echo(2), {})
+    assert [str(knob) for knob in knobs] == ["knob = 0.5 (default)"]
+    assert [str(knob) for knob in knob_settings(Echo(2), {"knob": "0.25"})] == ["knob = 0.25"]

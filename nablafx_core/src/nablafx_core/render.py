@@ -1,23 +1,85 @@
-"""Rendering audio through a model."""
+"""Rendering audio files through a model."""
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from nablafx_core.audio.files import probe, read, write
-from nablafx_core.audio.resampling import check_ratio, resample
+from nablafx_core.audio.files import AudioInfo, opened, probe, read_blocks
+from nablafx_core.audio.resampling import check_ratio, resample_blocks, resampled_length
+from nablafx_core.audio.writing import Bits, writing
 from nablafx_core.errors import DataError, ModelError
+from nablafx_core.evaluation.rendering import regrouped
 from nablafx_core.interfaces import Model
-from nablafx_core.streaming import stream_blocks
+from nablafx_core.streaming import Streamer
 
-#: Memory of an offline pass grows with the file; from this length on it is streamed in blocks anyway.
+#: Memory of an offline pass grows with the file; a file is streamed in blocks of this length if no other is given.
 BLOCK = 65_536
+
+
+@dataclass(frozen=True)
+class KnobSetting:
+    """Where a knob stands while a file is rendered.
+
+    Args:
+        name, unit: of the knob.
+        value: in its unit, or the name of a switch's position.
+        default: True if it was not set.
+    """
+
+    name: str
+    value: float | str
+    unit: str
+    default: bool
+
+    def __str__(self) -> str:
+        value = self.value if isinstance(self.value, str) else f"{self.value:.4g}"
+        return f"{self.name} = {value} {self.unit}".rstrip() + (" (default)" if self.default else "")
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A file that was rendered.
+
+    Args:
+        source, output: the files.
+        num_samples, sample_rate, channels, format: of the output.
+        peak: the output's largest magnitude before it was rounded; 1 is full scale.
+        clipped: values beyond full scale that were limited.
+        notes: what a person should know, such as a resampling.
+    """
+
+    source: Path
+    output: Path
+    num_samples: int
+    sample_rate: int
+    channels: int
+    format: str
+    peak: float
+    clipped: int
+    notes: tuple[str, ...]
+
+
+def knob_settings(model: Model, values: Mapping[str, float | str]) -> list[KnobSetting]:
+    """Where each knob of a model stands, for a person to read.
+
+    Args:
+        model: whose knobs.
+        values: as `control_values` takes them.
+    """
+    settings = []
+    for control in model.controls:
+        unit = control.parse(values[control.name]) if control.name in values else control.default_unit
+        switch = control.positions
+        value = switch[round(unit * (len(switch) - 1))] if switch else float(control.from_unit(unit))
+        settings.append(KnobSetting(control.name, value, control.unit, control.name not in values))
+    return settings
 
 
 def control_values(model: Model, values: Mapping[str, float | str]) -> Tensor | None:
@@ -51,18 +113,22 @@ def render_file(
     output: Path,
     controls: Mapping[str, float | str] | None = None,
     block_size: int | None = None,
-) -> list[str]:
+    bits: Bits | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> Rendering:
     """Render a file through a model into another file, which appears whole or not at all.
+
+    Audio goes from file to file in blocks, resampled to the model's rate if the file has another, so that memory does
+    not grow with the length. A model without a stream is the exception.
 
     Args:
         model: in eval mode.
-        source: audio file; resampled to the model's rate if it has another.
-        output: audio file, 32-bit float where its format allows.
+        source: audio file.
+        output: audio file, aligned with the source, at the model's rate.
         controls: knobs by name, in units.
         block_size: samples of a streamed block; large blocks if None.
-
-    Returns:
-        What a person should know, such as a resampling.
+        bits: sample format of the output; see `nablafx_core.audio.writing.writing`.
+        on_progress: called with the part of the file, in [0, 1], that was rendered since the last call.
 
     Raises:
         DataError: if the source cannot be read or has other channels than the model, or the output cannot be written.
@@ -73,33 +139,61 @@ def render_file(
     if os.path.exists(output) and os.path.samefile(source, output):
         raise DataError(f"{output}: is the file that is to be rendered. Give the output another name.")
     check_ratio(source, info.sample_rate, model.sample_rate)
-    notes = list(_channels(model, source, info.channels))
-    audio = read(source)
+    notes = list(_notes(model, source, info))
+    length = resampled_length(info.num_samples, info.sample_rate, model.sample_rate)
+    channels = model.out_channels * (info.channels if model.in_channels == 1 else 1)
+    with opened(source) as file, writing(output, model.sample_rate, channels, length, bits) as written:
+        blocks = resample_blocks(read_blocks(file), info.sample_rate, model.sample_rate)
+        for block in _rendered(model, regrouped(blocks, block_size or BLOCK), settings):
+            written.write(block.float())
+            if on_progress:
+                on_progress(block.shape[-1] / length)
+    notes += [written.clipping] if written.clipping else []
+    return Rendering(
+        source,
+        output,
+        written.num_samples,
+        model.sample_rate,
+        channels,
+        written.format,
+        written.peak,
+        written.clipped,
+        tuple(notes),
+    )
+
+
+def _notes(model: Model, source: Path, info: AudioInfo) -> Iterator[str]:
+    if model.in_channels == 1 and info.channels > 1:
+        yield f"{source}: has {info.channels} channels; the model is mono and renders each of them by itself."
+    elif model.in_channels not in (1, info.channels):
+        raise DataError(f"{source}: has {info.channels} channel(s); the model takes {model.in_channels}.")
     if info.sample_rate != model.sample_rate:
-        notes.append(f"{source}: resampled from {info.sample_rate} to {model.sample_rate} Hz, the model's rate.")
-        audio = resample(audio, info.sample_rate, model.sample_rate)
-    parameter = next(model.parameters(), torch.zeros(()))
+        yield f"{source}: resampled from {info.sample_rate} to {model.sample_rate} Hz, the model's rate."
+    if not model.streams:
+        yield (
+            f"{source}: {type(model).__name__} has no stream and renders the whole file at once, so that memory grows "
+            "with its length."
+        )
+
+
+def _rendered(model: Model, blocks: Iterable[Tensor], settings: Tensor | None) -> Iterator[Tensor]:
+    """The output, aligned with the input, as blocks (channels, time)."""
+    like = next(model.parameters(), torch.zeros(()))
     with torch.inference_mode():
-        audio = audio.to(parameter.dtype)[None]
-        if model.streams:
-            rendered = stream_blocks(model, audio, settings, block_size or BLOCK)
-        else:
-            rendered = _whole(model, audio, settings)
-    write(output, rendered[0].float(), model.sample_rate)
-    return notes
-
-
-def _channels(model: Model, source: Path, count: int) -> Iterator[str]:
-    if model.in_channels == 1 and count > 1:
-        yield f"{source}: has {count} channels; the model is mono and renders each of them by itself."
-    elif model.in_channels not in (1, count):
-        raise DataError(f"{source}: has {count} channel(s); the model takes {model.in_channels}.")
+        inputs = (block.to(like)[None] for block in blocks)
+        if not model.streams:
+            yield _whole(model, torch.cat(list(inputs), dim=-1), settings)[0]
+            return
+        streamer, late = Streamer(model, settings), model.latency
+        for block in inputs:
+            output = streamer.push(block)[0]
+            yield output[:, late:]
+            late -= min(late, output.shape[-1])
+        yield streamer.flush()[0][:, late:]
 
 
 def _whole(model: Model, audio: Tensor, settings: Tensor | None) -> Tensor:
-    """A model that has no stream; a mono one on each channel."""
+    """The output of a model without a stream; a mono one renders each channel."""
     if model.in_channels > 1:
-        rendered: Tensor = model(audio, settings)[0]
-        return rendered
-    voices = [model(audio[:, channel : channel + 1], settings)[0] for channel in range(audio.shape[1])]
-    return torch.cat(voices, dim=1)
+        return model.offline(audio, settings)
+    return torch.cat([model.offline(voice, settings) for voice in audio.split(1, dim=1)], dim=1)  # type: ignore[no-untyped-call]

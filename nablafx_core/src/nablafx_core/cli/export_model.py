@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nablafx_core.cli.options import conversion_options, runs_dir, setting_values
+from nablafx_core.cli.options import answer, as_json, conversion_options, runs_dir, setting_values
 
 
 @click.command("export")
@@ -14,15 +14,23 @@ from nablafx_core.cli.options import conversion_options, runs_dir, setting_value
 @click.option("-o", "--output", required=True, type=click.Path(), help="File or folder to write.")
 @conversion_options
 @runs_dir
-def export_command(model: str, output: str, format_name: str | None, overrides: tuple[str, ...], runs_dir: str) -> None:
+@as_json
+def export_command(
+    model: str, output: str, format_name: str | None, overrides: tuple[str, ...], runs_dir: str, as_json: bool
+) -> None:
     """Write MODEL (a run's id or folder, a bundle, or pack/name) as a file of another project.
 
     \b
     nablafx list exporters
     nablafx export latest -o model.json
     """
-    from nablafx_core.export.conversion import export_model
+    from nablafx_core.export.conversion import export_model, exporter_for
     from nablafx_core.loading import find_model, load
 
-    found = load(find_model(model, Path(runs_dir)))
-    click.echo(export_model(found, output, format_name, **setting_values(overrides)))
+    place = find_model(model, Path(runs_dir))
+    name = format_name or exporter_for(output)
+    written = export_model(load(place), output, name, **setting_values(overrides))
+    if as_json:
+        answer({"model": str(place), "format": name, "output": str(written)})
+    else:
+        click.echo(written)

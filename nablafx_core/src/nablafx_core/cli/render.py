@@ -1,37 +1,125 @@
-"""``nablafx render``: an audio file through a trained model."""
+"""``nablafx render``: audio files through a trained model."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablafx_core.cli.options import control_settings, controls_option, say
+from nablafx_core.cli.options import answer, as_json, control_settings, controls_option, runs_dir, say
+from nablafx_core.errors import DataError, NablafxError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nablafx_core.render import Rendering
+
+    Render = Callable[[Path, Path], Rendering]
 
 
 @click.command()
 @click.argument("model")
-@click.argument("source", type=click.Path(dir_okay=False))
-@click.argument("output", type=click.Path(dir_okay=False))
+@click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False), metavar="SOURCE OUTPUT | SOURCE…")
+@click.option(
+    "-o",
+    "--out-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Every file is a SOURCE and becomes FOLDER/NAME.wav; the folder is made.",
+)
 @controls_option
+@click.option(
+    "--bits", type=click.Choice(["16", "24", "32f"]), help="Sample format (16 with dither); 32f by default, 24 in .flac."
+)
 @click.option("--block-size", type=click.IntRange(min=1), help="Stream in blocks of so many samples.")
-@click.option("--runs-dir", default="runs", show_default=True, help="Folder that holds the run folders.")
+@runs_dir
+@as_json
 def render(
-    model: str, source: str, output: str, controls: tuple[str, ...], block_size: int | None, runs_dir: str
+    model: str,
+    files: tuple[str, ...],
+    out_dir: Path | None,
+    controls: tuple[str, ...],
+    bits: Any,
+    block_size: int | None,
+    runs_dir: str,
+    as_json: bool,
 ) -> None:
-    """Send the audio file SOURCE through MODEL (a run's id or folder, a bundle, or pack/name) into OUTPUT.
+    """Send audio files through MODEL (a run's id or folder, a bundle, or pack/name).
 
-    A mono model renders each channel of a stereo file. A file of another sample rate is resampled to the model's,
-    and the output has the model's.
+    SOURCE OUTPUT renders one file into another; with --out-dir any number of files go into a folder. A mono model
+    renders each channel of a stereo file. A file of another sample rate is resampled to the model's, and the output has
+    the model's. Files of any length are rendered in constant memory, except by a model without a stream.
+
+    Where one of several files fails, the others are rendered all the same and the exit status is 1.
 
     \b
     nablafx render latest guitar.wav out.wav
-    nablafx render ts9.nfx guitar.wav out.wav --control drive=7
+    nablafx render ts9.nfx guitar.wav out.wav --control drive=7 --bits 24
+    nablafx render latest takes/*.wav -o rendered
     """
+    pairs = _pairs(files, out_dir)
     from nablafx_core.loading import find_model, load
-    from nablafx_core.render import render_file
+    from nablafx_core.render import control_values, knob_settings, render_file
 
+    place = find_model(model, Path(runs_dir))
+    loaded = load(place)
     values = control_settings(controls)
-    for note in render_file(load(find_model(model, Path(runs_dir))), Path(source), Path(output), values, block_size):
+    control_values(loaded, values)
+    settings = knob_settings(loaded, values)
+    if settings:
+        say(f"Controls  {', '.join(map(str, settings))}")
+
+    def one(source: Path, output: Path) -> Rendering:
+        from nablafx_core.progress import progress
+
+        with progress(f"Rendering {source.name}", 1.0) as advance:
+            return render_file(loaded, source, output, values, block_size, bits, advance)
+
+    rows = [_row(one, source, output, as_json, alone=out_dir is None) for source, output in pairs]
+    if as_json:
+        knobs = [asdict(setting) for setting in settings]
+        answer({"model": str(place), "sample_rate": loaded.sample_rate, "controls": knobs, "files": rows})
+    if failed := [row for row in rows if "error" in row]:
+        say(f"{len(rows) - len(failed)} of {len(rows)} files were rendered.")
+        click.get_current_context().exit(1)
+
+
+def _pairs(files: tuple[str, ...], out_dir: Path | None) -> list[tuple[Path, Path]]:
+    """Sources and outputs; nothing is written where they cannot be right."""
+    if out_dir is None:
+        if len(files) != 2:
+            given = "1 file was" if len(files) == 1 else f"{len(files)} files were"
+            raise click.UsageError(f"{given} given. Write SOURCE OUTPUT, or several SOURCE with --out-dir FOLDER.")
+        return [(Path(files[0]), Path(files[1]))]
+    pairs = [(Path(file), out_dir / f"{Path(file).stem}.wav") for file in files]
+    sources = {source.resolve() for source, _ in pairs}
+    taken: dict[Path, Path] = {}
+    for source, output in pairs:
+        if output in taken:
+            raise DataError(f"{taken[output]} and {source} would both become {output}. Render them one at a time.")
+        if output.resolve() in sources:
+            raise DataError(f"{output}: is a file that is to be rendered. Choose another folder.")
+        taken[output] = source
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out_dir}: the folder cannot be made: {error.strerror}.") from error
+    return pairs
+
+
+def _row(render: Render, source: Path, output: Path, as_json: bool, alone: bool) -> dict[str, Any]:
+    """Render a file; its row of the answer, with an error where one of several failed."""
+    try:
+        rendering = render(source, output)
+    except NablafxError as error:
+        if alone:
+            raise
+        say(f"Error: {error}")
+        return {"source": str(source), "error": str(error)}
+    for note in rendering.notes:
         say(note)
-    click.echo(output)
+    if not as_json:
+        click.echo(output)
+    return {**asdict(rendering), "source": str(source), "output": str(output), "notes": list(rendering.notes)}

@@ -70,11 +70,15 @@ def _samples(blocks: Iterable[Tensor], skip: int, count: int) -> Iterator[Tensor
 def regrouped(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
     """The same samples in pieces of `size`, the last as long as what is left."""
     held: list[Tensor] = []
+    count = 0
     for block in blocks:
         held.append(block)
-        while sum(part.shape[-1] for part in held) >= size:
-            joined = torch.cat(held, dim=-1)
-            yield joined[..., :size]
-            held = [joined[..., size:]]
-    if any(part.shape[-1] for part in held):
+        count += block.shape[-1]
+        if count < size:
+            continue
+        joined = torch.cat(held, dim=-1)
+        whole = count - count % size
+        yield from (joined[..., start : start + size] for start in range(0, whole, size))
+        held, count = [joined[..., whole:]], count - whole
+    if count:
         yield torch.cat(held, dim=-1)

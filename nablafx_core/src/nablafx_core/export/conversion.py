@@ -104,6 +104,18 @@ def _importers(path: Path, settings: Mapping[str, Any]) -> dict[str, Importer]:
     return known
 
 
+def exporter_for(path: Path | str) -> str:
+    """Name of the exporter that writes files of this ending.
+
+    Raises:
+        ConversionError: if there is none, or several.
+    """
+    names = _for_ending("exporter", Path(path))
+    if len(names) != 1:
+        raise _ambiguous("exporter", Path(path), len(names))
+    return names[0]
+
+
 def export_model(model: Model, path: Path | str, name: str | None = None, **settings: Any) -> Path:
     """Write a model as a file (or folder) of another project, whole or not at all.
 
@@ -119,11 +131,7 @@ def export_model(model: Model, path: Path | str, name: str | None = None, **sett
             written.
     """
     path = Path(path)
-    if name is None:
-        names = _for_ending("exporter", path)
-        if len(names) != 1:
-            raise _ambiguous("exporter", path, len(names))
-        name = names[0]
+    name = name or exporter_for(path)
     exporter: Exporter = _built("exporter", name, settings)
     if os.path.isdir(path):
         raise ConversionError(f"{path}: there is a folder of this name. Choose another name, or remove it.")

@@ -1,0 +1,79 @@
+"""Progress of what takes long, on stderr."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_PATIENCE_SECONDS = 1.0
+
+Advance = Callable[[float], None]
+
+
+@contextmanager
+def progress(what: str, total: float, patience: float = _PATIENCE_SECONDS) -> Iterator[Advance]:
+    """Show how much is done, once it has taken longer than `patience`.
+
+    On a terminal, a bar that disappears at the end. Elsewhere, one line that says what is being done.
+
+    Args:
+        what: such as ``"Examining 3,000 recordings"``.
+        total: the amount of work.
+        patience: seconds before anything is shown.
+
+    Yields:
+        A function that adds an amount to what is done. Any thread may call it.
+    """
+    shown = _Shown(what, total, patience)
+    try:
+        yield shown.advance
+    finally:
+        shown.close()
+
+
+class _Shown:
+    def __init__(self, what: str, total: float, patience: float) -> None:
+        self._what, self._total, self._done = what, total, 0.0
+        self._due = time.monotonic() + patience
+        self._lock = threading.Lock()
+        self._bar: Any = None
+        self._told = False
+
+    def advance(self, amount: float) -> None:
+        with self._lock:
+            self._done += amount
+            if not self._told and time.monotonic() >= self._due and self._done < self._total:
+                self._told = True
+                self._open()
+            if self._bar is not None:
+                self._bar.update(0, completed=self._done)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = None
+
+    def _open(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        if not console.is_terminal or console.is_dumb_terminal:
+            console.print(f"{self._what} …", soft_wrap=True, markup=False, highlight=False)
+            return
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+        )
+        # What is piped to another program must not move to stderr.
+        redirect = sys.stdout.isatty()
+        self._bar = Progress(*columns, console=console, transient=True, redirect_stdout=redirect)
+        self._bar.add_task(self._what, total=self._total)
+        self._bar.start()
