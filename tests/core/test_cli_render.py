@@ -23,7 +23,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr("nablafx_core.loading.load", lambda place: model)
     for seed, name in enumerate(("a.wav", "b.flac", "c.wav")):
         generator = torch.Generator().manual_seed(seed)
-        files.write(name, 0.1 * torch.randn(1, 3000, generator=generator), 48_000)
+        files.write(name, 0.02 * torch.randn(1, 3000, generator=generator), 48_000)
     return tmp_path
 
 

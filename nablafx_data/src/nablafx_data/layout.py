@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from nablafx_core.errors import DataError
 from nablafx_data.device_file import SETTING, parse_setting
 
 LAYOUT = "DEVICE/{trainval,test}/SETTING/SETTING.NAME.target.wav beside DRY/{trainval,test}/NAME.input.wav"
+
+DRY, WET = ".input.wav", ".target.wav"
 
 _DRY_FOLDERS = ("DRY", "DRY-with-markers")
 _PARTS: dict[str, Part] = {
@@ -46,8 +49,8 @@ class WetFile:
 
     @property
     def name(self) -> str:
-        """The file's name without ``.target.wav``."""
-        return self.wet.name.removesuffix(".target.wav")
+        """The file's name without ``.target.wav``, composed (Unicode NFC), as macOS writes names decomposed."""
+        return _stem(self.wet.name, WET)
 
     @property
     def part(self) -> Part:
@@ -68,7 +71,9 @@ def device_folder(path: Path, device: str) -> Path:
         if any(os.path.isdir(folder / part) for part in _PARTS):
             return folder
     parents = {inner.parent for part in _PARTS for inner in (*path.glob(f"*/{part}"), *path.glob(f"*/*/{part}"))}
-    there = sorted(str(folder.relative_to(path)) for folder in parents if folder.name not in _DRY_FOLDERS)
+    there = sorted(
+        str(folder.relative_to(path)) for folder in parents if folder.name not in _DRY_FOLDERS and folder.name[0] != "."
+    )
     raise DataError(f"{path}: has no device '{device}'. Devices: {', '.join(there) or 'none'}. The layout is {LAYOUT}.")
 
 
@@ -94,16 +99,60 @@ def wet_files(device: Path, dry: Path) -> list[WetFile]:
     """
     found: dict[tuple[str, str, str], WetFile] = {}
     for folder in _PARTS:
-        for wet in sorted((device / folder).rglob("*.target.wav")):
-            if wet.name.startswith("."):  # what macOS leaves beside a file
-                continue
-            setting, source = _named(wet, device / folder, dry / folder)
-            file = WetFile(folder, setting, source, dry / folder / f"{source}.input.wav", wet)
+        dry_files = _dry_files(dry / folder)
+        for wet in sorted(files_below(device / folder, WET)):
+            setting, source = _named(wet, device / folder, dry / folder, dry_files)
+            file = WetFile(folder, setting, source, dry_files[source], wet)
             other = found.setdefault((folder, setting, source), file)
-            if other is not file:
+            if other is not file and not os.path.samefile(other.wet, wet):
                 at = f"at {setting}" if setting else "at no setting that can be read"
                 raise DataError(f"{wet.parent}: {wet.name} and {other.wet} are both {source} {at}. {SETTING}")
     return list(found.values())
+
+
+def files_below(folder: Path, ending: str) -> Iterator[Path]:
+    """Files of an ending, in whatever case, in a folder and the folders in it, hidden ones left out.
+
+    Symbolic links are followed, except to a folder that the link itself is in.
+
+    Raises:
+        DataError: if a folder cannot be read.
+    """
+    if os.path.isdir(folder):
+        real = Path(os.path.realpath(folder))
+        yield from _files_below(folder, ending, {real, *real.parents})
+
+
+def _files_below(folder: Path, ending: str, above: set[Path]) -> Iterator[Path]:
+    for entry in _entries(folder):
+        if entry.is_dir():
+            real = Path(os.path.realpath(entry.path))
+            if real not in above:
+                yield from _files_below(Path(entry.path), ending, {*above, real})
+        elif entry.name.lower().endswith(ending):
+            yield Path(entry.path)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds; not what macOS (``._x.wav``) and others hide there."""
+    try:
+        return sorted((entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda e: e.name)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {error.strerror}.") from error
+
+
+def _dry_files(folder: Path) -> dict[str, Path]:
+    """The dry files of a part, by name."""
+    entries = _entries(folder) if os.path.isdir(folder) else []
+    return {
+        _stem(entry.name, DRY): Path(entry.path)
+        for entry in entries
+        if entry.name.lower().endswith(DRY) and entry.is_file()
+    }
+
+
+def _stem(name: str, ending: str) -> str:
+    return unicodedata.normalize("NFC", name[: -len(ending)])
 
 
 def recording_names(files: list[WetFile]) -> dict[Path, str]:
@@ -112,9 +161,9 @@ def recording_names(files: list[WetFile]) -> dict[Path, str]:
     return {file.wet: file.name if counts[file.name] == 1 else f"{file.folder}/{file.name}" for file in files}
 
 
-def _named(wet: Path, part: Path, dry: Path) -> tuple[str, str]:
+def _named(wet: Path, part: Path, dry: Path, dry_files: dict[str, Path]) -> tuple[str, str]:
     """Setting and source of a wet file. The setting stands in its name or, for a name without, in its folder's."""
-    name = wet.name.removesuffix(".target.wav")
+    name = _stem(wet.name, WET)
     prefix, _, source = name.partition(".")
     place = wet.parent.name if wet.parent != part and _SETTING_FOLDER.fullmatch(wet.parent.name) else ""
     own = _parsed(wet, prefix) if source else None
@@ -124,11 +173,11 @@ def _named(wet: Path, part: Path, dry: Path) -> tuple[str, str]:
                 f"{wet.parent}: {wet.name} is named for another setting than its folder. Rename one of them."
             )
         setting = prefix
-    elif source and not (dry / f"{name}.input.wav").is_file() and (dry / f"{source}.input.wav").is_file():
+    elif source and name not in dry_files and source in dry_files:
         raise DataError(f"{wet.parent}: {wet.name}: the setting '{prefix}' cannot be read. {SETTING}")
     else:
         setting, source = place if place and _parsed(wet, place) else "", name
-    if not (dry / f"{source}.input.wav").is_file():
+    if source not in dry_files:
         raise DataError(f"{wet.parent}: {wet.name} has no dry file; {dry / f'{source}.input.wav'} is missing.")
     return setting, source
 
@@ -142,10 +191,13 @@ def _parsed(wet: Path, text: str) -> dict[str, float] | None:
 
 def uncovered(files: list[WetFile], dry: Path) -> Iterator[str]:
     """Dry files that were not recorded at all, or not at every setting of their part."""
+    covered: dict[Path, set[str]] = {}
+    for file in files:
+        covered.setdefault(file.dry, set()).add(file.setting)
     for folder in sorted({file.folder for file in files}):
         settings = {file.setting for file in files if file.folder == folder}
-        for path in sorted((dry / folder).glob("*.input.wav")):
-            missing = settings - {file.setting for file in files if file.dry == path}
+        for path in _dry_files(dry / folder).values():
+            missing = settings - covered.get(path, set())
             if missing == settings:
                 yield f"{folder}/{path.name}: the device has no recording of it; left out."
             elif missing:

@@ -7,14 +7,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import soundfile  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
 from nablafx_core.audio.headers import Header, Span, read_header
-from nablafx_core.audio.values import StrPath, check_finite
+from nablafx_core.audio.values import StrPath, check_finite, native
 from nablafx_core.audio.writing import write
 from nablafx_core.errors import DataError
 
@@ -87,7 +87,9 @@ def open_file(path: StrPath) -> soundfile.SoundFile:
     A header that declares less than the file holds is not believed where the samples are of a fixed size.
     """
     if not os.path.isfile(path):
-        raise DataError(f"{path}: there is no such file.")
+        broken = os.path.islink(path) and not os.path.exists(path)
+        target = f" It is a link to {os.readlink(path)}, which is missing." if broken else ""
+        raise DataError(f"{path}: there is no such file.{target}")
     try:
         header = read_header(path)
         file = _open(path, header)
@@ -105,7 +107,7 @@ def open_file(path: StrPath) -> soundfile.SoundFile:
 
 def _open(path: StrPath, header: Header | None) -> soundfile.SoundFile:
     if header is None:
-        return soundfile.SoundFile(path)
+        return _AudioFile(path)
     if header.cut_off:
         assert header.declared is not None
         raise DataError(
@@ -114,29 +116,34 @@ def _open(path: StrPath, header: Header | None) -> soundfile.SoundFile:
         )
     if header.encoding.subtype and (header.follows or header.unlike_libsndfile):
         return _Samples(path, header)
-    return soundfile.SoundFile(path)
+    return _AudioFile(path)
 
 
-class _Samples(soundfile.SoundFile):  # type: ignore[misc]
-    """The samples of a file whose header libsndfile would misread."""
+class _AudioFile(soundfile.SoundFile):  # type: ignore[misc]
+    """An open file whose name may be of any bytes, which soundfile encodes strictly."""
 
-    def __init__(self, path: StrPath, header: Header) -> None:
+    def __init__(self, path: StrPath, *arguments: Any) -> None:
         self._path = os.fspath(path)
-        self._bytes = Span(path, header.start, header.stop)
-        encoding = header.encoding
-        try:
-            super().__init__(
-                self._bytes, "r", encoding.sample_rate, encoding.channels, encoding.subtype, encoding.endian, "RAW"
-            )
-        except BaseException:
-            self._bytes.close()
-            raise
-        self._container = header.container
+        super().__init__(*(arguments or (native(path),)))
 
     @property
     def name(self) -> str:
         """The path."""
         return self._path
+
+
+class _Samples(_AudioFile):
+    """The samples of a file whose header libsndfile would misread."""
+
+    def __init__(self, path: StrPath, header: Header) -> None:
+        self._bytes = Span(path, header.start, header.stop)
+        rate, channels, subtype = header.encoding.sample_rate, header.encoding.channels, header.encoding.subtype
+        try:
+            super().__init__(path, self._bytes, "r", rate, channels, subtype, header.encoding.endian, "RAW")
+        except BaseException:
+            self._bytes.close()
+            raise
+        self._container = header.container
 
     @property
     def format(self) -> str:

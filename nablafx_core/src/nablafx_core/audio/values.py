@@ -12,6 +12,11 @@ from nablafx_core.errors import DataError
 StrPath = str | os.PathLike[str]
 
 
+def native(path: StrPath) -> str | bytes:
+    """A path as libsndfile opens it; its bytes, where the system's names are bytes, so that any name will do."""
+    return os.fspath(path) if os.name == "nt" else os.fsencode(path)
+
+
 def check_finite(audio: Tensor, path: StrPath, start: int) -> None:
     """Check that no sample is NaN or infinite.
 

@@ -13,7 +13,7 @@ import soundfile  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
-from nablafx_core.audio.values import StrPath, check_finite
+from nablafx_core.audio.values import StrPath, check_finite, native
 from nablafx_core.errors import DataError
 from nablafx_core.tracking.files import replacing
 
@@ -183,7 +183,7 @@ def _format(path: Path, values: int, bits: Bits | None) -> _Format:
 def _open(path: Path, sample_rate: int, channels: int, written: _Format) -> Iterator[soundfile.SoundFile]:
     try:
         with soundfile.SoundFile(
-            path, "w", sample_rate, channels, format=written.container, subtype=written.subtype
+            native(path), "w", sample_rate, channels, format=written.container, subtype=written.subtype
         ) as file:
             yield file
     except soundfile.LibsndfileError as error:

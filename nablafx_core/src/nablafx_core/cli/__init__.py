@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import signal
 import sys
 from collections import Counter
@@ -113,6 +114,8 @@ def _message(error: BaseException) -> str:
 
 def main() -> None:
     """Run the command line: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a file's name may be of any bytes
     with noted_interrupts():
         try:
             # --traceback works anywhere on the line, also after a command's name.

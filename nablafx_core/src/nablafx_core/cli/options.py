@@ -73,8 +73,9 @@ def say(text: str = "") -> None:
 
 
 def answer(value: Any) -> None:
-    """An answer as JSON, on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True))
+    """An answer as JSON, on stdout; bytes of a file's name that are no UTF-8 as escapes, such as ``\\udcff``."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True)
+    click.echo(text.encode("utf-8", "backslashreplace").decode())
 
 
 def yaml_text(value: Any) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 @controls_option
 @click.option(
-    "--bits", type=click.Choice(["16", "24", "32f"]), help="Sample format (16 with dither); 32f by default, 24 in .flac."
+    "--bits", type=click.Choice(["16", "24", "32f"]), help="Sample format (16: with dither). Default 32f; 24 in .flac."
 )
 @click.option("--block-size", type=click.IntRange(min=1), help="Stream in blocks of so many samples.")
 @runs_dir
