@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ from nablafx_core.cli.options import answer, as_json, say, table
 from nablafx_core.kinds import KINDS
 from nablafx_core.packs import Pack
 from nablafx_core.registry import Registry
+from nablafx_core.shell import command
 
 
 @click.group(invoke_without_command=True)
@@ -58,7 +60,7 @@ def new(name: str, folder: Path | None) -> None:
 
     made = write_pack(name, folder)
     click.echo(made)
-    say(f"Next: pip install -e {made} && nablafx packs check {name}")
+    say(f"Next: {shlex.join(['pip', 'install', '-e', str(made)])} && {command('packs', 'check', name)}")
 
 
 def _counts(pack: Pack) -> dict[str, int]:

@@ -9,6 +9,7 @@ import click
 
 from nablafx_core.cli.options import say
 from nablafx_core.errors import NablafxError
+from nablafx_core.shell import command
 
 MINUTES = 2.0
 
@@ -74,7 +75,7 @@ def quickstart(folder: str, minutes: float) -> None:
     report(result)
     click.echo(f"Dry      {dry}")
     click.echo(f"Rendered {', '.join(str(path) for path in rendered)}")
-    click.echo(f"Again    nablafx train {file} --set train.max_minutes=10")
+    click.echo(f"Again    {command('train', file, '--set', 'train.max_minutes=10')}")
 
 
 def _keep(text: str, file: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nablafx_core.cli.options import answer, as_json, mongo_option, say, table
+from nablafx_core.shell import command
 
 if TYPE_CHECKING:
     from nablafx_core.sweeping.book import Entry
@@ -74,7 +75,7 @@ def sweep(
     try:
         report(run_sweep(plan, address, say, mongo), as_json)
     except KeyboardInterrupt:
-        say(f"Go on with: nablafx sweep --resume {resume or 'latest'} --runs-dir {plan.runs_dir}")
+        say(f"Go on with: {command('sweep', '--resume', resume or 'latest', runs_dir=plan.runs_dir)}")
         raise
 
 
@@ -101,7 +102,7 @@ def report(result: SweepResult, as_json: bool = False) -> None:
     if failed:
         say(f"{failed} of {len(result.trials)} trials failed.")
     click.echo(f"\nBest     {result.best.id}")
-    click.echo(f"Render   nablafx render {result.folder.parent / result.best.id} in.wav out.wav")
+    click.echo(f"Render   {command('render', result.folder.parent / result.best.id, 'in.wav', 'out.wav')}")
 
 
 def _planned(file: str, overrides: tuple[str, ...], runs_dir: str | None) -> Plan:

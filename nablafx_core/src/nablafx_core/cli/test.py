@@ -46,7 +46,7 @@ def test(
         if not own.is_file():
             raise RunError(f"'{model}' is a model without an experiment. Give the FILE whose test recordings to use.")
         files = (str(own),)
-    experiment = load_experiment(files, [*overrides, f"track.runs_dir={runs_dir}"], preset=preset)
+    experiment = load_experiment(files, overrides, sections={"track": {"runs_dir": runs_dir}}, preset=preset)
     folder, evaluation = record_test(source, experiment, say, address)
     if as_json:
         answer({"folder": str(folder), "test": evaluation.split, "files": evaluation.files})

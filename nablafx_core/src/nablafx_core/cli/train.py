@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nablafx_core.cli.options import answer, as_json, experiment_options, mongo_option, say
+from nablafx_core.shell import command
 
 if TYPE_CHECKING:
     from nablafx_core.config import Experiment
@@ -79,7 +80,7 @@ def run_training(experiment: Experiment, resume: str | None = None, mongo: Addre
     try:
         return fit(experiment, resume=resume, callbacks=[RichProgress()], say=say, mongo=mongo)
     except KeyboardInterrupt:
-        say(f"Go on with: nablafx train --resume latest --runs-dir {experiment.track.runs_dir}")
+        say(f"Go on with: {command('train', '--resume', 'latest', runs_dir=experiment.track.runs_dir)}")
         raise
 
 

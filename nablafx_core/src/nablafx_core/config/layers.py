@@ -241,8 +241,21 @@ def with_override(layer: Layer, override: str, flag: str = "--set ") -> Layer:
     value = read_yaml(f"value: {text}", where).value
     if len(value) != 1:
         raise ConfigError(f"{where}: the value must be one line of YAML.")
+    if comment := _comment(text):
+        raise ConfigError(f"{where}: '{comment:.40}' begins a comment in YAML and would be left out. Quote the value.")
     path: Path = tuple(name.split("."))
     return merge(layer, Layer(*_nested(layer.value, path, value["value"], where)))
+
+
+def _comment(text: str) -> str:
+    """What YAML takes for a comment in a value of one line; empty if there is none."""
+    found = re.search(r"(?:^|\s)#.*", text)
+    if found is None:
+        return ""
+    written = f"value: {text}"
+    *_, last, _, _ = yaml.scan(written)  # the last two end the mapping and the text
+    rest = written[last.end_mark.index :].strip()
+    return rest if rest.startswith("#") else ""
 
 
 def _nested(below: Any, path: Path, value: Any, where: str) -> tuple[Any, dict[Path, str]]:

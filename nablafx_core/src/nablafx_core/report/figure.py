@@ -31,6 +31,7 @@ _STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "legend.frameon": False,
+    "text.parse_math": False,  # a name with two $ in it is no formula
     "figure.titlesize": 12,
     "figure.titleweight": "bold",
 }

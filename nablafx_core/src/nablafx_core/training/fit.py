@@ -141,7 +141,7 @@ def resumable(run_id: str, runs_dir: Path) -> tuple[str, Experiment]:
     found = find_run(runs_dir, trainings[0] if run_id == "latest" and trainings else run_id)
     if found.status == "COMPLETED":
         raise RunError(f"the run {found.id} is finished. To train its model further: --init {found.folder}.")
-    return found.id, load_experiment([found.folder / "config.yaml"], [f"track.runs_dir={runs_dir}"])
+    return found.id, load_experiment([found.folder / "config.yaml"], sections={"track": {"runs_dir": str(runs_dir)}})
 
 
 def prepared_data(experiment: Experiment) -> Dataset:

@@ -1,0 +1,17 @@
+"""Commands that a person can copy into a shell."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+
+def command(*words: object, runs_dir: str | Path | None = None) -> str:
+    """A command of ours, each word quoted where a shell would read it as something else.
+
+    Args:
+        words: after ``nablafx``.
+        runs_dir: added as ``--runs-dir`` unless it is the default, ``runs``.
+    """
+    place = () if runs_dir is None or str(runs_dir) == "runs" else ("--runs-dir", str(runs_dir))
+    return shlex.join(["nablafx", *map(str, words), *place])

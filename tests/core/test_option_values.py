@@ -1,0 +1,141 @@
+"""No value of an option becomes text of another language: YAML, a shell, a formula."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+import pytest
+from click.testing import CliRunner
+
+from nablafx_core.cli import cli
+from nablafx_core.config import load_experiment
+from nablafx_core.errors import ConfigError
+from nablafx_core.report.figure import picture
+from nablafx_core.shell import command
+from nablafx_core.tracking.recorder import record
+from nablafx_core.training.fit import resumable
+
+NAMES = [
+    "runs #2",
+    "# 2",
+    "[x]",
+    "{a: 1}",
+    "a: b",
+    "'q'",
+    '"',
+    "-x",
+    "--x",
+    "@x",
+    "~x",
+    "&a",
+    "*",
+    "!x",
+    "%s {x}",
+    "007",
+    "null",
+    "yes",
+    "1e3",
+    "end ",
+    " start",
+    "new\nline",
+    "a\tb",
+    "$HOME $x$",
+    "[red]x[/red]",
+    "ü \N{SNOWMAN}",
+]
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """A file, in a folder of its own that is entered."""
+    monkeypatch.chdir(tmp_path)
+    Path("e.yaml").write_text("data: reference.tiny:TanhDataset\nmodel: tcn\n")
+    Path("model.nfx").write_text("")
+    return "e.yaml"
+
+
+def run(*words):
+    result = CliRunner().invoke(cli, [*words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_test_is_recorded_in_the_folder_that_was_named(experiment, monkeypatch, name):
+    seen = []
+
+    def record_test(source, experiment, *_, **__):
+        seen.append(experiment.track.runs_dir)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("nablafx_core.evaluation.commands.record_test", record_test)
+    run("test", "model.nfx", experiment, f"--runs-dir={name}")
+    assert seen == [name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_training_is_told_what_was_written(experiment, monkeypatch, name):
+    seen = []
+
+    def run_training(experiment, *_):
+        seen.append(experiment.config)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("nablafx_core.cli.train.run_training", run_training)
+    run("train", experiment, f"--runs-dir={name}", f"--init={name}")
+    run("train", f"--dry={name}", f"--wet={name}.wav", f"--runs-dir={name}")
+    assert (seen[0]["track"]["runs_dir"], seen[0]["train"]["init"]) == (name, name)
+    assert (seen[1]["data"]["dry"], seen[1]["data"]["wet"], seen[1]["track"]["runs_dir"]) == (name, f"{name}.wav", name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_is_resumed_in_the_folder_that_was_named(experiment, name):
+    config = load_experiment([experiment]).config
+
+    def interrupted(run):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record("train", config, Path(name), interrupted)
+    assert resumable("latest", Path(name))[1].track.runs_dir == name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_command_that_is_shown_can_be_copied_into_a_shell(name):
+    words = ["train", "--resume", name, "--runs-dir", name]
+    assert shlex.split(command("train", "--resume", name, runs_dir=name)) == ["nablafx", *words]
+    shown = command("train", name).replace(
+        "nablafx", f"{sys.executable} -c 'import sys, json; print(json.dumps(sys.argv))'"
+    )
+    said = subprocess.run(["sh", "-c", shown], capture_output=True, text=True, check=True).stdout
+    assert json.loads(said)[1:] == ["train", name]
+
+
+def test_the_default_folder_is_not_written_out():
+    assert command("train", runs_dir="runs") == "nablafx train"
+    assert command("train", runs_dir="runs 2") == "nablafx train --runs-dir 'runs 2'"
+
+
+@pytest.mark.parametrize("value", ["runs #2", "# 2", "[1, 2] # y", "{a: 1} #", "1 # one"])
+def test_a_comment_in_an_override_is_not_left_out_in_silence(experiment, value):
+    with pytest.raises(ConfigError, match="begins a comment in YAML"):
+        load_experiment([experiment], [f"track.runs_dir={value}"])
+
+
+@pytest.mark.parametrize(("value", "expected"), [("'runs #2'", "runs #2"), ("runs#2", "runs#2"), ('"#"', "#")])
+def test_an_override_may_have_the_sign_in_it(experiment, value, expected):
+    assert load_experiment([experiment], [f"track.runs_dir={value}"]).track.runs_dir == expected
+
+
+def test_a_name_in_a_picture_is_no_formula(tmp_path):
+    with picture(tmp_path / "a.png", 2) as figure:
+        axis = figure.add_subplot()
+        axis.plot([0, 1], label="$x_{$")
+        axis.legend()
+        axis.set_xlabel("$\\frac{$")
+    assert (tmp_path / "a.png").stat().st_size > 0
+    assert matplotlib.rcParams["text.parse_math"]
