@@ -7,9 +7,11 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -40,20 +42,40 @@ _LARGEST_PORT = 65535
 _LONGEST_FOLDER = 30
 
 
+#: Connects to a cluster and says so, in a process of its own: Ray repeats a refusal twenty times on its stderr.
+_PROBE = (
+    "import logging, sys, ray\n"
+    "ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)\n"
+    "print('connected', flush=True)"
+)
+_PROBE_SECONDS = 60.0
+_REFUSALS = ("InvalidAuthToken", "Unauthenticated", "authentication token")
+_MODE = "RAY_AUTH_MODE"
+
+
 def require_ray() -> None:
     """Raise a ConfigError that says how to install Ray Tune, where it is not."""
-    if find_spec("ray") is None or find_spec("ray.tune") is None:
+    found = find_spec("ray")  # of ray.tune, it would import ray
+    if found is None or not any(Path(place, "tune").is_dir() for place in found.submodule_search_locations or ()):
         raise ConfigError("a sweep needs Ray Tune, which is not installed: pip install 'nablafx-core[sweep]'")
 
 
 def check_address(address: str | None) -> None:
-    """Make sure that something answers at the address of a cluster: Ray would try for minutes, and aloud.
+    """Check that a cluster answers at an address and lets us in. Ray would try for minutes and print each try.
+
+    Where the cluster wants a token, Ray's environment is set so that the one of this machine is used.
 
     Raises:
-        ConfigError: if nothing does, or it is no address.
+        ConfigError: if nothing answers, the cluster wants another token, or it is no address.
     """
-    if address in (None, "auto"):
+    if address is None:
         return
+    if address != "auto":
+        _check_answers(address)
+    _check_token(address)
+
+
+def _check_answers(address: str) -> None:
     host, _, port = str(address).removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit() or int(port) > _LARGEST_PORT:
         raise ConfigError(f"--address {address}: write it as HOST:PORT or ray://HOST:PORT, or auto.")
@@ -61,6 +83,41 @@ def check_address(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()
     except OSError as error:
         raise ConfigError(_no_cluster(address, error.strerror or str(error))) from error
+
+
+def _check_token(address: str) -> None:
+    if not _refused(address, os.environ):
+        return
+    if _MODE not in os.environ and not _refused(address, {**os.environ, _MODE: "token"}):
+        os.environ[_MODE] = "token"  # Ray uses the token that is here only if it is told to, before it is imported
+        if "ray._raylet" in sys.modules:
+            sys.modules["ray._raylet"].Config.initialize("")  # as Ray does to read it again
+        return
+    raise ConfigError(
+        f"--address {address}: a Ray cluster answers there and wants a token, which is missing here or another one. "
+        f"Set {_MODE}=token, and RAY_AUTH_TOKEN to the cluster's token or RAY_AUTH_TOKEN_PATH to a file that holds it "
+        "(on the machine of `ray start --head` it is in ~/.ray/auth_token). Or start the cluster and the sweep with "
+        f"{_MODE}=disabled, in a network that you trust."
+    )
+
+
+def _refused(address: str, environment: Mapping[str, str]) -> bool:
+    """True if a cluster refuses us for our token; what else is wrong is found when the sweep connects."""
+    command = [sys.executable, "-c", _PROBE, address]
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    alarm = threading.Timer(_PROBE_SECONDS, process.kill)
+    alarm.start()
+    try:
+        with process:
+            for line in process.stdout or ():
+                if any(word in line for word in _REFUSALS):
+                    process.kill()
+                    return True
+    finally:
+        alarm.cancel()
+    return False
 
 
 @contextmanager

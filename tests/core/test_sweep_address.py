@@ -1,0 +1,68 @@
+"""A Ray cluster that wants a token is told from one that is not there, at once and without Ray's own lines."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+import pytest
+
+from nablafx_core.errors import ConfigError
+from nablafx_core.sweeping import quiet_ray
+
+REFUSES = """
+import os, time
+if os.environ.get("RAY_AUTH_MODE") == {mode!r}:
+    print("connected", flush=True)
+else:
+    print("gcs_client.cc:210: Unauthenticated: RPC error: InvalidAuthToken: token is missing", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def address(monkeypatch):
+    """Something answers there."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "")  # restored at the end
+        monkeypatch.delenv(name)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_cluster_without_a_token_is_not_refused(address, monkeypatch):
+    monkeypatch.setattr(quiet_ray, "_PROBE", "print('connected')")
+    quiet_ray.check_address(address)
+    assert "RAY_AUTH_MODE" not in os.environ
+
+
+def test_the_token_of_this_machine_is_used_where_the_cluster_wants_one(address, monkeypatch):
+    monkeypatch.setattr(quiet_ray, "_PROBE", REFUSES.format(mode="token"))
+    quiet_ray.check_address(address)
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+@pytest.mark.parametrize("mode", [None, "disabled", "token"])
+def test_a_cluster_that_wants_another_token_is_told_with_what_to_set(address, monkeypatch, mode, capfd):
+    monkeypatch.setattr(quiet_ray, "_PROBE", REFUSES.format(mode="never"))
+    if mode:
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    began = time.monotonic()
+    with pytest.raises(ConfigError) as caught:
+        quiet_ray.check_address(address)
+    assert time.monotonic() - began < 300  # the process that asks is ended, it would sleep longer
+    said = str(caught.value)
+    assert "no Ray cluster answers" not in said
+    for word in (address, "RAY_AUTH_MODE=token", "RAY_AUTH_TOKEN", "~/.ray/auth_token", "RAY_AUTH_MODE=disabled"):
+        assert word in said
+    assert "".join(capfd.readouterr()) == ""
+    assert os.environ.get("RAY_AUTH_MODE") == mode
+
+
+def test_an_address_where_nothing_answers_is_no_matter_of_tokens(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setattr(quiet_ray, "_PROBE", "raise SystemExit('not to be asked')")
+    with pytest.raises(ConfigError, match="no Ray cluster answers there"):
+        quiet_ray.check_address(f"127.0.0.1:{port}")
