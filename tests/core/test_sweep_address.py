@@ -14,7 +14,7 @@ from nablafx_core.sweeping import quiet_ray
 REFUSES = """
 import os, time
 if os.environ.get("RAY_AUTH_MODE") == {mode!r}:
-    print("connected", flush=True)
+    print("connected to the cluster", flush=True)
 else:
     print("gcs_client.cc:210: Unauthenticated: RPC error: InvalidAuthToken: token is missing", flush=True)
     time.sleep(600)
@@ -32,7 +32,7 @@ def address(monkeypatch):
 
 
 def test_a_cluster_without_a_token_is_not_refused(address, monkeypatch):
-    monkeypatch.setattr(quiet_ray, "_PROBE", "print('connected')")
+    monkeypatch.setattr(quiet_ray, "_PROBE", "print('connected to the cluster')")
     quiet_ray.check_address(address)
     assert "RAY_AUTH_MODE" not in os.environ
 
@@ -58,6 +58,17 @@ def test_a_cluster_that_wants_another_token_is_told_with_what_to_set(address, mo
         assert word in said
     assert "".join(capfd.readouterr()) == ""
     assert os.environ.get("RAY_AUTH_MODE") == mode
+
+
+def test_what_answers_and_is_no_cluster_is_told_so(address, monkeypatch, capfd):
+    monkeypatch.setattr(quiet_ray, "_PROBE", "raise ConnectionError('Failed to connect to it')")
+    with pytest.raises(ConfigError, match="no Ray cluster answers there: Failed to connect to it"):
+        quiet_ray.check_address(address)
+    monkeypatch.setattr(quiet_ray, "_PROBE", "import time; print('rpc_client.h:153: ...', flush=True); time.sleep(600)")
+    monkeypatch.setattr(quiet_ray, "_PROBE_SECONDS", 0.5)
+    with pytest.raises(ConfigError, match="no Ray cluster answers there: what answers is no Ray cluster"):
+        quiet_ray.check_address(address)
+    assert "".join(capfd.readouterr()) == ""
 
 
 def test_an_address_where_nothing_answers_is_no_matter_of_tokens(monkeypatch):

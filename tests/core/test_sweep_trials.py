@@ -309,6 +309,7 @@ def test_what_no_machine_has_is_told_before_anything_waits_for_it():
 
 def test_a_cluster_that_does_not_answer_is_told_at_once_and_no_run_is_begun(tmp_path, monkeypatch):
     monkeypatch.setattr("nablafx_core.sweeping.sweep.require_ray", lambda: None)
+    monkeypatch.setattr(quiet_ray, "_PROBE", "print('connected to the cluster')")
     with socket.create_server(("127.0.0.1", 0)) as cluster:
         port = cluster.getsockname()[1]
         for address in (None, "auto", f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):

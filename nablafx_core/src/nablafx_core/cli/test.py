@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -32,22 +33,27 @@ def test(
     \b
     nablafx test latest
     nablafx test ts9.nfx experiment.yaml --set data.path=other
+    nablafx test latest --set data.path=moved
     """
     say("Loading …")
     from nablafx_core.config import load_experiment
     from nablafx_core.evaluation.commands import record_test
     from nablafx_core.loading import find_model
     from nablafx_core.tracking.mongo.address import address_of
+    from nablafx_core.training.moved_data import moved_explained
 
     address = address_of(mongo)
     source = find_model(model, Path(runs_dir))
-    if not files:
+    own_data = not files
+    if own_data:
         own = Path(source) / "config.yaml"
         if not own.is_file():
             raise RunError(f"'{model}' is a model without an experiment. Give the FILE whose test recordings to use.")
         files = (str(own),)
     experiment = load_experiment(files, overrides, sections={"track": {"runs_dir": runs_dir}}, preset=preset)
-    folder, evaluation = record_test(source, experiment, say, address)
+    moved = own_data and any(item.startswith("data.") for item in overrides)
+    with moved_explained(("test", model), experiment.config["data"], runs_dir) if own_data else nullcontext():
+        folder, evaluation = record_test(source, experiment, say, address, Path(source) if moved else None)
     if as_json:
         answer({"folder": str(folder), "test": evaluation.split, "files": evaluation.files})
         return

@@ -50,11 +50,15 @@ def train(
     nablafx train experiment.yaml --set train.max_steps=2000
     nablafx train --dry di.wav --wet amp.wav
     nablafx train --resume 20261123-amber-fjord-7k3q
+    nablafx train --resume latest --set data.path=moved
     """
     if (dry is None) != (wet is None):
         raise click.UsageError("--dry and --wet belong together.")
-    if resume and (files or preset or overrides or dry or init or minutes or precision):
-        raise click.UsageError("--resume continues a run as it is; it takes no experiment and no settings.")
+    if resume and (files or preset or dry or init or minutes or precision):
+        raise click.UsageError(
+            "--resume continues a run as it is. It takes no experiment, and of settings where its data is now, such as "
+            "--set data.path=NEW, and track.observers."
+        )
     if not (files or dry or resume):
         raise click.UsageError("Give an experiment FILE, or --dry and --wet, or --resume ID.")
     say("Loading …")
@@ -62,7 +66,7 @@ def train(
     from nablafx_core.training.fit import resumable
 
     if resume:
-        resume, experiment = resumable(resume, Path(runs_dir or "runs"))
+        resume, experiment = resumable(resume, Path(runs_dir or "runs"), overrides)
     else:
         options = {"train.init": init, "train.max_minutes": minutes, "train.precision": precision}
         options["track.runs_dir"] = runs_dir

@@ -52,6 +52,10 @@ class WavSource:
         num_samples: length; the rest of the file if None.
         sample_rate: Hz; a file of another rate is resampled once, into the cache folder.
 
+    Attributes:
+        file: the path that was given.
+        path: of the file that is read, which is in the cache folder where `file` has another rate.
+
     Raises:
         DataError: if the file cannot be used or is shorter than that.
     """
@@ -65,6 +69,7 @@ class WavSource:
         num_samples: int | None = None,
         sample_rate: int | None = None,
     ) -> None:
+        self.file = path
         self.path = path if sample_rate is None else resampled_file(path, sample_rate)
         info = probe(self.path)
         chosen = (channel,) if isinstance(channel, int) else tuple(channel)

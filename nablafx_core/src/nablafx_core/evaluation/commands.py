@@ -17,6 +17,7 @@ from nablafx_core.scores import built_metrics
 from nablafx_core.tracking.mongo.address import Address
 from nablafx_core.tracking.observers import built_observers
 from nablafx_core.tracking.recorder import Run, record
+from nablafx_core.training.moved_data import check_same_data
 
 
 def record_test(
@@ -24,6 +25,7 @@ def record_test(
     experiment: Experiment,
     say: Callable[[str], None] = lambda text: None,
     mongo: Address | None = None,
+    same_as: Path | None = None,
 ) -> tuple[Path, Evaluation]:
     """Score a trained model on the test recordings of an experiment, recorded as a run.
 
@@ -32,15 +34,19 @@ def record_test(
         experiment: whose data and metrics are used.
         say: called with lines that a person should read.
         mongo: a database that keeps a copy of the run.
+        same_as: folder of a run whose data this must be, though it was moved; None for any data.
 
     Returns:
         The run folder and the figures.
 
     Raises:
         ConfigError: if the model was made for another sample rate, other knobs or other channels than the data has.
+        DataError: if the data is not that of the run `same_as`.
     """
     model = load(source)
     dataset = checked(build("dataset", experiment.dataset))
+    if same_as is not None:
+        check_same_data(same_as, dataset, True, "To test on other recordings, give an experiment FILE that names them.")
     for note in dataset.notes:
         say(note)
     if (model.sample_rate, len(model.controls)) != (dataset.sample_rate, len(dataset.controls)):

@@ -46,9 +46,10 @@ _LONGEST_FOLDER = 30
 _PROBE = (
     "import logging, sys, ray\n"
     "ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)\n"
-    "print('connected', flush=True)"
+    "print('connected to the cluster', flush=True)"
 )
 _PROBE_SECONDS = 60.0
+_CONNECTED = "connected to the cluster"
 _REFUSALS = ("InvalidAuthToken", "Unauthenticated", "authentication token")
 _MODE = "RAY_AUTH_MODE"
 
@@ -86,9 +87,12 @@ def _check_answers(address: str) -> None:
 
 
 def _check_token(address: str) -> None:
-    if not _refused(address, os.environ):
+    said = _asked(address, os.environ)
+    if said == _CONNECTED:
         return
-    if _MODE not in os.environ and not _refused(address, {**os.environ, _MODE: "token"}):
+    if said not in _REFUSALS:
+        raise ConfigError(_no_cluster(address, said))
+    if _MODE not in os.environ and _asked(address, {**os.environ, _MODE: "token"}) == _CONNECTED:
         os.environ[_MODE] = "token"  # Ray uses the token that is here only if it is told to, before it is imported
         if "ray._raylet" in sys.modules:
             sys.modules["ray._raylet"].Config.initialize("")  # as Ray does to read it again
@@ -101,23 +105,26 @@ def _check_token(address: str) -> None:
     )
 
 
-def _refused(address: str, environment: Mapping[str, str]) -> bool:
-    """True if a cluster refuses us for our token; what else is wrong is found when the sweep connects."""
+def _asked(address: str, environment: Mapping[str, str]) -> str:
+    """What a cluster answers: `_CONNECTED`, one of `_REFUSALS` if it refuses our token, or why it cannot be used."""
     command = [sys.executable, "-c", _PROBE, address]
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     alarm = threading.Timer(_PROBE_SECONDS, process.kill)
     alarm.start()
+    last = ""
     try:
         with process:
             for line in process.stdout or ():
-                if any(word in line for word in _REFUSALS):
-                    process.kill()
-                    return True
+                last = line.strip() or last
+                for answer in (*_REFUSALS, _CONNECTED):
+                    if answer in line:
+                        process.kill()
+                        return answer
     finally:
         alarm.cancel()
-    return False
+    return "what answers is no Ray cluster" if process.returncode < 0 else last.partition(": ")[2] or last
 
 
 @contextmanager

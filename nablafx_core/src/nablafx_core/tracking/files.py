@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from nablafx_core.errors import RunError
 
@@ -85,8 +88,36 @@ def read_json(path: str) -> Any:
         ValueError: if it is no JSON.
         RecursionError: if it lies too deep in itself.
     """
-    with open(path, "rb") as file:
+    with opened(path) as file:
         return json.loads(file.read())
+
+
+def file_hash(path: Path) -> tuple[str, int]:
+    """SHA-256 of a file in hexadecimal digits, and its size in bytes; read in blocks.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    digest, size = hashlib.sha256(), 0
+    with opened(path) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+    return digest.hexdigest(), size
+
+
+def opened(path: str | Path) -> BinaryIO:
+    """Open a file to read its bytes. What is no file is refused at once, where reading a FIFO would wait for ever.
+
+    Raises:
+        OSError: if it cannot be read, or is a folder, a FIFO, a socket or a device.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -7,8 +7,9 @@ import json
 import logging
 import math
 import os
+import shlex
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -32,18 +33,26 @@ from nablafx_core.interfaces import Model
 from nablafx_core.loading import BUNDLE_IN_RUN, load
 from nablafx_core.report.curves import draw_curves
 from nablafx_core.scores import built_losses, built_metrics
+from nablafx_core.shell import command
 from nablafx_core.threads import torch_threads
 from nablafx_core.tracking.devices import sampled_gpus
 from nablafx_core.tracking.mongo.address import Address
 from nablafx_core.tracking.observers import built_observers
 from nablafx_core.tracking.recorder import Run, record
-from nablafx_core.tracking.records import find_run, list_runs
+from nablafx_core.tracking.records import RunRecord, find_run, list_runs
 from nablafx_core.training.best import KeepBest
 from nablafx_core.training.callbacks import CosineSchedule, EndEarly, RecordFigures, TimeLimit
 from nablafx_core.training.checkpoints import CheckpointFiles, SaveCheckpoints, newest_checkpoint, set_damaged_aside
 from nablafx_core.training.failures import disk_explained, memory_explained
 from nablafx_core.training.guarded import pack_callbacks
 from nablafx_core.training.machine_use import MachineUse, gpu_uuids
+from nablafx_core.training.moved_data import (
+    check_overrides,
+    check_same_data,
+    is_moved,
+    keep_fingerprint,
+    moved_explained,
+)
 from nablafx_core.training.processes import (
     RUN_VARIABLE,
     Children,
@@ -108,9 +117,15 @@ def train(
     runs_dir = Path(checked.track.runs_dir)
     first = is_first_process()
     resumed = _resumed_folder(runs_dir, resume) if resume else None
-    training = _Training(checked, callbacks or [], say if first else lambda text: None, resumed)
+    words = ("train", "--resume", resumed.name if resumed else "")
+    with moved_explained(words, checked.config["data"], runs_dir) if resumed else nullcontext():
+        training = _Training(checked, callbacks or [], say if first else lambda text: None, resumed)
     if not first:  # checkpoints are written by the first process alone, and read by all
         return training.run(None, resumed or runs_dir)
+    if resumed is not None:
+        moved = is_moved(checked, RunRecord.read(resumed).config)
+        anew = f"To train its model on other data, start a new run with --init {shlex.quote(str(resumed))}."
+        check_same_data(resumed, training.dataset, moved, anew)
     observers = built_observers(checked.track.observers)
 
     def body(run: Run) -> TrainResult:
@@ -129,19 +144,27 @@ def train(
     )
 
 
-def resumable(run_id: str, runs_dir: Path) -> tuple[str, Experiment]:
+def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tuple[str, Experiment]:
     """The full id and the experiment of a run that can be continued; ``"latest"`` is the newest training.
+
+    Args:
+        run_id: or the beginning of one.
+        runs_dir: that holds the runs.
+        overrides: where its data is now and who observes, as ``--set`` takes them.
 
     Raises:
         RunError: if there is no such run, or it is finished.
+        ConfigError: for an override of anything else.
     """
+    check_overrides(overrides)
     if not is_first_process():  # the newest may have become another since the first process looked
         run_id = os.environ.get(RUN_VARIABLE, run_id)
     trainings = [run.id for run in list_runs(runs_dir) if run.command == "train"]
     found = find_run(runs_dir, trainings[0] if run_id == "latest" and trainings else run_id)
     if found.status == "COMPLETED":
         raise RunError(f"the run {found.id} is finished. To train its model further: --init {found.folder}.")
-    return found.id, load_experiment([found.folder / "config.yaml"], sections={"track": {"runs_dir": str(runs_dir)}})
+    sections = {"track": {"runs_dir": str(runs_dir)}}
+    return found.id, load_experiment([found.folder / "config.yaml"], overrides, sections)
 
 
 def prepared_data(experiment: Experiment) -> Dataset:
@@ -218,7 +241,7 @@ class _Training:
         self.resumed = resumed
         self.checkpoint = newest_checkpoint(resumed) if resumed else None
         seed_everything(self.settings.seed, verbose=False)
-        dataset = prepared_data(experiment)
+        dataset = self.dataset = prepared_data(experiment)
         self.model = prepared_model(experiment, dataset, from_checkpoint=self.checkpoint is not None)
         self.data, self.epochs = data_module(experiment, dataset, self.model)
         self.loss = built_losses(experiment.config["loss"], dataset.sample_rate)
@@ -241,12 +264,17 @@ class _Training:
                 with memory_explained(self._batch()), exchange_explained(), ended_with_first():
                     self._fit(trainer, task)
                 return TrainResult("", folder, best.path, best.best, {})
+            keep_fingerprint(run, self.dataset)
             with sampled_gpus(run, gpu_uuids(trainer), self.experiment.track.sample_seconds):
                 children = Children(trainer, partial(self._hangs, run))
                 with memory_explained(self._batch()), exchange_explained(), children.ended_with_this():
                     self._fit(trainer, task)
-                with disk_explained(f"The model is trained: {best.path}. Make room, then: nablafx test {run.folder}"):
+                with disk_explained(f"The model is trained: {best.path}. Make room, then: {self._again(run)}"):
                     return self._finish(run, best, use, trainer.strategy.root_device)
+
+    def _again(self, run: Run) -> str:
+        """The command that goes on with a run."""
+        return command("train", "--resume", run.id, runs_dir=self.experiment.track.runs_dir)
 
     def _fit(self, trainer: Trainer, task: TrainingTask) -> None:
         with told_to_children(self.resumed.name if self.resumed else None):

@@ -18,6 +18,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from nablafx_core.tracking.content_types import content_type
+from nablafx_core.tracking.files import file_hash, opened
 
 CHUNK_BYTES = 255 * 1024
 """Of a document of `fs.chunks`, as GridFS has it."""
@@ -52,12 +53,7 @@ def content_of(path: Path) -> Content:
     Raises:
         OSError: if it cannot be read.
     """
-    digest, size = hashlib.sha256(), 0
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-            size += len(block)
-    return Content(digest.hexdigest(), size)
+    return Content(*file_hash(path))
 
 
 def is_stored(database: Database[dict[str, Any]], content: Content, chunks: bool = False) -> bool:
@@ -99,7 +95,7 @@ def store(
         PyMongoError: if the server does not take it.
     """
     present, digest = _present(database, content), hashlib.sha256()
-    with open(path, "rb") as file:
+    with opened(path) as file:
         for number in range(content.num_chunks):
             data = file.read(CHUNK_BYTES)
             digest.update(data)

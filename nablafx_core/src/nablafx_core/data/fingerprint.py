@@ -1,0 +1,120 @@
+"""What the recordings of a run hold, so that a run whose data was moved goes on with the same data and no other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from nablafx_core.data.cache import file_key, remembered
+from nablafx_core.data.recording import Dataset, Recording
+from nablafx_core.errors import DataError
+from nablafx_core.tracking.files import file_hash
+
+NAME = "data.json"
+"""The file of a run's folder."""
+
+_SIGNALS = ("dry", "wet")
+_SETTINGS = ("sample_rate", "controls", "part", "start", "stop", "channel", "offset", "num_samples")
+_AT_ONCE = 8
+
+
+def fingerprint(dataset: Dataset) -> dict[str, Any] | None:
+    """Sizes and hashes of the files that a dataset reads, and what is read of them; None if it reads none.
+
+    A file is hashed once and again only when it changes; see `remembered`.
+
+    Raises:
+        DataError: if a file cannot be read.
+    """
+    paths = sorted({path for recording in dataset.recordings for _, path in _files(recording)})
+    if not paths:
+        return None
+    with ThreadPoolExecutor(min(_AT_ONCE, os.cpu_count() or 1)) as pool:
+        hashes = dict(zip(paths, pool.map(_hashed, paths), strict=True))
+    recordings = [_described(recording, hashes, dataset.sample_rate) for recording in dataset.recordings]
+    return {"version": 1, "recordings": recordings}
+
+
+def difference(before: Mapping[str, Any], dataset: Dataset) -> str | None:
+    """How a dataset differs from the one that a fingerprint was taken of; None if it does not.
+
+    Names and places of files may differ, their order, their contents and what is read of them may not.
+
+    Raises:
+        DataError: if a file cannot be read, or the fingerprint is damaged.
+    """
+    now = fingerprint(dataset) or {"recordings": []}
+    try:
+        old, new = list(before["recordings"]), now["recordings"]
+        if len(old) != len(new):
+            return _of_another_number([str(one["name"]) for one in old], [one["name"] for one in new])
+        for was, now_is, recording in zip(old, new, dataset.recordings, strict=True):
+            if problem := _changed(was, now_is, dict(_files(recording))):
+                return problem
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{NAME} of the run is damaged: {type(error).__name__}: {error}.") from error
+    return None
+
+
+def _of_another_number(old: list[str], new: list[str]) -> str:
+    names = [f"'{name}' is missing" for name in old if name not in new]
+    names += [f"'{name}' is new" for name in new if name not in old]
+    return f"{len(new):,} recordings instead of {len(old):,}" + (f": {', '.join(names[:3])}" if names else "")
+
+
+def _changed(was: Mapping[str, Any], now: Mapping[str, Any], paths: Mapping[str, Path]) -> str | None:
+    for signal in _SIGNALS:
+        old, new = was.get(signal) or {}, now.get(signal) or {}
+        if old.get("size") != new.get("size"):
+            return f"{paths.get(signal)}: has {new.get('size', 0):,} bytes, the run's had {old.get('size', 0):,}"
+        if old.get("sha256") != new.get("sha256"):
+            return f"{paths.get(signal)}: its content is not that of the run's file"
+    settings = [(was.get(key), now.get(key), f"{key} of '{now['name']}'") for key in _SETTINGS[:5]]
+    settings += [
+        (was[signal].get(key), now[signal].get(key), f"{key} of {paths.get(signal)}")
+        for signal in _SIGNALS
+        if signal in was and signal in now
+        for key in _SETTINGS[5:]
+    ]
+    return next((f"{what} is {new}, it was {old}" for old, new, what in settings if old != new), None)
+
+
+def _described(recording: Recording, hashes: Mapping[Path, tuple[str, int]], sample_rate: int) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "name": recording.name,
+        "sample_rate": sample_rate,
+        "controls": list(recording.controls),
+        "part": recording.part,
+        "start": recording.start,
+        "stop": recording.stop,
+    }
+    for signal, path in _files(recording):
+        source: Any = getattr(recording, signal)
+        channel = getattr(source, "channel", 0)
+        found[signal] = {
+            "file": path.name,
+            "size": hashes[path][1],
+            "sha256": hashes[path][0],
+            "channel": channel if isinstance(channel, int) else list(channel),
+            "offset": getattr(source, "offset", 0),
+            "num_samples": source.num_samples,
+        }
+    return found
+
+
+def _files(recording: Recording) -> Iterator[tuple[str, Path]]:
+    """The signals of a recording that come from files, with the file that the user has, also where it is resampled."""
+    for signal in _SIGNALS:
+        file = getattr(getattr(recording, signal), "file", None)
+        if isinstance(file, str | os.PathLike):
+            yield signal, Path(os.fspath(file))
+
+
+def _hashed(path: Path) -> tuple[str, int]:
+    try:
+        return remembered("hashes", file_key(path), tuple[str, int], lambda: file_hash(path))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error
