@@ -11,6 +11,7 @@ from datetime import datetime
 import gridfs
 import pymongo
 import pytest
+from pymongo.errors import NetworkTimeout
 from sacred import Experiment
 from sacred.observers import MongoObserver as SacredsObserver
 
@@ -386,3 +387,53 @@ def test_the_address_of_a_run_is_in_no_record(tmp_path, url, caplog):
     for text in (written, caplog.text):
         assert "hunter2" not in text
         assert "wintermute" not in text
+
+
+def slow_sends(monkeypatch, fails):
+    """Documents of metrics that arrive; a message for which `fails` is true times out."""
+    arrived, calls = [], []
+    send = RunCopy._send
+
+    def sent(self, database, chunks):
+        calls.append(len(chunks))
+        if fails(len(calls), chunks):
+            raise NetworkTimeout("timed out")
+        send(self, database, chunks)
+        arrived.extend(chunk.key for chunk in chunks)
+
+    monkeypatch.setattr(RunCopy, "_send", sent)
+    return arrived, calls
+
+
+def test_a_push_that_times_out_goes_on_where_it_was(tmp_path, database, monkeypatch):
+    monkeypatch.setattr(series, "CHUNK", 2)
+    folder = recorded(tmp_path)
+    arrived, calls = slow_sends(monkeypatch, lambda call, chunks: len(chunks) > 4 or call % 3 == 0)
+    assert push(folder, database).missing == []
+    assert len(arrived) == len(set(arrived)) == 13  # each once
+    assert max(calls[1:]) < calls[0] == 13  # the next message is smaller
+    assert_whole(database, folder)
+
+
+def test_a_push_that_gave_up_is_continued_by_the_next_one(tmp_path, database, monkeypatch):
+    monkeypatch.setattr(series, "CHUNK", 2)
+    folder = recorded(tmp_path)
+    first, calls = slow_sends(monkeypatch, lambda call, chunks: len(chunks) > 4 or call > 2)
+    with pytest.raises(NetworkTimeout):
+        push(folder, database)
+    assert (len(first), len(calls)) == (3, 6)
+    monkeypatch.undo()
+    monkeypatch.setattr(series, "CHUNK", 2)
+    second, _ = slow_sends(monkeypatch, lambda call, chunks: False)
+    assert push(folder, database).missing == []
+    assert len(second) == 10
+    assert not set(first) & set(second)
+    assert_whole(database, folder)
+
+
+def test_what_a_database_has_lost_is_sent_again_whatever_it_says(tmp_path, database):
+    folder = recorded(tmp_path)
+    push(folder, database)
+    database.metrics.update_one({"run_id": folder.name}, {"$set": {"steps": [], "values": [], "timestamps": []}})
+    assert push(folder, database).missing == []
+    assert_whole(database, folder)

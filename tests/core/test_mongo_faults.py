@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import types
 from functools import partial
 from pathlib import Path
 
 import pymongo
 import pytest
+from pymongo.errors import AutoReconnect
 from tests.core.test_mongo_copy import CONFIG, assert_whole, series_in
 
 from nablafx_core.tracking import metrics, recorder
+from nablafx_core.tracking.mongo import observer as observing
 from nablafx_core.tracking.mongo.address import address_of
 from nablafx_core.tracking.mongo.observer import MongoObserver
 from nablafx_core.tracking.mongo.push import push
@@ -354,3 +358,29 @@ def test_the_server_starts_again_on_its_data(tmp_path, own_server):
     own_server.start()
     with pymongo.MongoClient("127.0.0.1", own_server.port) as client:
         assert_whole(client.lab, folder)
+
+
+@pytest.mark.parametrize(("down", "up"), [(5, 5), (1, 1), (55, 10), (200, 100)])
+def test_a_server_that_comes_and_goes_is_told_once_a_minute(monkeypatch, caplog, down, up):
+    now = 0.0
+    monkeypatch.setattr(observing, "time", types.SimpleNamespace(monotonic=lambda: now))
+    observer = observing.MongoObserver(address_of("mongodb://127.0.0.1:9/x"), None)
+    told = []
+    for second in range(1200):
+        now = float(second)
+        before = len(caplog.records)
+        if second % (down + up) < down:
+            observer._failed(AutoReconnect("gone"))
+        else:
+            observer._recovered()
+        told += [(second, "there again" in entry.getMessage()) for entry in caplog.records[before:]]
+    assert told[0] == (0, False)
+    assert len(told) <= 2 + 1200 / 60
+    for start in range(1140):
+        assert sum(start <= second < start + 60 for second, _ in told) <= 2
+    assert sum(60 <= second < 120 for second, _ in told) <= 1 or down > 60
+    assert all(one != other for (_, one), (_, other) in itertools.pairwise(told))  # in turn
+    observer._ending.set()
+    if not told[-1][1]:
+        observer._recovered()
+    assert "there again" in caplog.records[-1].getMessage()  # the last word is what is true

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from importlib.resources import as_file
 from pathlib import Path
 
@@ -22,13 +23,13 @@ def bundle_path(source: str | Path) -> Path | None:
         RunError: if it is a folder without a bundle.
     """
     path = Path(source)
-    if path.is_dir():
-        if not (path / BUNDLE_IN_RUN).is_file():
-            raise RunError(
-                f"{path}: no {BUNDLE_IN_RUN} in this folder. Has the run been trained to its first validation?"
-            )
-        return path / BUNDLE_IN_RUN
-    return path if path.suffix == ".nfx" or path.is_file() else None
+    if os.path.isdir(path):  # unlike Path's, it takes any text for a path
+        bundle = path / BUNDLE_IN_RUN
+        if not os.path.isfile(bundle):
+            why = f"no {BUNDLE_IN_RUN} in this folder. Has the run been trained to its first validation?"
+            raise RunError(f"{bundle}: it is no file." if os.path.lexists(bundle) else f"{path}: {why}")
+        return bundle
+    return path if path.suffix == ".nfx" or os.path.isfile(path) else None
 
 
 def find_model(name: str, runs_dir: Path) -> str | Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test(
     own_data = not files
     if own_data:
         own = Path(source) / "config.yaml"
-        if not own.is_file():
+        if not os.path.isfile(own):
             raise RunError(f"'{model}' is a model without an experiment. Give the FILE whose test recordings to use.")
         files = (str(own),)
     experiment = load_experiment(files, overrides, sections={"track": {"runs_dir": runs_dir}}, preset=preset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def record_test(
 
     def body(run: Run) -> tuple[Path, Evaluation]:
         # A record holds no path of this machine.
-        run.set_info("tested", Path(source).name if Path(source).exists() else str(source))
+        run.set_info("tested", Path(source).name if os.path.exists(source) else str(source))
         evaluation = score(model, recordings, metrics, run.folder)
         run.summary({f"test/{name}": value for name, value in evaluation.split.items()})
         run.artifact(run.folder / "test.json")

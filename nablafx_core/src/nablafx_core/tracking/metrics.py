@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
+from nablafx_core.tracking.files import opened
+
 _RETRY_SECONDS = 1.0
 
 
@@ -75,7 +77,7 @@ class MetricsFile:
     def _flush(self) -> None:
         try:
             if self._file is None:
-                self._file = _opened(self.path)
+                self._file = _at_end(self.path)
             data = "".join(self._pending).encode()
             if self._file.write(data) != len(data):
                 raise OSError("the disk took only a part")
@@ -94,8 +96,10 @@ class MetricsFile:
                 file.close()
 
 
-def _opened(path: Path) -> FileIO:
+def _at_end(path: Path) -> FileIO:
     """The file at its end, on a fresh line: a line torn by a kill or a full disk must not swallow the next."""
+    if path.exists():
+        opened(path).close()  # a FIFO would be waited for
     file = open(path, "a+b", buffering=0)  # noqa: SIM115 - held open between values
     try:
         if file.seek(0, os.SEEK_END) > 0:
@@ -112,10 +116,13 @@ def read_series(path: Path) -> dict[str, Series]:
     """All metrics by name; torn lines are passed over, no file is no metric.
 
     A step that was logged twice, before a kill and after the resume, has its last value.
+
+    Raises:
+        OSError: if the file cannot be read.
     """
     points: dict[str, dict[int, tuple[float, str]]] = {}
     if path.exists():
-        with open(path, "rb") as file:
+        with opened(path) as file:
             for line in file:
                 point = parsed(line)
                 if point is not None:
@@ -130,7 +137,7 @@ def last_step(path: Path) -> int | None:
     What is measured of machines (``system/…``) counts seconds, not steps, and is passed over.
     """
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
             lines = file.read().splitlines()
     except OSError:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nablafx_core.errors import RunError
-from nablafx_core.tracking.files import replace_json
+from nablafx_core.tracking.files import read_json, replace_json
 
 SILENCE = timedelta(seconds=60)
 """A process of which nothing else can be known is dead after so long without a heartbeat."""
@@ -93,7 +93,8 @@ def only_process(folder: Path) -> Iterator[None]:
         raise RunError(f"{folder}: cannot be written: {error.strerror}.") from error
     for path in folder.glob("lock.*"):
         if _number(path) <= number:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # what is no file, or gone
+                path.unlink()
     try:
         yield
     finally:
@@ -113,7 +114,7 @@ def _number(lock: Path) -> int:
 
 def _held(lock: Path) -> bool:
     try:
-        holder = json.loads(lock.read_text(encoding="utf-8"))
+        holder = read_json(str(lock))
     except (OSError, ValueError, RecursionError):
         holder = {}  # just made and not yet written, or its maker died in between
     if holder == _RELEASED:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nablafx_core.errors import ConfigError, RunError
-from nablafx_core.tracking.files import read_json
+from nablafx_core.tracking.files import opened, read_json
 from nablafx_core.tracking.ids import is_run_id
 from nablafx_core.tracking.metrics import Series, last_step, read_series
 from nablafx_core.tracking.notes import Notes, read_notes
@@ -20,6 +20,10 @@ from nablafx_core.tracking.process import alive, as_time, since
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+#: Files of a run's folder, beside run.json, that are read to show it.
+_LONGEST = 100  # letters of what a user wrote that are shown
+_FILES = ("config.yaml", "config.json", "metrics.jsonl", "info.json", "notes.json")
 
 #: Parts of run.json that are used as what they are.
 _KINDS = {
@@ -120,7 +124,8 @@ class RunRecord:
             path = self.folder / name
             if path.exists():
                 try:
-                    found = plain_config(path.read_bytes(), str(path))
+                    with opened(path) as file:
+                        found = plain_config(file.read(), str(path))
                 except OSError as error:
                     raise RunError(f"{path}: cannot be read: {error.strerror}.") from error
                 except ConfigError as error:
@@ -151,8 +156,26 @@ class RunRecord:
 
     @cached_property
     def metrics(self) -> dict[str, Series]:
-        """Everything that was logged, by name."""
-        return read_series(self.folder / "metrics.jsonl")
+        """Everything that was logged, by name; empty if it cannot be read."""
+        try:
+            return read_series(self.folder / "metrics.jsonl")
+        except OSError:
+            return {}
+
+    @property
+    def unreadable(self) -> list[str]:
+        """What is wrong with files of the folder, such as "metrics.jsonl cannot be read: it is a folder"."""
+        found = []
+        for name in _FILES:
+            path = os.path.join(self.folder, name)
+            if os.path.lexists(path):
+                try:
+                    opened(path).close()
+                except FileNotFoundError:
+                    found.append(f"{name} cannot be read: it is a link to a place where nothing is")
+                except OSError as error:
+                    found.append(f"{name} cannot be read: {error.strerror}")
+        return found
 
     @property
     def last_step(self) -> int | None:
@@ -256,11 +279,11 @@ def plain_config(text: bytes, name: str) -> Any:
 
 def run_folders(runs_dir: Path) -> list[Path]:
     """The folders of runs in a folder; none if it does not exist. Hidden ones are being made or removed."""
-    if not runs_dir.is_dir():
+    if not os.path.isdir(runs_dir):  # unlike Path's, it takes any text for a path
         return []
     with os.scandir(runs_dir) as entries:
         names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
-    return [runs_dir / name for name in names if is_run_id(name) or (runs_dir / name / "run.json").exists()]
+    return [runs_dir / name for name in names if is_run_id(name) or os.path.lexists(runs_dir / name / "run.json")]
 
 
 def list_runs(runs_dir: Path) -> list[RunRecord]:
@@ -279,7 +302,7 @@ def find_run(runs_dir: Path, key: str) -> RunRecord:
         if records:
             return records[0]
     ids = [folder.name for folder in run_folders(runs_dir)]
-    if not _begun_by(ids, key) and key and (Path(key) / "run.json").exists():
+    if not _begun_by(ids, key) and key and os.path.lexists(os.path.join(key, "run.json")):
         return RunRecord.read(Path(key).resolve())
     return RunRecord.read(runs_dir / matching_id(ids, key, str(runs_dir)))
 
@@ -303,7 +326,7 @@ def matching_id(ids: Sequence[str], key: str, where: str) -> str:
         raise RunError(f"{len(found)} runs in {where} begin with '{key}'. Write more of the one you mean:\n  {shown}")
     close = difflib.get_close_matches(key, ids, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else " `nablafx runs` lists them."
-    raise RunError(f"there is no run '{key}' in {where}.{hint}")
+    raise RunError(f"there is no run '{key if len(key) <= _LONGEST else key[:_LONGEST] + '…'}' in {where}.{hint}")
 
 
 def _begun_by(ids: Sequence[str], key: str) -> list[str]:

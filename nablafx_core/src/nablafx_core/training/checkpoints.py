@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from nablafx_core.errors import RunError
 from nablafx_core.export.torch_file import UnreadableError, read_torch_file
-from nablafx_core.tracking.files import replace_bytes
+from nablafx_core.tracking.files import opened, replace_bytes
 
 _log = logging.getLogger(__name__)
 LAST, PREVIOUS, DAMAGED = (f"checkpoints/{name}.ckpt" for name in ("last", "previous", "damaged"))
@@ -118,30 +118,39 @@ class CheckpointFiles(TorchCheckpointIO):
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The last checkpoint of a run that can be gone on from; None if none was written yet. A damaged one is told.
+    """Newest usable checkpoint of a run, or None if none was written yet; warn about damaged ones.
 
     Raises:
-        RunError: if there are some but none is whole, or it was written by other code.
+        RunError: if there are some but none is usable, or it was written by a different version of the code.
     """
-    found = [path for path in (folder / LAST, folder / PREVIOUS) if path.exists()]
+    found = [path for path in (folder / LAST, folder / PREVIOUS) if os.path.lexists(path)]
     for path in found:
         problem = _problem(path)
         if problem is None:
             return path
-        _log.warning("%s: is not used: %s. It is kept as %s.", path, problem, DAMAGED)
+        _log.warning("%s: is not used: %s.", path, problem)
     if found:
         raise RunError(
-            f"the run {folder.name} cannot be resumed: no checkpoint of it is whole. Train anew with "
+            f"the run {folder.name} cannot be resumed: no checkpoint of it can be used. Train anew with "
             f"{folder}/config.yaml; --init {folder} starts from its best model, if it has one."
         )
     return None
 
 
 def set_damaged_aside(folder: Path, good: Path) -> None:
-    """Take a damaged last checkpoint out of the way of `good`, which it would replace at the next writing."""
-    last = folder / LAST
-    if good != last and last.exists():
-        os.replace(last, folder / DAMAGED)
+    """Rename a damaged last checkpoint, which would replace `good` at the next writing; say where it is.
+
+    Raises:
+        RunError: if it cannot be renamed.
+    """
+    last, aside = folder / LAST, folder / DAMAGED
+    if good == last or not os.path.lexists(last):
+        return
+    try:
+        os.replace(last, aside)
+    except OSError as error:
+        raise RunError(f"{last}: is damaged and cannot be renamed to {aside.name}: {error.strerror}.") from error
+    _log.warning("%s: is kept as %s.", last, aside.name)
 
 
 def _problem(path: Path) -> str | None:
@@ -151,8 +160,11 @@ def _problem(path: Path) -> str | None:
         RunError: if it is whole, but not one of this code's.
     """
     try:
+        opened(path).close()
         checkpoint = read_torch_file(path, objects=False)
-    except (UnreadableError, OSError) as error:
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or error})"
+    except UnreadableError as error:
         return str(error)
     _check_parts(path, checkpoint)
     return None

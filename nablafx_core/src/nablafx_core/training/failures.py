@@ -53,3 +53,7 @@ def disk_explained(left: str) -> Iterator[None]:
         raise TrainingError(
             f"{error.filename or 'a file'}: cannot be written: {error.strerror or error}. {left}"
         ) from error
+    except NablafxError as error:  # such as that of an audio file
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise TrainingError(f"{error} {left}") from error

@@ -163,6 +163,8 @@ def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tup
     found = find_run(runs_dir, trainings[0] if run_id == "latest" and trainings else run_id)
     if found.status == "COMPLETED":
         raise RunError(f"the run {found.id} is finished. To train its model further: --init {found.folder}.")
+    if not os.path.isfile(found.folder / "config.yaml"):
+        raise RunError(f"the run {found.id} cannot be resumed: {found.folder} has no file config.yaml.")
     sections = {"track": {"runs_dir": str(runs_dir)}}
     return found.id, load_experiment([found.folder / "config.yaml"], overrides, sections)
 

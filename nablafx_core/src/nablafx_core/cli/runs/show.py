@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import click
@@ -66,7 +67,7 @@ def _page(record: RunRecord, children: list[Row]) -> list[str]:
         _titled("METRICS", _series_table(record)),
         _titled("MACHINE", _machine_table(record)),
         _titled("CHILDREN", _children_table(children)),
-        _titled("FILES", "\n".join(map(safe, record.artifacts))),
+        _titled("FILES", "\n".join(_files(record))),
         _titled("PACKS", table([(p["name"], p["version"], str(p.get("commit") or "")[:12]) for p in record.packs])),
     ]
 
@@ -78,6 +79,7 @@ def _overview(record: RunRecord) -> list[tuple[str, ...]]:
         "run": record.id,
         "status": record.status,
         "why": record.damage or record.error or "",
+        "damaged": "\n".join(record.unreadable),
         "command": record.command or "",
         "started": f"{record.start:%Y-%m-%d %H:%M:%S} UTC" if record.start else "",
         "resumed": f"{len(record.resumed)} times" if record.resumed else "",
@@ -124,6 +126,15 @@ def _children_table(children: list[Row]) -> str:
         for row in children
     ]
     return table(rows, ("ID", "STATUS", "MODEL", "ESR", "AGE")) if rows else ""
+
+
+def _files(record: RunRecord) -> list[str]:
+    """The recorded files, and which of them the folder does not have."""
+    here = record.folder.is_dir()  # those of MongoDB are not in a folder
+    return [
+        safe(name) + ("  (missing)" if here and not os.path.exists(os.path.join(record.folder, name)) else "")
+        for name in record.artifacts
+    ]
 
 
 def _titled(title: str, text: str) -> str:

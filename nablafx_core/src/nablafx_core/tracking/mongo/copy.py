@@ -11,10 +11,17 @@ from typing import Any
 
 from pymongo import ReplaceOne
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError, WriteError
+from pymongo.errors import (
+    BulkWriteError,
+    DuplicateKeyError,
+    NetworkTimeout,
+    OperationFailure,
+    PyMongoError,
+    WriteError,
+)
 
 from nablafx_core.errors import RunError
-from nablafx_core.tracking.files import inside, read_json
+from nablafx_core.tracking.files import inside, opened, read_json
 from nablafx_core.tracking.mongo.artifacts import Content, content_of, is_stored, store
 from nablafx_core.tracking.mongo.documents import fitting, has_nonfinite, marked, run_document
 from nablafx_core.tracking.mongo.series import Chunk, Series
@@ -24,7 +31,7 @@ _log = logging.getLogger(__name__)
 _DUPLICATE = 11000
 _BAD_VALUE = 8
 _OF_AN_END = ("stop_time", "fail_trace")
-_AT_ONCE = 20  # chunks in one message, about 4 MB
+_AT_ONCE = 20  # chunks in one message, about 4 MB; fewer after one that took too long
 _INDEXES = {
     "metrics": [[("run_id", 1), ("name", 1), ("chunk", 1)]],
     "runs": [[("start_time", -1)], [("status", 1)], [("parent", 1)]],
@@ -56,13 +63,21 @@ class RunCopy:
         self.unsent_files: list[str] = []
         self._held = held
         self._marks: bool | None = None  # whether the server refuses numbers that are not finite; None if not asked
-        self._prepared = self._deep = False
+        self._prepared = self._deep = self._compared = False
+        self._arrived = 0
         self._seen_before = 0
+        self._at_once = _AT_ONCE
         self._files: dict[str, tuple[tuple[int, int], Content]] = {}
         self._there: dict[str, Content] = {}
         self._told: set[str] = set()
+        self._digests: dict[str, str] = {}
         self._version = ""
         self._notes = Notes()
+
+    @property
+    def progress(self) -> int:
+        """Grows with what has arrived."""
+        return self._arrived
 
     @property
     def num_files(self) -> int:
@@ -128,6 +143,11 @@ class RunCopy:
         self._deep = True
         return [name for name in steps if steps[name] - there.get(name, set())] + files + self.unsent_files
 
+    def forget_sent(self) -> None:
+        """Send all metrics again, whatever the database said that it has."""
+        self._digests = {}
+        self.series.forget_sent()
+
     def _prepare(self, database: Database[dict[str, Any]]) -> None:
         if self._prepared:
             return
@@ -145,10 +165,23 @@ class RunCopy:
             more = self.series.read(last)
             if not more:
                 self.series.add(waiting)
-            chunks = self.series.unsent()
-            for batch in (chunks[i : i + _AT_ONCE] for i in range(0, len(chunks), _AT_ONCE)):
-                self._send(database, batch)
-                self.series.sent(batch)
+            self._compare(database)
+            while chunks := self.series.unsent()[: self._at_once]:
+                try:
+                    self._send(database, chunks)
+                except NetworkTimeout:
+                    self._at_once = max(1, len(chunks) // 4)
+                    raise
+                self.series.sent(chunks)
+                self._arrived += len(chunks)
+
+    def _compare(self, database: Database[dict[str, Any]]) -> None:
+        """Learn, once, which chunks an earlier push or the run itself has sent."""
+        if not self._compared:
+            found = database["metrics"].find({"run_id": self.folder.name}, {"digest": 1})
+            self._digests = {str(one["_id"]): str(one.get("digest")) for one in found}
+            self._compared = True
+        self.series.known(self._digests, self.folder.name)
 
     def _send(self, database: Database[dict[str, Any]], chunks: Sequence[Chunk]) -> None:
         seen = self.series.seen + self._seen_before
@@ -229,12 +262,22 @@ class RunCopy:
                 content = self._content(name, path)
                 if self._there.get(name) != content and not is_stored(database, content, chunks=self._deep):
                     filename = f"artifact://runs/{self.folder.name}/{name}"
-                    if not store(database, path, content, filename, go_on):
+                    if not store(database, path, content, filename, self._counted(go_on)):
                         continue
                 self._there[name] = content
                 self.unsent_files.remove(name)
             except (OSError, RunError) as error:
                 self._tell(f"its file {name} cannot be sent ({getattr(error, 'strerror', None) or error})")
+
+    def _counted(self, go_on: Callable[[], bool]) -> Callable[[], bool]:
+        """The same question, asked before each part of a file, when the parts before have arrived."""
+        parts = iter((0,))
+
+        def asked() -> bool:
+            self._arrived += next(parts, 1)
+            return go_on()
+
+        return asked
 
     def _content(self, name: str, path: Path) -> Content:
         facts = path.stat()
@@ -266,7 +309,8 @@ def _refusal(error: BulkWriteError, wrong: Sequence[Mapping[str, Any]]) -> PyMon
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with opened(path) as file:
+            return file.read().decode("utf-8")
     except FileNotFoundError:
         return ""
 

@@ -21,6 +21,7 @@ END_SECONDS = 20.0
 """How long the end of a run waits for what is not sent yet, whatever the server does."""
 
 _LONGEST_PAUSE = 60.0
+_QUIET_SECONDS = 60.0  # between two messages about a server that comes and goes
 _TRIES_AT_THE_END = 2  # where the server is down or refuses, nobody has to wait for the whole time
 
 
@@ -29,7 +30,7 @@ class MongoObserver(RunObserver):
 
     A thread of its own sends what is new every second, tries again after longer and longer pauses while the server
     does not take it, and is told by events only that there is something to do. So no event waits for the server, and
-    none raises. An outage is told once, and so is its end.
+    none raises. An outage is told once, and so is its end; a server that comes and goes is told once a minute.
 
     Args:
         address: of the database.
@@ -54,6 +55,8 @@ class MongoObserver(RunObserver):
         self._options = dict(options or {})
         self._copy: RunCopy | None = None
         self._trouble = ""
+        self._told = False
+        self._quota = _Quota()
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._deadline = float("inf")
@@ -152,8 +155,9 @@ class MongoObserver(RunObserver):
         return self._copy.bring(database, lambda: time.monotonic() < self._deadline, last=ending, complete=ending)
 
     def _failed(self, error: Exception) -> None:
-        told, self._trouble = self._trouble, self._address.explained(error)
-        if not told:
+        self._trouble = self._address.explained(error)
+        if not self._told and self._quota.take():
+            self._told = True
             _log.warning(
                 "MongoDB %s: %s. The run goes on, its folder has everything, and what is missing is sent when the "
                 "server takes it.",
@@ -162,6 +166,25 @@ class MongoObserver(RunObserver):
             )
 
     def _recovered(self) -> None:
-        told, self._trouble = self._trouble, ""
-        if told and time.monotonic() < self._deadline:
+        self._trouble = ""
+        ending = self._ending.is_set()  # the last word is what is true
+        if self._told and time.monotonic() < self._deadline and (self._quota.take() or ending):
+            self._told = False
             _log.warning("MongoDB %s: the run is there again, with everything that was missing.", self._address)
+
+
+class _Quota:
+    """Allows a message a minute, and two at once after quiet minutes: an outage and its end."""
+
+    def __init__(self) -> None:
+        self._left = 2.0
+        self._at = time.monotonic()
+
+    def take(self) -> bool:
+        """Use up one, if there is one."""
+        now = time.monotonic()
+        self._left, self._at = min(2.0, self._left + (now - self._at) / _QUIET_SECONDS), now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pymongo.database import Database
+from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 
 from nablafx_core.tracking.mongo.copy import RunCopy
 from nablafx_core.tracking.notes import read_notes
@@ -52,16 +53,30 @@ def push(folder: Path, database: Database[dict[str, Any]]) -> Pushed:
     copy = RunCopy(folder)
     missing: list[str] = []
     for attempt in range(_TRIES):
-        copy.bring(database, last=not running)
+        _bring(copy, database, last=not running)
         missing = copy.missing(database)
         if not missing:
             break
         if attempt and not running:
             copy.goes_on(database)
-        copy.series.forget_sent()
+        copy.forget_sent()
     if not (running or missing):
         copy.bring(database, last=True, complete=True)
     return Pushed(folder.name, copy.series.seen, copy.num_files, missing, running)
+
+
+def _bring(copy: RunCopy, database: Database[dict[str, Any]], last: bool) -> None:
+    """Bring a copy up to date; after a lost connection or a time-out it goes on, as long as something arrives."""
+    stalled = 0
+    while True:
+        before = copy.progress
+        try:
+            copy.bring(database, last=last)
+            return
+        except AutoReconnect as error:  # time-outs are of this kind
+            stalled = 0 if copy.progress > before else stalled + 1
+            if stalled == _TRIES or isinstance(error, ServerSelectionTimeoutError):
+                raise
 
 
 def incomplete(records: Iterable[RunRecord], database: Database[dict[str, Any]]) -> list[RunRecord]:

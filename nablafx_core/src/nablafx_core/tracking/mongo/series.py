@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from nablafx_core.tracking.files import opened
 from nablafx_core.tracking.metrics import parsed
 
 CHUNK = 5000
@@ -35,10 +36,11 @@ class Chunk:
 
     def digest(self) -> bytes:
         """Of its steps and values."""
-        return hashlib.blake2b(array("q", self.steps).tobytes() + array("d", self.values).tobytes()).digest()
+        points = array("q", self.steps).tobytes() + array("d", self.values).tobytes()
+        return hashlib.blake2b(points, digest_size=16).digest()
 
     def document(self, run_id: str, seen: int) -> dict[str, Any]:
-        """In the layout of Sacred's MongoObserver, with `chunk` and `seen` beside."""
+        """In the layout of Sacred's MongoObserver, with `chunk`, `seen` and `digest` beside."""
         return {
             "_id": self.document_id(run_id),
             "run_id": run_id,
@@ -48,6 +50,7 @@ class Chunk:
             "values": self.values,
             "timestamps": [_time(timestamp) for timestamp in self.timestamps],
             "seen": seen,
+            "digest": self.digest().hex(),
         }
 
     def document_id(self, run_id: str) -> str:
@@ -95,7 +98,7 @@ class Series:
         """
         if not self.path.exists():
             return False
-        with open(self.path, "rb") as file:
+        with opened(self.path) as file:
             file.seek(self._offset)
             block = file.read(_BLOCK)
         self._offset += len(block)
@@ -135,6 +138,12 @@ class Series:
             self._sent[chunk.key] = chunk.digest()
             self._unsent.pop(chunk.key, None)
 
+    def known(self, digests: Mapping[str, str], run_id: str) -> None:
+        """Note chunks that a database has, by the `digest` of their documents."""
+        for chunk in self.unsent():
+            if digests.get(chunk.document_id(run_id)) == chunk.digest().hex():
+                self.sent([chunk])
+
     def forget_sent(self) -> None:
         """Send everything again."""
         self._sent.clear()
@@ -162,7 +171,7 @@ class Series:
         if not self.path.exists():
             return
         points: dict[str, dict[int, tuple[float, str]]] = {}
-        with open(self.path, "rb") as file:
+        with opened(self.path) as file:
             for line in file:
                 if not (last or line.endswith(b"\n")):
                     self._torn = line
