@@ -101,8 +101,9 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog, harm):
     harm(folder / LAST)
     content = (folder / LAST).read_bytes()
     result = resume(folder)
-    (told,) = [entry.getMessage() for entry in caplog.records if entry.name.endswith("checkpoints")]
-    assert str(folder / LAST) in told
+    passed_over, kept = [entry.getMessage() for entry in caplog.records if entry.name.endswith("checkpoints")]
+    assert passed_over.startswith(f"{folder / LAST}: is not used: ")
+    assert kept == f"{folder / LAST}: is kept as damaged.ckpt."
     assert (folder / DAMAGED).read_bytes() == content
     assert (step(folder / LAST), step(folder / PREVIOUS)) == (12, 8)
     assert not (folder / "checkpoints/exploded").exists()
@@ -113,7 +114,7 @@ def test_without_a_whole_one_it_is_said_what_can_be_done(tmp_path):
     folder = stopped(tmp_path / "runs")
     for name in (LAST, PREVIOUS):
         cut(folder / name)
-    with pytest.raises(RunError, match=r"no checkpoint of it is whole. Train anew with .*config.yaml; --init"):
+    with pytest.raises(RunError, match=r"no checkpoint of it can be used. Train anew with .*config.yaml; --init"):
         resume(folder)
     assert find_run(folder.parent, "latest").status == "FAILED"
 

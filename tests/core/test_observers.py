@@ -423,7 +423,7 @@ def test_observers_of_an_experiment_take_settings_and_are_told_of_training_and_t
             "e.yaml:3: track.observers.0.size: should be a valid integer",
         ),
         ("{name: sacred.observers:QueueObserver}", "Name the other observer itself"),
-        ("{url: x}", "e.yaml:3: track.observers.0: a observer section needs a name"),
+        ("{url: x}", "e.yaml:3: track.observers.0: an observer section needs a name"),
         (
             f"{{name: sacred.observers:SlackObserver, webhook_url: '{HOOK}'}}",
             "track.observers.0.webhook_url: this is a",

@@ -66,7 +66,7 @@ class Checker:
             if isinstance(value, dict) and key in value and "name" not in value:
                 return self._settings(f"'{key}'", {setting.name: setting for setting in settings}, value, path)
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-            self._fail(path, f"a {kind} section needs a name, such as {{name: …}}.")
+            self._fail(path, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} section needs a name, such as {{name: …}}.")
         try:
             entry = self._names.find(kind, value["name"])
             target = component_class(entry)
