@@ -19,6 +19,9 @@ class Component:
         example: small keyword arguments with which the laws of ``nablafx_core.testing`` build it.
         licence: for a bundle, the licence of the weights.
         sha256: for a bundle, the hash that the file must have.
+        exceptions: laws that it does not keep, each with the reason:
+            ``{"every parameter moves the output": "the format needs a bias that nothing uses"}``. The check shows them,
+            and fails when one of them holds.
     """
 
     name: str
@@ -27,3 +30,4 @@ class Component:
     example: Mapping[str, Any] = field(default_factory=dict)
     licence: str | None = None
     sha256: str | None = None
+    exceptions: Mapping[str, str] = field(default_factory=dict)

@@ -242,7 +242,14 @@ def _fault(item: object, found: Mapping[str, Component]) -> str | None:
             return f"gives '{item.name}' the {field} {value!r:.60}, which is no text"
     if not isinstance(item.example, Mapping):
         return f"gives '{item.name}' the example {item.example!r:.60}, which is no mapping"
+    if not (isinstance(item.exceptions, Mapping) and all(map(_is_reason, item.exceptions.items()))):
+        return f"gives '{item.name}' exceptions that do not map a law's name to a reason: {item.exceptions!r:.60}"
     return f"names '{item.name}' twice; the first one is used" if item.name in found else None
+
+
+def _is_reason(exception: tuple[object, object]) -> bool:
+    law, reason = exception
+    return isinstance(law, str) and isinstance(reason, str) and bool(reason.strip())
 
 
 def _suggestion(name: str) -> str:

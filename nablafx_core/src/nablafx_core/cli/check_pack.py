@@ -10,33 +10,37 @@ import click
 
 from nablafx_core.cli.options import answer
 from nablafx_core.registry import Registry
-from nablafx_core.testing.packs import CALLBACKS, entries_of, pack_results
+from nablafx_core.testing.packs import CALLBACKS, chosen_components, pack_results
 from nablafx_core.testing.result import Result
 from nablafx_core.testing.table import LAWS
 
 
-def checked(name: str, as_json: bool) -> bool:
+def checked(name: str, as_json: bool, only: Sequence[str] = ()) -> bool:
     """Check a pack and print what was measured.
+
+    Args:
+        name: of the pack.
+        as_json: print JSON.
+        only: patterns of the components to check; all if empty.
 
     Returns:
         Whether no law is broken.
     """
     if as_json:
-        results = list(pack_results(name))
+        results = list(pack_results(name, only))
         answer([asdict(result) for result in results])
     else:
-        results = _printed(name)
+        results = _printed(name, only)
         _print_rest(results)
     return not any(result.failure for result in results)
 
 
-def _printed(name: str) -> list[Result]:
-    entries = entries_of(Registry.discover().pack_named(name))
-    components = [f"hook {CALLBACKS}", *(f"{entry.kind.name} {entry.component.name}" for entry in entries)]
-    widths = max(map(len, components)), max(len(law.name) for laws in LAWS.values() for law in laws)
+def _printed(name: str, only: Sequence[str]) -> list[Result]:
+    components = chosen_components(Registry.discover().pack_named(name), only)
+    widths = max(map(len, [f"hook {CALLBACKS}", *components])), max(len(law.name) for laws in LAWS.values() for law in laws)
     results: list[Result] = []
     _print_row(widths, "COMPONENT", "LAW", "RESULT", "MEASURED", "TIME")
-    for result in pack_results(name):
+    for result in pack_results(name, only):
         if results and results[-1].kind != result.kind:
             click.echo()
         component, seconds = f"{result.kind} {result.component}", f"{result.seconds:.2f} s"
@@ -56,11 +60,11 @@ def _number(value: float | None) -> str:
 
 
 def _print_rest(results: Sequence[Result]) -> None:
-    for outcome in ("not checked", "warning", "broken"):
+    for outcome in ("not checked", "warning", "exception", "broken"):
         for result in results:
             if result.outcome == outcome:
                 text = (result.failure or result.note or "").replace("\n", "\n  ")
                 click.echo(f"\n{outcome}: {result.kind} {result.component}: {result.law}\n  {text}")
     counts = Counter(result.outcome for result in results)
-    others = [f"{counts[outcome]} {outcome}" for outcome in ("broken", "warning", "not checked") if counts[outcome]]
+    others = [f"{counts[one]} {one}" for one in ("broken", "exception", "warning", "not checked") if counts[one]]
     click.echo("\n" + ", ".join([f"{counts['holds']} of {len(results)} laws hold", *others]) + ".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
@@ -23,16 +24,21 @@ from nablafx_core.testing.subject import LawBroken, check, error, knobs, noise
 DAMAGED = 20
 
 
-def damage_is_refused(importer: Entry, folder: Path, count: int = DAMAGED) -> int:
+def damage_is_refused(importer: Entry, folder: Path, files: Sequence[Exported], count: int = DAMAGED) -> int:
     """An empty file and damaged ones are refused with a NablafxError, or read: nothing else is raised.
 
-    What is damaged is what the pack's own exporters write with the importer's endings, or else text and bytes that
-    are no model.
+    What is damaged are the given files, or else text and bytes that are no model.
+
+    Args:
+        importer: is built from its example.
+        folder: for the damaged files.
+        files: see `files_for`.
+        count: of the damaged files.
 
     Returns:
         How many files were refused.
     """
-    wholes = [item.path.read_bytes() for item in _files_for(importer, folder)]
+    wholes = [item.path.read_bytes() for item in files]
     chance = random.Random(importer.component.name)
     contents = [b"", *(_damaged(wholes[i % len(wholes)], chance) for i in range(count) if wholes), *_NO_MODELS]
     endings = importer.load().suffixes or ("",)
@@ -54,8 +60,13 @@ def damage_is_refused(importer: Entry, folder: Path, count: int = DAMAGED) -> in
     return refused
 
 
-def imports_fit_a_bundle(importer: Entry, folder: Path) -> int:
+def imports_fit_a_bundle(importer: Entry, folder: Path, files: Sequence[Exported]) -> int:
     """What an importer reads is in eval mode and can be saved as a bundle that renders the same.
+
+    Args:
+        importer: is built from its example.
+        folder: for the bundle.
+        files: see `files_for`.
 
     Returns:
         How many files were read.
@@ -63,7 +74,6 @@ def imports_fit_a_bundle(importer: Entry, folder: Path) -> int:
     Raises:
         NotChecked: if no exporter of the pack writes a file for it.
     """
-    files = _files_for(importer, folder)
     if not files:
         raise NotChecked(f"no exporter of its pack writes {' or '.join(importer.load().suffixes)}, to read a file of.")
     for item in files:
@@ -85,8 +95,8 @@ def importer_of(entry: Entry) -> Importer:
     return built
 
 
-def _files_for(importer: Entry, folder: Path) -> list[Exported]:
-    """What the exporters of its pack write with an ending that it reads."""
+def files_for(importer: Entry, folder: Path) -> list[Exported]:
+    """Return what the exporters of its pack write with an ending that it reads."""
     found: list[Exported] = []
     for exporter in same_pack(importer, "exporter"):
         if exporter.load().suffix in importer.load().suffixes:

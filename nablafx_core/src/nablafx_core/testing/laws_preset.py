@@ -8,12 +8,16 @@ from collections.abc import Iterator
 import torch
 
 from nablafx_core.config import Experiment, load_experiment
+from nablafx_core.config.layers import read_yaml
 from nablafx_core.errors import NablafxError
 from nablafx_core.interfaces import Model
-from nablafx_core.registry import Entry
+from nablafx_core.names import is_qualified
+from nablafx_core.qualified import qualified_experiment
+from nablafx_core.registry import Entry, Registry
 from nablafx_core.scores import built_losses, built_metrics
 from nablafx_core.state import detached
 from nablafx_core.testing.candidates import model_of
+from nablafx_core.testing.result import Remark
 from nablafx_core.testing.subject import LawBroken, knobs, noise
 from nablafx_core.testing.tiny import TINY_DATA, TinyData
 from nablafx_core.training.optimizer import optimizer_of
@@ -38,6 +42,37 @@ def preset_experiment(preset: Entry) -> Experiment:
     built_losses(experiment.config["loss"], rate)
     built_metrics(experiment.config["metrics"], rate)
     return experiment
+
+
+class _Seen:
+    """Finds components in the registry and keeps the names by which they were asked for."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def find(self, kind: str, name: str) -> Entry:
+        """See `Registry.find`."""
+        self.names.append(name)
+        return Registry.discover().find(kind, name)
+
+
+def preset_names_packs(preset: Entry) -> int:
+    """Every component in a preset is named with its pack, so that the preset works beside a pack with the same names.
+
+    Returns:
+        How many are named.
+
+    Raises:
+        Remark: naming those without a pack.
+    """
+    seen = _Seen()
+    written = read_yaml(preset.resource().read_text(encoding="utf-8"), f"preset {preset.qualified_name}").value
+    qualified_experiment(written, seen)
+    bare = [name for name in dict.fromkeys(seen.names) if not is_qualified(name)]
+    if bare:
+        text = f"{', '.join(bare)}: named without a pack. Write pack/name; another pack may have the same name."
+        raise Remark(text, len(seen.names))
+    return len(seen.names)
 
 
 def preset_builds(experiment: Experiment) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -16,7 +16,7 @@ from nablafx_core.pack_code import pack_code
 from nablafx_core.testing.subject import LawBroken
 from nablafx_core.threads import torch_threads
 
-Outcome = Literal["holds", "broken", "warning", "not checked"]
+Outcome = Literal["holds", "broken", "warning", "exception", "not checked"]
 
 
 class NotChecked(Exception):
@@ -42,10 +42,10 @@ class Result:
 
     Args:
         kind, component, law: what was checked.
-        outcome: whether it holds.
+        outcome: whether it holds; an exception is a broken law that the component declares, with its reason.
         measured: the number that the law gave, such as an error or a latency.
         failure: why it is broken and what to do; None if it is not.
-        note: the remark, or why it was not checked.
+        note: the remark, the reason of an exception, or why it was not checked.
         seconds: how long it took.
     """
 
@@ -84,6 +84,24 @@ def result_of(kind: str, component: str, law: str, check: Callable[[], Any], pac
     except Exception as error:
         outcome, failure = "broken", _raised(error, package)
     return Result(kind, component, law, outcome, measured, failure, note, time.perf_counter() - began)
+
+
+def excepted(result: Result, reason: str) -> Result:
+    """Return the result of a law that a component declares an exception from.
+
+    Args:
+        result: of the check.
+        reason: that the component gives.
+    """
+    if result.outcome == "broken":
+        return replace(result, outcome="exception", failure=None, note=f"{reason}\n{result.failure}")
+    if result.outcome == "not checked":
+        return result
+    return replace(
+        result,
+        outcome="broken",
+        failure=f"it holds, although the Component declares an exception: {reason!r}. Remove it from `exceptions`.",
+    )
 
 
 def _raised(error: BaseException, package: str) -> str:

@@ -98,6 +98,10 @@ def _exports(case: Case) -> Sequence[laws_export.Exported]:
     return laws_export.exports(case.entry, case.folder)
 
 
+def _files(case: Case) -> Sequence[laws_export.Exported]:
+    return laws_import.files_for(case.entry, case.folder)
+
+
 _CODE = (
     Law("is what its kind says", lambda case: laws_component.is_of_its_kind(case.entry.load(), case.entry.kind), True),
     Law(
@@ -167,8 +171,13 @@ LAWS: dict[str, tuple[Law, ...]] = {
     ),
     "importer": (
         *_BUILT,
-        Law("damage is refused", lambda case: laws_import.damage_is_refused(case.entry, case.folder)),
-        Law("what it reads fits a bundle", lambda case: laws_import.imports_fit_a_bundle(case.entry, case.folder)),
+        Law(
+            "damage is refused", lambda case: laws_import.damage_is_refused(case.entry, case.folder, case.once(_files))
+        ),
+        Law(
+            "what it reads fits a bundle",
+            lambda case: laws_import.imports_fit_a_bundle(case.entry, case.folder, case.once(_files)),
+        ),
     ),
     "exporter": (
         *_BUILT,
@@ -192,6 +201,7 @@ LAWS: dict[str, tuple[Law, ...]] = {
     ),
     "preset": (
         Law("is an experiment", lambda case: bool(case.once(_experiment)) and None, True),
+        Law("names its packs", lambda case: laws_preset.preset_names_packs(case.entry)),
         Law("its model builds", lambda case: laws_preset.preset_builds(case.once(_experiment)), True),
         Law("trains a step", lambda case: laws_preset.preset_trains(case.once(_experiment))),
     ),
