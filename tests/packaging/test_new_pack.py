@@ -12,23 +12,60 @@ from installing import Elsewhere
 from nablafx_core.cli import cli
 from nablafx_core.cli.new_pack import write_pack
 from nablafx_core.errors import NablafxError
+from nablafx_core.kinds import KINDS
+from nablafx_core.registry import Registry
+from nablafx_core.testing import check_pack
 
 
-def test_a_new_pack_works(tmp_path):
-    pack = write_pack("acme-fuzz", tmp_path / "pack")
+def test_new_packs_work(tmp_path):
+    """One with the model that there is by default, and one with a component of every kind."""
+    pack, whole = write_pack("acme-fuzz", tmp_path / "pack"), write_pack("whole", tmp_path / "whole", list(KINDS))
     written = [path for path in pack.rglob("*") if path.is_file()]
     assert 0 < len(written) <= 8
     elsewhere = Elsewhere(tmp_path)
-    elsewhere.install("nablafx_core", pack)
+    elsewhere.install("nablafx_core", pack, whole)
     provided = {row["name"]: row for row in json.loads(elsewhere.nablafx("packs", "--json"))}
     assert provided["nablafx-acme-fuzz"]["provides"] == {"models": ["drive"]}
-    assert provided["nablafx-acme-fuzz"]["problems"] == provided["nablafx-acme-fuzz"]["warnings"] == []
-    results = json.loads(elsewhere.nablafx("packs", "check", "acme-fuzz", "--json"))
-    assert len(results) > 5 and all(result["failure"] is None for result in results)
+    assert list(provided["nablafx-whole"]["provides"]) == [kind.plural for kind in KINDS.values()]
+    for name in ("nablafx-acme-fuzz", "nablafx-whole"):
+        assert provided[name]["problems"] == provided[name]["warnings"] == []
+        results = json.loads(elsewhere.nablafx("packs", "check", name, "--json"))
+        assert len(results) > 5 and {result["outcome"] for result in results} == {"holds"}
+    assert {result["kind"] for result in results} == set(KINDS)
+    elsewhere.nablafx("show", "whole/drive", "--kind", "bundle")
     assert "gain" in elsewhere.nablafx("show", "acme-fuzz/drive", "--kind", "model")
     own = elsewhere.python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(pack / "tests"))
     assert own.returncode == 0, own.stdout
     assert "1 passed" in own.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pack_of_each_kind_keeps_the_laws(kind, tmp_path, monkeypatch):
+    pack = write_pack("alone", tmp_path / "pack", [kind])
+    info = tmp_path / "pack" / "src" / "nablafx_alone-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nablafx-alone\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text("[nablafx]\nalone = nablafx_alone.plugin\n")
+    monkeypatch.syspath_prepend(str(pack / "src"))
+    monkeypatch.setenv("NABLAFX_PACKS", "alone")
+    Registry.discover.cache_clear()
+    try:
+        results = check_pack("alone")
+    finally:
+        Registry.discover.cache_clear()
+        for name in [name for name in sys.modules if name.partition(".")[0] == "nablafx_alone"]:
+            del sys.modules[name]
+    assert kind in {result.kind for result in results}
+    assert {result.outcome for result in results} == {"holds"}
+
+
+def test_the_command_writes_the_kinds_that_it_is_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["packs", "new", "acme", "--kind", "loss", "--kind", "metric"])
+    assert result.exit_code == 0
+    made = {path.name for path in (tmp_path / "nablafx-acme").rglob("*.py")}
+    assert made == {"__init__.py", "plugin.py", "treble.py", "error_db.py", "test_pack.py"}
+    assert CliRunner().invoke(cli, ["packs", "new", "other", "--kind", "los"]).exit_code == 2
 
 
 def test_the_command_says_what_is_next(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from installing import CHECKOUT, Elsewhere
+from nablafx_core.kinds import KINDS
 
 GUIDE = CHECKOUT / "docs" / "packs.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -121,3 +122,12 @@ def test_what_counts_as_the_same_output():
 def test_its_links_lead_somewhere():
     links = re.findall(r"\]\(([^)#:]+)\)", GUIDE.read_text(encoding="utf-8"))
     assert links and all((GUIDE.parent / link).exists() for link in links)
+
+
+def test_its_table_shows_every_kind_and_what_it_is_given():
+    rows = re.findall(r"^\| (\w+) \| `(\w+)` \| (.*?) \| (.*) \|$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [row[:2] for row in rows] == [(kind.name, kind.hook) for kind in KINDS.values()]
+    for (*_, what, given), kind in zip(rows, KINDS.values(), strict=True):
+        assert kind.content or what == f"`{kind.interface.replace(':', '.')}`"
+        written = [f"`{one.name}`: {one.what}{', unless written' * one.settable}" for one in kind.given]
+        assert given == ("; ".join(written) or "nothing")

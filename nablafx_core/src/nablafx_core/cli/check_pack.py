@@ -37,7 +37,10 @@ def checked(name: str, as_json: bool, only: Sequence[str] = ()) -> bool:
 
 def _printed(name: str, only: Sequence[str]) -> list[Result]:
     components = chosen_components(Registry.discover().pack_named(name), only)
-    widths = max(map(len, [f"hook {CALLBACKS}", *components])), max(len(law.name) for laws in LAWS.values() for law in laws)
+    widths = (
+        max(map(len, [f"hook {CALLBACKS}", *components])),
+        max(len(law.name) for laws in LAWS.values() for law in laws),
+    )
     results: list[Result] = []
     _print_row(widths, "COMPONENT", "LAW", "RESULT", "MEASURED", "TIME")
     for result in pack_results(name, only):

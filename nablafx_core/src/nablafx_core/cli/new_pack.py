@@ -2,33 +2,63 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from nablafx_core.errors import NablafxError
+from nablafx_core.kinds import KINDS
 
-#: template: where it goes.
+#: Files of every pack, by template: where each goes.
 FILES = {
     "pyproject.toml.txt": "pyproject.toml",
     "README.md.txt": "README.md",
     "init.py.txt": "src/{package}/__init__.py",
-    "plugin.py.txt": "src/{package}/plugin.py",
-    "drive.py.txt": "src/{package}/drive.py",
     "test_pack.py.txt": "tests/test_pack.py",
 }
 
+#: Files of a component, by its kind.
+COMPONENT_FILES = {
+    "model": "drive.py",
+    "processor": "clip.py",
+    "controller": "knobs.py",
+    "dataset": "tones.py",
+    "device": "crunch.py",
+    "loss": "treble.py",
+    "metric": "error_db.py",
+    "embedding": "spectrum.py",
+    "importer": "drive_file.py",
+    "exporter": "drive_file.py",
+    "observer": "diary.py",
+    "command": "peak.py",
+    "preset": "presets/drive-hot.yaml",
+}
 
-def write_pack(name: str, folder: Path | None = None) -> Path:
+#: Kinds that come together: an importer is checked on what an exporter writes, and all of these are about a model.
+_NEEDED = {
+    "importer": ("model", "exporter"),
+    "exporter": ("model", "importer"),
+    "preset": ("model",),
+    "bundle": ("model",),
+}
+BUNDLE = "bundles/drive.nfx"
+
+
+def write_pack(name: str, folder: Path | None = None, kinds: Sequence[str] = ("model",)) -> Path:
     """Write a pack that installs, keeps the laws and can be changed. It appears whole or not at all.
 
     Args:
         name: lower-case letters, digits and dashes, with or without the prefix ``nablafx-``.
         folder: to make; ``nablafx-NAME`` here if None.
+        kinds: of the components that it has; what a kind needs comes with it.
 
     Returns:
         The folder.
@@ -42,19 +72,61 @@ def write_pack(name: str, folder: Path | None = None) -> Path:
     folder = Path(f"nablafx-{name}") if folder is None else folder
     if os.path.exists(folder):
         raise NablafxError(f"{folder} is there already. Choose another name, or --folder.")
-    package = f"nablafx_{name.replace('-', '_')}"
-    major, minor = (int(part) for part in version("nablafx-core").split(".")[:2])
-    words = {"name": name, "package": package, "core": f"{major}.{minor}", "next_core": f"{major}.{minor + 1}"}
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
-        for template, place in FILES.items():
-            text = (files("nablafx_core.templates") / "pack" / template).read_text(encoding="utf-8")
-            path = temporary / place.format(package=package)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(Template(text).substitute(words), encoding="utf-8")
+        _write(temporary, name, [kind for kind in KINDS if kind in _with_needed(kinds)])
         os.replace(temporary, folder)
     except OSError as error:
         raise NablafxError(f"{folder}: cannot be written: {error.strerror}.") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _with_needed(kinds: Sequence[str]) -> set[str]:
+    return {*kinds, *(needed for kind in kinds for needed in _NEEDED.get(kind, ()))}
+
+
+def _write(folder: Path, name: str, kinds: Sequence[str]) -> None:
+    package = f"nablafx_{name.replace('-', '_')}"
+    major, minor = (int(part) for part in version("nablafx-core").split(".")[:2])
+    words = {"name": name, "package": package, "core": f"{major}.{minor}", "next_core": f"{major}.{minor + 1}"}
+    places = {template: place.format(package=package) for template, place in FILES.items()}
+    code = dict.fromkeys(COMPONENT_FILES[kind] for kind in kinds if kind in COMPONENT_FILES)
+    places |= {f"components/{file}.txt": f"src/{package}/{file}" for file in code}
+    for template, place in places.items():
+        _put(folder / place, Template(_template(template)).substitute(words))
+    if "bundle" in kinds:
+        words["sha256"] = _write_bundle(folder / "src" / package, name)
+    hooks = [Template(_template(f"hooks/{kind}.py.txt")).substitute(words) for kind in kinds]
+    _put(folder / "src" / package / "plugin.py", "\n\n".join([_template("plugin.py.txt"), *hooks]))
+
+
+def _template(name: str) -> str:
+    return (files("nablafx_core.templates") / "pack").joinpath(*name.split("/")).read_text(encoding="utf-8")
+
+
+def _put(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def _write_bundle(package: Path, name: str) -> str:
+    """Write a bundle of the pack's model, which is not installed yet; return the hash of the file."""
+    from nablafx_core.controls import Control
+    from nablafx_core.export.bundle import save_bundle
+
+    specification: Any = importlib.util.spec_from_file_location(f"nablafx_new_{os.getpid()}", package / "drive.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    model = module.Drive(48000, [Control("drive")])
+    model.section = {
+        "name": f"nablafx-{name}/drive",
+        "gain": 1.0,
+        "sample_rate": 48000,
+        "controls": [{"name": "drive"}],
+    }
+    packs = {"nablafx-core": version("nablafx-core"), f"nablafx-{name}": "0.1.0"}
+    content = save_bundle(model, package / BUNDLE, packs=packs).read_bytes()
+    shutil.rmtree(package / "__pycache__", ignore_errors=True)
+    return hashlib.sha256(content).hexdigest()

@@ -60,11 +60,20 @@ def check(name: str, only: tuple[str, ...], as_json: bool) -> None:
 @packs.command()
 @click.argument("name")
 @click.option("--folder", type=click.Path(path_type=Path), help="Folder to make; nablafx-NAME if not given.")
-def new(name: str, folder: Path | None) -> None:
-    """Write a pack NAME with one model, ready to install, to check and to change."""
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    default=["model"],
+    show_default=True,
+    type=click.Choice(list(KINDS)),
+    help="A component that it has; may be repeated.",
+)
+def new(name: str, folder: Path | None, kinds: tuple[str, ...]) -> None:
+    """Write a pack NAME with a component of each KIND, ready to install, to check and to change."""
     from nablafx_core.cli.new_pack import write_pack
 
-    made = write_pack(name, folder)
+    made = write_pack(name, folder, kinds)
     click.echo(made)
     say(f"Next: {shlex.join(['pip', 'install', '-e', str(made)])} && {command('packs', 'check', name)}")
 

@@ -34,13 +34,16 @@ DESCRIPTION, WEIGHTS = "model.yaml", "weights.safetensors"
 _LARGEST_DESCRIPTION = 4 * 2**20
 
 
-def save_bundle(model: Model, path: Path | str, info: Mapping[str, Any] | None = None) -> Path:
+def save_bundle(
+    model: Model, path: Path | str, info: Mapping[str, Any] | None = None, packs: Mapping[str, str] | None = None
+) -> Path:
     """Write a model to a bundle. The file appears whole or not at all.
 
     Args:
         model: built by `nablafx_core.build`, whose `section` says how to build it again.
         path: ends in ``.nfx``.
         info: plain data about the training: device, metrics, run, licence.
+        packs: name and version of each pack that it needs; if None, those that its section names and its code is of.
 
     Raises:
         BundleError: if the model was not built from a section, `info` is no plain data, or the file cannot be written.
@@ -54,7 +57,7 @@ def save_bundle(model: Model, path: Path | str, info: Mapping[str, Any] | None =
     description = {
         "format": FORMAT,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "packs": _packs_of(model),
+        "packs": _packs_of(model) if packs is None else dict(packs),
         "model": model.section,
         "facts": facts(model),
         "info": dict(info or {}),

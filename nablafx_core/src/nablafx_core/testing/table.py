@@ -19,6 +19,7 @@ from nablafx_core.testing import (
     laws_component,
     laws_dataset,
     laws_device,
+    laws_embedding,
     laws_export,
     laws_gradients,
     laws_hooks,
@@ -168,6 +169,11 @@ LAWS: dict[str, tuple[Law, ...]] = {
         of_built("a split is the sum of its items", laws_scores.metric_is_a_sum),
         of_built("a perfect prediction is best", laws_scores.metric_ranks),
         of_built("silence gives no NaN", laws_scores.metric_survives_silence),
+    ),
+    "embedding": (
+        *_BUILT,
+        of_built("items are independent", laws_embedding.embedding_is_per_item),
+        of_built("silence gives no NaN", laws_embedding.embedding_survives_silence),
     ),
     "importer": (
         *_BUILT,
