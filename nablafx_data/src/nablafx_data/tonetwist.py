@@ -6,13 +6,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from nablafx_core.audio.files import AudioInfo
 from nablafx_core.controls import Control
+from nablafx_core.data.cache import resampled_file
 from nablafx_core.data.checks import faults, odd_ones, remarks, same_length, silence
 from nablafx_core.data.facts import PairFacts, examine_files
 from nablafx_core.data.levels import SILENT
 from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import WavSource
 from nablafx_core.errors import DataError
+from nablafx_core.parallel import mapped
 from nablafx_data.channels import chosen_channels, sounding_elsewhere
 from nablafx_data.device_file import SETTING, default_knobs, parse_setting, read_knobs, write_knobs
 from nablafx_data.layout import LAYOUT, WetFile, device_folder, dry_folder, recording_names, uncovered, wet_files
@@ -64,14 +67,15 @@ class ToneTwist(Dataset):
         if not files:
             wanted = f"of setting {setting} " if setting else ""
             raise DataError(f"{self.folder}: no recordings {wanted}were found. The layout is {LAYOUT}.")
-        rates = {same_length(file.dry, file.wet).sample_rate for file in files}
+        opened = mapped(lambda file: same_length(file.dry, file.wet), files, f"Opening {len(files):,} recordings")
+        rates = {info.sample_rate for info in opened}
         if sample_rate is None and len(rates) > 1:
             raise DataError(f"{self.folder}: rates differ: {sorted(rates)} Hz. Set data.sample_rate.")
         self.sample_rate = next(iter(rates)) if sample_rate is None else sample_rate
         self.knobs = self._knobs(files, setting is not None)
         self.controls = tuple(self.knobs.values())
         self._channels, chosen = chosen_channels((path for file in files for path in (file.dry, file.wet)), channel)
-        self.recordings = tuple(self._recordings(files, delay))
+        self.recordings = tuple(self._recordings(files, delay, opened))
         self.notes = (*chosen, *uncovered(files, dry_files), *self._constant(), *self._checked(files, delay, check))
 
     def write_device_yaml(self, path: str | os.PathLike[str] | None = None) -> None:
@@ -97,10 +101,13 @@ class ToneTwist(Dataset):
             raise DataError(f"{described}: describes {', '.join(knobs)}; the files are named {', '.join(first)}.")
         return knobs
 
-    def _recordings(self, files: list[WetFile], delay: int) -> Iterator[Recording]:
+    def _recordings(self, files: list[WetFile], delay: int, opened: list[AudioInfo]) -> Iterator[Recording]:
         dry_sources: dict[Path, WavSource] = {}
         spans: dict[Path, tuple[int, int]] = {}
         names = recording_names(files)
+        if any(info.sample_rate != self.sample_rate for info in opened):
+            paths = sorted({path for file in files for path in (file.dry, file.wet)})
+            mapped(lambda path: resampled_file(path, self.sample_rate), paths, f"Resampling {len(paths):,} files")
         for file in files:
             if file.dry not in dry_sources:
                 dry_sources[file.dry] = self._source(file.dry, max(-delay, 0), abs(delay))
@@ -132,8 +139,10 @@ class ToneTwist(Dataset):
 
     def _checked(self, files: list[WetFile], delay: int, refuse: bool) -> Iterator[str]:
         by_name = {recording.name: file for recording, file in zip(self.recordings, files, strict=True)}
-        facts = {
-            recording.name: examine_files(
+
+        def examined(pair: tuple[Recording, WetFile]) -> PairFacts:
+            recording, file = pair
+            return examine_files(
                 file.dry,
                 file.wet,
                 recording.dry,
@@ -142,8 +151,10 @@ class ToneTwist(Dataset):
                 self.sample_rate,
                 (delay, self._channels[file.dry], self._channels[file.wet]),
             )
-            for recording, file in zip(self.recordings, files, strict=True)
-        }
+
+        pairs = list(zip(self.recordings, files, strict=True))
+        results = mapped(examined, pairs, f"Examining {len(pairs):,} recordings")
+        facts = {recording.name: fact for (recording, _), fact in zip(pairs, results, strict=True)}
         wrong = [(name, fault) for name, fact in facts.items() for fault in faults(fact, self.sample_rate)]
         blamed = {name for name, _ in wrong}
         wrong += [(name, fault) for name, fault in odd_ones(facts) if name not in blamed]

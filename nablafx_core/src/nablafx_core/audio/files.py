@@ -50,18 +50,21 @@ def probe(path: StrPath) -> AudioInfo:
         DataError: if there is no such file, it is not audio, is empty, ends before its header says, or has a sample
             rate that no recording has.
     """
-    with opened(path) as file:
+    try:
         stat = os.stat(path)
-        _tell(os.fspath(path), stat.st_size, stat.st_mtime_ns)
-        return AudioInfo(file.frames, file.samplerate, file.channels, f"{file.format} {file.subtype}")
+    except (OSError, ValueError):
+        with opened(path):  # raises
+            raise
+    return _probed(os.fspath(path), stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=100_000)
-def _tell(path: str, size: int, modified: int) -> None:
-    """Warn once of a file that holds more than its header declares."""
-    header = read_header(path)
-    if header is not None and (remark := header.remark()):
-        _log.warning("%s: %s", path, remark)
+def _probed(path: str, number: int, size: int, modified: int) -> AudioInfo:
+    with opened(path) as file:
+        header = read_header(path)
+        if header is not None and (remark := header.remark()):
+            _log.warning("%s: %s", path, remark)
+        return AudioInfo(file.frames, file.samplerate, file.channels, f"{file.format} {file.subtype}")
 
 
 def read(path: StrPath, start: int = 0, stop: int | None = None) -> Tensor:

@@ -1,0 +1,63 @@
+"""Many items in threads: in order, with the first error, and stopped at once."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+
+import pytest
+
+from nablafx_core.parallel import mapped
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_results_are_in_order_and_each_item_is_taken_once(threads):
+    taken = []
+
+    def square(number):
+        taken.append(number)
+        return number**2
+
+    assert mapped(square, range(100), "Squaring", threads) == [number**2 for number in range(100)]
+    assert sorted(taken) == list(range(100))
+    assert mapped(square, [], "Squaring", threads) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_the_first_error_is_raised_and_nothing_else_begun(threads):
+    taken = []
+
+    def fails(number):
+        taken.append(number)
+        if number in (5, 6):
+            raise ValueError(f"item {number}")
+        return number
+
+    with pytest.raises(ValueError, match="item 5"):
+        mapped(fails, range(10_000), "Failing", threads)
+    assert len(taken) < 10_000
+
+
+def test_items_run_at_the_same_time():
+    """Each waits for the other."""
+    both = threading.Barrier(2)
+    assert mapped(lambda number: both.wait(timeout=60) >= 0, range(2), "Meeting", 2) == [True, True]
+
+
+def test_ctrl_c_waits_for_nothing():
+    begun, never = threading.Event(), threading.Event()
+
+    def stuck(number):
+        begun.set()
+        never.wait()
+
+    def interrupt():
+        begun.wait()
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            mapped(stuck, range(100), "Waiting", 2)
+    finally:
+        never.set()
