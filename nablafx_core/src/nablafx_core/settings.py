@@ -296,12 +296,27 @@ def checked_value(setting: Setting, value: Any) -> Any:
         ) from None
     try:
         # Through JSON, where a list may stand for a tuple although everything else is strict.
-        checked = adapter.validate_json(json.dumps(value, allow_nan=True), strict=True)
+        checked = adapter.validate_json(json.dumps(_translated(value, _HIDDEN), allow_nan=True), strict=True)
     except (TypeError, ValueError) as error:
         reasons = _reasons(error) if isinstance(error, ValidationError) else str(error)
         shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
         raise SettingsError(setting.name, f"{reasons}, not {shown}. It takes: {setting.type_text}.") from None
-    return adapter.dump_python(checked, mode="json", exclude_defaults=False)
+    return _translated(adapter.dump_python(checked, mode="json", exclude_defaults=False), _SHOWN)
+
+
+# Bytes of a file's name that are no UTF-8 are lone surrogates in Python, which JSON lacks: private characters here.
+_HIDDEN = {code: 0x100000 + code for code in range(0xDC80, 0xDD00)}
+_SHOWN = {hidden: code for code, hidden in _HIDDEN.items()}
+
+
+def _translated(value: Any, table: Mapping[int, int]) -> Any:
+    if isinstance(value, str):
+        return value.translate(table)
+    if isinstance(value, list):
+        return [_translated(item, table) for item in value]
+    if isinstance(value, dict):
+        return {_translated(key, table): _translated(item, table) for key, item in value.items()}
+    return value
 
 
 def plain_default(setting: Setting) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from nablafx_core.tracking.files import replacing
 
@@ -47,5 +48,14 @@ def picture(path: Path, height_inches: float) -> Iterator[Figure]:
         figure = Figure(figsize=(WIDTH_INCHES, height_inches), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
+        _make_printable(figure)
         with replacing(path) as temporary:
             figure.savefig(temporary, format="png")
+
+
+def _make_printable(figure: Figure) -> None:
+    """Replace bytes of a file's name that are no UTF-8, which Matplotlib does not draw."""
+    for text in figure.findobj(Text):
+        shown = text.get_text().encode("utf-8", "replace").decode()
+        if shown != text.get_text():
+            text.set_text(shown)
