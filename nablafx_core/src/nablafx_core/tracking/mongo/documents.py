@@ -44,11 +44,16 @@ def fitting(document: dict[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def storable(value: Any) -> Any:
-    """A copy that BSON can hold: an integer of more than 64 bits becomes a float."""
+    """A copy that BSON can hold.
+
+    An integer of more than 64 bits becomes a float; a byte of a file's name that is no UTF-8 text such as ``\\udcff``.
+    """
     if isinstance(value, Mapping):
-        return {str(key): storable(item) for key, item in value.items()}
+        return {storable(str(key)): storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
         return float(value)
     return value
