@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _thread
+import signal
 import threading
 
 import pytest
@@ -44,20 +44,28 @@ def test_items_run_at_the_same_time():
     assert mapped(lambda number: both.wait(timeout=60) >= 0, range(2), "Meeting", 2) == [True, True]
 
 
-def test_ctrl_c_waits_for_nothing():
-    begun, never = threading.Event(), threading.Event()
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="the system sends no signal to a thread")
+def test_ctrl_c_gives_up_what_is_in_progress_and_lets_it_tidy_up():
+    begun, never, tidied = threading.Barrier(3), threading.Event(), []
 
     def stuck(number):
-        begun.set()
-        never.wait()
+        try:
+            begun.wait(timeout=60)
+            while not never.wait(0.01):
+                pass
+        finally:
+            tidied.append(number)
 
     def interrupt():
-        begun.wait()
-        _thread.interrupt_main()
+        begun.wait(timeout=60)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored, as in the background
     threading.Thread(target=interrupt, daemon=True).start()
     try:
         with pytest.raises(KeyboardInterrupt):
             mapped(stuck, range(100), "Waiting", 2)
+        assert sorted(tidied) == [0, 1]
     finally:
         never.set()
+        signal.signal(signal.SIGINT, before)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from nablafx_core.progress import progress
+
+_WAKE_SECONDS = 0.5
+_PATIENCE_SECONDS = 10.0  # for a thread inside one long call
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -18,7 +23,7 @@ def mapped(function: Callable[[T], R], items: Iterable[T], what: str, threads: i
     """Call a function for each item in threads, with progress on stderr.
 
     For functions that release Python's lock most of the time, as reading files and NumPy's FFT do. Ctrl-C is answered
-    at once: no other item is begun, and those in progress are not waited for.
+    at once: no other item is begun, and those in progress are given up.
 
     Args:
         function: called in several threads at a time.
@@ -43,12 +48,16 @@ def mapped(function: Callable[[T], R], items: Iterable[T], what: str, threads: i
             return results
         waiting.reverse()
         done: queue.SimpleQueue[tuple[int, Any, BaseException | None] | None] = queue.SimpleQueue()
-        for number in range(count):
-            threading.Thread(target=_work, args=(function, waiting, done), name=f"mapped-{number}", daemon=True).start()
+        workers = [threading.Thread(target=_work, args=(function, waiting, done), daemon=True) for _ in range(count)]
         failed: dict[int, BaseException] = {}
         try:
+            for worker in workers:
+                worker.start()
             while count:
-                answer = done.get()
+                try:
+                    answer = done.get(timeout=_WAKE_SECONDS)  # a signal that comes just before is answered after it
+                except queue.Empty:
+                    continue
                 if answer is None:  # a thread has ended
                     count -= 1
                 elif answer[2] is not None:
@@ -56,11 +65,27 @@ def mapped(function: Callable[[T], R], items: Iterable[T], what: str, threads: i
                 else:
                     results[answer[0]] = answer[1]
                     advance(1)
-        finally:
+        except BaseException:
             waiting.clear()
+            _stop(workers)
+            raise
     if failed:
         raise failed[min(failed)]
     return results
+
+
+class _Stopped(BaseException):
+    """Raised in a thread whose result nobody waits for."""
+
+
+def _stop(workers: list[threading.Thread]) -> None:
+    """End threads where they are, so that they tidy up; one that is killed with the program makes it crash."""
+    for worker in workers:
+        if worker.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(_Stopped))
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    for worker in workers:
+        worker.join(max(0.0, deadline - time.monotonic()))
 
 
 def _work(function: Callable[[Any], Any], waiting: list[tuple[int, Any]], done: queue.SimpleQueue[Any]) -> None:
@@ -74,6 +99,8 @@ def _work(function: Callable[[Any], Any], waiting: list[tuple[int, Any]], done: 
                 done.put((index, None, error))
     except IndexError:  # nothing is left
         done.put(None)
+    except _Stopped:
+        pass
 
 
 def _cores() -> int:

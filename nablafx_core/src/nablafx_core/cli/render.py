@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model")
-@click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False), metavar="SOURCE OUTPUT | SOURCE…")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(dir_okay=False), metavar="SOURCE OUTPUT | SOURCE… -o FOLDER"
+)
 @click.option(
     "-o",
     "--out-dir",
