@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.interpolate import CubicSpline
-from scipy.signal import butter, lfilter
+from scipy.signal import butter, lfilter, resample_poly
 
 from nablafx_core.data import checks, facts
 from nablafx_core.data.sources import ArraySource
@@ -121,8 +121,10 @@ def test_an_effect_that_moves_the_delay_neither_drifts_nor_jumps(effect):
     assert "jumps" not in text
 
 
-@pytest.mark.parametrize("effect", EFFECTS)
-@pytest.mark.parametrize(("at_s", "samples"), [(7.0, -512), (5.0, 40)])
+@pytest.mark.parametrize(
+    ("effect", "at_s", "samples"),
+    [("clean", 7.0, -512), ("fuzz", 5.0, 40), ("amplifier", 5.0, -512), ("compressor", 7.0, 40)],
+)
 def test_lost_or_repeated_samples_are_a_jump_and_its_place_is_named(effect, at_s, samples):
     wet, at = wet_of(effect), int(at_s * RATE)
     if samples < 0:
@@ -139,6 +141,49 @@ def test_lost_or_repeated_samples_are_a_jump_and_its_place_is_named(effect, at_s
     assert float(told[2]) == pytest.approx(at_s, abs=0.7)
     assert "drifts" not in text
     assert "take" not in text
+
+
+def all_pass(audio):
+    """Four stages that turn the phase around 500 Hz and change no magnitude."""
+    for _ in range(4):
+        audio = lfilter([-0.9366, 1], [1, -0.9366], audio)
+    return audio
+
+
+def oversampled(audio):
+    return resample_poly(np.tanh(8 * resample_poly(audio, 4, 1)), 1, 4)
+
+
+DEVICES = {
+    **EFFECTS,
+    "equaliser": lambda x: lfilter(*butter(2, [100, 4000], "bandpass", fs=RATE), x),
+    "low-pass": lambda x: lfilter(*butter(4, 1500, fs=RATE), x),
+    "all-pass": all_pass,
+    "distorted all-pass": lambda x: all_pass(np.tanh(20 * x)),
+    "oversampled": oversampled,
+    "room": lambda x: x + 0.02 * np.convolve(x, np.random.default_rng(1).normal(size=4000))[: len(x)],
+}
+EARLIEST = {"amplifier": 50, "distorted all-pass": 50, "fuzz": 14}
+
+
+@cache
+def short_and_wet(device):
+    return played()[: 4 * RATE], DEVICES[device](played()[: 4 * RATE])
+
+
+@pytest.mark.parametrize(
+    ("device", "delay"),
+    [*((device, delay) for device in DEVICES for delay in (300, 41.4)), ("clean", -7), ("clean", 0), ("fuzz", -20)],
+)
+def test_what_is_taken_out_is_never_more_than_the_true_delay(device, delay):
+    dry, wet = short_and_wet(device)
+    spectrum = np.fft.rfft(wet, 2 * len(wet))
+    turned = spectrum * np.exp(-2j * np.pi * np.arange(len(spectrum)) / (2 * len(wet)) * delay)
+    taken = facts.whole_delay(examined(dry, np.fft.irfft(turned)[: len(dry)]))
+    assert taken <= delay
+    assert taken >= delay - EARLIEST.get(device, 8)
+    if device == "clean" and delay == int(delay):
+        assert taken == delay
 
 
 def test_a_short_recording_has_no_verdict_on_its_clock():

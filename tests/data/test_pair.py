@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from scipy.signal import butter, lfilter
 
 from nablafx_core.errors import DataError
 from nablafx_data.pair import Pair
@@ -16,6 +18,7 @@ from nablafx_data.plucked import music
 RATE = 24000
 DRY = music(3.0, RATE, np.random.default_rng(1)).astype(np.float32)
 WET = np.tanh(4 * DRY)
+LONG = music(8.0, RATE, np.random.default_rng(2)).astype(np.float32)
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +89,68 @@ def test_inverted_polarity_is_kept_and_said(pair):
     assert np.array_equal([*audio(data.recordings[0])][1], -WET)
     assert any("inverts the polarity" in note for note in data.notes)
     assert not any("inverts the polarity" in note for note in pair().notes)
+
+
+def test_the_note_says_what_was_measured_and_what_was_taken_out(pair):
+    dull = lfilter(*butter(4, 1500, fs=RATE), WET)
+    found = next(note for note in pair(wet=np.concatenate([np.zeros(300), dull])).notes if "lags" in note)
+    measured, taken = re.search(
+        r"lags its dry file by ([\d.]+) samples .*; (\d+) samples were taken out", found
+    ).groups()
+    assert 294 <= int(taken) <= 300 < float(measured)
+    assert "where the effect's answer begins" in found
+
+
+def test_a_delay_beyond_the_range_is_told_with_what_to_set(pair):
+    wet = np.concatenate([np.zeros(30_000), np.tanh(4 * LONG)])
+    with pytest.raises(DataError, match=r"lags its dry file by 30,000 samples \(1,250 ms\).*max_delay_ms to 1300"):
+        pair(dry=LONG, wet=wet)
+    assert any("; 30000 samples were taken out" in note for note in pair(dry=LONG, wet=wet, max_delay_ms=1300).notes)
+
+
+def test_a_stereo_wet_file_with_the_signal_on_the_other_channel(pair):
+    right, hum = np.stack([0 * WET, WET], axis=1), np.random.default_rng(1).normal(0, 0.1, len(WET))
+    with pytest.raises(DataError, match=r"is silent .*Channel 1 has a signal .* Set data\.channel to 1"):
+        pair(wet=right)
+    with pytest.raises(DataError, match=r"Channel 1 of it fits: set data\.channel to 1"):
+        pair(wet=np.stack([hum, WET], axis=1))
+    with pytest.raises(DataError, match=r"Channel 1 has a signal .* Set data\.wet_channel to 1"):
+        pair(dry=np.stack([DRY, 0 * DRY], axis=1), wet=right)
+    assert pair(wet=right, wet_channel=1).recordings
+
+
+def test_one_file_with_both_signals_is_no_wire(tmp_path):
+    path = str(tmp_path / "take.wav")
+    soundfile.write(path, np.stack([DRY, WET], axis=1), RATE, subtype="FLOAT")
+    with pytest.raises(DataError, match=r"is its dry file itself: a model of it is a wire.*data\.wet_channel: 1"):
+        Pair(path, path)
+    dry, wet = audio(Pair(path, path, wet_channel=1).recordings[0])
+    assert np.array_equal(dry, DRY)
+    assert np.array_equal(wet, WET)
+
+
+def test_a_dry_file_that_is_only_scaled_is_noted(pair):
+    with pytest.raises(DataError, match="is its dry file itself"):
+        pair(wet=DRY)
+    assert any("is its dry file itself" in note for note in pair(wet=DRY, check=False).notes)
+    assert any("is its dry file times -0.5: a model of it is a wire" in note for note in pair(wet=-0.5 * DRY).notes)
+    assert not any("wire" in note for note in pair().notes)
+
+
+@pytest.mark.parametrize("early", [0, 10])
+@pytest.mark.parametrize("tail", [RATE, 3 * RATE + 3])
+def test_a_tail_is_left_out_and_its_length_said(pair, early, tail):
+    rest = np.zeros(tail) if tail > RATE else np.random.default_rng(2).normal(0, 0.01, tail)
+    data = pair(wet=np.concatenate([WET[early:], rest]))
+    assert data.recordings[0].num_samples == len(DRY) - early
+    assert any(f"amp.wav: the last {tail} samples ({tail / RATE:.2f} s) have no partner" in note for note in data.notes)
+
+
+def test_wet_that_is_dead_for_a_part_is_refused_with_its_times(pair):
+    dead = np.tanh(4 * LONG)
+    dead[4 * RATE : 6 * RATE] = 0
+    with pytest.raises(DataError, match=r"amp\.wav: is silent for .* while its dry file plays .*4\.0 s to 6\.0 s"):
+        pair(dry=LONG, wet=dead)
 
 
 def test_a_small_rest_is_left_out_and_said(pair):

@@ -9,7 +9,7 @@ from typing import Literal
 
 from nablafx_core.audio.files import probe
 from nablafx_core.data.checks import faults, is_wire, remarks, silence
-from nablafx_core.data.facts import PairFacts, examine_files
+from nablafx_core.data.facts import PairFacts, examine_files, whole_delay
 from nablafx_core.data.levels import SILENT, measure_levels
 from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import WavSource
@@ -155,16 +155,19 @@ class Pair(Dataset):
                 f"Is wet another take?{self._fitting_channel(length)} If you know the delay, set data.delay."
             )
         if abs(found.samples) > self._max_delay:
-            allowed = math.ceil(abs(milliseconds) / 100 + 0.5) * 100
+            allowed = 100 * math.ceil((abs(milliseconds) + 20) / 100)
             way = "lags" if found.samples > 0 else "is ahead of"
             raise DataError(
                 f"{wet}: {way} its dry file by {abs(found.samples):,.0f} samples ({abs(milliseconds):,.0f} ms), more "
                 f"than data.max_delay_ms allows. Set data.max_delay_ms to {allowed}."
             )
-        delay = round(found.samples)
+        delay = whole_delay(facts)
+        why = (
+            "" if facts.certain or delay == round(found.samples) else ", where the effect's answer begins at the latest"
+        )
         return delay, (
             f"{wet}: lags its dry file by {found.samples:.2f} samples ({milliseconds:.2f} ms, confidence "
-            f"{found.confidence:.2f}); {delay} samples were taken out (data.delay)."
+            f"{found.confidence:.2f}); {delay} samples were taken out (data.delay){why}."
         )
 
     def _fitting_channel(self, length: int) -> str:

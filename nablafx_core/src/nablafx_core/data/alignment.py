@@ -25,6 +25,7 @@ from nablafx_core.data.delay import (
     averaged,
     causal_delay,
     correlation,
+    first_arrival,
     rectify,
     relative_delay,
 )
@@ -81,6 +82,8 @@ class Alignment:
         slope: samples by which the delay grows per sample; 0 if it is constant or does not follow a line.
         uncertainty: standard error of the drift over the whole recording, in samples.
         jumps: changes of the delay from one moment to the next.
+        arrival: delay at which the effect's answer begins; see `nablafx_core.data.delay.first_arrival`.
+        certain: true if `delay` itself is known to a fraction of a sample.
         followed: true if the delays of the windows lie on a line or on levels, which they do not by chance.
     """
 
@@ -88,6 +91,8 @@ class Alignment:
     slope: float = 0.0
     uncertainty: float = 0.0
     jumps: tuple[Jump, ...] = ()
+    arrival: float = 0.0
+    certain: bool = False
     followed: bool = False
 
 
@@ -199,13 +204,21 @@ def _aligned(windows: Sequence[_Window], middle: float) -> Alignment:
         total = _sum([window.cross(lag, course.slope) for window, lag in zip(windows, lags, strict=True)])
         if total is None:
             return nothing
-        left = causal_delay(total)
+        left, begins = causal_delay(total), first_arrival(total)
         usual = np.median(lags) if course.jumps else lags[0] + course.slope * (middle - windows[0].middle)
         found = left._replace(samples=float(usual) + left.samples, confidence=max(left.confidence, course.confidence))
         if abs(left.samples) <= _NEAR:
             break
         lags = lags + round(left.samples)
-    return Alignment(found, course.slope, course.uncertainty, course.jumps, course.confidence > 0)
+    return Alignment(
+        found,
+        course.slope,
+        course.uncertainty,
+        course.jumps,
+        float(usual) + begins.samples,
+        begins.certain,
+        course.confidence > 0,
+    )
 
 
 def _course(windows: Sequence[_Window]) -> _Course | None:

@@ -16,6 +16,11 @@ SHORTEST = 16 * FRAME
 """Samples below which no delay can be measured."""
 _HOP = FRAME // 2
 _FINE = 16
+_EDGE = 0.35  # share of the peak at which a response begins: above the ripples that a limited band leaves before it
+_BEFORE = ((0.85, 6), (0.7, 12), (0.5, 24), (0.0, 48))  # confidence, and samples by which it may begin before its peak
+_BLURRED = 0.8  # confidence below which the beginning is known to a sample only
+_CERTAIN, _WIDE = 0.97, 0.19  # confidence, and bandwidth in cycles per sample, of a response that is one sharp peak
+_SHARP = 1.0  # samples in which such a response rises
 
 
 class Delay(NamedTuple):
@@ -31,6 +36,18 @@ class Delay(NamedTuple):
     samples: float
     confidence: float
     inverted: bool
+
+
+class Arrival(NamedTuple):
+    """When the response of an effect begins, which is at most when it is highest.
+
+    Args:
+        samples: after the dry signal; with a margin where the measurement allows no better, never too late.
+        certain: true if the response is one sharp peak, so that a delay near a whole number is that number.
+    """
+
+    samples: float
+    certain: bool
 
 
 class Cross(NamedTuple):
@@ -155,6 +172,27 @@ def causal_delay(cross: Cross) -> Delay:
     peak = _response(cross)
     best = _highest(peak)
     return Delay(best / _FINE, min(1.0, float(abs(peak[best]))), bool(peak[best] < 0))
+
+
+def first_arrival(cross: Cross) -> Arrival:
+    """When the response begins that is left without the effect's minimum phase.
+
+    A loudspeaker, an all-pass filter or a room answer at once and are loudest later, and distortion blurs what is
+    measured. So the arrival is where the response first exceeds 0.35 of its peak, a while before it at most: the
+    less one delay explains, the longer. Where little is explained it is a sample earlier still.
+    """
+    if not cross.xx.any():
+        return Arrival(0.0, False)
+    response = np.abs(_response(cross))
+    best = _highest(response)
+    confidence = float(response[best])
+    before = next(samples for least, samples in _BEFORE if confidence >= least)
+    lags = np.arange(best - before * _FINE, best + 1)
+    begins = float(lags[np.argmax(response[lags] >= _EDGE * confidence)]) / _FINE
+    weight = cross.weight(cross.coherence, 1e-10)
+    width = np.sqrt((weight * np.fft.rfftfreq(FRAME) ** 2).sum() / (weight.sum() + np.finfo(float).tiny))
+    certain = confidence >= _CERTAIN and width >= _WIDE and best / _FINE - begins <= _SHARP
+    return Arrival(begins - (0.0 if confidence >= _BLURRED else 1.0), bool(certain))
 
 
 def relative_delay(cross: Cross, usual: Cross) -> Delay:

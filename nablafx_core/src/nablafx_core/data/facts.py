@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,11 +21,12 @@ CONFIDENT = 0.85
 REACH = 480
 """Samples by which an effect with a moving delay may differ from its mean, 10 ms at 48 kHz."""
 
-_MEASURE = 4  # count up where what is measured changes, so that no old measurement is remembered
+_MEASURE = 5  # count up where what is measured changes, so that no old measurement is remembered
 _SHORT = 1 << 16
 _LEAST = 20 * 1024  # shorter, and a delay cannot be measured
 _FAR = 4  # places beyond the range at which a delay is tried
 _LIKELY = 0.7  # confidence from which on a delay beyond the range is believed
+_ROUND = 0.1  # samples by which a certain delay may miss the whole number that it is
 _WIRE = 1e-6  # energy that a signal scaled by a constant may leave, -60 dB
 
 
@@ -49,6 +51,8 @@ class PairFacts:
     Args:
         dry, wet: levels of each.
         delay: of wet against dry, in the middle.
+        arrival: samples after which the effect's answer begins; at most `delay`, and not too late.
+        certain: true if `delay` itself is known to a fraction of a sample.
         drift: samples by which the delay grows from the beginning to the end along a line; 0 if it does not.
         uncertainty: standard error of the drift.
         slope: drift per sample; 1e-6 is one part per million.
@@ -64,6 +68,8 @@ class PairFacts:
     dry: Signal
     wet: Signal
     delay: Delay
+    arrival: float = 0.0
+    certain: bool = False
     drift: float = 0.0
     uncertainty: float = 0.0
     slope: float = 0.0
@@ -72,6 +78,20 @@ class PairFacts:
     gain: float | None = None
     dead: Silence = field(default_factory=Silence)
     ghost: Silence = field(default_factory=Silence)
+
+
+def whole_delay(facts: PairFacts) -> int:
+    """Delay in whole samples that can be taken out of wet without making it begin before its dry signal lets it.
+
+    Where the measured delay is certain and lies near a whole number, that number; else what lies below the first
+    arrival. A wet file that may begin with its dry one, as a plug-in's output does, is left where it is.
+    """
+    nearest = round(facts.delay.samples)
+    if facts.certain and abs(facts.delay.samples - nearest) <= _ROUND:
+        return nearest
+    if facts.arrival <= 0 <= facts.delay.samples + 0.5:
+        return 0
+    return math.floor(facts.arrival)
 
 
 def examine(dry: AudioSource, wet: AudioSource, max_delay: int, sample_rate: int) -> PairFacts:
@@ -99,6 +119,8 @@ def examine(dry: AudioSource, wet: AudioSource, max_delay: int, sample_rate: int
         dry_levels,
         wet_levels,
         found.delay,
+        found.arrival,
+        found.certain,
         found.slope * length,
         found.uncertainty,
         found.slope,
