@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from nablafx_core import position
 from nablafx_core.controls import Control
 from nablafx_core.data.recording import Recording
+from nablafx_core.data.sources import ArraySource
 from nablafx_core.errors import DataError, ModelError
 from nablafx_core.evaluation import evaluate as module
 from nablafx_core.evaluation import metrics as metrics_module
@@ -203,6 +206,30 @@ def test_mode_is_restored_and_progress_reaches_the_total():
     evaluate(model, [recording(), recording("b", time=500)], METRICS, progress=lambda *done: seen.append(done))
     assert seen == [(2000, 2500), (2500, 2500)]
     assert model.training and not model.part.training
+
+
+def test_a_silent_target_is_called_so_and_has_no_ratio():
+    def source(audio):
+        return ArraySource(torch.as_tensor(audio, dtype=torch.float32))
+
+    dry = np.random.default_rng(0).normal(size=12_000)
+    half = np.where(np.arange(12_000) < 6000, np.tanh(dry), 0.001)  # holds a value from there on
+    files = [
+        Recording(name=name, dry=source(dry), wet=source(wet), source=name, stop=len(dry))
+        for name, wet in (("dead", 0 * dry), ("half", half), ("whole", np.tanh(dry)))
+    ]
+    result = evaluate(LateFIR(), files, METRICS)
+    dead, half, whole = result.files
+    assert math.isnan(dead["esr"])
+    assert math.isfinite(dead["mae"])
+    assert (dead["silent_samples"], half["silent_samples"], "silent_samples" in whole) == (12_000, 4800, False)
+    assert math.isfinite(half["esr"])
+    assert math.isfinite(result.split["esr"])
+    said = list(result.remarks(6000))
+    assert said[0].startswith("dead: its target is silent; esr")
+    assert said[1].startswith("half: its target is silent for 0.8 of 2.0 s")
+    assert len(said) == 2
+    assert math.isnan(evaluate(LateFIR(), files[:1], METRICS).split["esr"])
 
 
 def test_refusals():

@@ -275,9 +275,12 @@ class Metric:
 
     Attributes:
         lower_is_better: how runs are ranked.
+        needs_signal: true if the figure is relative to the target's energy, so that it is undefined for a recording
+            whose target is silent.
     """
 
     lower_is_better: bool = True
+    needs_signal: bool = False
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Sums for each item of a batch, (batch, n), in float64.

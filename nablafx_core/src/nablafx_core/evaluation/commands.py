@@ -65,6 +65,8 @@ def record_test(
         # A record holds no path of this machine.
         run.set_info("tested", Path(source).name if os.path.exists(source) else str(source))
         evaluation = score(model, recordings, metrics, run.folder)
+        for remark in evaluation.remarks(dataset.sample_rate):
+            say(remark)
         run.summary({f"test/{name}": value for name, value in evaluation.split.items()})
         run.artifact(run.folder / "test.json")
         run.artifacts_in("pictures", "audio")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,11 +11,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from nablafx_core.data.levels import SILENT
 from nablafx_core.data.recording import Recording, read_channels
 from nablafx_core.errors import DataError, ModelError
 from nablafx_core.evaluation.metrics import PIECE
 from nablafx_core.evaluation.rendering import WARM_UP_SECONDS, regrouped, rendered
 from nablafx_core.interfaces import Metric, Model
+
+_SILENT_SAMPLES = 2400  # a stretch of the target that is silent counts from this length on
+_NOTED = 0.2  # share of silence in a target that is worth a word
 
 Row = dict[str, Any]
 OnRendered = Callable[[Recording, Tensor, Tensor], None]
@@ -26,7 +31,8 @@ class Evaluation:
 
     Args:
         split: each metric's figure over every scored sample.
-        files: one row per recording: ``name``, ``source``, ``controls``, ``samples`` and the metrics.
+        files: one row per recording: ``name``, ``source``, ``controls``, ``samples`` and the metrics; also
+            ``silent_samples`` where the target has some. Figures that need a signal are NaN where it has nothing else.
         stages: of a gray-box chain, what each stage was given: see `nablafx_core.graybox.description.ranges_as_rows`.
     """
 
@@ -62,8 +68,20 @@ class Evaluation:
         low, high = values.double().quantile(torch.tensor([0.5 - confidence / 2, 0.5 + confidence / 2]).double())
         return float(low), float(high)
 
+    def remarks(self, sample_rate: int) -> Iterator[str]:
+        """Say which targets are silent, wholly or for a good part; an effect that was recorded is not."""
+        undefined = ", ".join(name for name, metric in self._metrics.items() if metric.needs_signal)
+        for row in self.files:
+            silent, total = (count / sample_rate for count in (row.get("silent_samples", 0), row["samples"]))
+            if silent == total:
+                told = f"; {undefined} cannot be computed for it" if undefined else ""
+                yield f"{row['name']}: its target is silent{told}. Look at the wet file."
+            elif silent >= _NOTED * total:
+                yield f"{row['name']}: its target is silent for {silent:.1f} of {total:.1f} s. Look at the wet file."
+
     def _figures(self, members: Sequence[int]) -> dict[str, float]:
-        return _figures(self._metrics, [self._sums[index] for index in members])
+        rows = [self.files[index] for index in members]
+        return _figures(self._metrics, [self._sums[index] for index in members], rows)
 
 
 def evaluate(
@@ -118,17 +136,18 @@ def evaluate(
                     f"'{recording.name}'. Its output, flushed, must be as long as its input; check its latency."
                 )
             sums.append(scored.sums)
-            files.append(_row(recording) | _figures(metrics, [scored.sums]))
+            row = _row(recording) | ({"silent_samples": scored.silent} if scored.silent else {})
+            files.append(row | _figures(metrics, [scored.sums], [row]))
             if on_rendered:
                 on_rendered(recording, *scored.kept())
-    return Evaluation(_figures(metrics, sums), files, metrics, sums)
+    return Evaluation(_figures(metrics, sums, files), files, metrics, sums)
 
 
 class _Score:
     """The sums of one recording, and its audio where it is wanted."""
 
     def __init__(self, metrics: Mapping[str, Metric], keep: bool) -> None:
-        self.metrics, self.keep, self.samples = metrics, keep, 0
+        self.metrics, self.keep, self.samples, self.silent = metrics, keep, 0, 0
         self.sums: dict[str, Tensor] = {}
         self.audio: list[tuple[Tensor, Tensor]] = []
 
@@ -138,6 +157,8 @@ class _Score:
             sums = metric.statistics(prediction, target)[0].cpu()
             self.sums[name] = self.sums[name] + sums if name in self.sums else sums
         self.samples += prediction.shape[-1]
+        for piece in torch.split(wet, _SILENT_SAMPLES, dim=-1):
+            self.silent += piece.shape[-1] if float(piece.amax() - piece.amin()) < 2 * SILENT else 0
         if self.keep:
             self.audio.append((prediction[0].float().cpu(), target[0].float().cpu()))
 
@@ -155,9 +176,13 @@ def _row(recording: Recording) -> Row:
     }
 
 
-def _figures(metrics: Mapping[str, Metric], sums: Sequence[dict[str, Tensor]]) -> dict[str, float]:
+def _figures(metrics: Mapping[str, Metric], sums: Sequence[dict[str, Tensor]], rows: Sequence[Row]) -> dict[str, float]:
+    silent = all(row.get("silent_samples") == row["samples"] for row in rows)
     return {
-        name: metric.value(torch.stack([file[name] for file in sums]).sum(dim=0)) for name, metric in metrics.items()
+        name: math.nan
+        if silent and metric.needs_signal
+        else metric.value(torch.stack([file[name] for file in sums]).sum(dim=0))
+        for name, metric in metrics.items()
     }
 
 

@@ -71,6 +71,8 @@ class MAPE(SampleMean):
     Samples near a zero crossing of the target dominate it.
     """
 
+    needs_signal = True
+
     def distance(self, prediction: Tensor, target: Tensor) -> Tensor:
         """|e| / max(|target|, 1.17e-6)."""
         return (prediction - target).abs() / target.abs().clamp(min=1.17e-6)
@@ -90,6 +92,8 @@ class ESR(Quotient):
     Wright and Välimäki, "Perceptual loss function for neural modeling of audio systems", ICASSP 2020.
     """
 
+    needs_signal = True
+
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Energies of the error and of the target, (batch, 2)."""
         error, signal = _exact(prediction) - _exact(target), _exact(target)
@@ -102,6 +106,8 @@ class DC(Quotient):
     Up to `PIECE` samples this is auraloss's DCLoss; offsets of opposite sign in two files do not cancel.
     """
 
+    needs_signal = True
+
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Energies of the offset of the error and of the target, (batch, 2)."""
         error, signal = _exact(prediction) - _exact(target), _exact(target)
@@ -111,6 +117,8 @@ class DC(Quotient):
 
 class CosineSimilarity(Metric):
     """sum(prediction target) / sqrt(sum(prediction^2) sum(target^2)); 1 if both are silent, 0 if one is."""
+
+    needs_signal = True
 
     lower_is_better = False
 

@@ -350,6 +350,8 @@ class _Training:
         model = load(best.path)
         self.say("Testing the best model on whole recordings.")
         evaluation = score(model, self.data.test, self.metrics, run.folder, device)
+        for remark in evaluation.remarks(model.sample_rate):
+            self.say(remark)
         if evaluation.split.get("esr", 0.0) > 0.9:
             self.say(
                 f"The model is hardly better than silence (ESR {evaluation.split['esr']:.2f}). Train longer, lower "
