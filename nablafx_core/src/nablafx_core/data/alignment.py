@@ -47,9 +47,11 @@ _BELIEVED = 0.5  # confidence of the median window without which nothing is said
 _ENOUGH = 0.7  # share of the windows, weighted, that have to lie on a line or on levels
 _SHORT = 8192  # samples within which a jump is located
 _SWING = 240  # samples by which an effect with a moving delay may differ from its mean
-_MORE, _MOST = 0.1, 0.85  # share of the windows that levels have to explain beyond a line, and at least
+_DOUBT = 0.7  # times the weight that a window has beside the line, to compare with that on the line
+_MORE, _MOST = 0.1, 0.75  # share of the windows that levels have to explain beyond a line, and at least
 _SMALL = 8.0  # samples; a smaller jump may be an effect whose delay wanders
 _LEVELS = 5
+_NEARBY = 4096  # samples around the line in which a jump is searched with care
 _REPEATED = 24_000.0  # samples after which a lag is half as likely to be that of a jump
 _LEAST = 4  # windows without which nothing is said about time
 
@@ -114,7 +116,16 @@ class _Window:
 
     @property
     def heights(self) -> Array:
-        return np.asarray(np.sqrt(self.power[self.lags.astype(int) - self.low]))
+        return self.heights_at(self.lags)
+
+    def heights_at(self, lags: Array) -> Array:
+        return np.asarray(np.sqrt(self.power[lags.astype(int) - self.low]))
+
+    def lags_around(self, lag: float) -> Array:
+        """The lags that it may have, and those near one in particular."""
+        start = min(max(round(lag) - _NEARBY - self.low, 0), len(self.power) - 1)
+        stop = max(round(lag) + _NEARBY - self.low, start + 1)
+        return np.unique(np.concatenate([self.lags, self.low + start + _peaks(self.power[start:stop])]))
 
     def cross(self, lag: float, slope: float = 0.0) -> Cross | None:
         return averaged(self.dry, self.wet, lag - self.first, slope)
@@ -175,12 +186,17 @@ def _window(at: int, x: Array, y: Array, first: int) -> _Window:
     lags = np.arange(-(len(x) // 2), len(y) - len(x) // 2)  # at least half of the window has a partner
     power = correlation(x, y)[lags] ** 2
     power /= power.mean() + np.finfo(float).tiny
+    low = first + int(lags[0])
+    return _Window(at, x, y, first, low, power, low + _peaks(power))
+
+
+def _peaks(power: Array) -> Array:
+    """Places of the highest values, some samples apart."""
     left, chosen = power.copy(), []
-    for _ in range(_CANDIDATES):
+    for _ in range(min(_CANDIDATES, len(left))):
         chosen.append(int(np.argmax(left)))
         left[max(chosen[-1] - _APART, 0) : chosen[-1] + _APART + 1] = 0
-    low = first + int(lags[0])
-    return _Window(at, x, y, first, low, power, low + np.array(chosen, dtype=float))
+    return np.array(chosen, dtype=float)
 
 
 @dataclass(frozen=True)
@@ -236,7 +252,7 @@ def _course(windows: Sequence[_Window]) -> _Course | None:
         there = [window.cross(lag, line.slope) for window, lag in zip(windows, at, strict=True)]
         usual = [cross if use else None for cross, use in zip(there, on_line, strict=True)]
         tried = [_delays(windows, at + offset, line.slope, usual) for offset in parallels]
-        best = np.argmax([counts for _, counts in tried], axis=0)
+        best = np.argmax([counts * (_DOUBT if i else 1) for i, (_, counts) in enumerate(tried)], axis=0)
         delays, weights = (np.choose(best, [each[part] for each in tried]) for part in range(2))
         line = fitted_line(times, delays, weights, _CLOSE)
     confidence = float(np.sqrt(np.median(weights))) + _CHANCE
@@ -262,13 +278,15 @@ def _parallels(windows: Sequence[_Window], times: Array, line: Line) -> list[flo
         left = [i for i in left if np.abs(windows[i].lags - at - line.slope * times[i]).min() > _NEAR]
         if len(left) < 2:
             break
-        flat = [windows[i].lags - line.slope * times[i] for i in left]
+        lags = [windows[i].lags_around(line.start + line.slope * times[i]) for i in left]
+        flat = [each - line.slope * times[i] for i, each in zip(left, lags, strict=True)]
         # Music repeats itself, and a recorder loses few samples: of two levels the nearer one is likelier.
         heights = [
-            windows[i].heights / (1 + np.abs(lags - line.start) / _REPEATED) for i, lags in zip(left, flat, strict=True)
+            windows[i].heights_at(each) / (1 + np.abs(there - line.start) / _REPEATED)
+            for i, each, there in zip(left, lags, flat, strict=True)
         ]
         level = common_line(times[left], flat, heights, 0.0, _NEAR)
-        if sum(np.abs(lags - level.start).min() <= _NEAR for lags in flat) < 2:
+        if sum(np.abs(there - level.start).min() <= _NEAR for there in flat) < 2:
             break
         offsets.append(level.start - line.start)
     return offsets
