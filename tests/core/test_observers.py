@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import logging
+import subprocess
 import sys
 import types
 import warnings
@@ -445,6 +446,13 @@ def test_a_section_is_checked_as_others_are_and_no_secret_is_taken_or_shown(tmp_
     assert message in str(caught.value)
     assert "longsecret" not in str(caught.value)
     assert ":pw@" not in str(caught.value)
+
+
+def test_nothing_is_said_about_sacred_by_naming_one_of_its_observers():
+    program = "from nablafx_core.building import component_class; from nablafx_core.registry import Registry\n"
+    program += "component_class(Registry.discover().find('observer', 'sacred.observers:RunObserver'))"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert said.stdout + said.stderr == ""
 
 
 @pytest.mark.parametrize("way", ["variable", "file"])

@@ -88,6 +88,8 @@ def component_class(entry: Entry) -> Any:
     outside = entry.pack is None
     if outside and entry.package in sys.stdlib_module_names:
         raise _of_another_kind(entry, f" The module '{entry.package}' is Python's own.")
+    if entry.kind.name == "observer":  # before the observer imports Sacred, which warns unless it is imported so
+        import_target("nablafx_core.tracking._sacred:RunObserver")
     target = entry.load()
     if outside and not entry.kind.fits(target, interface_of(entry.kind)):
         raise _of_another_kind(entry)
