@@ -100,6 +100,19 @@ class TestLaw:
         with pytest.raises(LawBroken, match=told):
             begins_anywhere(Tremolo(**fault))
 
+    @pytest.mark.parametrize("cycles", [0.01, 0.07, 0.25, 0.5, 0.93, 3.07])
+    @pytest.mark.parametrize("phase", [0.0, 0.6])
+    def test_no_rate_hides_between_the_beginnings(self, cycles, phase):
+        """At 0.07 cycles from one beginning to the next, a sine rises as a transient falls."""
+
+        class Slow(Tremolo):
+            def forward(self, audio, controls=None, state=None):
+                n, after = self._positions(audio, state)
+                return audio * (1.5 + torch.sin(2 * torch.pi * (phase + cycles * n / 4099)))[:, None], after
+
+        with pytest.raises(LawBroken, match="Slow"):
+            begins_anywhere(Slow(declares=False))
+
     def test_a_depth_that_is_still_to_be_learned_hides_nothing(self):
         class Deep(Tremolo):
             def __init__(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING, get_args
 
 from nablafx_core.audio.files import RATES
@@ -41,7 +42,7 @@ def check_channels(model: Model, dataset: Dataset, each: bool = False) -> None:
         each: also accept a mono model that is run on each channel by itself.
 
     Raises:
-        ConfigError: if it does not; says how many channels each has.
+        ConfigError: if the channels differ.
     """
     if not dataset.recordings:
         return
@@ -75,7 +76,7 @@ def _fault(recording: Recording, dataset: Dataset) -> str | None:
         return f"has {dry:,} samples dry and {wet:,} wet; they are of one length."
     if not 0 <= recording.start <= recording.stop <= dry:
         return f"counts the samples {recording.start:,} to {recording.stop:,} of {dry:,}."
-    if not isinstance(recording.take, str) or type(recording.offset) is not int:
+    if not isinstance(recording.take, str) or not isinstance(recording.offset, Integral):
         return f"has take {recording.take!r:.40} and offset {recording.offset!r:.40}; expected a string and an int."
     first = dataset.recordings[0]
     here, there = ((r.in_channels, r.out_channels) for r in (recording, first))

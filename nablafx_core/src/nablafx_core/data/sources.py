@@ -72,7 +72,7 @@ class WavSource:
         self.file = path
         self.path = path if sample_rate is None else resampled_file(path, sample_rate)
         info = probe(self.path)
-        chosen = (channel,) if isinstance(channel, int) else tuple(channel)
+        chosen = tuple(channel) if isinstance(channel, Sequence) else (channel,)
         for one in chosen:
             if not 0 <= one < info.channels:
                 raise DataError(f"{path}: has no channel {one}; it has {info.channels}, counted from 0.")
@@ -91,7 +91,7 @@ class WavSource:
     @property
     def channels(self) -> int:
         """How many of the file's channels it reads."""
-        return 1 if isinstance(self.channel, int) else len(self.channel)
+        return len(self.channel) if isinstance(self.channel, tuple) else 1
 
     def read(self, start: int, stop: int) -> Tensor:
         """Samples start to stop, (time,), or (channels, time) where several channels were named.
@@ -104,7 +104,7 @@ class WavSource:
             raise DataError(f"{self.path}: samples {start} to {stop} of {self._num_samples} were asked for.")
         file = _open(os.fspath(self.path), self._stamp, os.getpid(), threading.get_ident())
         audio = read_piece(file, self.offset + start, self.offset + stop)
-        return audio[self.channel] if isinstance(self.channel, int) else audio[list(self.channel)]
+        return audio[list(self.channel)] if isinstance(self.channel, tuple) else audio[self.channel]
 
 
 def _stamp(path: StrPath) -> tuple[int, int]:

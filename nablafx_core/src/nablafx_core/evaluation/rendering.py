@@ -20,9 +20,9 @@ def rendered(recording: Recording, model: Model, block_size: int, warm_up_second
     """What `model` makes of the samples of `recording` that count, in order, as blocks (1, channels, time).
 
     The model hears what comes before `recording.start`: its receptive field, or `warm_up_seconds` if that is
-    unbounded; from the file's start where that is nearer. A model that remembers its position is told where in the
-    file that begins. Memory does not grow with the file, except for a
-    model that has no stream. `model` is in eval mode and gradients are off.
+    unbounded; from the file's start where that is nearer. A model that remembers its position is given that of the
+    first sample that it hears. Memory does not grow with the file, except for a model that has no stream. `model` is in
+    eval mode and gradients are off.
     """
     like = next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(()))
     controls = None

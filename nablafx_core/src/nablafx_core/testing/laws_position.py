@@ -32,15 +32,16 @@ def begins_anywhere(subject: Subject, *, tolerance: float = 1e-6) -> float:
     """A signal at one place of a file comes out the same, wherever in the silence before it the file was begun.
 
     With `remembers_position` the initial state is given each beginning's position; without, nothing may depend on it.
-    What is left of the beginning itself (a network that settles in silence) must at least halve from one beginning to
-    an earlier one. Beginnings are a multiple of the declared blocks apart; see `nablafx_core.position.block_grid`.
+    A transient of the beginning itself (a network that settles in silence) must at least halve from one beginning to
+    the next earlier one. Beginnings are a multiple of the declared blocks apart; see
+    `nablafx_core.position.block_grid`.
 
     Args:
         subject: a model, processor or controller.
         tolerance: relative to the larger of 1 and the peak.
 
     Returns:
-        The largest difference between the earliest beginnings.
+        The largest difference that is no such transient.
     """
     model = prepared(subject)
     _fill_zeros(model)
@@ -85,9 +86,9 @@ def _middle(model: Model, batch_size: int) -> Tensor | None:
 
 
 def _differences(model: Model, sound: Tensor, before: Tensor, position: int) -> float:
-    """How much a sound at `position` changes with the samples of silence between a beginning and it.
+    """How much a sound at `position` changes from one number of samples of silence `before` it to the next.
 
-    Two differences of late beginnings, two of early ones; 0 if the early ones are at most half of the late ones.
+    The largest change that is more than half of the change before it; an oscillator has one, a transient none.
     """
     time = sound.shape[-1]
     audio = sound.new_zeros(len(before), sound.shape[1], int(before[-1]) + time + model.latency)
@@ -97,8 +98,7 @@ def _differences(model: Model, sound: Tensor, before: Tensor, position: int) -> 
         out = model.offline(audio, _middle(model, len(before)), position - before)
     at = [out[item, :, silence : silence + time] for item, silence in enumerate(before.tolist())]
     changes = [error(longer, shorter) for shorter, longer in pairwise(at)]
-    late, early = max(changes[:2]), max(changes[2:])
-    return 0.0 if early <= late / 2 else early
+    return max((later for earlier, later in pairwise(changes) if later > earlier / 2), default=0.0)
 
 
 def _check_file_start(model: Model, sound: Tensor) -> None:
