@@ -13,6 +13,7 @@ import yaml
 
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError
+from nablafx_core.import_paths import Code
 from nablafx_core.provenance import Provenance
 from nablafx_core.sweeping.book import Entry, new_entries, recorded_entries
 from nablafx_core.sweeping.file import read_sweep, recorded_sweep
@@ -83,7 +84,7 @@ def test_a_record_gives_the_sweep_back(tmp_path):
     sweep = read_sweep(file, ["train.max_steps=700"])
     stored = yaml.safe_load(yaml.safe_dump(plain(sweep.record(), "config")))
     file.unlink()
-    again = recorded_sweep(stored, Provenance({}))
+    again = recorded_sweep(stored, Provenance({}), Code())
     assert trials(again) == trials(sweep)
     assert (again.settings, again.asha, again.resources) == (sweep.settings, sweep.asha, sweep.resources)
     entries = new_entries(trials(sweep))

@@ -90,8 +90,9 @@ def component_class(entry: Entry) -> Any:
         raise _of_another_kind(entry, f" The module '{entry.package}' is Python's own.")
     if entry.kind.name == "observer":  # before the observer imports Sacred, which warns unless it is imported so
         import_target("nablafx_core.tracking._sacred:RunObserver")
+    interface = interface_of(entry.kind) if outside else None  # first: what it loads, any file may name
     target = entry.load()
-    if outside and not entry.kind.fits(target, interface_of(entry.kind)):
+    if interface is not None and not entry.kind.fits(target, interface):
         raise _of_another_kind(entry)
     if entry.kind.name == "observer":
         from nablafx_core.tracking.stock import with_plain_settings

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from importlib.resources import as_file
 from pathlib import Path
 
 from nablafx_core.errors import BundleError, RegistryError, RunError
 from nablafx_core.export.bundle import load_bundle
+from nablafx_core.import_paths import code_of_run, code_of_stranger, trusting
 from nablafx_core.interfaces import Model
 from nablafx_core.registry import Registry
 from nablafx_core.tracking.records import find_run, list_runs
@@ -53,19 +55,27 @@ def find_model(name: str, runs_dir: Path) -> str | Path:
     return find_run(runs_dir, name).folder
 
 
-def load(source: str | Path) -> Model:
+def load(source: str | Path, trust: str | Path | Sequence[str | Path] = ()) -> Model:
     """Load a trained model, in eval mode, on the CPU.
 
     Args:
         source: a bundle (``"ts9.nfx"``), a run's folder (``"runs/ID"``) or a bundle that a pack provides
             (``"acme/ts9"``).
+        trust: Python files, such as ``"mymodel.py"``, or installed modules, whose code the model may run though they
+            are in no pack.
 
     Raises:
         BundleError, RunError, RegistryError: if there is no such thing or it cannot be loaded.
     """
+    with trusting(trust):
+        return _load(source)
+
+
+def _load(source: str | Path) -> Model:
     path = bundle_path(source)
     if path is not None:
-        return load_bundle(path)
+        of_run = path.name == BUNDLE_IN_RUN and (path.parent / "run.json").is_file()
+        return load_bundle(path, code_of_run(path.parent) if of_run else None)
     try:
         entry = Registry.discover().find("bundle", str(source))
     except RegistryError as error:
@@ -76,4 +86,4 @@ def load(source: str | Path) -> Model:
             raise BundleError(
                 f"{entry.qualified_name}: the file is not the one that the pack declares (its hash differs)."
             )
-        return load_bundle(file)
+        return load_bundle(file, code_of_stranger(entry.qualified_name))

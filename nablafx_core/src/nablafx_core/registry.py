@@ -14,6 +14,7 @@ from nablafx_core.diagnosis import CORE, canonical, cause, raised_at
 from nablafx_core.discovery import discover_packs
 from nablafx_core.errors import RegistryError
 from nablafx_core.first_result import first_result
+from nablafx_core.import_paths import import_outside
 from nablafx_core.kinds import KINDS, Kind, kind_named
 from nablafx_core.pack_code import pack_code
 from nablafx_core.packs import Pack, import_target
@@ -48,11 +49,17 @@ class Entry:
         """
         try:
             with pack_code():
-                return import_target(self.component.target)
+                if self.pack is not None:
+                    return import_target(self.component.target)
+                return import_outside(self.component.target, Registry.discover().packages)
+        except RegistryError:
+            raise
         except Exception as error:
             target = self.component.target
             whose = f" of {self.pack.name} {self.pack.version}" if self.pack else ""
             why = self.pack.why(error, target.partition(":")[0]) if self.pack else cause(error, self.package)
+            if self.pack is None and isinstance(error, ModuleNotFoundError) and error.name == self.package:
+                why += f". Put {self.package}.py beside the experiment file, or install it."
             raise RegistryError(
                 f"{self.kind.name} '{self.component.name}'{whose} cannot be imported from {target}: {why}"
             ) from error
@@ -87,6 +94,11 @@ class Registry:
     def discover() -> Registry:
         """The registry of this process: installed packs, looked up once."""
         return Registry(discover_packs())
+
+    @property
+    def packages(self) -> frozenset[str]:
+        """The top-level packages of the packs."""
+        return frozenset(pack.package for pack in self.packs)
 
     def entries(self, kind: str) -> Iterator[Entry]:
         """Every component of one kind, pack by pack."""

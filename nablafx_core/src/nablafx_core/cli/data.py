@@ -31,6 +31,7 @@ def data(name: str, settings: tuple[str, ...], write_device_file: bool, as_json:
     from nablafx_core.data.loading import LoadingSettings
     from nablafx_core.data.splits import split
     from nablafx_core.errors import ConfigError
+    from nablafx_core.import_paths import code_of_files
     from nablafx_core.registry import Registry
     from nablafx_core.settings import settings_of
 
@@ -41,9 +42,10 @@ def data(name: str, settings: tuple[str, ...], write_device_file: bool, as_json:
         layer = with_override(layer, f"data.{setting}", flag="")
     # Without its marks: where a value was written is what it is called.
     checker = Checker(Layer(layer.value), Registry.discover())
-    section = checker.section("dataset", layer.value["data"], ("data",), settings_of(LoadingSettings))
-    own = {key: value for key, value in section.items() if key not in LoadingSettings.model_fields}
-    dataset = checked(build("dataset", own))
+    with code_of_files([]).used():
+        section = checker.section("dataset", layer.value["data"], ("data",), settings_of(LoadingSettings))
+        own = {key: value for key, value in section.items() if key not in LoadingSettings.model_fields}
+        dataset = checked(build("dataset", own))
     loading = LoadingSettings(**{key: section[key] for key in LoadingSettings.model_fields})
     parts = split(dataset.recordings, loading)
     if write_device_file:

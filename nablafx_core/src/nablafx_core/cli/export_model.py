@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, conversion_options, runs_dir, setting_values
+from nablafx_core.cli.options import answer, as_json, conversion_options, runs_dir, setting_values, trust_option
 
 
 @click.command("export")
@@ -14,6 +14,7 @@ from nablafx_core.cli.options import answer, as_json, conversion_options, runs_d
 @click.option("-o", "--output", required=True, type=click.Path(), help="File or folder to write.")
 @conversion_options
 @runs_dir
+@trust_option
 @as_json
 def export_command(
     model: str, output: str, format_name: str | None, overrides: tuple[str, ...], runs_dir: str, as_json: bool

@@ -13,6 +13,23 @@ Command = Callable[..., Any]
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 runs_dir = click.option("--runs-dir", default="runs", show_default=True, help="Folder that holds the run folders.")
 
+
+def _trust(ctx: click.Context, option: click.Parameter, modules: tuple[str, ...]) -> None:
+    from nablafx_core.import_paths import trusting
+
+    if modules:
+        ctx.with_resource(trusting(modules))
+
+
+trust_option = click.option(
+    "--trust",
+    metavar="FILE.py",
+    multiple=True,
+    expose_value=False,
+    callback=_trust,
+    help="Python code in no pack that the model needs and you know: it is run.",
+)
+
 mongo_option = click.option(
     "--mongo",
     metavar="URL|PROFILE",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, control_settings, controls_option, runs_dir, say
+from nablafx_core.cli.options import answer, as_json, control_settings, controls_option, runs_dir, say, trust_option
 from nablafx_core.errors import DataError, NablafxError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--block-size", type=click.IntRange(min=1), help="Stream in blocks of so many samples.")
 @runs_dir
+@trust_option
 @as_json
 def render(
     model: str,

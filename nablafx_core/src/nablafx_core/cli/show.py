@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, control_settings, controls_option, table, yaml_text
+from nablafx_core.cli.options import answer, as_json, control_settings, controls_option, table, trust_option, yaml_text
 from nablafx_core.errors import RegistryError
 from nablafx_core.kinds import KINDS
 from nablafx_core.registry import Entry, Registry
@@ -21,6 +21,7 @@ _WIDEST_TYPE = 30
 @click.argument("name")
 @click.option("--kind", help="Where several kinds have the name.")
 @controls_option
+@trust_option
 @as_json
 def show(name: str, kind: str | None, controls: tuple[str, ...], as_json: bool) -> None:
     """Show the component NAME: what it is, where it comes from, its settings with types, defaults and documentation.
@@ -83,9 +84,11 @@ def _described(entry: Entry) -> dict[str, Any]:
             described["text"] = entry.resource().read_text(encoding="utf-8")
         return described
     from nablafx_core.building import component_class
+    from nablafx_core.import_paths import code_of_files
     from nablafx_core.settings import REQUIRED, plain_default, settings_of
 
-    target = component_class(entry)
+    with code_of_files([]).used():
+        target = component_class(entry)
     described["documentation"] = inspect.getdoc(target) or ""
     described["settings"] = [
         {

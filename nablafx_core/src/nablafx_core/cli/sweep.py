@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, mongo_option, say, table
+from nablafx_core.cli.options import answer, as_json, mongo_option, say, table, trust_option
 from nablafx_core.shell import command
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="List the trials, checked, and start none.")
 @click.option("--resume", metavar="ID", help="Continue this sweep: what is finished is kept.")
 @mongo_option
+@trust_option
 @as_json
 def sweep(
     file: str | None,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, experiment_options, mongo_option, say, table
+from nablafx_core.cli.options import answer, as_json, experiment_options, mongo_option, say, table, trust_option
 from nablafx_core.errors import RunError
 
 
@@ -17,6 +17,7 @@ from nablafx_core.errors import RunError
 @experiment_options
 @click.option("--runs-dir", default="runs", show_default=True, help="Folder that holds the run folders.")
 @mongo_option
+@trust_option
 @as_json
 def test(
     model: str,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, experiment_options, mongo_option, say
+from nablafx_core.cli.options import answer, as_json, experiment_options, mongo_option, say, trust_option
 from nablafx_core.shell import command
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ PAIR_PRESET = "nablafx-models/capture-lstm"
 @click.option("--precision", help="Such as bf16-mixed; 32-true if not given.")
 @click.option("--runs-dir", help="Folder that holds the run folders; runs if not given.")
 @mongo_option
+@trust_option
 @as_json
 def train(
     files: tuple[str, ...],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -13,6 +13,7 @@ from nablafx_core.config.check import Checker
 from nablafx_core.config.layers import NUMBERS_AND_WORDS, Layer, Path, merge, read_file, read_yaml, with_override
 from nablafx_core.data.loading import LoadingSettings
 from nablafx_core.errors import ConfigError, RegistryError
+from nablafx_core.import_paths import Code, code_of_files
 from nablafx_core.names import names_match
 from nablafx_core.provenance import Provenance
 from nablafx_core.qualified import Names, qualified_experiment
@@ -39,10 +40,12 @@ class Experiment:
         config: the merged sections as plain data, every default filled in; written as YAML it is an
             experiment file that gives the same run.
         preset: the preset that was its lowest layer, if any.
+        code: where its import paths may lead.
     """
 
     config: dict[str, Any]
     preset: str | None = None
+    code: Code = field(default_factory=Code)
 
     @property
     def train(self) -> TrainSettings:
@@ -99,6 +102,7 @@ def load_experiment(
     sections: Mapping[str, Any] | Layer | None = None,
     preset: str | None = None,
     made_with: Provenance | None = None,
+    code: Code | None = None,
 ) -> Experiment:
     """Merge and check an experiment: preset < files < sections < overrides.
 
@@ -109,17 +113,31 @@ def load_experiment(
         sections: plain data, for experiments made in Python, or a layer that knows where its values were written.
         preset: lies below the files; the same as ``model.preset``.
         made_with: the packs with which sections and overrides were written, if not today's.
+        code: where import paths may lead; if None, to the folders of the files as well, unless one is a run's config.
 
     Raises:
         ConfigError: with file, line and suggestion, for the first thing that is wrong.
         RegistryError: for a pack that is required and not there.
     """
+    files = list(files)
+    code = code or code_of_files(files)
+    with code.used():
+        return _loaded(files, list(overrides), sections, preset, made_with, code)
+
+
+def _loaded(
+    files: list[FilePath | str],
+    overrides: list[str],
+    sections: Mapping[str, Any] | Layer | None,
+    preset: str | None,
+    made_with: Provenance | None,
+    code: Code,
+) -> Experiment:
     layer = Layer({})
     for file in files:
         layer = merge(layer, _as_written(_named(read_file(FilePath(file))), FilePath(file)))
     if sections:
         layer = merge(layer, _named(sections if isinstance(sections, Layer) else Layer(dict(sections))))
-    overrides = list(overrides)
     registry = Registry.discover()
     asked = _overridden(layer, overrides)
     _check_sections(asked)
@@ -130,7 +148,7 @@ def load_experiment(
     registry.check_requirements(_requirements(below))
     # Overrides come last, since they may reach into a list of the preset's or of the defaults.
     layer = _overridden(merge(merge(Layer(DEFAULTS), below), layer), overrides)
-    return Experiment(_checked(layer, Checker(layer, names)), preset)
+    return Experiment(_checked(layer, Checker(layer, names)), preset, code)
 
 
 def _named(layer: Layer) -> Layer:

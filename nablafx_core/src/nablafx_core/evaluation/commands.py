@@ -45,7 +45,8 @@ def record_test(
         DataError: if the data is not that of the run `same_as`.
     """
     model = load(source)
-    dataset = checked(build("dataset", experiment.dataset))
+    with experiment.code.used():
+        dataset = checked(build("dataset", experiment.dataset))
     if same_as is not None:
         check_same_data(same_as, dataset, True, "To test on other recordings, give an experiment FILE that names them.")
     for note in dataset.notes:
@@ -58,8 +59,9 @@ def record_test(
     check_channels(model, dataset, each=True)
     gap = model.history(experiment.train.warm_up)
     recordings = split(dataset.recordings, experiment.loading, gap)["test"]
-    metrics = built_metrics(experiment.config["metrics"], dataset.sample_rate)
-    observers = built_observers(experiment.track.observers)
+    with experiment.code.used():
+        metrics = built_metrics(experiment.config["metrics"], dataset.sample_rate)
+        observers = built_observers(experiment.track.observers)
 
     def body(run: Run) -> tuple[Path, Evaluation]:
         # A record holds no path of this machine.

@@ -20,7 +20,8 @@ from nablafx_core.audio.files import RATES
 from nablafx_core.config.layers import plain_yaml
 from nablafx_core.errors import BundleError, ConfigError, NablafxError
 from nablafx_core.export.fit import fitting_model
-from nablafx_core.interfaces import Model
+from nablafx_core.import_paths import Code, code_of_stranger, file_of
+from nablafx_core.interfaces import Controller, Model, Processor
 from nablafx_core.pack_code import contained
 from nablafx_core.packs import Pack
 from nablafx_core.provenance import Provenance
@@ -58,6 +59,7 @@ def save_bundle(
         "format": FORMAT,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "packs": _packs_of(model) if packs is None else dict(packs),
+        "code": _code_of(model),
         "model": model.section,
         "facts": facts(model),
         "info": dict(info or {}),
@@ -108,29 +110,35 @@ def check_bundle(path: Path | str) -> dict[str, Any]:
     return _read_whole(Path(path))[0]
 
 
-def load_bundle(path: Path | str) -> Model:
+def load_bundle(path: Path | str, code: Code | None = None) -> Model:
     """Build the model of a bundle, in eval mode, on the CPU.
+
+    Args:
+        path: of the bundle.
+        code: where its import paths may lead; to packs and what the user trusts if None.
 
     Raises:
         BundleError: if the file is damaged, of a newer format, or needs a pack that is not installed.
     """
     path = Path(path)
     description, content = _read_whole(path)
+    code = code_of_stranger(str(path)) if code is None else code
     try:
         weights = safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise BundleError(f"{path}: {WEIGHTS} is damaged: {error}.") from error
     made_with = Provenance(description["packs"])
     try:
-        with weights_follow():
+        with code.used(), weights_follow():
             model = fitting_model(qualified("model", description["model"], made_with), weights)
         with contained():
             model.load_state_dict(weights, strict=True)
     except BundleError as error:
         raise BundleError(made_with.explained(f"{path}: the weights do not fit the model: {error}")) from error
     except NablafxError as error:
-        needed = ", ".join(f"{name} {version}" for name, version in made_with.packs.items()) or "no pack"
-        message = f"{path}: cannot build its model. It was made with {needed}.\n{error}"
+        needed = [f"{name} {version}" for name, version in made_with.packs.items()]
+        needed += [f"{file} (not in a pack)" for file in description["code"].values()]
+        message = f"{path}: cannot build its model. It was made with {', '.join(needed) or 'no pack'}.\n{error}"
         raise BundleError(made_with.explained(message)) from error
     except Exception as error:
         raise BundleError(made_with.explained(f"{path}: the weights do not fit the model: {error}")) from error
@@ -181,7 +189,7 @@ def _checked(path: Path, description: Any) -> dict[str, Any]:
         raise BundleError(f"{path}: {DESCRIPTION} is no description of a model.")
     if version > FORMAT:
         raise BundleError(f"{path}: of format {version}; this version reads up to {FORMAT}. Update nablafx-core.")
-    for key in ("packs", "model", "facts", "info"):
+    for key in ("packs", "code", "model", "facts", "info"):
         if not isinstance(description.setdefault(key, {}), dict):
             raise BundleError(f"{path}: {DESCRIPTION} is damaged: '{key}' is no mapping.")
     if not all(isinstance(text, str) for item in description["packs"].items() for text in item):
@@ -189,6 +197,14 @@ def _checked(path: Path, description: Any) -> dict[str, Any]:
     if not isinstance(description["model"].get("name"), str):
         raise BundleError(f"{path}: {DESCRIPTION} is damaged: 'model' has no name.")
     return dict(description)
+
+
+def _code_of(model: Model) -> dict[str, str]:
+    """Return the modules in no pack whose classes are in the model, with the names of their files."""
+    packages = Registry.discover().packages
+    parts = [module for module in model.modules() if isinstance(module, (Model, Processor, Controller))]
+    names = sorted({type(part).__module__.partition(".")[0] for part in parts} - packages)
+    return {name: file_of(name) for name in names}
 
 
 def _packs_of(model: Model) -> dict[str, str]:

@@ -98,5 +98,6 @@ def _of_experiment(experiment: Experiment, num_controls: int | None) -> Subject:
 def _built(experiment: Experiment, num_controls: int) -> Model:
     section = experiment.config["model"]
     controls = [Control(f"knob{number}") for number in range(1, num_controls + 1)]
-    model: Model = build("model", section, controls=controls)
+    with experiment.code.used():
+        model: Model = build("model", section, controls=controls)
     return model

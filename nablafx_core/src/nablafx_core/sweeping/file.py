@@ -11,6 +11,7 @@ from nablafx_core.config.check import Checker
 from nablafx_core.config.experiment import SECTIONS
 from nablafx_core.config.layers import Layer, dotted, read_file, with_override
 from nablafx_core.errors import ConfigError
+from nablafx_core.import_paths import Code, code_of_files
 from nablafx_core.provenance import Provenance
 from nablafx_core.registry import Registry
 from nablafx_core.settings import settings_of, unknown_setting
@@ -34,6 +35,7 @@ class Sweep:
         experiment: what all trials have in common.
         overrides: of the command line, over that.
         file: its layer, for messages.
+        code: where import paths may lead.
         made_with: the packs that its names mean, if it was begun earlier; None for those of today.
     """
 
@@ -44,6 +46,7 @@ class Sweep:
     experiment: Layer
     overrides: tuple[str, ...]
     file: Layer
+    code: Code
     made_with: Provenance | None = None
 
     def at(self, *path: str) -> str:
@@ -82,15 +85,18 @@ def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
     for item in items:
         if item.startswith("sweep."):
             file = with_override(file, item)
-    return _sweep(file, _experiment(file, path), tuple(item for item in items if not item.startswith("sweep.")))
+    own = file.value.get("experiment")
+    code = code_of_files([path.parent / own if isinstance(own, str) else path])
+    return _sweep(file, _experiment(file, path), tuple(item for item in items if not item.startswith("sweep.")), code)
 
 
-def recorded_sweep(config: Mapping[str, Any], made_with: Provenance) -> Sweep:
+def recorded_sweep(config: Mapping[str, Any], made_with: Provenance, code: Code) -> Sweep:
     """Read the sweep that `Sweep.record` recorded.
 
     Args:
         config: the recorded data.
         made_with: the packs of its record.
+        code: where its import paths may lead.
 
     Raises:
         ConfigError: if it is no sweep's record.
@@ -98,7 +104,7 @@ def recorded_sweep(config: Mapping[str, Any], made_with: Provenance) -> Sweep:
     try:
         space = {item["setting"]: item["values"] for item in config["sweep"]["space"]}
         file = Layer({"sweep": {**config["sweep"], "space": space}})
-        sweep = _sweep(file, Layer(dict(config["experiment"])), tuple(map(str, config["set"])))
+        sweep = _sweep(file, Layer(dict(config["experiment"])), tuple(map(str, config["set"])), code)
         return replace(sweep, made_with=made_with)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"this is no record of a sweep: {type(error).__name__}: {error}.") from error
@@ -118,7 +124,7 @@ def _experiment(file: Layer, path: Path) -> Layer:
     raise ConfigError(f"{where}: experiment: give the file of an experiment (experiment: muff.yaml) or its sections.")
 
 
-def _sweep(file: Layer, experiment: Layer, overrides: tuple[str, ...]) -> Sweep:
+def _sweep(file: Layer, experiment: Layer, overrides: tuple[str, ...], code: Code) -> Sweep:
     checker = Checker(file, Registry.discover())
     own = checker.plain(settings_of(SweepSettings), file.value.get("sweep"), ("sweep",))
     settings = SweepSettings(**own)
@@ -131,6 +137,7 @@ def _sweep(file: Layer, experiment: Layer, overrides: tuple[str, ...]) -> Sweep:
         experiment,
         overrides,
         file,
+        code,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nablafx_core.errors import RunError
+from nablafx_core.import_paths import code_of_run
 from nablafx_core.provenance import Provenance
 from nablafx_core.sweeping.book import Entry, recorded_entries
 from nablafx_core.sweeping.file import Sweep, recorded_sweep
@@ -46,7 +47,7 @@ def resumable_sweep(run_id: str, runs_dir: Path) -> Plan:
         raise RunError(f"the run {found.id} is a {found.command or 'run'} and no sweep.")
     if found.status == "COMPLETED":
         raise RunError(f"the sweep {found.id} is finished. `nablafx runs show {found.id}` lists what it found.")
-    sweep = recorded_sweep(found.config, Provenance.of_run(found.folder))
+    sweep = recorded_sweep(found.config, Provenance.of_run(found.folder), code_of_run(found.folder))
     entries = recorded_entries(found.info.get("trials"), is_run_id)
     made = checked(sweep, [entry.set for entry in entries]) if entries else trials(sweep)
     return Plan(sweep, made, runs_dir.resolve(), found.id, tuple(entries))

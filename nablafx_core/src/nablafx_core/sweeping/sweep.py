@@ -6,12 +6,12 @@ import os
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nablafx_core.config import Experiment
 from nablafx_core.errors import TrainingError
+from nablafx_core.import_paths import remember
 from nablafx_core.sweeping.book import FINISHED, Book, Entry, new_entries
 from nablafx_core.sweeping.decisions import Decisions
 from nablafx_core.sweeping.plan import Plan
@@ -93,6 +93,7 @@ class _Running:
     def result(self, address: str | None) -> SweepResult:
         self.decisions.begin()
         self.book.settle()
+        remember(self.run.id, self.plan.sweep.record())
         self.run.set_info("space", self.plan.sweep.record()["sweep"]["space"])
         self._note()
         finished = [entry for entry in self.book.entries if entry.status in FINISHED]
@@ -155,7 +156,7 @@ class _Running:
         if train["threads"] is None:
             train["threads"] = self.plan.sweep.resources.cpus
         track = {**config["track"], "runs_dir": str(self.plan.runs_dir)}
-        experiment = Experiment({**config, "train": train, "track": track}, trial.experiment.preset)
+        experiment = replace(trial.experiment, config={**config, "train": train, "track": track})
         run_id = self.book.entries[trial.number - 1].id
         sweep = self.plan.sweep.settings
         return Task(trial.number, run_id, self.run.folder.resolve(), experiment, sweep.metric, Path.cwd(), self.mongo)

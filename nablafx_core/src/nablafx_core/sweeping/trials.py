@@ -86,7 +86,10 @@ def _text(value: Any) -> str:
 def _trial(sweep: Sweep, number: int, overrides: tuple[str, ...], count: int) -> Trial:
     try:
         experiment = load_experiment(
-            sections=sweep.experiment, overrides=[*sweep.overrides, *overrides], made_with=sweep.made_with
+            sections=sweep.experiment,
+            overrides=[*sweep.overrides, *overrides],
+            made_with=sweep.made_with,
+            code=sweep.code,
         )
         _check_metric(sweep, experiment)
     except NablafxError as error:

@@ -29,6 +29,7 @@ from nablafx_core.data.recording import Dataset
 from nablafx_core.errors import ConfigError, RunError
 from nablafx_core.evaluation.scoring import score
 from nablafx_core.export.bundle import save_bundle
+from nablafx_core.import_paths import remember
 from nablafx_core.interfaces import Model
 from nablafx_core.loading import BUNDLE_IN_RUN, load
 from nablafx_core.report.curves import draw_curves
@@ -114,12 +115,25 @@ def train(
         NablafxError: for anything wrong with the experiment, the data or the run to resume.
     """
     checked = _experiment(experiment)
+    with checked.code.used():
+        return _train(checked, resume, callbacks or [], say, parent, mongo, run_id)
+
+
+def _train(
+    checked: Experiment,
+    resume: str | None,
+    callbacks: list[Callback],
+    say: Callable[[str], None],
+    parent: str | None,
+    mongo: Address | None,
+    run_id: str | None,
+) -> TrainResult:
     runs_dir = Path(checked.track.runs_dir)
     first = is_first_process()
     resumed = _resumed_folder(runs_dir, resume) if resume else None
     words = ("train", "--resume", resumed.name if resumed else "")
     with moved_explained(words, checked.config["data"], runs_dir) if resumed else nullcontext():
-        training = _Training(checked, callbacks or [], say if first else lambda text: None, resumed)
+        training = _Training(checked, callbacks, say if first else lambda text: None, resumed)
     if not first:  # checkpoints are written by the first process alone, and read by all
         return training.run(None, resumed or runs_dir)
     if resumed is not None:
@@ -129,6 +143,7 @@ def train(
     observers = built_observers(checked.track.observers)
 
     def body(run: Run) -> TrainResult:
+        remember(run.id, checked.config)
         return training.run(run, run.folder)
 
     return record(
@@ -171,7 +186,8 @@ def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tup
 
 def prepared_data(experiment: Experiment) -> Dataset:
     """The dataset of an experiment."""
-    return checked(build("dataset", experiment.dataset))
+    with experiment.code.used():
+        return checked(build("dataset", experiment.dataset))
 
 
 def prepared_model(experiment: Experiment, dataset: Dataset, from_checkpoint: bool = False) -> Model:
@@ -187,7 +203,7 @@ def prepared_model(experiment: Experiment, dataset: Dataset, from_checkpoint: bo
     """
     section = experiment.config["model"]
     controls = list(dataset.controls)
-    with weights_follow() if from_checkpoint else nullcontext():
+    with experiment.code.used(), weights_follow() if from_checkpoint else nullcontext():
         model: Model = build("model", section, sample_rate=dataset.sample_rate, controls=controls)
     if model.sample_rate != dataset.sample_rate:
         raise ConfigError(

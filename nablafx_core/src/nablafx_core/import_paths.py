@@ -1,0 +1,229 @@
+"""Code that is in no pack: where an import path in a file may lead, and whose word is enough to run it.
+
+Importing a module runs it. An experiment file is its user's own, so that its import paths are followed, to the files
+beside it as well. A bundle, a run's config or a data set may be anybody's: its import paths lead to packs, to classes
+that are loaded already, and to the modules that the user trusts by name. See docs/decisions.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import reduce
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from nablafx_core.errors import RegistryError
+from nablafx_core.packs import import_target
+from nablafx_core.tracking.files import cache_root, replace_json
+
+_RUN = "run.json"
+
+
+@dataclass(frozen=True)
+class Code:
+    """Where the import paths of a file may lead.
+
+    Args:
+        folders: searched for a module before Python's own path: those of the user's experiment files.
+        stranger: what the file is called in messages if it may be anybody's, such as ``"ts9.nfx"``; empty for the
+            user's own.
+        trusted: modules that a stranger's file may name, and the folder that each is in; None for Python's own path.
+    """
+
+    folders: tuple[Path, ...] = ()
+    stranger: str = ""
+    trusted: Mapping[str, Path | None] = field(default_factory=dict)
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Within, import paths lead where this says, in this thread."""
+        token = _code.set(self)
+        try:
+            yield
+        finally:
+            _code.reset(token)
+
+
+#: Within no `Code`: what Python code and a command line name is the user's own.
+_code: ContextVar[Code | None] = ContextVar("code", default=None)
+#: What the user trusts, for the `Code` that is made within `trusting`.
+_trusted: ContextVar[Mapping[str, Path | None] | None] = ContextVar("trusted", default=None)
+#: The folders of modules that were found beside an experiment.
+_found_beside: dict[str, Path] = {}
+
+
+def code_of_files(files: Iterable[Path | str]) -> Code:
+    """Say where the import paths of experiment files may lead; the config of a run may be anybody's.
+
+    Without a file, what the user names may be in the current folder.
+    """
+    folders = list(dict.fromkeys(Path(file).resolve().parent for file in files)) or [Path.cwd()]
+    for folder in folders:
+        if (folder / _RUN).is_file():
+            return code_of_run(folder)
+    return Code(tuple(folders))
+
+
+def code_of_run(folder: Path) -> Code:
+    """Say where the import paths of a run's config and of its model may lead.
+
+    A run that was trained here by this user finds the modules that it was trained with.
+    """
+    return Code(stranger=str(folder), trusted={**_remembered(folder.resolve().name), **(_trusted.get() or {})})
+
+
+def code_of_stranger(name: str) -> Code:
+    """Say that the import paths of a file may be anybody's."""
+    return Code(stranger=name, trusted=_trusted.get() or {})
+
+
+@contextmanager
+def trusting(modules: str | Path | Sequence[str | Path]) -> Iterator[None]:
+    """Within, files that may be anybody's may name these modules.
+
+    Args:
+        modules: Python files or folders of packages, such as ``"mymodel.py"``, or names of installed modules.
+
+    Raises:
+        RegistryError: if one is neither a file nor the name of a module.
+    """
+    named = [modules] if isinstance(modules, (str, Path)) else modules
+    token = _trusted.set({**(_trusted.get() or {}), **dict(_place(module) for module in named)})
+    try:
+        yield
+    finally:
+        _trusted.reset(token)
+
+
+def _place(module: str | Path) -> tuple[str, Path | None]:
+    path = Path(module)
+    if path.is_dir() or path.suffix == ".py":
+        if not path.exists():
+            raise RegistryError(f"--trust {module}: there is no such file.")
+        return path.stem, path.resolve().parent
+    if not str(module).isidentifier():
+        raise RegistryError(f"--trust {module}: expected a Python file such as mymodel.py, or the name of a module.")
+    return str(module), None
+
+
+def import_outside(target: str, packages: Iterable[str]) -> Any:
+    """Import what an import path names, if the file that names it may.
+
+    Args:
+        target: ``"package.module:attribute"``.
+        packages: the top-level packages of the installed packs.
+
+    Raises:
+        RegistryError: if the file may be anybody's and the module is not trusted; nothing is imported then.
+        Exception: whatever the import raises.
+    """
+    code = _code.get() or Code()
+    if not code.stranger:
+        with _searched_first(code.folders, target):
+            return import_target(target)
+    module, _, attribute = target.partition(":")
+    name = module.partition(".")[0]
+    if name in code.trusted:
+        folder = code.trusted[name]
+        with _searched_first((folder,) if folder else (), target):
+            return import_target(target)
+    if name in packages and "__main__" not in module.split("."):
+        return import_target(target)
+    if module in sys.modules:  # loaded already, so that nothing is run by looking at it
+        return reduce(lambda found, part: vars(found)[part], attribute.split("."), sys.modules[module])
+    raise RegistryError(
+        f"{code.stranger} names code that is in no pack: {target}. Importing it would run it, so nothing was imported. "
+        f'If you know that code: --trust {name}.py, with the path of the file (from Python: trust="{name}.py").'
+    )
+
+
+def remember(run_id: str, config: Mapping[str, Any]) -> None:
+    """Note, for this user and not in the run, which files beside the experiment a run was trained with."""
+    names = {name for name in _named_modules(config) if name in _found_beside}
+    if names:
+        try:
+            _memory(run_id).parent.mkdir(parents=True, exist_ok=True)
+            replace_json(_memory(run_id), {name: str(_found_beside[name]) for name in sorted(names)})
+        except OSError:
+            pass  # the model then asks for --trust
+
+
+def _remembered(run_id: str) -> dict[str, Path | None]:
+    try:
+        content = json.loads(_memory(run_id).read_bytes())
+        return {str(name): Path(folder) for name, folder in content.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _memory(run_id: str) -> Path:
+    return Path(cache_root()) / "code" / f"{run_id}.json"
+
+
+def _named_modules(value: Any) -> Iterator[str]:
+    """Top-level modules of the import paths in plain data."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _named_modules(item)
+    elif isinstance(value, str) and ":" in value:
+        yield value.partition(":")[0].partition(".")[0]
+
+
+def file_of(module: str) -> str:
+    """Return the name of the file or folder of a top-level module that is loaded."""
+    place = getattr(sys.modules.get(module), "__file__", None)
+    if not place:
+        return module
+    return Path(place).parent.name if Path(place).stem == "__init__" else Path(place).name
+
+
+class _Finder:
+    """Finds top-level modules in folders, for `sys.meta_path`."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = [str(folder) for folder in folders]
+
+    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Find a module that is not Python's own; folders without code are passed over."""
+        if path is not None or name in sys.stdlib_module_names:
+            return None
+        spec = PathFinder.find_spec(name, self._folders)
+        return spec if spec is not None and spec.origin is not None else None
+
+
+@contextmanager
+def _searched_first(folders: Sequence[Path], target: str) -> Iterator[None]:
+    """Search folders for the module of an import path and for what it imports; `sys.path` stays as it is.
+
+    Raises:
+        RegistryError: if another module of that name is loaded already.
+    """
+    finder = _Finder(folders)
+    name = target.partition(":")[0].partition(".")[0]
+    spec = finder.find_spec(name)
+    if spec is None or spec.origin is None:
+        yield
+        return
+    there = getattr(sys.modules.get(name), "__file__", None)
+    if name in sys.modules and (there is None or Path(there).resolve() != Path(spec.origin).resolve()):
+        raise RegistryError(
+            f"'{target}' means {spec.origin}, but another module '{name}' is loaded ({there}). Rename one of them, or "
+            "use another process."
+        )
+    _found_beside[name] = Path(next(folder for folder in folders if spec.origin.startswith(str(folder))))
+    sys.meta_path.insert(0, finder)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
