@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from click.testing import CliRunner
 
 from installing import CHECKOUT
@@ -23,6 +24,7 @@ from nablafx_core.cli import cli
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import NablafxError
 from nablafx_core.export.bundle import DESCRIPTION, save_bundle
+from nablafx_core.export.checkpoint_file import read_tensors
 from nablafx_core.tracking.recorder import record
 from nablafx_data.device_file import parse_setting, read_knobs
 from nablafx_data.pair import Pair
@@ -163,6 +165,12 @@ def wet(folder):
     return Path(shutil.copy(folder / "whole.wav", folder / "wet.wav"))
 
 
+def checkpoint(folder):
+    state = torch.nn.Sequential(torch.nn.Conv1d(1, 2, 3), torch.nn.BatchNorm1d(2)).state_dict()
+    torch.save({"state_dict": state, "epoch": 3, "hyper_parameters": {"rate": 1e-3}}, folder / "last.ckpt")
+    return folder / "last.ckpt"
+
+
 def text(content, name):
     def make(folder):
         (folder / name).write_bytes(content)
@@ -225,6 +233,7 @@ READERS = {
     "override": Reader(text(b"model.channel_width=32\nloss.0.weight=0.5\ntrain.seed=3", "set"), overridden),
     "bundle": Reader(bundle, load, head=3000),
     "description": Reader(description, described),
+    "checkpoint": Reader(checkpoint, read_tensors, head=1500),
     "sound": Reader(sound, read, head=60),
     "pair": Reader(wet, lambda path: Pair(str(path.with_name("whole.wav")), str(path), delay=0), head=60),
     "device": Reader(text(DEVICE, "device.yaml"), read_knobs),

@@ -23,6 +23,7 @@ from nablafx_core.settings import (
     checked_value,
     is_marked,
     plain_default,
+    settings_of,
     unknown_setting,
     with_marked,
 )
@@ -35,11 +36,13 @@ class Checker:
     Args:
         layer: its values, with their places.
         names: finds components by name.
+        injected: whether sections may hold arguments that the framework fills, as those of a bundle may.
     """
 
-    def __init__(self, layer: Layer, names: Names) -> None:
+    def __init__(self, layer: Layer, names: Names, injected: bool = False) -> None:
         self._layer = layer
         self._names = names
+        self._injected = injected
 
     def section(
         self,
@@ -77,6 +80,9 @@ class Checker:
         own = {key: item for key, item in (given or {}).items() if key in known}
         own |= {key: item for key, item in value.items() if key != "name"}
         unfilled: Collection[str] = KINDS[kind].from_data
+        if self._injected:
+            filled = {name: one for name, one in settings_of(target).items() if name in KINDS[kind].injected}
+            known, unfilled = {**known, **filled}, {*unfilled, *filled}
         if kind == "observer":
             known, unfilled = self._observer(known, own, path)
         checked = self._settings(getattr(target, "__name__", value["name"]), known, own, path, unfilled)

@@ -16,8 +16,10 @@ from typing import Any
 import safetensors.torch
 import yaml
 
+from nablafx_core.allocation import STATE_OF_A_BUNDLE, check_model
 from nablafx_core.audio.files import RATES
-from nablafx_core.config.layers import plain_yaml
+from nablafx_core.config.check import Checker
+from nablafx_core.config.layers import Layer, plain_yaml
 from nablafx_core.errors import BundleError, ConfigError, NablafxError
 from nablafx_core.export.fit import fitting_model
 from nablafx_core.import_paths import Code, code_of_stranger, file_of
@@ -130,7 +132,10 @@ def load_bundle(path: Path | str, code: Code | None = None) -> Model:
     made_with = Provenance(description["packs"])
     try:
         with code.used(), weights_follow():
-            model = fitting_model(qualified("model", description["model"], made_with), weights)
+            section = qualified("model", description["model"], made_with)
+            Checker(Layer({}), Registry.discover(), injected=True).section("model", section, ("model",))
+            model = fitting_model(section, weights)
+            check_model(model, section, STATE_OF_A_BUNDLE)
         with contained():
             model.load_state_dict(weights, strict=True)
     except BundleError as error:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nablafx_core.building import build
+from nablafx_core.allocation import build_within, memory_of_this_machine
 from nablafx_core.config import Experiment, load_experiment
 from nablafx_core.controls import Control
 from nablafx_core.errors import BundleError, ConfigError, NablafxError, RegistryError, RunError
@@ -99,5 +99,4 @@ def _built(experiment: Experiment, num_controls: int) -> Model:
     section = experiment.config["model"]
     controls = [Control(f"knob{number}") for number in range(1, num_controls + 1)]
     with experiment.code.used():
-        model: Model = build("model", section, controls=controls)
-    return model
+        return build_within(section, memory_of_this_machine(), controls=controls)

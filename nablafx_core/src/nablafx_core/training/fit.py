@@ -21,6 +21,7 @@ from lightning import Callback, Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping
 
+from nablafx_core.allocation import build_within, memory_of_this_machine
 from nablafx_core.building import build
 from nablafx_core.config import Experiment, load_experiment
 from nablafx_core.data.contract import check_channels, checked
@@ -204,7 +205,8 @@ def prepared_model(experiment: Experiment, dataset: Dataset, from_checkpoint: bo
     section = experiment.config["model"]
     controls = list(dataset.controls)
     with experiment.code.used(), weights_follow() if from_checkpoint else nullcontext():
-        model: Model = build("model", section, sample_rate=dataset.sample_rate, controls=controls)
+        memory = memory_of_this_machine()
+        model = build_within(section, memory, sample_rate=dataset.sample_rate, controls=controls)
     if model.sample_rate != dataset.sample_rate:
         raise ConfigError(
             f"model.sample_rate is {model.sample_rate} Hz, but the data has {dataset.sample_rate} Hz. "

@@ -1,0 +1,259 @@
+"""What a model would allocate, found out on torch's meta device, where tensors have a size and no memory."""
+
+from __future__ import annotations
+
+import copy
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from nablafx_core.building import build
+from nablafx_core.config.layers import dotted
+from nablafx_core.errors import ModelError
+from nablafx_core.interfaces import Model
+
+#: Samples of receptive field, latency or pre-roll: 350 s at 48 kHz.
+MOST_SAMPLES = 2**24
+#: Bytes that a bundle's model may need beside its weights.
+STATE_OF_A_BUNDLE = 2**30
+_MOST_PARTS = 4_000
+_MOST_STEPS = 300
+_LARGE = 100_000
+_SAMPLES = {"receptive_field": "receptive field", "latency": "latency", "pre_roll": "pre-roll"}
+Path = tuple[str | int, ...]
+
+
+class TooLarge(ModelError):
+    """A model that would need too much; `need` is the end of a sentence that says what, and the most of it."""
+
+    def __init__(self, need: str) -> None:
+        super().__init__(f"the model would need {need}.")
+        self.need = need
+
+
+def memory_of_this_machine() -> int:
+    """Return the bytes of memory of this machine; a large number where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2**40
+
+
+def build_within(section: Mapping[str, Any], most: int, **injected: Any) -> Model:
+    """Build a model, as `nablafx_core.building.build` does, unless it would need more memory than that.
+
+    Args:
+        section: of the model.
+        most: bytes of its weights, and of its state for one item.
+        injected: as for `build`.
+
+    Raises:
+        ModelError: naming the setting, what the model would need, and about how much of the setting is allowed.
+        NablafxError: as `build` does.
+    """
+    if largest_number(section) >= _LARGE and (problem := _problem(section, most, injected)):
+        raise _blamed(problem, section, most, injected)
+    model: Model = build("model", section, **injected)
+    if problem := _too_many_samples(model):
+        raise _blamed(problem, section, most, injected)
+    return model
+
+
+def check_model(model: Model, section: Mapping[str, Any], most: int) -> None:
+    """Refuse a model that is built already and whose stream would need more memory than that.
+
+    Args:
+        model: whose weights are as many as they should be.
+        section: from which it was built.
+        most: bytes of its state for one item.
+
+    Raises:
+        ModelError: as `build_within` does.
+    """
+    problem = _too_many_samples(model)
+    if problem is None and largest_number(section) >= _LARGE:  # else there is nothing that could take so much
+        weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+        most += weights
+        problem = _problem(section, most, {})
+    if problem:
+        raise _blamed(problem, section, most, {})
+
+
+def largest_number(section: Mapping[str, Any]) -> float:
+    """Return the largest number among the settings of a section, but for its sample rate and knobs; 0 if none is."""
+    return max((value for _, value in _numbers(section)), default=0)
+
+
+def _too_many_samples(model: Model) -> TooLarge | None:
+    for name, words in _SAMPLES.items():
+        count = getattr(model, name, None)
+        if isinstance(count, int) and count > MOST_SAMPLES:
+            return TooLarge(f"a {words} of {_count(count)} samples; {MOST_SAMPLES:,} is the most")
+    return None
+
+
+def _too_large_state(model: Model, most: int) -> TooLarge | None:
+    """What is too large about the state of a model on the meta device, as far as its first operations tell."""
+    try:
+        with torch.no_grad(), torch.device("meta"), _Watch(most):
+            state = model.initial_state(1)
+    except TooLarge as error:
+        return error
+    except Exception as error:  # it needs values, or has many operations
+        return TooLarge("more memory than there can be") if "verflow" in str(error) else None
+    total = sum(tensor.nbytes for tensor in state.values())
+    return _bytes(total, most) if total > most else None
+
+
+def _problem(section: Mapping[str, Any], most: int, injected: Mapping[str, Any]) -> TooLarge | None:
+    """What is too large about a model; None if nothing is, or if its code needs values and cannot be asked."""
+    try:
+        with _kept_random(), torch.device("meta"), _counted_parts(), _Watch(most, None):
+            model: Model = build("model", section, **injected)
+    except Exception as error:
+        found: BaseException | None = error
+        while found is not None and not isinstance(found, TooLarge):
+            found = found.__cause__
+        return found
+    weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+    if weights > most:
+        return _bytes(weights, most)
+    return _too_many_samples(model) or _too_large_state(model, most)
+
+
+def _blamed(problem: TooLarge, section: Mapping[str, Any], most: int, injected: Mapping[str, Any]) -> ModelError:
+    """Find the setting without which the model would be small enough, and how large that may be."""
+
+    def fits(path: Path, number: float) -> bool:
+        return _problem(_with(section, path, number), most, injected) is None
+
+    candidates = sorted(_numbers(section), key=lambda item: -item[1])
+    path, value = next(((path, value) for path, value in candidates if fits(path, 1)), ((), 0))
+    if not path:
+        return problem
+    allowed = _largest(lambda number: fits(path, number), value)
+    return ModelError(
+        f"model.{dotted(path)} is {_count(value)}: the model would need {problem.need}. "
+        f"With the other settings as they are, {dotted(path[-1:])} can be about {_count(allowed)}."
+    )
+
+
+#: Operations whose result is a list, which may take more memory than its tensors would.
+_MANY = (torch.ops.aten.unbind.int, torch.ops.aten.split.Tensor)
+
+
+class _Done(Exception):
+    """The first operations are over."""
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Stops at a tensor on the meta device that is larger than `most` bytes, or after the first `steps` operations."""
+
+    def __init__(self, most: int, steps: int | None = _MOST_STEPS) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._most = most
+        self._steps = steps
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _MANY and self._steps is not None and max(args[0].shape, default=0) > _LARGE:
+            raise _Done
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor) and tensor.is_meta and tensor.untyped_storage().nbytes() > self._most:
+                raise _bytes(tensor.untyped_storage().nbytes(), self._most)
+        if self._steps is not None:
+            self._steps -= 1
+            if self._steps < 0:
+                raise _Done
+        return out
+
+
+_parts: ContextVar[list[int] | None] = ContextVar("parts", default=None)
+
+
+@contextmanager
+def _counted_parts() -> Iterator[None]:
+    token = _parts.set([0])
+    try:
+        yield
+    finally:
+        _parts.reset(token)
+
+
+def _count_part(module: nn.Module, name: str, part: nn.Module | nn.Parameter | None) -> None:
+    count = _parts.get()
+    if count is not None:
+        count[0] += 1
+        if count[0] > _MOST_PARTS:
+            raise TooLarge(f"more than {_MOST_PARTS:,} parts, the most that a model may have")
+
+
+# Once and for good: torch goes through these hooks while other threads build models, so that none may come or go.
+register_module_module_registration_hook(_count_part)
+register_module_parameter_registration_hook(_count_part)
+
+
+@contextmanager
+def _kept_random() -> Iterator[None]:
+    """Leave the random states as they are, so that the model that is built next begins with the same weights."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])
+
+
+def _numbers(value: Any, path: Path = ()) -> Iterator[tuple[Path, float]]:
+    """The numbers in plain data that are more than a few, with their places."""
+    items: Any = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        if key not in ("sample_rate", "controls"):
+            yield from _numbers(item, (*path, key))
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 1:
+        yield path, value
+
+
+def _with(section: Mapping[str, Any], path: Path, value: float) -> dict[str, Any]:
+    changed: Any = copy.deepcopy(dict(section))
+    inner = changed
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = type(inner[path[-1]])(value)
+    return dict(changed)
+
+
+def _largest(fits: Callable[[float], bool], value: float) -> float:
+    """The largest number that fits, to two digits, between 1, which does, and a value that does not."""
+    low, high = 1.0, float(value)
+    while high / low > 1.2 and high - low > 1:
+        middle = (low * high) ** 0.5
+        if fits(int(middle) if isinstance(value, int) else middle):
+            low = middle
+        else:
+            high = middle
+    rounded = float(f"{low:.1e}")
+    rounded = rounded if rounded <= low else low
+    return int(rounded) if isinstance(value, int) else rounded
+
+
+def _bytes(count: int, most: int) -> TooLarge:
+    return TooLarge(f"{count / 1e9:,.1f} GB of memory; {most / 1e9:,.1f} GB is the most")
+
+
+def _count(number: float) -> str:
+    return f"{number:,}" if number < 10**15 else f"{float(number):.1e}"

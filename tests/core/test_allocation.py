@@ -1,0 +1,153 @@
+"""A small file or a wrong setting takes no large memory: what a model would need is known before it is built."""
+
+from __future__ import annotations
+
+import zipfile
+
+import pytest
+import torch
+import yaml
+
+import nablafx_core as nfx
+from nablafx_core.allocation import STATE_OF_A_BUNDLE, build_within
+from nablafx_core.building import build
+from nablafx_core.config import load_experiment
+from nablafx_core.errors import BundleError, ModelError, NablafxError
+from nablafx_core.export.bundle import DESCRIPTION, save_bundle
+from nablafx_core.training.fit import prepared_data, prepared_model
+
+COMPRESSOR = {"name": "compressor", "controller": {"name": "static"}, "lookahead_ms": 0.0}
+MODELS = {
+    "tcn": {"name": "tcn", "num_blocks": 4},
+    "lstm": {"name": "lstm", "hidden_size": 4, "pre_roll": 10},
+    "s4": {"name": "s4", "num_blocks": 1, "pre_roll": 10},
+    "chain": {"name": "graybox", "processors": [COMPRESSOR]},
+    "delay": {"name": "a_delay_of_mine:Delay"},
+}
+DELAY = """
+import torch
+from nablafx_core.interfaces import Model
+
+
+class Delay(Model):
+    '''Has a line whose length neither a weight nor an attribute tells.'''
+
+    def __init__(self, length: int = 10, times: int = 1, sample_rate: int = 48000, controls=()):
+        super().__init__(sample_rate, controls)
+        self.length = length
+        self.gains = torch.nn.ModuleList(torch.nn.Identity() for _ in range(times))
+
+    def initial_state(self, batch_size, controls=None):
+        return {"line": torch.zeros(batch_size, self.length), "other": torch.zeros(batch_size, self.length)}
+
+    def forward(self, audio, controls=None, state=None):
+        return audio, state or {}
+"""
+HUGE = [
+    ("tcn", "dilation_growth", 200_000, "a receptive field of"),
+    ("tcn", "dilation_growth", 10**10, "a receptive field of"),
+    ("lstm", "pre_roll", 10**10, "a pre-roll of 10,000,000,000 samples"),
+    ("s4", "pre_roll", 10**10, "a pre-roll of"),
+    ("chain", "processors.0.lookahead_ms", 1e9, "a latency of 48,000,000,000 samples"),
+    ("delay", "length", 10**10, "40.0 GB of memory; 1.1 GB is the most"),
+    ("delay", "length", 2 * 10**8, "1.6 GB of memory"),
+    ("delay", "length", 10**30, "more memory than there can be"),
+]
+
+
+@pytest.fixture(autouse=True)
+def delay(install, monkeypatch):
+    monkeypatch.delenv("NABLAFX_PACKS")
+    install.module("a_delay_of_mine", DELAY)
+    nfx.Registry.discover.cache_clear()
+
+
+def changed(model, setting, value):
+    """The section with another value, whose place is written with dots."""
+    section = yaml.safe_load(yaml.safe_dump(MODELS[model]))
+    *places, last = setting.split(".")
+    inner = section
+    for place in places:
+        inner = inner[int(place) if place.isdigit() else place]
+    inner[last] = value
+    return section
+
+
+def bundle_of(section, weights_of, folder):
+    """A bundle of a model whose description has other settings."""
+    path = save_bundle(build("model", weights_of, sample_rate=48000).eval(), folder / "m.nfx")
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    described = yaml.safe_load(parts[DESCRIPTION])
+    described["model"].update({key: value for key, value in section.items() if key != "name"})
+    parts[DESCRIPTION] = yaml.safe_dump(described).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize(("model", "setting", "value", "need"), HUGE)
+def test_a_bundle_that_would_take_large_memory_is_refused_with_the_setting(model, setting, value, need, tmp_path):
+    path = bundle_of(changed(model, setting, value), MODELS[model], tmp_path)
+    with pytest.raises(BundleError, match=rf"m\.nfx: .*(\n.*)*model\.{setting} is [^:]*: the model would need {need}"):
+        nfx.load(path, trust="a_delay_of_mine")
+
+
+@pytest.mark.parametrize(
+    ("model", "setting", "value", "need"),
+    [
+        *HUGE[:3],
+        ("tcn", "num_blocks", 10**6, "more than 4,000 parts"),
+        ("tcn", "channel_width", 10**7, "GB of memory"),
+        ("lstm", "hidden_size", 10**7, "GB of memory"),
+        ("delay", "times", 10**9, "more than 4,000 parts"),
+        ("delay", "length", 10**12, "4,000.0 GB of memory"),
+    ],
+)
+def test_an_experiment_that_would_is_refused_with_the_setting(model, setting, value, need):
+    data = {"name": "nablafx_core.testing.tiny:TinyData"}
+    experiment = load_experiment(sections={"data": data, "model": changed(model, setting, value)})
+    dataset = prepared_data(experiment)
+    with pytest.raises(ModelError, match=f"model.{setting} is [^:]*: the model would need .*{need}"):
+        prepared_model(experiment, dataset)
+
+
+def test_the_largest_value_that_is_told_is_allowed():
+    with pytest.raises(ModelError) as error:
+        build_within(changed("delay", "length", 10**10), STATE_OF_A_BUNDLE)
+    largest = int(str(error.value).rpartition(" ")[2].rstrip(".").replace(",", ""))
+    assert STATE_OF_A_BUNDLE / 2 < 8 * largest <= STATE_OF_A_BUNDLE
+    assert build_within(changed("delay", "length", 10**5), STATE_OF_A_BUNDLE).length == 10**5
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_honest_is_built_as_before(model, tmp_path):
+    section = changed(model, "length", 200_000) if model == "delay" else MODELS[model]
+    torch.manual_seed(0)
+    expected = build("model", section).state_dict()
+    torch.manual_seed(0)
+    found = build_within(section, STATE_OF_A_BUNDLE).state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    nfx.load(bundle_of(section, section, tmp_path), trust="a_delay_of_mine")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("num_blocks", "4", r"model.num_blocks: should be a valid integer, not '4'"),
+        ("kernel_size", 3.5, r"model.kernel_size: should be a valid integer"),
+        ("causal", "yes", r"model.causal: should be a valid boolean"),
+        ("conditioning", "hyper", r"model.conditioning: should be 'none', 'film'"),
+        ("controls", [{"name": 3}], r"model.controls: .*should be a valid string"),
+    ],
+)
+def test_settings_of_a_bundle_are_checked_as_those_of_an_experiment(setting, value, message, tmp_path):
+    with pytest.raises(BundleError, match=rf"m\.nfx: .*(\n.*)*{message}"):
+        nfx.load(bundle_of({setting: value}, MODELS["tcn"], tmp_path))
+
+
+def test_settings_of_the_parts_of_a_bundle_are_checked(tmp_path):
+    section = changed("chain", "processors.0.lookahead_ms", "long")
+    with pytest.raises(NablafxError, match=r"model.processors.0.lookahead_ms: should be a valid number, not 'long'"):
+        nfx.load(bundle_of(section, MODELS["chain"], tmp_path))
