@@ -163,6 +163,7 @@ def module(recordings, steps_per_epoch=3, context=0, gap=None, seed=0, **setting
     )
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # on one core
 @pytest.mark.parametrize("settings", [{}, {"num_workers": 2}, {"preload": True}])
 def test_loaders_give_the_stream_whatever_reads_it(settings):
     recordings = [recording(100), recording(60, 1), recording(50, 2, part="test")]

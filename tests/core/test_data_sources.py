@@ -18,6 +18,7 @@ from nablafx_core.data.recording import channels_of, read_channels
 from nablafx_core.data.sources import ArraySource, WavSource
 from nablafx_core.errors import DataError
 from reference.small_disk import small_disk
+from reference.waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +95,7 @@ def test_workers_read_side_by_side_what_the_parent_reads(path, audio, method):
         child.start()
     wanted = [float(audio[0, at : at + 50].sum()) for at in range(1000, 3000, 50)]
     mine = [float(source.read(at, at + 50).sum()) for at in range(1000, 3000, 50)]
-    assert [queue.get(timeout=60) for _ in children] == [wanted, wanted]
+    assert [queue.get(timeout=PATIENCE) for _ in children] == [wanted, wanted]
     assert mine == wanted
     for child in children:
         child.join()

@@ -7,7 +7,6 @@ import json
 import shutil
 import sys
 import threading
-import time
 import types
 
 import pytest
@@ -20,6 +19,7 @@ from nablafx_core.tracking.recorder import record
 from nablafx_core.tracking.records import find_run
 from nablafx_core.training import machine_use
 from nablafx_core.training.fit import train
+from reference.waiting import PATIENCE, until
 
 
 class Driver(types.ModuleType):
@@ -105,9 +105,9 @@ def test_two_gpus_of_which_one_has_no_power_sensor(tmp_path, driver):
     def body(run):
         run.log("loss", 1.0, 3000)
         with sampled_gpus(run, ["GPU-b", "GPU-a"], 0.01):
-            assert nvml.read_all.wait(20)
+            assert nvml.read_all.wait(PATIENCE)
             nvml.read_all.clear()
-            assert nvml.read_all.wait(20)
+            assert nvml.read_all.wait(PATIENCE)
 
     run = recorded(tmp_path, body)
     last = {name: series.values[-1] for name, series in run.metrics.items() if name.startswith("system/")}
@@ -134,9 +134,7 @@ def test_a_driver_that_breaks_in_the_middle_is_told_once(tmp_path, driver, caplo
 
     def body(run):
         with sampled_gpus(run, ["GPU-a", "GPU-b"], 0.001):
-            while nvml.left >= 0 or nvml.open:
-                time.sleep(0.001)
-            time.sleep(0.02)
+            until(lambda: nvml.left < 0 and not nvml.open and "GPU is lost" in caplog.text)
 
     run = recorded(tmp_path, body)
     (told,) = [entry.getMessage() for entry in caplog.records if "GPUs" in entry.getMessage()]
@@ -149,7 +147,7 @@ def test_a_machine_without_nvml(tmp_path, monkeypatch, caplog):
     with sampled_gpus(None, [], 0.001), sampled_gpus(None, ["GPU-a"], None):  # nothing to sample
         assert not any(thread.name == "gpu-sampler" for thread in threading.enumerate())
     with sampled_gpus(None, ["GPU-a"], 0.001):
-        time.sleep(0.05)
+        until(lambda: "not recorded" in caplog.text)
     assert sum("not recorded" in entry.getMessage() for entry in caplog.records) == 1
     assert nvidia() is None
 
@@ -178,7 +176,7 @@ def test_a_sample_is_of_the_second_of_running(driver):
     nvml, steps = driver(), set()
     run = types.SimpleNamespace(elapsed=7.9, log=lambda name, value, step: steps.add(step))
     with sampled_gpus(run, ["GPU-a", "GPU-b"], 0.01):
-        assert nvml.read_all.wait(20)
+        assert nvml.read_all.wait(PATIENCE)
     assert steps == {7}
 
 

@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from nablafx_core.export.bundle import describe_bundle
 from nablafx_core.tracking.records import find_run, list_runs
 from reference.forked import Forked
 from reference.killing import VARIABLE
+from reference.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and kills by signal")
 
@@ -174,9 +174,11 @@ def test_the_real_command_killed_at_a_random_moment(whole, tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
     quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([*command, str(file), "--runs-dir", str(tmp_path / "runs")], **quiet)
-    while sum(path.read_bytes().count(b"\n") for path in tmp_path.glob("runs/*/metrics.jsonl")) < values:
-        assert process.poll() is None
-        time.sleep(0.001)
+
+    def written():
+        return sum(path.read_bytes().count(b"\n") for path in tmp_path.glob("runs/*/metrics.jsonl"))
+
+    until(lambda: written() >= values, alive=lambda: process.poll() is None)
     process.kill()
     process.wait()
     subprocess.run([*command, "--resume", "latest", "--runs-dir", str(tmp_path / "runs")], check=True, **quiet)

@@ -17,6 +17,7 @@ import nablafx_core as nfx
 from nablafx_core.tracking.records import find_run, list_runs
 from reference.forked import Forked
 from reference.killing import VARIABLE
+from reference.waiting import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and kills by signal")
 
@@ -116,7 +117,7 @@ def command(tmp_path):
     def run(*arguments, **more):
         whole = [sys.executable, "-m", "nablafx_core", "train", *arguments, "--runs-dir", str(tmp_path / "runs")]
         return subprocess.run(
-            whole, env={**environment, **more}, capture_output=True, text=True, timeout=120, check=False
+            whole, env={**environment, **more}, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
 
     return run

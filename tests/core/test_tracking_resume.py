@@ -17,6 +17,7 @@ from nablafx_core.errors import RunError
 from nablafx_core.tracking.process import identity, only_process
 from nablafx_core.tracking.recorder import record
 from nablafx_core.tracking.records import RunRecord
+from reference.waiting import PATIENCE, until
 
 CONFIG = {"model": {"name": "lstm"}, "train": {"seed": 1}}
 
@@ -30,7 +31,7 @@ def body(run):
         run.log("loss", 100.0 - step, step)
     sys.stdout.write(run.id + "\\n")
     sys.stdout.flush()
-    time.sleep(60)
+    time.sleep(3600)
 
 record("train", {"model": {"name": "lstm"}}, Path(sys.argv[1]), body)
 """
@@ -58,8 +59,7 @@ def test_a_killed_run_has_died_and_can_be_resumed(endless):
     with pytest.raises(RunError, match="is still running"):
         record("train", CONFIG, folder.parent, lambda run: None, folder.name, resume=True)
     process.kill()
-    while not is_zombie(process.pid):  # dead, and not yet collected by its parent: that is dead enough
-        time.sleep(0.01)
+    until(lambda: is_zombie(process.pid))  # dead, and not yet collected by its parent: that is dead enough
     dead = RunRecord.read(folder)
     assert dead.status == "DIED"
     assert dead.metrics["loss"].values == [100.0 - step for step in range(100)]
@@ -85,7 +85,7 @@ def test_a_killed_run_has_died_and_can_be_resumed(endless):
 def test_sigterm_from_outside_ends_a_run_in_order(endless):
     process, folder = endless
     process.terminate()
-    process.wait(timeout=20)
+    process.wait(PATIENCE)
     assert RunRecord.read(folder).status == "INTERRUPTED"
     assert (folder / "metrics.json").exists()
 
@@ -114,7 +114,7 @@ def test_what_a_run_was_is_kept_when_it_is_resumed(tmp_path):
     assert found.config == longer
     assert yaml.safe_load((found.folder / "config.1.yaml").read_text()) == CONFIG
     assert found.info == {"first": 1, "second": 2}
-    assert 1000 <= found.duration < 1000 + 60
+    assert 1000 <= found.duration < 1000 + PATIENCE
 
 
 def test_what_cannot_be_resumed_is_refused(tmp_path):
@@ -142,7 +142,7 @@ def test_of_many_that_resume_at_once_one_does(tmp_path, stale):
         try:
             with only_process(tmp_path):
                 inside.append(1)
-                all_tried.wait(10)
+                all_tried.wait(PATIENCE)
         except RunError:
             refused.append(1)
         if len(refused) == 7:

@@ -20,6 +20,7 @@ from nablafx_core.tracking.records import find_run, list_runs
 from nablafx_core.training.fit import data_module, prepared_data, prepared_model, resumable, train
 from nablafx_core.training.losses import L1, WeightedLoss
 from nablafx_core.training.task import TrainingTask
+from reference.waiting import PATIENCE
 
 TCN = {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
 LSTM = {"name": "lstm", "hidden_size": 4}
@@ -213,7 +214,7 @@ def test_two_processes_make_one_run(tmp_path):
     script.write_text(f"from nablafx_core.training.fit import train\nprint(train({str(file)!r}).id)\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr
     records = list_runs(tmp_path / "runs")

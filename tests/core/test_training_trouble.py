@@ -23,6 +23,7 @@ from nablafx_core.tracking.records import find_run, list_runs
 from nablafx_core.training.failures import disk_explained, memory_explained
 from nablafx_core.training.fit import resumable, train
 from reference.full_disk import full_disk
+from reference.waiting import PATIENCE, until
 
 TCN = {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
 
@@ -229,14 +230,12 @@ def started(tmp_path, **settings):
         text=True,
         start_new_session=True,
     )
-    while not list(tmp_path.glob("runs/*/checkpoints/last.ckpt")):
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.05)
+    until(lambda: list(tmp_path.glob("runs/*/checkpoints/last.ckpt")), alive=lambda: process.poll() is None)
     return process
 
 
 def stopped_as_it_should(process, tmp_path):
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, said
     assert "Traceback" not in said
     assert said.splitlines()[-1] == "Stopped."

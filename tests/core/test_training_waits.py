@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import traceback
 
 import pytest
@@ -22,7 +23,7 @@ METHODS = ("cpu", "numpy", "tolist", "item", "__float__", "__int__", "__bool__")
 
 
 class Watch(TorchDispatchMode):
-    """Notes who reads a value while `on`.
+    """Notes who reads a value in this thread while `on`.
 
     The optimiser's counters of its steps are on the CPU whatever the device.
     """
@@ -32,6 +33,7 @@ class Watch(TorchDispatchMode):
         self.on = False
         self.counters: set[int] = set()
         self.seen: list[str] = []
+        self.thread = threading.get_ident()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func.overloadpacket in READERS:
@@ -39,7 +41,7 @@ class Watch(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def note(self, value):
-        if self.on and value.data_ptr() not in self.counters:
+        if self.on and threading.get_ident() == self.thread and value.data_ptr() not in self.counters:
             self.seen.append("".join(traceback.format_stack(limit=12)))
 
 

@@ -53,7 +53,7 @@ class Forked:
     def close(self) -> None:
         """End it."""
         self._server.stdin.close()
-        self._server.wait(timeout=60)
+        self._server.wait()
         self._server.stdout.close()
 
 

@@ -21,6 +21,8 @@ import pymongo
 import pytest
 from pymongo.uri_parser import parse_uri
 
+from reference.waiting import PATIENCE
+
 VARIABLE = "NABLAFX_TEST_MONGO_URL"
 _OP_MSG = 2013
 _WRITES = frozenset({"insert", "update", "delete", "createIndexes", "findAndModify"})
@@ -62,7 +64,7 @@ class Server:
             stderr=subprocess.DEVNULL,
             cwd=self.folder,
         )
-        with pymongo.MongoClient(self.host, self.port, serverSelectionTimeoutMS=20_000) as client:
+        with pymongo.MongoClient(self.host, self.port, serverSelectionTimeoutMS=int(1000 * PATIENCE)) as client:
             client.admin.command("ping")
         return self
 
@@ -95,6 +97,7 @@ class Proxy:
         garbage: answer with bytes of no meaning.
         error: a key of `ERRORS` that commands are answered with, all but hello or those in `_ONLY`.
         up: take connections; False cuts those that are there.
+        turned_away: connections that were not taken.
     """
 
     def __init__(self, host: str, port: int, certificate: Path | None = None) -> None:
@@ -104,7 +107,7 @@ class Proxy:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(certificate)
         self.delay, self.silent, self.garbage, self.error = 0.0, False, False, ""
-        self.requests = 0
+        self.requests, self.turned_away = 0, 0
         self._up = True
         self._connections: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -134,6 +137,7 @@ class Proxy:
             except OSError:
                 return
             if not self._up:
+                self.turned_away += 1
                 client.close()
                 continue
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
