@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -27,6 +29,44 @@ def test_it_is_the_quotient(quotient, p_degree, q_degree, seed):
     expected = sum(c * x**i for i, c in enumerate(p)) / (1 + sum(abs(c * x ** (j + 1)) for j, c in enumerate(q)))
     found = quotient(*map(torch.from_numpy, (x, p, q)))
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("quotient", [rational, textbook])
+@pytest.mark.parametrize("degrees", [(6, 5), (4, 5), (3, 0), (0, 2), (5, 5)])
+def test_far_from_zero_it_is_the_quotient_too(quotient, degrees, dtype):
+    """Where powers of x overflow, value and gradients are those of exact arithmetic."""
+    random = np.random.default_rng(sum(degrees))
+    p, q = (torch.from_numpy(random.standard_normal(count) + 2).to(dtype) for count in (degrees[0] + 1, degrees[1]))
+    reach = torch.tensor([2.0, 300.0, 5e3, 1e10, 1e15], dtype=dtype)
+    reach = reach[reach < (1e6 if degrees[0] > degrees[1] + 1 else torch.inf)]  # without what overflows itself
+    x = torch.cat([reach, -reach]).requires_grad_()
+    p.requires_grad_(), q.requires_grad_()
+    found = quotient(x, p, q)
+    weights = torch.linspace(0.5, 1.5, len(x), dtype=dtype)
+    gradients = torch.autograd.grad((found * weights).sum(), (x, p, q))
+    value, of_x, of_p, of_q = exactly(x, p, q, weights)
+    tolerance = 200 * torch.finfo(dtype).eps
+    np.testing.assert_allclose(found.detach().double().numpy(), value, rtol=tolerance)
+    for ours, exact in zip(gradients, (of_x, of_p, of_q), strict=True):
+        np.testing.assert_allclose(ours.double().numpy(), exact, rtol=tolerance, atol=tolerance)
+
+
+def exactly(x, p, q, weights):
+    """The quotient and the gradients of its weighted sum, by fractions."""
+    x, p, q, weights = ([Fraction(v) for v in part.detach().double().tolist()] for part in (x, p, q, weights))
+    value, of_x, of_p, of_q = [], [], [Fraction(0)] * len(p), [Fraction(0)] * len(q)
+    for a, g in zip(x, weights, strict=True):
+        size, sign = abs(a), 1 if a > 0 else -1
+        top, bottom = sum(c * a**i for i, c in enumerate(p)), 1 + sum(abs(c) * size ** (j + 1) for j, c in enumerate(q))
+        rise = sum(i * c * a ** (i - 1) for i, c in enumerate(p) if i)
+        grow = sign * sum((j + 1) * abs(c) * size**j for j, c in enumerate(q))
+        value.append(float(top / bottom))
+        of_x.append(float(g * (rise / bottom - top * grow / bottom**2)))
+        of_p = [old + g * a**i / bottom for i, old in enumerate(of_p)]
+        steps = [g * top * size ** (j + 1) / bottom**2 * (1 if c > 0 else -1) for j, c in enumerate(q)]
+        of_q = [old - step for old, step in zip(of_q, steps, strict=True)]
+    return value, of_x, [float(v) for v in of_p], [float(v) for v in of_q]
 
 
 @pytest.mark.parametrize(("name", "error"), NEAR.items())

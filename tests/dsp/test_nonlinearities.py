@@ -101,6 +101,23 @@ def test_wright_omega_is_scipys(kernels, monkeypatch):
         np.testing.assert_allclose(slope.double().numpy(), expected / (1 + expected), rtol=tolerance)
 
 
+@pytest.mark.parametrize("kernels", ["auto", "torch"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_wright_omega_at_the_ends_of_the_numbers(kernels, dtype, monkeypatch):
+    monkeypatch.setenv("NABLAFX_KERNELS", kernels)
+    largest = torch.finfo(dtype).max
+    z = torch.tensor([-largest, -800.0, -104.0, -87.0, -41.0, 1e9, 1e11, 1e30, largest, torch.inf], dtype=dtype)
+    z.requires_grad_()
+    omega = wright_omega(z)
+    expected = special.wrightomega(z.detach().double().numpy())
+    tolerance = {"rtol": 4 * torch.finfo(dtype).eps, "atol": torch.finfo(dtype).tiny}
+    np.testing.assert_allclose(omega.detach().double().numpy(), expected, **tolerance)
+    slope = torch.autograd.grad(omega.sum(), z)[0]
+    assert bool(((slope >= 0) & (slope <= 1)).all())
+    assert slope[-1] == 1
+    assert wright_omega(torch.tensor([torch.nan], dtype=dtype)).isnan().all()
+
+
 def test_wright_omega_has_second_derivatives():
     z = torch.linspace(-3, 6, 10, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(wright_omega, (z,))

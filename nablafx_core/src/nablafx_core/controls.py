@@ -71,6 +71,43 @@ _CURVES: dict[str, tuple[Callable[[Any, float, float], Any], Callable[[float, fl
 
 
 @dataclass(frozen=True)
+class Centred(Parameter):
+    """A parameter of a wide range, of which 0.5 in [0, 1] is a value in the middle of what is common.
+
+    With c where the curve alone would put that value in [0, 1], the curve is given v = c u / (c u + (1 - c) (1 - u))
+    in the place of u. For u = sigmoid(x) that is sigmoid(x + log(c / (1 - c))): learning begins elsewhere and is the
+    same otherwise.
+
+    Args:
+        middle: value at 0.5, inside the range.
+        See Parameter for the rest.
+
+    Raises:
+        ModelError: if the middle is not inside the range.
+    """
+
+    middle: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.minimum < self.middle < self.maximum:
+            raise ModelError(
+                f"parameter '{self.name}': the middle {self.middle:g} is not between {self.minimum:g} and "
+                f"{self.maximum:g}."
+            )
+
+    def from_unit(self, unit_value: Any) -> Any:
+        """Map [0, 1] to physical units; works on floats, arrays and tensors."""
+        c = super().to_unit(self.middle)
+        return super().from_unit(c * unit_value / (c * unit_value + (1 - c) * (1 - unit_value)))
+
+    def to_unit(self, value: float) -> float:
+        """Map a value in physical units to [0, 1]."""
+        c, v = super().to_unit(self.middle), super().to_unit(value)
+        return (1 - c) * v / ((1 - c) * v + c * (1 - v))
+
+
+@dataclass(frozen=True)
 class Control(Parameter):
     """A knob or switch that a user of the model turns. Models receive it in [0, 1].
 

@@ -253,7 +253,10 @@ def _section(item: Any, arguments: Mapping[str, Any], where: str) -> dict[str, A
 
 
 def _cutoffs(name: str, given: dict[str, Any]) -> dict[str, list[float]]:
-    """The ranges of an equalizer's bands, which are taken out of its arguments."""
+    """The ranges of an equalizer's bands, which are taken out of its arguments.
+
+    A parametric EQ has them all, since ours moves its default ranges at low sample rates.
+    """
     table = {"ParametricEQ": ParametricEQ.table, "ShelvingEQ": ShelvingEQ.table}.get(name, ())
     ranges = {band.name: [band.lowest, band.highest] for band in table}
     changed = {}
@@ -263,7 +266,7 @@ def _cutoffs(name: str, given: dict[str, Any]) -> dict[str, list[float]]:
             if value is not None:
                 ranges[here][end] = value
                 changed[here] = ranges[here]
-    return changed
+    return ranges if name == "ParametricEQ" else changed
 
 
 def _sample_rate(arguments: Mapping[str, Any], where: str) -> int:

@@ -104,16 +104,25 @@ class _Rational(torch.autograd.Function):
 
 def textbook(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
     """`rational` in torch's operations."""
-    p = numerator[-1].expand_as(x)
-    for coefficient in numerator.flip(0)[1:]:
-        p = torch.addcmul(coefficient, p, x)
-    if not len(denominator):
-        return p
-    size, weights = x.abs(), denominator.abs()
-    q = weights[-1].expand_as(x)
-    for weight in weights.flip(0)[1:]:
-        q = torch.addcmul(weight, q, size)
-    return p / torch.addcmul(q.new_ones(()), q, size)
+    far = x.abs() > kernel.far_from_zero(torch.finfo(x.dtype).max)
+    near = _ratio(x.masked_fill(far, 0), numerator, denominator)
+    t = 1 / x.masked_fill(~far, 1)  # far from 0 powers of x overflow: P / Q as x^m A(1 / x) / (|x|^n B(1 / |x|))
+    m, n = len(numerator) - 1, len(denominator)
+    a, b = _polynomial(t, numerator), _polynomial(t.abs(), torch.cat([t.new_ones(1), denominator.abs()]))
+    return torch.where(far, a / b * t.sign() ** m * t.abs() ** (n - m), near)
+
+
+def _ratio(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
+    weights = torch.cat([x.new_ones(1), denominator.abs()])
+    return _polynomial(x, numerator.flip(0)) / _polynomial(x.abs(), weights.flip(0))
+
+
+def _polynomial(x: Tensor, coefficients: Tensor) -> Tensor:
+    """By Horner's rule, the coefficient of the highest power first."""
+    value = coefficients[0].expand_as(x)
+    for coefficient in coefficients[1:]:
+        value = torch.addcmul(coefficient, value, x)
+    return value
 
 
 @lru_cache(maxsize=64)

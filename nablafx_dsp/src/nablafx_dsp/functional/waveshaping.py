@@ -140,11 +140,12 @@ class _WrightOmega(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (w,) = ctx.saved_tensors
-        slope: Tensor = w / (1 + w)
+        slope: Tensor = torch.where(w < 1, w / (1 + w), 1 - 1 / (1 + w))  # of infinity it is 1
         return gradient * slope
 
 
-def _by_torch(z: Tensor) -> Tensor:
+def _by_torch(value: Tensor) -> Tensor:
+    z = value.clamp(-40, 1e10)  # beyond, exp(z) and z - log z are the value to the last bit
     near = z - 1
     w = 1 + near / 2 + near.square() / 16 - near**3 / 192  # its series about 1
     w = torch.where(z < -1.5, torch.exp(z.clamp(max=0)), w)
@@ -153,7 +154,9 @@ def _by_torch(z: Tensor) -> Tensor:
         rest = z - w - w.log()
         twice = 2 * (1 + w) * (1 + w + 2 * rest / 3)
         w = w * (1 + rest / (1 + w) * (twice - rest) / (twice - 2 * rest))
-    return w
+    w = torch.where(value < -40, torch.exp(value), w)
+    large = torch.where(value < torch.inf, value - value.clamp(min=1).log(), value)
+    return torch.where(value > 1e10, large, w)
 
 
 def segment_mean(curve: Curve, integral: Curve, start: Tensor, end: Tensor, **parameters: Tensor) -> Tensor:

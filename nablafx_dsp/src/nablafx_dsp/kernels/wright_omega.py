@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +27,13 @@ def wright_omega(z: Tensor) -> Tensor:
 @compiled
 def _each(values: Any, output: Any) -> None:
     for i in range(values.shape[0]):
-        z = float(values[i])
+        z = np.float64(values[i])
+        if z < -40.0:
+            output[i] = math.exp(z)  # to the last bit
+            continue
+        if not z < 1e10:  # NaN and infinity too
+            output[i] = z - math.log(z) if z < math.inf else z
+            continue
         if z < -1.5:
             w = math.exp(z)
         elif z > 4.0:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from nablafx_core.controls import Parameter
+from nablafx_core.controls import Centred, Parameter
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Processor
 from nablafx_core.nn.blocks import Steps
@@ -26,21 +26,29 @@ from nablafx_dsp.functional.frames import framed
 Detector = Literal["peak", "rms"]
 Curves = Literal["perceptual", "linear"]
 
-_THRESHOLD = Parameter("threshold_db", -60.0, 0.0, "dB")
+# As wide as devices are; 0.5 is in the middle of what is common, and there a learned parameter begins.
+_THRESHOLD = Centred("threshold_db", -80.0, 0.0, "dB", middle=-30.0)
+_OPENING = Centred("threshold_db", -100.0, 0.0, "dB", middle=-45.0)
 _RATIO = Parameter("ratio", 1.0, 20.0, "", "log")
 _KNEE = Parameter("knee_db", 0.0, 24.0, "dB")
 _RANGE = Parameter("range_db", 0.0, 80.0, "dB")
-_ATTACK = Parameter("attack_ms", 0.1, 100.0, "ms", "log")
-_RELEASE = Parameter("release_ms", 10.0, 1000.0, "ms", "log")
-_MAKEUP = Parameter("makeup_db", -12.0, 24.0, "dB")
-_RMS = Parameter("rms_ms", 1.0, 100.0, "ms", "log")
+_ATTACK = Centred("attack_ms", 0.05, 1000.0, "ms", "log", middle=5.0)
+_RELEASE = Centred("release_ms", 5.0, 5000.0, "ms", "log", middle=100.0)
+_MAKEUP = Parameter("makeup_db", -24.0, 36.0, "dB")
+_RMS = Centred("rms_ms", 1.0, 500.0, "ms", "log", middle=10.0)
 
 #: The parameters of each kind, and their ranges where the experiment does not say.
 PARAMETERS: dict[str, tuple[Parameter, ...]] = {
     "compressor": (_THRESHOLD, _RATIO, _KNEE, _ATTACK, _RELEASE, _MAKEUP),
-    "limiter": (_THRESHOLD, _KNEE, Parameter("attack_ms", 0.02, 10.0, "ms", "log"), _RELEASE, _MAKEUP),
-    "expander": (_THRESHOLD, Parameter("ratio", 1.0, 10.0, "", "log"), _KNEE, _RANGE, _ATTACK, _RELEASE, _MAKEUP),
-    "gate": (_THRESHOLD, _KNEE, _RANGE, _ATTACK, _RELEASE, _MAKEUP),
+    "limiter": (
+        _THRESHOLD,
+        _KNEE,
+        Centred("attack_ms", 0.01, 100.0, "ms", "log", middle=0.5),
+        _RELEASE,
+        _MAKEUP,
+    ),
+    "expander": (_OPENING, Parameter("ratio", 1.0, 10.0, "", "log"), _KNEE, _RANGE, _ATTACK, _RELEASE, _MAKEUP),
+    "gate": (_OPENING, _KNEE, _RANGE, _ATTACK, _RELEASE, _MAKEUP),
 }
 
 
@@ -60,7 +68,8 @@ class Dynamics(Processor):
             follows peaks at once and then the attack, through which the release goes too.
         lookahead_ms: time by which the gain comes before the audio, to the nearest sample; the latency.
         ranges: lowest and highest value of parameters for which they are not those of the table, by name.
-        curves: how [0, 1] covers the ranges: perceptual (ratio and times on a log curve) or linear throughout.
+        curves: how [0, 1] covers the ranges: perceptual (ratio and times on a log curve, threshold and times with what
+            is common in the middle, unless `ranges` gives them) or linear throughout.
 
     Raises:
         ModelError: if there is no such detector, smoothing or parameter, or a range or the look-ahead makes no sense.
@@ -102,7 +111,9 @@ class Dynamics(Processor):
             if low < least or (name.endswith("_ms") and low <= 0):
                 raise ModelError(f"{self.kind}: {name} cannot be as low as {low:g}.")
         return [
-            Parameter(
+            own
+            if curves == "perceptual" and own.name not in ranges
+            else Parameter(
                 own.name,
                 *ranges.get(own.name, (own.minimum, own.maximum)),
                 own.unit,

@@ -38,8 +38,14 @@ class Band(NamedTuple):
     highest: float
 
     def below(self, sample_rate: float) -> Band:
-        """The band for a sample rate: its range ends where filters do."""
-        return self._replace(highest=min(self.highest, HIGHEST * sample_rate))
+        """The band for a sample rate: its range ends where filters do.
+
+        Where less than an octave would be left of it, its lower end moves down by the same factor as its upper end.
+        """
+        highest = min(self.highest, HIGHEST * sample_rate)
+        narrow = highest < min(2 * self.lowest, self.highest)
+        lowest = highest * self.lowest / self.highest if narrow else self.lowest
+        return self._replace(lowest=lowest, highest=highest)
 
 
 class Sections(Processor):
@@ -92,6 +98,12 @@ class Sections(Processor):
         name = band.name or band.type
         if min(band.lowest, lowest_q) <= 0:
             raise ModelError(f"{name}: cutoff (from {band.lowest:g} Hz) and Q (from {lowest_q:g}) must be above 0.")
+        if band.lowest > band.highest:
+            raise ModelError(
+                f"{name}: its cutoff would range from {band.lowest:g} to {band.highest:g} Hz. At a sample rate of "
+                f"{self.sample_rate} Hz a default range ends at {HIGHEST * self.sample_rate:g} Hz at the highest: set "
+                "both ends."
+            )
         if band.highest > HIGHEST * self.sample_rate:
             warnings.warn(
                 f"{name}: its cutoff reaches {band.highest:g} Hz; at {self.sample_rate} Hz what is above "

@@ -42,7 +42,8 @@ class StateVariable(Processor):
     Args:
         sample_rate: Hz.
         mode: ``lowpass``, ``bandpass``, ``highpass``, ``notch``, ``allpass``, or ``mix`` for a learned mixture.
-        min_cutoff_hz, max_cutoff_hz: range of the cutoff.
+        min_cutoff_hz, max_cutoff_hz: range of the cutoff; up to 20 kHz, or 0.49 of the sample rate if that is less, if
+            not given.
         min_q, max_q: range of the quality factor.
         curves: how [0, 1] covers the ranges: perceptual (cutoff and Q on a log curve) or linear throughout.
 
@@ -59,7 +60,7 @@ class StateVariable(Processor):
         sample_rate: int = 48000,
         mode: ModeName = "lowpass",
         min_cutoff_hz: float = 20.0,
-        max_cutoff_hz: float = 20_000.0,
+        max_cutoff_hz: float | None = None,
         min_q: float = 0.1,
         max_q: float = 10.0,
         curves: Literal["perceptual", "linear"] = "perceptual",
@@ -69,7 +70,9 @@ class StateVariable(Processor):
             raise ModelError(f"svf: there is no mode '{mode}'. Modes: {', '.join(MODES)}, mix.")
         if min(min_cutoff_hz, min_q) <= 0:
             raise ModelError(f"svf: cutoff (from {min_cutoff_hz:g} Hz) and Q (from {min_q:g}) must be above 0.")
-        if max_cutoff_hz >= HIGHEST * sample_rate:
+        if max_cutoff_hz is None:
+            max_cutoff_hz = min(20_000.0, HIGHEST * sample_rate)
+        elif max_cutoff_hz >= HIGHEST * sample_rate:
             warnings.warn(
                 f"svf: its cutoff reaches {max_cutoff_hz:g} Hz; at {sample_rate} Hz what is above "
                 f"{HIGHEST * sample_rate:g} Hz is clamped there. Lower max_cutoff_hz to use the whole range.",
