@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from nablafx_core import build, load_experiment
+from nablafx_core.names import short_name
 from nablafx_core.registry import Registry
 from nablafx_core.testing.tiny import TINY_DATA
 from nablafx_dsp.nablafx01 import sections_of
@@ -51,7 +52,7 @@ def test_a_preset_is_what_nablafx_ships(name):
         assert ours.processor.effect_parameters == theirs.processor.effect_parameters
         assert ours.processor.lr_multiplier == theirs.processor.lr_multiplier
     assert config["train"]["learning_rate"] == float(row["learning_rate"])
-    weights = {part["name"]: part["weight"] for part in config["loss"]}
+    weights = {short_name(part["name"]): part["weight"] for part in config["loss"]}
     assert weights == {"l1": float(row["l1_weight"]), "mr_stft": float(row["mr_stft_weight"])}
 
 

@@ -9,6 +9,7 @@ from nablafx_core.cli.options import table
 from nablafx_core.errors import BundleError
 from nablafx_core.export.bundle import describe_bundle
 from nablafx_core.graybox import GrayBox, describe
+from nablafx_core.graybox.description import end_warning
 from nablafx_core.graybox.naming import labelled_stages, quantity, setting_in_words, title_of
 from nablafx_core.loading import bundle_path, load
 from nablafx_core.render import control_values
@@ -23,9 +24,9 @@ def described_bundle(name: str, controls: Mapping[str, str]) -> dict[str, Any]:
 
     Returns:
         The description. ``learned`` has ``knobs``, in words, and ``stages``, a row for each parameter: ``stage``,
-        ``parameter``, ``value`` (None where it follows the audio), ``unit``, and ``seen``, its least and greatest value
-        in the test after the training, where it is known. A stage without parameters has a row with the number of its
-        ``weights``.
+        ``parameter``, ``value`` (None where it follows the audio), ``unit``, ``seen``, its least and greatest value in
+        the test after the training, where it is known, and ``at_end`` where it stands at an end of its range. A stage
+        without parameters has a row with the number of its ``weights``.
 
     Raises:
         BundleError: if the file is no bundle, or its model cannot be built.
@@ -51,7 +52,8 @@ def _learned(model: GrayBox, controls: Any, seen: Mapping[tuple[str, str], Any])
     for one in describe(model, controls):
         row = {"stage": one.stage, "parameter": one.parameter, "value": one.value, "unit": one.unit}
         ends = seen.get((one.stage, one.parameter))
-        rows[one.stage].append(row | ({"seen": ends} if ends else {}))
+        at_end = {"at_end": one.at_end} if one.at_end else {}
+        rows[one.stage].append(row | ({"seen": ends} if ends else {}) | at_end)
     for place, stage in labelled_stages(model):
         weights = sum(weight.numel() for weight in stage.processor.parameters())
         if not rows[title_of(place, stage)] or weights:
@@ -81,9 +83,12 @@ def learned_table(learned: Mapping[str, Any]) -> str:
             rows.append((stage, "", f"{row['weights']:,} weights" if row["weights"] else "nothing to learn", ""))
             continue
         value = "follows the audio" if row["value"] is None else quantity(row["value"], row["unit"])
+        value += f" ({row['at_end']})" if "at_end" in row else ""
         rows.append((stage, row["parameter"], value, _range(row)))
     knobs = f"With {learned['knobs']}:\n" if learned["knobs"] else ""
-    return knobs + table(rows, ("STAGE", "PARAMETER", "VALUE", "IN THE TEST"))
+    ends = [f"{row['stage']}: {row['parameter']}, the {row['at_end']}" for row in learned["stages"] if "at_end" in row]
+    warning = f"\n{end_warning(ends)}" if ends else ""
+    return knobs + table(rows, ("STAGE", "PARAMETER", "VALUE", "IN THE TEST")) + warning
 
 
 def _range(row: Mapping[str, Any]) -> str:

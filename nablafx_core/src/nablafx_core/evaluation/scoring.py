@@ -17,7 +17,7 @@ from nablafx_core.audio.files import write
 from nablafx_core.data.recording import Recording
 from nablafx_core.diagnosis import cause
 from nablafx_core.evaluation.evaluate import Evaluation, evaluate
-from nablafx_core.graybox.description import ranges_as_rows
+from nablafx_core.graybox.description import end_warning, ranges_as_rows
 from nablafx_core.graybox.model import GrayBox
 from nablafx_core.graybox.observing import StageRange, observed_ranges
 from nablafx_core.interfaces import Metric, Model
@@ -73,10 +73,18 @@ def score(
         )
     if chain:
         evaluation = replace(evaluation, stages=ranges_as_rows(chain, seen))
+        _warn_of_ends(evaluation.stages)
         if media:
             _draw_chain(chain, recordings, seen, pictures)
     replace_json(folder / "test.json", _as_json(evaluation))
     return evaluation
+
+
+def _warn_of_ends(stages: Sequence[Mapping[str, Any]]) -> None:
+    """Warn of learned parameters that stood at an end of their range in the whole test."""
+    named = [f"{row['stage']}: {name}, the {end}" for row in stages for name, end in row.get("at_end", {}).items()]
+    if named:
+        _log.warning("%s", end_warning(named))
 
 
 def _draw_chain(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ class ParameterValue:
         unit: such as ``"dB"``; empty for a plain number.
         place: the index and, in branches, after slashes the branch and the index in it, such as ``"2/0/1"``.
         stage: as people call it, such as ``"1 low shelf (static)"``.
+        at_end: ``"lowest"`` or ``"highest"`` if it is learned and stands at that end of its range, otherwise empty.
     """
 
     index: int
@@ -38,6 +39,7 @@ class ParameterValue:
     unit: str
     place: str
     stage: str
+    at_end: str = ""
 
 
 def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterValue]:
@@ -76,6 +78,7 @@ def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterVa
                     parameter.unit,
                     node.place,
                     title_of(node.place, stage),
+                    stage.at_end(parameter.name, float(value), float(value)) if known else "",
                 )
             )
     return found
@@ -84,21 +87,37 @@ def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterVa
 def ranges_as_rows(model: GrayBox, seen: Mapping[str, StageRange]) -> list[dict[str, Any]]:
     """What every stage was given, as plain data: ``stage``, ``input`` and ``parameters``, by name least and greatest.
 
-    A range is None where a value was not finite.
+    A range is None where a value was not finite. A stage with learned parameters that stood at an end of their range
+    throughout has ``at_end``, by name ``"lowest"`` or ``"highest"``.
 
     Args:
         model: the chain.
         seen: of `observed_ranges`.
     """
+    rows = []
+    for place, stage in labelled_stages(model):
+        ends = {name: one.ends() for name, one in seen[place].parameters.items()}
+        at_end = {name: stage.at_end(name, *pair) for name, pair in ends.items() if pair is not None}
+        at_end = {name: end for name, end in at_end.items() if end}
+        audio = seen[place].audio.ends()
+        rows.append(
+            {
+                "stage": title_of(place, stage),
+                "input": None if audio is None else list(audio),
+                "parameters": {name: None if pair is None else list(pair) for name, pair in ends.items()},
+            }
+            | ({"at_end": at_end} if at_end else {})
+        )
+    return rows
 
-    def plain(ends: tuple[float, float] | None) -> list[float] | None:
-        return None if ends is None else list(ends)
 
-    return [
-        {
-            "stage": title_of(place, stage),
-            "input": plain(seen[place].audio.ends()),
-            "parameters": {name: plain(one.ends()) for name, one in seen[place].parameters.items()},
-        }
-        for place, stage in labelled_stages(model)
-    ]
+def end_warning(named: Sequence[str]) -> str:
+    """The sentence about learned parameters that stand at an end of their range.
+
+    Args:
+        named: each with its stage and the end, such as ``"2 compressor (static): attack_ms, the highest"``.
+    """
+    return (
+        f"Learned parameters at an end of their range: {'; '.join(named)}. The device may go beyond it: widen the "
+        "range among the processor's settings, unless the end is what it should be."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -14,6 +14,9 @@ from nablafx_core.errors import ConfigError
 from nablafx_core.graybox.nothing import NOTHING, NoController
 from nablafx_core.interfaces import Controller, Processor
 from nablafx_core.nn.blocks import Steps
+
+#: Share of a parameter's range, as [0, 1] covers it, that counts as its end.
+NEAR_END = 0.01
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,20 @@ class Stage:
     def driven(self) -> tuple[Parameter, ...]:
         """The parameters that the controller drives."""
         return driven_parameters(self.processor, self.fixed)
+
+    def at_end(self, name: str, low: float, high: float) -> Literal["", "lowest", "highest"]:
+        """Return the end of its range at which a driven parameter stands; "" if it is inside, or fixed.
+
+        Args:
+            name: of the parameter.
+            low, high: its least and greatest value, in physical units; both must be within `NEAR_END` of that end.
+        """
+        parameter = next((one for one in self.driven if one.name == name), None)
+        if parameter is None or parameter.minimum == parameter.maximum:
+            return ""
+        if parameter.to_unit(low) > 1 - NEAR_END:
+            return "highest"
+        return "lowest" if parameter.to_unit(high) < NEAR_END else ""
 
     def values(self, unit: Tensor | Steps) -> dict[str, Any]:
         """All parameters in physical units.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def far_from_zero(largest: float) -> float:
     Args:
         largest: finite number of the type of x.
     """
-    return float(largest) ** (1 / 16)
+    return math.pow(largest, 1 / 16)
 
 
 @compiled

@@ -114,6 +114,8 @@ class StagePanel:
         for name, curve in curves.items():
             low, high, unit = float(curve.min()), float(curve.max()), self.parameters[name].unit
             value = f"{quantity(low)} to {quantity(high, unit)}" if moves(low, high) else quantity(low, unit)
+            end = self.stage.at_end(name, low, high)
+            value += f" ({end} of its range)" if end else ""
             words.append(f"{called(self.parameters[name])} {value}".replace(" ", _UNBROKEN))
         lines = textwrap.wrap(", ".join(words), _LINE_WIDTH, break_on_hyphens=False)
         return [line.replace(_UNBROKEN, " ") for line in lines]

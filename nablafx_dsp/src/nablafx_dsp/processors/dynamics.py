@@ -28,14 +28,14 @@ Curves = Literal["perceptual", "linear"]
 
 # As wide as devices are; 0.5 is in the middle of what is common, and there a learned parameter begins.
 _THRESHOLD = Centred("threshold_db", -80.0, 0.0, "dB", middle=-30.0)
-_OPENING = Centred("threshold_db", -100.0, 0.0, "dB", middle=-45.0)
+_OPENING = Centred("threshold_db", -90.0, 0.0, "dB", middle=-40.0)
 _RATIO = Parameter("ratio", 1.0, 20.0, "", "log")
 _KNEE = Parameter("knee_db", 0.0, 24.0, "dB")
 _RANGE = Parameter("range_db", 0.0, 80.0, "dB")
 _ATTACK = Centred("attack_ms", 0.05, 1000.0, "ms", "log", middle=5.0)
 _RELEASE = Centred("release_ms", 5.0, 5000.0, "ms", "log", middle=100.0)
 _MAKEUP = Parameter("makeup_db", -24.0, 36.0, "dB")
-_RMS = Centred("rms_ms", 1.0, 500.0, "ms", "log", middle=10.0)
+_RMS = Centred("rms_ms", 1.0, 300.0, "ms", "log", middle=10.0)
 
 #: The parameters of each kind, and their ranges where the experiment does not say.
 PARAMETERS: dict[str, tuple[Parameter, ...]] = {
