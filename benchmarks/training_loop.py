@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import statistics
 import tempfile
 import time
@@ -76,7 +77,7 @@ def prepared(preset, data, folder, steps, batch_size, segment_length):
     experiment = load_experiment(sections=sections, preset=preset)
     dataset = prepared_data(experiment)
     model = prepared_model(experiment, dataset)
-    return experiment, model, data_module(experiment, dataset, model)[0]
+    return experiment, model, data_module(experiment, dataset, model)
 
 
 def bare_step(model, experiment):
@@ -120,7 +121,7 @@ def loading_rate(data, folder, batch_size, segment_length, batches=200):
     rates, loader = [], module.train_dataloader()
     for _ in range(5):
         began = time.perf_counter()
-        count = sum(batch.wet.numel() for batch in loader)
+        count = sum(batch.wet.numel() for batch in itertools.islice(loader, batches))
         rates.append(count / (time.perf_counter() - began))
     return statistics.median(rates)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 import torch
@@ -44,13 +44,19 @@ def same(one, other):
 lengths = st.lists(st.integers(20, 200), min_size=1, max_size=5)
 
 
-@given(lengths, st.integers(1, 60), st.integers(1, 5), st.integers(0, 30))
-def test_validation_holds_every_sample_once_in_batches_of_equal_length(lengths, segment_length, batch_size, context):
+@given(lengths, st.integers(1, 60), st.integers(1, 5), st.integers(0, 30), st.integers(1, 60))
+def test_validation_holds_every_sample_once_in_batches_of_equal_length(
+    lengths, segment_length, batch_size, context, min_samples
+):
+    min_samples = min(min_samples, segment_length)
     recordings = [recording(length, number, start=7) for number, length in enumerate(lengths)]
-    batches = FixedBatches(recordings, segment_length, batch_size, context)
+    batches = FixedBatches(recordings, segment_length, batch_size, context, min_samples)
     seen = Counter()
+    assert batches.shortest == min(batches[k].wet.shape[-1] for k in range(len(batches)))
     for batch in (batches[k] for k in range(len(batches))):
         assert 1 <= batch.wet.shape[0] <= batch_size
+        assert min(min_samples, *(r.num_samples for r in recordings)) <= batch.wet.shape[-1]
+        assert batch.wet.shape[-1] < segment_length + min_samples
         seen.update(int(-value) for value in batch.wet.flatten())
         assert torch.equal(batch.dry[..., context:], -batch.wet)
     wanted = [int(v) for r in recordings for v in r.dry.audio[7:]]
@@ -141,26 +147,17 @@ def test_processes_share_the_stream_without_overlap(world_size):
         assert torch.equal(together, alone[k].wet)
 
 
-def test_epochs_follow_each_other_and_a_resume_begins_in_the_middle_of_one():
-    numbers = BatchNumbers(4)
-    epochs = []
-    for epoch in range(3):
-        numbers.set_epoch(epoch)
-        epochs += list(numbers)
-        assert len(numbers) == 4
-    assert epochs == list(range(12))
-    resumed = BatchNumbers(4, first_batch=6)
-    resumed.set_epoch(1)
-    assert list(resumed) == [6, 7]
-    resumed.set_epoch(2)
-    assert list(resumed) == [8, 9, 10, 11]
+def test_each_iteration_starts_after_what_was_trained():
+    trained = 0
+    numbers = BatchNumbers(lambda: trained)
+    assert list(islice(numbers, 3)) == [0, 1, 2]
+    trained = 7
+    assert list(islice(numbers, 2)) == [7, 8]
 
 
-def module(recordings, steps_per_epoch=3, context=0, gap=None, seed=0, **settings):
+def module(recordings, context=0, gap=None, seed=0, **settings):
     loading = LoadingSettings(**{"segment_length": 10, "batch_size": 4, **settings})
-    return AudioDataModule(
-        dataset(*recordings), loading, steps_per_epoch=steps_per_epoch, context=context, gap=gap, seed=seed
-    )
+    return AudioDataModule(dataset(*recordings), loading, context=context, gap=gap, seed=seed)
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # on one core
@@ -170,11 +167,10 @@ def test_loaders_give_the_stream_whatever_reads_it(settings):
     data = module(recordings, context=5, seed=3, split="time", **settings)
     loader = data.train_dataloader()
     wanted = TrainingBatches(data.train, 10, 4, 5, 3)
-    for epoch in range(2):
-        loader.sampler.set_epoch(epoch)
-        for k, batch in enumerate(loader):
-            assert same(batch, wanted[3 * epoch + k])
-        assert k == 2
+    for first in (0, 3):
+        data.first_batch = first
+        for k, batch in enumerate(islice(loader, 3)):
+            assert same(batch, wanted[first + k])
     seen = Counter(int(-v) for batch in data.val_dataloader() for v in batch.wet.flatten())
     assert seen == Counter(int(v) for r in data.validation for v in r.dry.read(r.start, r.stop))
 
@@ -182,7 +178,7 @@ def test_loaders_give_the_stream_whatever_reads_it(settings):
 def test_a_small_set_keeps_its_only_batch():
     data = module([recording(30), recording(25, 1), recording(25, 2, part="test")], batch_size=16)
     assert data.batch_size == data.num_segments < 16
-    assert [batch.wet.shape[0] for batch in data.train_dataloader()] == [data.num_segments] * 3
+    assert [batch.wet.shape[0] for batch in islice(data.train_dataloader(), 3)] == [data.num_segments] * 3
 
 
 def test_recordings_shorter_than_a_segment_are_noted_or_refused():
@@ -192,6 +188,17 @@ def test_recordings_shorter_than_a_segment_are_noted_or_refused():
     assert "r0" in data.notes[-1]
     with pytest.raises(DataError, match="data.segment_length to 40"):
         module(recordings, segment_length=41)
+
+
+def test_validation_recordings_that_the_loss_cannot_use_are_noted_or_refused():
+    parts = [(40, "train"), (4, "validation"), (23, "validation"), (9, "test")]
+    data = module([recording(length, number, part=part) for number, (length, part) in enumerate(parts)])
+    data.require(5, "the loss 'x'")
+    assert [r.name for r in data.validation] == ["r2"]
+    assert "r1: 4 samples are fewer than the loss 'x' needs (5)" in data.notes[-1]
+    assert sorted(batch.wet.shape[-1] for batch in data.val_dataloader()) == [10, 13]
+    with pytest.raises(DataError, match="'x' needs at least 24 samples.*the longest, r2, has 23"):
+        data.require(24, "the loss 'x'")
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning", "ignore:.*does not have many workers:UserWarning")
@@ -215,9 +222,8 @@ def test_lightning_trains_on_the_stream_in_order():
     model = Recorder()
     data = module([recording(100, part="train"), recording(30, 1, part="validation"), recording(30, 2, part="test")])
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    Trainer(max_epochs=3, accelerator="cpu", enable_checkpointing=False, use_distributed_sampler=False, **quiet).fit(
-        model, datamodule=data
-    )
+    settings = {"enable_checkpointing": False, "use_distributed_sampler": False, "limit_train_batches": 3}
+    Trainer(max_epochs=3, accelerator="cpu", **settings, **quiet).fit(model, datamodule=data)
     wanted = TrainingBatches(data.train, 10, 4)
     assert len(model.seen) == 9
     assert all(torch.equal(seen, wanted[k].wet) for k, seen in enumerate(model.seen))

@@ -130,8 +130,10 @@ def test_processor_parameters_cover_their_physical_range():
 def test_right_scores_keep_every_law():
     for law in (laws_scores.loss_is_per_item, laws_scores.loss_is_zero_at_equality, laws_scores.loss_survives_silence):
         law(Absolute())
+    assert laws_scores.loss_takes_what_it_declares(Absolute()) == 1
     for law in (laws_scores.metric_is_a_sum, laws_scores.metric_at_equality, laws_scores.metric_survives_silence):
         law(ErrorToSignal())
+    assert laws_scores.metric_takes_any_length(ErrorToSignal()) > 3
 
 
 @pytest.mark.parametrize(
@@ -142,6 +144,8 @@ def test_right_scores_keep_every_law():
         (laws_scores.loss_is_zero_at_equality, lambda error: error.abs().mean((1, 2)) + 1),
         (laws_scores.loss_is_zero_at_equality, lambda error: 0 * error.mean((1, 2))),
         (laws_scores.loss_survives_silence, lambda error: error.square().mean((1, 2)).sqrt()),
+        (laws_scores.loss_takes_what_it_declares, lambda error: error[..., 1:].mean((1, 2))),
+        (laws_scores.loss_takes_what_it_declares, lambda error: error.unfold(-1, 2, 1).mean((1, 2, 3))),
     ],
 )
 def test_a_wrong_loss_breaks_its_law(law, reduce):
@@ -159,6 +163,11 @@ class Single(ErrorToSignal):
         return super().statistics(prediction, target).float()
 
 
+class Framed(ErrorToSignal):
+    def statistics(self, prediction, target):
+        return super().statistics(prediction.unfold(-1, 8, 1)[..., 0], target.unfold(-1, 8, 1)[..., 0])
+
+
 class Blind(ErrorToSignal):
     def value(self, sums):
         return 0.0
@@ -170,6 +179,7 @@ def test_a_wrong_metric_breaks_its_law():
         (laws_scores.metric_is_a_sum, Single()),
         (laws_scores.metric_at_equality, Blind()),
         (laws_scores.metric_survives_silence, ErrorToSignal(floor=0)),
+        (laws_scores.metric_takes_any_length, Framed()),
     ]:
         with pytest.raises(LawBroken, match=type(metric).__name__):
             law(metric)

@@ -95,6 +95,21 @@ def test_two_processes_train_as_one_with_the_doubled_batch(forked, tmp_path, mod
     assert_as_one(forked, two, tmp_path, model, tbptt)
 
 
+def test_the_clock_of_rank_0_decides_for_all_when_to_validate(forked, tmp_path):
+    """Validations by time come after each second batch here, and change no weight."""
+    often = [*TWO, "--set", "train.validate_minutes=1e-9"]
+    file = str(experiment(tmp_path, TCN, None))
+    assert by_hand(forked, ["train", file, "--runs-dir", str(tmp_path / "often"), *often]) == [0, 0]
+    often = find_run(tmp_path / "often", "latest")
+    assert often.metrics["validation/loss"].steps == [1, 3, 4, 6, 8, 10, 12]
+    assert by_hand(forked, ["train", file, "--runs-dir", str(tmp_path / "seldom"), *TWO]) == [0, 0]
+    last = [
+        torch.load(run.folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"].values()
+        for run in (often, find_run(tmp_path / "seldom", "latest"))
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(*last, strict=True))
+
+
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_a_loss_that_is_no_number_in_one_process_ends_all(forked, tmp_path, rank):
     arguments = ["train", str(experiment(tmp_path, TCN, None)), "--runs-dir", str(tmp_path / "runs"), *TWO]

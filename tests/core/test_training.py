@@ -8,16 +8,18 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from lightning import Callback
 
 import nablafx_core as nfx
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError, NablafxError, RunError, TrainingError
 from nablafx_core.tracking.records import find_run, list_runs
-from nablafx_core.training.fit import data_module, prepared_data, prepared_model, resumable, train
+from nablafx_core.training.fit import prepared_data, prepared_model, resumable, train
 from nablafx_core.training.losses import L1, WeightedLoss
 from nablafx_core.training.task import TrainingTask
 from reference.waiting import PATIENCE
@@ -106,18 +108,40 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, model):
         resumable(run_id, tmp_path / "killed")
 
 
+def checkpoint_of(result):
+    return torch.load(result.folder / "checkpoints/last.ckpt", weights_only=True)
+
+
 def last_weights(result):
-    return torch.load(result.folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    return checkpoint_of(result)["state_dict"]
 
 
-def test_steps_of_truncated_backpropagation_are_counted(tmp_path):
-    experiment = load_experiment(
-        sections=sections(tmp_path, LSTM, train={"tbptt": 512, "max_steps": 100, "validate_every": 20})
-    )
-    dataset = prepared_data(experiment)
-    data, epochs = data_module(experiment, dataset, prepared_model(experiment, dataset))
-    assert epochs == 5
-    assert data.steps_per_epoch * 4 * epochs == 100  # 2048 samples are 4 chunks
+class Rates(Callback):
+    """Learning rate of every step."""
+
+    def __init__(self):
+        self.rates = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.rates.append(optimizer.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize(("tbptt", "max_steps", "every"), [(512, 42, 5), (None, 7, 3), (500, 42, 1000)])
+def test_a_training_makes_exactly_its_steps_and_the_cosine_ends_with_them(tmp_path, tbptt, max_steps, every):
+    """2048 samples are 4 or 5 chunks, so the last step is inside a batch."""
+    rates = Rates()
+    settings = {"tbptt": tbptt, "max_steps": max_steps, "validate_every": every, "lr_schedule": "cosine"}
+    result = train(sections(tmp_path, LSTM, train={**settings, "lr_warm_up": 0}), callbacks=[rates])
+    run = find_run(tmp_path / "runs", result.id)
+    per_batch = 1 if tbptt is None else math.ceil(2048 / tbptt)
+    ends = [min(end, max_steps) for end in range(per_batch, max_steps + per_batch, per_batch)]
+    due = [end for before, end in pairwise([0, *ends]) if end // every > before // every or end == max_steps]
+    assert run.metrics["validation/loss"].steps == due
+    assert run.last_step == max_steps == checkpoint_of(result)["global_step"]
+    expected = [0.0025 * (1 + math.cos(math.pi * step / max_steps)) for step in range(max_steps)]
+    assert rates.rates == pytest.approx(expected)
+    assert run.metrics["learning_rate"].values[-1] == pytest.approx(expected[-1])
+    assert expected[-1] > 0
 
 
 def test_chunks_of_a_stream_are_the_whole_segment():

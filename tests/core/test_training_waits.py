@@ -57,11 +57,13 @@ class Between(Callback):
     def __init__(self, watch):
         self.watch = watch
         self.steps = 0
+        self.steps_per_batch = 2  # at most
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         states = trainer.optimizers[0].state.values()
         self.watch.counters = {state["step"].data_ptr() for state in states if "step" in state}
-        self.watch.on = 0 < batch_idx < trainer.num_training_batches - 1
+        left = pl_module.settings.max_steps - trainer.global_step
+        self.watch.on = batch_idx > 0 and left > self.steps_per_batch
         self.steps += self.watch.on
 
 

@@ -257,7 +257,14 @@ class Controller(nn.Module):
 
 
 class Loss(nn.Module):
-    """A differentiable distance between a prediction and its target, one value per item of the batch."""
+    """A differentiable distance between a prediction and its target, one value per item of the batch.
+
+    Attributes:
+        min_samples: fewest samples that it can compare. Training and validation give it no shorter signals, and refuse
+            settings that would.
+    """
+
+    min_samples: int = 1
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Compare two signals of shape (batch, channels, time).

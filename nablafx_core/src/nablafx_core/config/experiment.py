@@ -11,6 +11,7 @@ import yaml
 
 from nablafx_core.config.check import Checker
 from nablafx_core.config.layers import NUMBERS_AND_WORDS, Layer, Path, merge, read_file, read_yaml, with_override
+from nablafx_core.config.limits import limits_problem, other_limits_off
 from nablafx_core.data.loading import LoadingSettings
 from nablafx_core.errors import ConfigError, RegistryError
 from nablafx_core.import_paths import Code, code_of_files
@@ -106,6 +107,9 @@ def load_experiment(
 ) -> Experiment:
     """Merge and check an experiment: preset < files < sections < overrides.
 
+    If anything but the preset sets ``train.max_steps`` or ``train.max_minutes``, the other one is off unless it is set
+    there too.
+
     Args:
         files: experiment files; a later one lies over an earlier one. Names without a pack in a run's ``config.yaml``
             mean the packs of the ``run.json`` beside it.
@@ -146,8 +150,9 @@ def _loaded(
     below, preset = _preset(asked, preset, names)
     _check_sections(below)
     registry.check_requirements(_requirements(below))
+    below = merge(merge(Layer(DEFAULTS), below), other_limits_off(asked))
     # Overrides come last, since they may reach into a list of the preset's or of the defaults.
-    layer = _overridden(merge(merge(Layer(DEFAULTS), below), layer), overrides)
+    layer = _overridden(merge(below, layer), overrides)
     return Experiment(_checked(layer, Checker(layer, names)), preset, code)
 
 
@@ -221,6 +226,8 @@ def _checked(layer: Layer, checker: Checker) -> dict[str, Any]:
     config["loss"] = checker.sections("loss", layer.value["loss"], ("loss",))
     config["metrics"] = checker.sections("metric", layer.value["metrics"], ("metrics",))
     config["train"] = checker.plain(settings_of(TrainSettings), layer.value["train"], ("train",))
+    if problem := limits_problem(config["train"]):
+        raise ConfigError(f"{_at(layer, ('train',))}train: {problem}")
     config["track"] = checker.plain(settings_of(TrackSettings), layer.value["track"], ("track",))
     return config
 

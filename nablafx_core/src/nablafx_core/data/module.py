@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from dataclasses import replace
-from typing import Any
 
 import torch
 from lightning import LightningDataModule
@@ -21,15 +20,15 @@ from nablafx_core.errors import DataError
 class AudioDataModule(LightningDataModule):
     """Batches for training and validation, whole recordings for the test.
 
-    An epoch is `steps_per_epoch` batches of an endless stream, in which batch k depends on `seed` and k only
-    (see `TrainingBatches`); nothing is dropped and every batch has `batch_size` segments. Under several
-    processes each trains its own batches and validates everything, so that no process waits for another;
-    give the trainer ``use_distributed_sampler=False``.
+    Training batches are an endless stream, in which batch k depends on `seed` and k only (see `TrainingBatches`);
+    nothing is dropped and every batch has `batch_size` segments. Each iteration of the loader starts after the batches
+    that the trainer has already trained, so an epoch may end anywhere. Under several processes each trains its own
+    batches and validates everything, so that no process waits for another; give the trainer
+    ``use_distributed_sampler=False``.
 
     Args:
         dataset: the recordings.
         loading: segments, batches and the split.
-        steps_per_epoch: batches between two validations.
         context: samples of dry signal given before each segment.
         gap: samples left out between the parts of one file, so that they share no history; `context` if None.
         seed: of the training stream.
@@ -37,10 +36,11 @@ class AudioDataModule(LightningDataModule):
     Attributes:
         train, validation, test: the recordings of each part.
         notes: the dataset's, and what was left out here.
+        min_samples: fewest samples of a validation segment; see `require`.
         batch_size: of training; as set, or the number of segments if there are fewer.
         num_segments: in one pass over the training data.
-        first_batch: set it before training goes on from a checkpoint in the middle of an epoch: the number of
-            batches already trained since the very beginning.
+        first_batch: the batch with which the stream starts; in a loop of your own, the number of batches trained
+            before a resume.
 
     Raises:
         DataError: if a part of the split would be empty, or no recording is as long as a segment.
@@ -51,17 +51,16 @@ class AudioDataModule(LightningDataModule):
         dataset: Dataset,
         loading: LoadingSettings,
         *,
-        steps_per_epoch: int,
         context: int = 0,
         gap: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.loading = loading
-        self.steps_per_epoch = steps_per_epoch
         self.context = context
         self.seed = seed
         self.first_batch = 0
+        self.min_samples = 1
         parts = split(dataset.recordings, loading, context if gap is None else gap)
         if loading.preload:
             parts = _preloaded(parts)
@@ -71,18 +70,46 @@ class AudioDataModule(LightningDataModule):
         self.num_segments = sum(recording.num_samples // loading.segment_length for recording in self.train)
         self.batch_size = min(loading.batch_size, self.num_segments)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the training stream; set the epoch on its sampler, as Lightning does."""
-        batches = self._training_batches()
-        numbers = BatchNumbers(self.steps_per_epoch, self.first_batch)
-        if self.trainer:  # Lightning sets it only after it has begun to iterate, which after a resume is too late
-            progress: Any = self.trainer.fit_loop.epoch_progress.current
-            numbers.set_epoch(progress.processed)
-        return self._loader(batches, numbers)
+    def require(self, min_samples: int, owner: str) -> None:
+        """Validate on no segment shorter than this; recordings that are shorter as a whole are left out and noted.
 
-    def segments_of(self, epoch: int, batch: int) -> list[Segment]:
-        """The segments of a batch of this process."""
-        return self._training_batches().segments(epoch * self.steps_per_epoch + batch)
+        Args:
+            min_samples: at most the length of a segment.
+            owner: what needs them, for messages, such as ``"the loss 'mr_stft'"``.
+
+        Raises:
+            DataError: if no validation recording is long enough.
+        """
+        self.min_samples = min_samples
+        long_enough = tuple(recording for recording in self.validation if recording.num_samples >= min_samples)
+        short = [recording for recording in self.validation if recording.num_samples < min_samples]
+        if not long_enough:
+            longest = max(short, key=lambda recording: recording.num_samples)
+            raise DataError(
+                f"{owner} needs at least {min_samples:,} samples, and no validation recording has as many; the "
+                f"longest, {longest.name}, has {longest.num_samples:,}. Use longer recordings, set data.validation to "
+                "a larger share, or choose another loss."
+            )
+        self.validation = long_enough
+        self.notes += tuple(
+            f"{recording.name}: {recording.num_samples:,} samples are fewer than {owner} needs ({min_samples:,}); not "
+            "validated on."
+            for recording in short
+        )
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the training stream, without end."""
+        return self._loader(self._training_batches(), BatchNumbers(self._next_batch))
+
+    def _next_batch(self) -> int:
+        if not self.trainer:
+            return self.first_batch
+        trained: int = self.trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        return max(self.first_batch, trained)
+
+    def segments_of(self, batch: int) -> list[Segment]:
+        """Segments of a batch of this process, counted from the start of the stream."""
+        return self._training_batches().segments(batch)
 
     def _training_batches(self) -> TrainingBatches:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -92,9 +119,12 @@ class AudioDataModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Every sample of the validation recordings once."""
-        return self._loader(
-            FixedBatches(self.validation, self.loading.segment_length, self.loading.batch_size, self.context)
-        )
+        return self._loader(self.validation_batches())
+
+    def validation_batches(self) -> FixedBatches:
+        """Batches of the validation, unread."""
+        loading = self.loading
+        return FixedBatches(self.validation, loading.segment_length, loading.batch_size, self.context, self.min_samples)
 
     def _loader(
         self, batches: TrainingBatches | FixedBatches, sampler: BatchNumbers | None = None

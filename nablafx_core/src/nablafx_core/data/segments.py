@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -139,53 +140,59 @@ class TrainingBatches(Dataset[Batch]):
 
 
 class BatchNumbers(Sampler[int]):
-    """The numbers of the batches of an epoch, epoch e beginning at batch e * steps_per_epoch.
+    """Batch numbers without end. It has no length: the training decides where an epoch ends.
 
-    Lightning calls `set_epoch`. Batches before `first_batch` are left out: they were trained before a resume.
+    Args:
+        first: called at the start of each iteration; returns the number to start with.
     """
 
-    def __init__(self, steps_per_epoch: int, first_batch: int = 0) -> None:
-        self.steps_per_epoch = steps_per_epoch
-        self.first_batch = first_batch
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration gives."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.steps_per_epoch
+    def __init__(self, first: Callable[[], int]) -> None:
+        self.first = first
 
     def __iter__(self) -> Iterator[int]:
-        begin = self.epoch * self.steps_per_epoch
-        return iter(range(max(begin, self.first_batch), begin + self.steps_per_epoch))
+        return itertools.count(self.first())
 
 
 class FixedBatches(Dataset[Batch]):
     """Every sample of the recordings once, in a fixed order: validation.
 
-    Recordings are cut into segments, the last one shorter; a batch holds segments of equal length only, so
-    that nothing is padded and batching changes no result.
+    Recordings are cut into segments. The last one is shorter or, where it would have fewer than `min_samples`, joined
+    to the one before. A batch holds segments of equal length only, so that nothing is padded and batching changes no
+    result.
 
     Args:
-        recordings: of any length above 0.
+        recordings: each of at least `min_samples`.
         segment_length: samples.
         batch_size: the most segments in a batch.
         context: samples of dry signal before each segment.
+        min_samples: fewest samples of a segment, at most `segment_length`.
     """
 
-    def __init__(self, recordings: Sequence[Recording], segment_length: int, batch_size: int, context: int = 0) -> None:
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        segment_length: int,
+        batch_size: int,
+        context: int = 0,
+        min_samples: int = 1,
+    ) -> None:
         self.context = context
         by_length: dict[int, list[Segment]] = {}
         for recording in recordings:
-            for start in range(recording.start, recording.stop, segment_length):
-                stop = min(start + segment_length, recording.stop)
+            last = max(recording.start + 1, recording.stop - min_samples + 1)
+            starts = range(recording.start, last, segment_length)
+            for start, stop in itertools.pairwise((*starts, recording.stop)):
                 by_length.setdefault(stop - start, []).append(Segment(recording, start, stop))
         self.batches = [
             group[first : first + batch_size]
             for group in by_length.values()
             for first in range(0, len(group), batch_size)
         ]
+
+    @property
+    def shortest(self) -> int:
+        """Samples of the shortest segment."""
+        return min(group[0].stop - group[0].start for group in self.batches)
 
     def __len__(self) -> int:
         return len(self.batches)

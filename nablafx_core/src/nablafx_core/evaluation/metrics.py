@@ -160,7 +160,7 @@ class MultiResolutionSTFT(Quotient):
         parts = []
         for pair in zip(*(torch.split(audio, PIECE, dim=-1) for audio in (prediction, target)), strict=True):
             length = pair[0].shape[-1]
-            silence = max(0, self.distance.shortest - length)
+            silence = max(0, self.distance.min_samples - length)
             distance = _exact(self.distance(*(functional.pad(piece, (0, silence)) for piece in pair)))
             parts.append(length * torch.stack([distance, torch.ones_like(distance)], dim=1))
         return torch.stack(parts).sum(dim=0)

@@ -19,6 +19,7 @@ from nablafx_core.tracking._sacred import SacredInterrupt
 from nablafx_core.tracking.mongo.address import address_of
 from nablafx_core.tracking.records import RunRecord
 from nablafx_core.training.callbacks import EndEarly
+from nablafx_core.training.epochs import counted
 from nablafx_core.training.fit import train
 from nablafx_core.training.memory import keep_freed_memory
 
@@ -91,7 +92,7 @@ class Reports(EndEarly):
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Report this one, unless a resume came back to it."""
-        if trainer.global_step not in self._known:
+        if pl_module.counts and trainer.global_step not in self._known:
             name = self._task.metric.removeprefix("validation/")
             self._report(trainer, trainer.global_step, float(pl_module.validation[name]))
 
@@ -173,7 +174,8 @@ class TrialThread:
 
 def _known(task: Task) -> dict[int, float]:
     series = RunRecord.read(task.sweep.parent / task.run_id).metrics.get(task.metric)
-    return dict(zip(series.steps, series.values, strict=True)) if series else {}
+    values = dict(zip(series.steps, series.values, strict=True)) if series else {}
+    return {step: values[step] for step in counted(values, task.experiment.train.validate_every)}
 
 
 def _enter(folder: Path) -> None:

@@ -16,6 +16,9 @@ from nablafx_core.names import figure_names
 from nablafx_core.sweeping.file import Sweep
 from nablafx_core.sweeping.space import drawn, grid
 
+#: More validations than a trial makes. ASHA's rungs are powers, so that a high bound costs nothing.
+UNKNOWN = 1_000_000
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -38,8 +41,9 @@ class Trial:
 
     @property
     def validations(self) -> int:
-        """How often it is validated, unless it ends early."""
-        return math.ceil(self.experiment.train.max_steps / self.experiment.train.validate_every)
+        """Number of validations that count, unless it ends early; `UNKNOWN` where minutes end it."""
+        settings = self.experiment.train
+        return UNKNOWN if settings.max_steps is None else math.ceil(settings.max_steps / settings.validate_every)
 
 
 def trials(sweep: Sweep) -> list[Trial]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from nablafx_core.diagnosis import cause
 from nablafx_core.interfaces import Loss, Metric
 from nablafx_core.testing.subject import LawBroken, check, error
 
@@ -17,7 +19,7 @@ def loss_is_per_item(loss: Loss, *, time: int = 8192, channels: int = 1, toleran
     Returns:
         The largest difference relative to the larger of 1 and the value.
     """
-    prediction, target = _pair(time, channels)
+    prediction, target = _pair(max(time, loss.min_samples), channels)
     with torch.no_grad():
         together = loss(prediction, target)
     if together.shape != (2,):
@@ -37,7 +39,7 @@ def loss_is_zero_at_equality(loss: Loss, *, time: int = 8192, channels: int = 1,
     Returns:
         The largest value at equality.
     """
-    prediction, target = _pair(time, channels)
+    prediction, target = _pair(max(time, loss.min_samples), channels)
     with torch.no_grad():
         at_equality, wrong = float(loss(target, target).abs().max()), float(loss(prediction, target).min())
     if not wrong > at_equality:
@@ -55,7 +57,7 @@ def loss_survives_silence(loss: Loss, *, time: int = 8192, channels: int = 1) ->
         The largest gradient.
     """
     largest = 0.0
-    for prediction, target in _hard_pairs(time, channels):
+    for prediction, target in _hard_pairs(max(time, loss.min_samples), channels):
         prediction = prediction.clone().requires_grad_()
         value = loss(prediction, target)
         (gradient,) = torch.autograd.grad(value.sum(), prediction)
@@ -67,6 +69,46 @@ def loss_survives_silence(loss: Loss, *, time: int = 8192, channels: int = 1) ->
             )
         largest = max(largest, float(gradient.abs().max()))
     return largest
+
+
+def loss_takes_what_it_declares(loss: Loss, *, channels: int = 1) -> int:
+    """A loss compares every signal of at least `min_samples`; lengths of any kind occur in training.
+
+    Returns:
+        `min_samples`.
+    """
+    for time in (loss.min_samples + more for more in (0, 1, 2, 9, 1000)):
+        why = _failure(loss, *_pair(time, channels))
+        if why:
+            raise LawBroken(
+                f"{_name(loss)} fails on {time:,} samples: {why}. It declares min_samples = {loss.min_samples:,}: set "
+                "it to the fewest samples that the loss can compare."
+            )
+    return loss.min_samples
+
+
+def metric_takes_any_length(metric: Metric) -> int:
+    """A metric takes signals of any length, since recordings end anywhere.
+
+    Returns:
+        How many lengths were tried.
+    """
+    lengths = (1, 2, 3, 64, 127, 1000)
+    for time in lengths:
+        why = _failure(metric.statistics, *_pair(time, 1))
+        if why:
+            raise LawBroken(f"{_name(metric)} fails on {time:,} samples: {why}. Pad with silence, for example.")
+    return len(lengths)
+
+
+def _failure(compare: Callable[[Tensor, Tensor], Tensor], prediction: Tensor, target: Tensor) -> str | None:
+    """Return why a comparison fails, or None."""
+    try:
+        with torch.no_grad():
+            values = compare(prediction, target)
+    except Exception as failure:  # any exception of a pack's code
+        return cause(failure)
+    return None if bool(values.isfinite().all()) else f"it gives {values.tolist()}"
 
 
 def metric_is_a_sum(metric: Metric, *, time: int = 8192, channels: int = 1, tolerance: float = 1e-6) -> float:

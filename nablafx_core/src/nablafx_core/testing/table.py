@@ -163,12 +163,14 @@ LAWS: dict[str, tuple[Law, ...]] = {
         of_built("items are independent", laws_scores.loss_is_per_item),
         of_built("zero at equality", laws_scores.loss_is_zero_at_equality),
         of_built("silence gives no NaN", laws_scores.loss_survives_silence),
+        of_built("takes min_samples and more", laws_scores.loss_takes_what_it_declares),
     ),
     "metric": (
         *_BUILT,
         of_built("a split is the sum of its items", laws_scores.metric_is_a_sum),
         of_built("a perfect prediction is best", laws_scores.metric_ranks),
         of_built("silence gives no NaN", laws_scores.metric_survives_silence),
+        of_built("takes signals of any length", laws_scores.metric_takes_any_length),
     ),
     "embedding": (
         *_BUILT,

@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
-from nablafx_core.errors import BundleError
+from nablafx_core.errors import BundleError, NablafxError
 from nablafx_core.export.bundle import check_bundle, save_bundle
 from nablafx_core.interfaces import Model
 
@@ -69,6 +69,19 @@ class KeepBest(Callback):
         """
         if self._waiting is not None:
             self._write(self._waiting)
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """If the first validation fails, keep the weights that it would have measured."""
+        if not trainer.validating or self.best or not all(w.isfinite().all() for w in pl_module.model.parameters()):
+            return
+        try:
+            save_bundle(pl_module.model, self.path, {**self.info, "step": trainer.global_step})
+        except NablafxError as error:
+            _log.warning("%s The weights of step %d are lost.", error, trainer.global_step)
+            return
+        _log.warning(
+            "The weights of step %d, which no validation has measured, are kept: %s", trainer.global_step, self.path
+        )
 
     def _write(self, model: Model) -> None:
         save_bundle(model, self.path, {**self.info, "validation": self.best})

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from lightning import Callback, Trainer
+from lightning.pytorch import callbacks
 
 from nablafx_core.data.segments import Segment
 from nablafx_core.errors import TrainingError
@@ -14,6 +15,9 @@ from nablafx_core.loading import BUNDLE_IN_RUN
 from nablafx_core.tracking.recorder import Run
 from nablafx_core.training.processes import gathered
 from nablafx_core.training.task import BrokenStep, TrainingTask
+
+#: Clock of `TimeLimit`, in seconds.
+now = time.monotonic
 
 #: Batches between two records of the training loss; reading it makes a GPU wait.
 RECORD_EVERY = 20
@@ -56,7 +60,7 @@ class RecordFigures(Callback):
         if broken is None:
             return None
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        where = _input_of(broken, data.segments_of(trainer.current_epoch, broken.batch))
+        where = _input_of(broken, data.segments_of(broken.batch))
         return broken.step, f"the training loss was no number at step {broken.step}, {where}"
 
     def _log(self, name: str, value: float, step: int) -> None:
@@ -108,22 +112,38 @@ class CosineSchedule(Callback):
     or by minutes, whichever ends it earlier.
 
     Args:
-        limit: that stops the training by its minutes.
-        max_steps: that end it otherwise.
+        limit: ends the training by its minutes.
+        max_steps: steps after which it ends; None for no limit.
         warm_up: steps over which the rate rises.
     """
 
-    def __init__(self, limit: TimeLimit, max_steps: int, warm_up: int) -> None:
+    def __init__(self, limit: TimeLimit, max_steps: int | None, warm_up: int) -> None:
         self.limit = limit
-        self.max_steps = max_steps
+        self.max_steps = math.inf if max_steps is None else max_steps
         self.warm_up = warm_up
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Set the rate of every group."""
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Any) -> None:
+        """Set the rate of every group, for each step of a batch."""
         done = min(1.0, max(trainer.global_step / self.max_steps, self.limit.elapsed / self.limit.limit))
         rise = min(1.0, (trainer.global_step + 1) / max(1, self.warm_up))
         for group in trainer.optimizers[0].param_groups:
             group["lr"] = group["initial_lr"] * rise * (1 + math.cos(math.pi * done)) / 2
+
+
+class EarlyStopping(callbacks.EarlyStopping):
+    """Ends a training whose validation loss does not improve; only validations that count do.
+
+    Args:
+        validations: without improvement.
+    """
+
+    def __init__(self, validations: int) -> None:
+        super().__init__("validation/loss", patience=validations, check_on_train_epoch_end=False)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Compare."""
+        if pl_module.counts:
+            super().on_validation_end(trainer, pl_module)
 
 
 class EndEarly(Callback):
@@ -146,25 +166,31 @@ class EndEarly(Callback):
 class TimeLimit(Callback):
     """Ends training after some minutes, validation included; the time before a resume counts.
 
+    Args:
+        minutes: None for no limit.
+        shared: all processes use the clock of rank 0, even without a limit.
+
     Attributes:
+        limit: in seconds; infinity for none.
         elapsed: seconds of training so far.
     """
 
-    def __init__(self, minutes: float | None) -> None:
+    def __init__(self, minutes: float | None, shared: bool = False) -> None:
+        self.shared = shared or minutes is not None
         self.limit = math.inf if minutes is None else 60 * minutes
         self.elapsed = 0.0
         self._last = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Start the clock."""
-        self._last = time.monotonic()
+        self._last = now()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Stop when the time is over; Lightning validates once more."""
-        now = time.monotonic()
-        self.elapsed += now - self._last
-        self._last = now
-        if math.isfinite(self.limit):  # all processes stop, and lower the learning rate, by the clock of the first
+        here = now()
+        self.elapsed += here - self._last
+        self._last = here
+        if self.shared:  # all processes stop, validate and lower the learning rate by the clock of rank 0
             self.elapsed = trainer.strategy.broadcast(self.elapsed)
             trainer.should_stop |= self.elapsed > self.limit
 

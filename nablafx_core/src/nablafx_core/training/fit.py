@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
 import shlex
 import warnings
@@ -19,7 +18,6 @@ from typing import Any
 import torch
 from lightning import Callback, Trainer, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import EarlyStopping
 
 from nablafx_core.allocation import build_within, memory_of_this_machine
 from nablafx_core.building import build
@@ -43,10 +41,12 @@ from nablafx_core.tracking.observers import built_observers
 from nablafx_core.tracking.recorder import Run, record
 from nablafx_core.tracking.records import RunRecord, find_run, list_runs
 from nablafx_core.training.best import KeepBest
-from nablafx_core.training.callbacks import CosineSchedule, EndEarly, RecordFigures, TimeLimit
+from nablafx_core.training.callbacks import CosineSchedule, EarlyStopping, EndEarly, RecordFigures, TimeLimit
 from nablafx_core.training.checkpoints import CheckpointFiles, SaveCheckpoints, newest_checkpoint, set_damaged_aside
+from nablafx_core.training.epochs import Epochs
 from nablafx_core.training.failures import disk_explained, memory_explained
 from nablafx_core.training.guarded import pack_callbacks
+from nablafx_core.training.lengths import fit_lengths
 from nablafx_core.training.machine_use import MachineUse, gpu_uuids
 from nablafx_core.training.moved_data import (
     check_overrides,
@@ -65,7 +65,7 @@ from nablafx_core.training.processes import (
     told_to_children,
 )
 from nablafx_core.training.random_states import RandomStates
-from nablafx_core.training.task import TrainingTask, chunk_length
+from nablafx_core.training.task import TrainingTask
 from nablafx_core.weights import weights_follow
 
 
@@ -263,9 +263,10 @@ class _Training:
         seed_everything(self.settings.seed, verbose=False)
         dataset = self.dataset = prepared_data(experiment)
         self.model = prepared_model(experiment, dataset, from_checkpoint=self.checkpoint is not None)
-        self.data, self.epochs = data_module(experiment, dataset, self.model)
+        self.data = data_module(experiment, dataset, self.model)
         self.loss = built_losses(experiment.config["loss"], dataset.sample_rate)
         self.metrics = built_metrics(experiment.config["metrics"], dataset.sample_rate)
+        fit_lengths(self.data, self.loss, self.metrics, self.model, self.settings)
 
     def run(self, run: Run | None, folder: Path) -> TrainResult:
         settings = self.settings
@@ -316,20 +317,17 @@ class _Training:
         return f"a batch of {self.data.batch_size} segments of {length:,} samples{before}"
 
     def _trainer(self, run: Run | None, folder: Path, best: KeepBest, use: MachineUse) -> Trainer:
-        settings, limit = self.settings, TimeLimit(self.settings.max_minutes)
-        callbacks: list[Callback] = [RandomStates(), SameTraining(self._facts()), limit]
+        settings = self.settings
+        limit = TimeLimit(settings.max_minutes, shared=settings.validate_minutes not in (None, "auto"))
+        callbacks: list[Callback] = [RandomStates(), SameTraining(self._facts()), limit, Epochs(limit, settings)]
         if settings.lr_schedule == "cosine":
             callbacks.append(CosineSchedule(limit, settings.max_steps, settings.lr_warm_up))
         if settings.early_stopping_patience is not None:
-            callbacks.append(
-                EarlyStopping(
-                    "validation/loss", patience=settings.early_stopping_patience, check_on_train_epoch_end=False
-                )
-            )
+            callbacks.append(EarlyStopping(settings.early_stopping_patience))
         callbacks += [RecordFigures(run), use, *([best] if run else []), SaveCheckpoints(folder), *self.callbacks]
         try:
             return Trainer(
-                max_epochs=self.epochs,
+                max_epochs=-1,
                 accelerator=settings.accelerator,
                 devices=settings.devices,
                 num_nodes=settings.num_nodes,
@@ -396,23 +394,15 @@ def _summary(folder: Path, model: Model, data: AudioDataModule) -> Iterator[str]
     yield f"Data   {parts}; {data.num_segments} segments of {seconds:.2f} s, {data.batch_size} in a batch"
 
 
-def data_module(experiment: Experiment, dataset: Dataset, model: Model) -> tuple[AudioDataModule, int]:
-    """The batches of an experiment and the number of epochs, each of which ends with a validation.
+def data_module(experiment: Experiment, dataset: Dataset, model: Model) -> AudioDataModule:
+    """Batches of an experiment, with the context that its model needs.
 
     Raises:
         DataError: as splitting and cutting the data does.
     """
-    settings, loading = experiment.train, experiment.loading
-    chunk = chunk_length(model, settings)
-    steps_per_batch = 1 if chunk is None else math.ceil(loading.segment_length / chunk)
-    batches = math.ceil(settings.max_steps / steps_per_batch)
-    epochs = math.ceil(settings.max_steps / settings.validate_every)
-    epochs = min(epochs, batches)
+    settings = experiment.train
     context = model.history(settings.warm_up)
-    data = AudioDataModule(
-        dataset, loading, steps_per_epoch=math.ceil(batches / epochs), context=context, seed=settings.seed
-    )
-    return data, epochs
+    return AudioDataModule(dataset, experiment.loading, context=context, seed=settings.seed)
 
 
 @contextmanager

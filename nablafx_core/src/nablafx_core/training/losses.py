@@ -138,7 +138,7 @@ class MultiResolutionSTFT(Loss):
     ) -> None:
         super().__init__()
         _check_resolutions(fft_sizes, hop_sizes, win_lengths)
-        self.shortest = max(fft_sizes) // 2 + 1
+        self.min_samples = max(fft_sizes) // 2 + 1
         import auraloss
 
         self.distance = auraloss.freq.MultiResolutionSTFTLoss(
@@ -166,9 +166,9 @@ class MultiResolutionSTFT(Loss):
             ModelError: if the signals are too short for the longest window.
         """
         batch, channels, time = target.shape
-        if time < self.shortest:
+        if time < self.min_samples:
             raise ModelError(
-                f"mr_stft needs at least {self.shortest} samples for its largest FFT, and was given {time}. "
+                f"mr_stft needs at least {self.min_samples} samples for its largest FFT, and was given {time}. "
                 "Train on longer segments or set smaller fft_sizes."
             )
         # One item at a time stays in a CPU's cache; a GPU wants the whole batch in each call.
@@ -227,6 +227,10 @@ class WeightedLoss(nn.Module):
 
     Args:
         parts: (name, weight, loss) each; see `nablafx_core.names.figure_names` for what they are called.
+
+    Attributes:
+        min_samples: fewest samples that every part can compare.
+        neediest: name of the part that needs these.
     """
 
     def __init__(self, parts: Sequence[tuple[str, float, Loss]]) -> None:
@@ -236,6 +240,9 @@ class WeightedLoss(nn.Module):
         self.names = figure_names(name for name, _, _ in parts)
         self.weights = [weight for _, weight, _ in parts]
         self.losses = nn.ModuleList(loss for _, _, loss in parts)
+        needs = {name: loss.min_samples for name, (_, _, loss) in zip(self.names, parts, strict=True)}
+        self.neediest = max(needs, key=lambda name: needs[name])
+        self.min_samples = needs[self.neediest]
 
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Compare (batch, channels, time) signals.

@@ -15,30 +15,38 @@ from nablafx_core.training.processes import gathered
 class RandomStates(Callback):
     """Keeps the states of torch (CPU and CUDA), numpy and `random` of every process in the checkpoints.
 
-    They are set again at the start of the first epoch after a resume: later than everything that seeds or draws
+    They are those before the validation, and are set again at the start of the next epoch, so that it makes no
+    difference to the weights when a validation comes. After a resume that is later than everything that seeds or draws
     while a training begins, and earlier than whatever draws in it. So it must be the first of the callbacks.
     """
 
     def __init__(self) -> None:
+        self._kept: dict[str, Any] | None = None
         self._loaded: list[dict[str, Any]] = []
+
+    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Keep the states that the validation finds."""
+        self._kept = random_states()
 
     def state_dict(self) -> dict[str, Any]:
         """For checkpoints; all processes call it together."""
-        return {"ranks": gathered(_states())}
+        return {"ranks": gathered(self._kept or random_states())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From a checkpoint."""
         self._loaded = state_dict["ranks"]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Set what was loaded, once. A process that was not there when it was saved keeps its own."""
+        """Set what was kept or loaded, once. A process that was not there when it was saved keeps its own."""
         if trainer.global_rank < len(self._loaded):
-            _set_states(self._loaded[trainer.global_rank])
-        self._loaded = []
+            self._kept = self._loaded[trainer.global_rank]
+        if self._kept is not None:
+            set_random_states(self._kept)
+        self._kept, self._loaded = None, []
 
 
-def _states() -> dict[str, Any]:
-    """As numbers, lists and tensors, which are read back without unpickling."""
+def random_states() -> dict[str, Any]:
+    """Return the states of torch, numpy and `random` as plain values, which are read back without unpickling."""
     version, words, gauss = random.getstate()
     numpy: Any = np.random.get_state()  # noqa: NPY002 - the state of just this generator
     return {
@@ -49,7 +57,8 @@ def _states() -> dict[str, Any]:
     }
 
 
-def _set_states(states: dict[str, Any]) -> None:
+def set_random_states(states: dict[str, Any]) -> None:
+    """Set what `random_states` returned."""
     version, words, gauss = states["random"]
     random.setstate((version, tuple(words), gauss))
     kind, key, *rest = states["numpy"]

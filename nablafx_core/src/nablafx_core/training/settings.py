@@ -17,16 +17,18 @@ class TrainSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    max_steps: Annotated[int, Ge(1)] = Field(15000, description="Optimiser steps after which training ends.")
+    max_steps: Annotated[int, Ge(1)] | None = Field(
+        15000, description="Optimiser steps after which training ends, exactly; null for no limit."
+    )
     max_minutes: Annotated[float, Gt(0)] | None = Field(
-        None, description="Minutes after which training ends, if earlier."
+        None, description="Minutes after which training ends; null for no limit. The limit that comes first ends it."
     )
     learning_rate: Annotated[float, Gt(0)] = Field(0.005, description="Of AdamW.")
     weight_decay: Annotated[float, Ge(0)] = Field(0.01, description="Of AdamW.")
     lr_schedule: Literal["plateau", "cosine"] = Field(
         "plateau",
         description="plateau: the rate falls when the validation stops improving; cosine: it falls from the start to "
-        "nothing at max_steps or max_minutes, for a training whose length is known.",
+        "zero at max_steps or max_minutes, for a training whose length is known.",
     )
     lr_warm_up: Annotated[int, Ge(0)] = Field(
         100, description="Steps over which the cosine schedule's rate rises first: Adam's first steps are its largest."
@@ -48,6 +50,11 @@ class TrainSettings(BaseModel):
     )
     validate_every: Annotated[int, Ge(1)] = Field(
         250, description="Optimiser steps between validations and checkpoints."
+    )
+    validate_minutes: Annotated[float, Gt(0)] | Literal["auto"] | None = Field(
+        "auto",
+        description="Also validate and write a checkpoint after so many minutes without a validation; null never; "
+        "auto: a tenth of max_minutes. lr_patience and early_stopping_patience do not count these validations.",
     )
     seed: Annotated[int, Ge(0), Le(2**32 - 1)] = Field(42, description="Of weights, data order and everything random.")
     precision: Precision = Field("32-true", description="Lightning's precision.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -25,7 +26,7 @@ class BrokenStep(NamedTuple):
 
     Args:
         step: of the optimiser, counted from 1.
-        batch: in its epoch, counted from 0.
+        batch: of the stream, counted from 0.
         items: of the batch, counted from 0, whose own loss was no number.
         batch_size: items in the batch.
     """
@@ -53,6 +54,7 @@ class TrainingTask(LightningModule):
         chunk: length of a chunk in samples; None for whole segments.
         latest: the losses of the last step, for a progress display; still on the device.
         validation: the figures of the last validation.
+        counts: whether the current validation is one of those that patience counts.
     """
 
     def __init__(
@@ -64,9 +66,10 @@ class TrainingTask(LightningModule):
         self.loss = loss
         self.settings = settings
         self.metrics = dict(metrics)
-        self.chunk = chunk_length(model, settings)
+        self.chunk = chunk_length(model, settings, loss.min_samples)
         self.latest: dict[str, Tensor] = {}
         self.validation: dict[str, float] = {}
+        self.counts = True
         self._sums: dict[str, Tensor] = {}
         self._losses: dict[str, Tensor] = {}
         self._steps = 0
@@ -84,13 +87,15 @@ class TrainingTask(LightningModule):
 
     @contained()
     def training_step(self, batch: Batch, batch_index: int) -> None:
-        """One optimiser step for whole segments, one a chunk for truncated ones."""
+        """One optimiser step for whole segments, one a chunk for truncated ones; none after the last step."""
         controls = _controls(batch)
         if self.chunk is None:
-            self._step(self.predict(batch), batch.wet, batch_index)
+            self._step(self.predict(batch), batch.wet)
             return
         for prediction, target in self._chunks(batch, controls, self.chunk):
-            self._step(prediction, target, batch_index)
+            self._step(prediction, target)
+            if self.trainer.global_step == self.settings.max_steps:
+                break
 
     def predict(self, batch: Batch) -> Tensor:
         """The offline output for the segments, their context left out."""
@@ -104,14 +109,13 @@ class TrainingTask(LightningModule):
             if context:
                 _, state = self.model(batch.dry[..., :context], controls, state)
         delayed = torch.nn.functional.pad(batch.wet, (latency, 0))[..., : batch.wet.shape[-1]]
-        for start in range(0, batch.wet.shape[-1], length):
-            stop = start + length
+        for start, stop in pairwise(chunk_cuts(batch.wet.shape[-1], length, latency, self.loss.min_samples)):
             prediction, state = self.model(batch.dry[..., context + start : context + stop], controls, detached(state))
             valid = max(latency - start, 0)  # the first outputs belong to the context
             if prediction.shape[-1] > valid:
                 yield prediction[..., valid:], delayed[..., start + valid : stop]
 
-    def _step(self, prediction: Tensor, target: Tensor, batch_index: int) -> None:
+    def _step(self, prediction: Tensor, target: Tensor) -> None:
         optimizer: Any = self.optimizers()
         items, parts = self.loss(_wide(prediction), _wide(target))
         loss = items.mean()
@@ -127,7 +131,7 @@ class TrainingTask(LightningModule):
         optimizer.step()
         self.latest = {"loss": loss.detach(), **parts}
         self._steps += 1
-        self._noted.append((self.trainer.global_step, batch_index, items.detach()))
+        self._noted.append((self.trainer.global_step, self.trainer.fit_loop.total_batch_idx, items.detach()))
         for name, value in self.latest.items():
             self._losses[name] = self._losses[name] + value if name in self._losses else value
 
@@ -185,7 +189,7 @@ class TrainingTask(LightningModule):
         self.validation = self.trainer.strategy.broadcast(self.validation)
         self.log("validation/loss", self.validation["loss"])
         schedule: Any = self.lr_schedulers()
-        if schedule is not None:
+        if schedule is not None and self.counts:
             schedule.step(self.validation["loss"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -207,8 +211,13 @@ class TrainingTask(LightningModule):
             )
 
 
-def chunk_length(model: Model, settings: TrainSettings) -> int | None:
+def chunk_length(model: Model, settings: TrainSettings, min_samples: int = 1) -> int | None:
     """Samples between two cuts of backpropagation; None for whole segments.
+
+    Args:
+        model: whose own length ``auto`` takes.
+        settings: of the training.
+        min_samples: of the loss; ``auto`` is at least as long.
 
     Raises:
         ModelError: if the setting asks it of a model that has no stream.
@@ -216,7 +225,29 @@ def chunk_length(model: Model, settings: TrainSettings) -> int | None:
     length = model.default_tbptt if settings.tbptt == "auto" else settings.tbptt
     if length is not None and not model.streams:
         raise ModelError(f"train.tbptt is {length}, but {type(model).__name__} has no stream. Set train.tbptt to null.")
-    return length
+    return max(length, min_samples) if length is not None and settings.tbptt == "auto" else length
+
+
+def chunk_cuts(time: int, length: int, latency: int, min_samples: int) -> list[int]:
+    """Where a segment is cut for truncated backpropagation: 0, …, `time`.
+
+    Cuts are `length` apart, but a chunk whose outputs a loss cannot use is joined to the next, or at the end to the one
+    before. The first `latency` outputs do not count, because they belong to the context.
+
+    Args:
+        time: samples of the segment.
+        length: samples of a chunk.
+        latency: samples by which the model's stream lags.
+        min_samples: fewest samples that the loss can use.
+    """
+    cuts = [0]
+    for stop in (*range(length, time, length), time):
+        outputs = stop - max(cuts[-1], latency)
+        if outputs <= 0 or outputs >= min_samples:
+            cuts.append(stop)
+    if cuts[-1] != time:
+        cuts[max(len(cuts) - 1, 1) :] = [time]
+    return cuts
 
 
 def _controls(batch: Batch) -> Tensor | None:

@@ -1,0 +1,123 @@
+"""Which lengths of signal a training's losses and metrics are given, checked before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nablafx_core.data.module import AudioDataModule
+from nablafx_core.diagnosis import cause
+from nablafx_core.errors import ConfigError
+from nablafx_core.evaluation.metrics import PIECE
+from nablafx_core.interfaces import Metric, Model
+from nablafx_core.training.losses import WeightedLoss
+from nablafx_core.training.random_states import random_states, set_random_states
+from nablafx_core.training.settings import TrainSettings
+from nablafx_core.training.task import chunk_cuts, chunk_length
+
+
+def fit_lengths(
+    data: AudioDataModule, loss: WeightedLoss, metrics: Mapping[str, Metric], model: Model, settings: TrainSettings
+) -> None:
+    """Make sure that losses and metrics can use every segment of the training, the validation and the test.
+
+    Validation is cut into segments of at least `min_samples` of the loss. A loss that needs more than it declares is
+    found by calling it on noise.
+
+    Args:
+        data: whose validation is cut accordingly.
+        loss: of the training.
+        metrics: of validation and test, by name.
+        model: that is trained.
+        settings: of the training.
+
+    Raises:
+        ConfigError: if the loss cannot use a segment or a chunk of the training, or a metric a segment at all.
+        DataError: if no validation recording is long enough for the loss.
+    """
+    trained = _trained_lengths(data.loading.segment_length, model, settings, loss)
+    for length in trained:
+        if problem := _problem(loss, length):
+            raise ConfigError(f"loss: {_names(loss)} failed on a training signal of {length:,} samples: {problem}")
+    data.require(loss.min_samples, f"the loss '{loss.neediest}'")
+    shortest = data.validation_batches().shortest
+    if shortest < trained[0] and (problem := _problem(loss, shortest)):
+        usable = _least(lambda length: _problem(loss, length) is None, shortest, trained[0])
+        data.require(usable, f"the loss ({_names(loss)}; {problem})")
+    least = min(data.validation_batches().shortest, *(_rest(r.num_samples) for r in data.test if r.num_samples))
+    for name, metric in metrics.items():
+        if problem := _problem(metric.statistics, least):
+            raise ConfigError(
+                f"metrics: '{name}' failed on a signal of {least:,} samples: {problem} A metric must take signals of "
+                "any length, since recordings end anywhere. Leave it out, or mend it: for example, pad with silence."
+            )
+
+
+def _trained_lengths(time: int, model: Model, settings: TrainSettings, loss: WeightedLoss) -> list[int]:
+    """Lengths of signal that the loss is given in training, in ascending order.
+
+    Raises:
+        ConfigError: if the loss declares that it needs more.
+    """
+    needs = f"the loss '{loss.neediest}' needs at least {loss.min_samples:,} samples"
+    chunk = chunk_length(model, settings, loss.min_samples)
+    latency = 0 if chunk is None else model.latency
+    if time - latency < loss.min_samples:
+        lag = f", of which {latency:,} are the model's latency" if latency else ""
+        raise ConfigError(
+            f"data.segment_length is {time:,} samples{lag}, but {needs}. Set data.segment_length to "
+            f"{loss.min_samples + latency} or more, or choose settings of the loss that need less."
+        )
+    if chunk is None:
+        return [time]
+    if chunk < loss.min_samples:
+        raise ConfigError(
+            f"train.tbptt is {chunk:,} samples, but {needs}. Set train.tbptt to {loss.min_samples} or more, or to null "
+            "for whole segments."
+        )
+    cuts = chunk_cuts(time, chunk, latency, loss.min_samples)
+    return sorted({stop - max(start, latency) for start, stop in pairwise(cuts) if stop > latency})
+
+
+def _rest(samples: int) -> int:
+    """Samples of the last piece in which a recording is scored."""
+    return samples % PIECE or PIECE
+
+
+def _least(works: Callable[[int], bool], too_short: int, long_enough: int) -> int:
+    """Return the smallest length that works, by bisection."""
+    while long_enough - too_short > 1:
+        middle = (too_short + long_enough) // 2
+        too_short, long_enough = (too_short, middle) if works(middle) else (middle, long_enough)
+    return long_enough
+
+
+def _problem(score: Callable[[Tensor, Tensor], Any], length: int) -> str | None:
+    """Return why a loss or metric cannot compare signals of a length, or None if it can."""
+    generator = torch.Generator().manual_seed(0)
+    prediction, target = 0.1 * torch.randn(2, 1, 1, length, generator=generator)
+    with _undrawn(), torch.no_grad():
+        try:
+            score(prediction, target)
+        except Exception as error:  # any exception of a pack's code
+            return f"{cause(error).rstrip('.')}."
+    return None
+
+
+@contextmanager
+def _undrawn() -> Iterator[None]:
+    """Leave the random states as they were."""
+    before = random_states()
+    try:
+        yield
+    finally:
+        set_random_states(before)
+
+
+def _names(loss: WeightedLoss) -> str:
+    return ", ".join(f"'{name}'" for name in loss.names)
