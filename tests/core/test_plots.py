@@ -100,13 +100,13 @@ def test_losses_and_validation_figures_have_their_own_panels(tmp_path, monkeypat
         "validation/loss/mr_stft": [(1, 5.0)],
         "validation/mr_stft": [(1, 6.0)],
     }
-    plot_losses(series, tmp_path / "l.png")
+    plot_losses(series, tmp_path / "l.png", {"mr_stft": "mr_stft (eps 1)"})
     assert drawn == {
-        "Losses": {
+        "Losses, which are trained": {
             "loss": {"train": [(1, 2.0)], "validation": [(1, 3.0)]},
-            "mr_stft": {"train": [(1, 4.0)], "validation": [(1, 5.0)]},
+            "loss mr_stft (eps 1)": {"train": [(1, 4.0)], "validation": [(1, 5.0)]},
         },
-        "Figures of the validation": {"mr_stft": {"validation": [(1, 6.0)]}},
+        "Metrics of the validation": {"metric mr_stft": {"validation": [(1, 6.0)]}},
     }
 
 

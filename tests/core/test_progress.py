@@ -86,10 +86,10 @@ def test_lines_where_stderr_is_no_terminal():
     task = Task()
     lines = fit(task, terminal=False, seconds_per_line=6.25).splitlines()
     # Two epochs of 12.5 seconds with a validation of five after each.
-    assert lines[0] == "step 50/200  25 %  8 steps/s  loss 0.125  lr 0.005  0:06, 0:18 left"
+    assert lines[0] == "step 50/200  25 %  8 steps/s  training loss 0.125  lr 0.005  0:06, 0:18 left"
     assert [line.split()[1] for line in lines] == ["50/200", "100/200", "110/200", "160/200", "200/200"]
-    assert "8 steps/s  loss 0.125  validation 0.2 (best 0.2)" in lines[2]
-    assert lines[-1].endswith("validation 0.25 (best 0.2)  lr 0.005  0:35, 0:00 left  done")
+    assert "8 steps/s  training loss 0.125  validation loss 0.2 (best 0.2)" in lines[2]
+    assert lines[-1].endswith("validation loss 0.25 (best 0.2)  lr 0.005  0:35, 0:00 left  done")
     assert task.latest["loss"].reads == len(lines)
 
 
@@ -124,7 +124,7 @@ def test_the_terminal_is_given_back_when_training_breaks(error, monkeypatch):
 
 def test_a_time_limit_that_ends_earlier_counts():
     lines = fit(Task(), terminal=False, seconds_per_line=6.25, max_minutes=0.25, epochs=1).splitlines()
-    assert lines[0] == "step 50/200  42 %  8 steps/s  loss 0.125  lr 0.005  0:06, 0:08 left"
+    assert lines[0] == "step 50/200  42 %  8 steps/s  training loss 0.125  lr 0.005  0:06, 0:08 left"
 
 
 def test_time_before_a_resume_counts():

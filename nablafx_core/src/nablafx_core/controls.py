@@ -132,6 +132,12 @@ class Control(Parameter):
         """The default as a model receives it, in [0, 1]."""
         return 0.5 if self.default is None else self.parse(self.default)
 
+    def written(self, unit_value: float) -> float | str:
+        """Return what a person writes for a value in [0, 1]: the value in units, or the position's name."""
+        if self.positions:
+            return self.positions[round(unit_value * (len(self.positions) - 1))]
+        return float(self.from_unit(unit_value))
+
     def parse(self, value: float | str) -> float:
         """Turn what a person writes (a value in units, or a position's name) into [0, 1].
 

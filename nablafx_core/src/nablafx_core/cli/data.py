@@ -9,6 +9,7 @@ import click
 from nablafx_core.cli.options import answer, as_json, table
 
 if TYPE_CHECKING:
+    from nablafx_core.controls import Control
     from nablafx_core.data.recording import Dataset, Recording
 
 
@@ -97,16 +98,16 @@ def _print(dataset: Dataset, parts: Any) -> None:
         for recording in members:
             knobs = zip(dataset.controls, recording.controls, strict=False)
             at = "  ".join(f"{control.name}={_shown(control, value)}" for control, value in knobs)
-            rows.append((part, recording.name, _clock(recording.num_samples / dataset.sample_rate), at))
-    click.echo(table(rows, ("PART", "RECORDING", "LENGTH", "CONTROLS" if dataset.controls else "")))
+            row = (part, recording.name, _clock(recording.num_samples / dataset.sample_rate))
+            rows.append((*row, at) if dataset.controls else row)
+    click.echo(table(rows, ("PART", "RECORDING", "LENGTH", *(["CONTROLS"] if dataset.controls else []))))
     for note in dataset.notes:
         click.echo(f"note: {note}")
 
 
-def _shown(control: Any, value: float) -> str:
-    if control.positions:
-        return str(control.positions[round(value * (len(control.positions) - 1))])
-    return f"{control.from_unit(value):g}"
+def _shown(control: Control, value: float) -> str:
+    written = control.written(value)
+    return written if isinstance(written, str) else f"{written:g}"
 
 
 def _clock(seconds: float) -> str:

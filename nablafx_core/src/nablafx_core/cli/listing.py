@@ -42,5 +42,5 @@ def list_components(kind: str | None, as_json: bool) -> None:
             if entry.kind is which
         ]
         if rows_of or kind:
-            click.echo(table(rows_of, (which.plural.upper(), "PACK", "")) if rows_of else f"No {which.plural}.")
+            click.echo(table(rows_of, (which.plural.upper(), "PACK", "SUMMARY")) if rows_of else f"No {which.plural}.")
             click.echo()

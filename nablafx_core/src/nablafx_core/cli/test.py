@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import nullcontext
 from pathlib import Path
@@ -40,6 +41,7 @@ def test(
     say("Loading …")
     from nablafx_core.config import load_experiment
     from nablafx_core.evaluation.commands import record_test
+    from nablafx_core.evaluation.words import LISTEN, POOLED, verdict
     from nablafx_core.loading import find_model
     from nablafx_core.tracking.mongo.address import address_of
     from nablafx_core.training.moved_data import moved_explained
@@ -57,11 +59,15 @@ def test(
     with moved_explained(("test", model), experiment.config["data"], runs_dir) if own_data else nullcontext():
         folder, evaluation = record_test(source, experiment, say, address, Path(source) if moved else None)
     if as_json:
-        answer({"folder": str(folder), "test": evaluation.split, "files": evaluation.files})
+        answer({"folder": str(folder), "test": evaluation.split, **json.loads((folder / "test.json").read_text())})
         return
     names = list(evaluation.split)
-    rows = [(row["name"], *(f"{row[name]:.4g}" for name in names), "") for row in evaluation.files]
-    rows.append(("all", *(f"{evaluation.split[name]:.4g}" for name in names), ""))
-    click.echo(table(rows, ("RECORDING", *(name.upper() for name in names), "")))
+    rows = [(row["name"], *(f"{row[name]:.4g}" for name in names)) for row in evaluation.files]
+    rows.append(("all", *(f"{evaluation.split[name]:.4g}" for name in names)))
+    click.echo(table(rows, ("RECORDING", *(name.upper() for name in names))))
+    if len(evaluation.files) > 1:
+        click.echo(POOLED)
+    if "esr" in evaluation.split:
+        click.echo(f"Verdict  {verdict(evaluation.split['esr'])}. {LISTEN}")
     click.echo(f"Pictures {folder / 'pictures'}")
     click.echo(f"Audio    {folder / 'audio'}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nablafx_core.cli.options import answer, as_json, experiment_options, mongo_option, say, trust_option
+from nablafx_core.names import short_name
 from nablafx_core.shell import command
 
 if TYPE_CHECKING:
@@ -21,11 +22,15 @@ PAIR_PRESET = "nablafx-models/capture-lstm"
 
 @click.command()
 @experiment_options
-@click.option("--dry", type=click.Path(dir_okay=False), help="The clean recording; with --wet, no FILE is needed.")
+@click.option(
+    "--dry",
+    type=click.Path(dir_okay=False),
+    help=f"The clean recording; with --wet, no FILE is needed, and the preset {short_name(PAIR_PRESET)} is trained.",
+)
 @click.option("--wet", type=click.Path(dir_okay=False), help="The same through the effect.")
 @click.option("--init", metavar="MODEL", help="Fine-tune: bundle, run folder or pack/name whose weights to start from.")
 @click.option("--resume", metavar="ID", help="Continue this run from its last checkpoint.")
-@click.option("--minutes", type=float, help="Stop after so many minutes.")
+@click.option("--minutes", type=float, help="Stop after so many minutes; a preset's number of steps then ends nothing.")
 @click.option("--precision", help="Such as bf16-mixed; 32-true if not given.")
 @click.option("--runs-dir", help="Folder that holds the run folders; runs if not given.")
 @mongo_option
@@ -49,7 +54,8 @@ def train(
 
     \b
     nablafx train experiment.yaml --set train.max_steps=2000
-    nablafx train --dry di.wav --wet amp.wav
+    nablafx train --dry di.wav --wet amp.wav --minutes 10
+    nablafx train --dry di.wav --wet amp.wav --preset capture-tcn
     nablafx train --resume 20261123-amber-fjord-7k3q
     nablafx train --resume latest --set data.path=moved
     """
@@ -79,11 +85,10 @@ def run_training(experiment: Experiment, resume: str | None = None, mongo: Addre
     """Train with a progress bar on the terminal."""
     from nablafx_core.training.fit import train as fit
     from nablafx_core.training.memory import keep_freed_memory
-    from nablafx_core.training.progress import RichProgress
 
     keep_freed_memory()
     try:
-        return fit(experiment, resume=resume, callbacks=[RichProgress()], say=say, mongo=mongo)
+        return fit(experiment, resume=resume, say=say, mongo=mongo)
     except KeyboardInterrupt:
         say(f"Go on with: {command('train', '--resume', 'latest', runs_dir=experiment.track.runs_dir)}")
         raise
@@ -99,6 +104,7 @@ def report(result: TrainResult, as_json: bool = False) -> None:
         "bundle": str(result.bundle),
         "validation": result.validation,
         "test": result.test,
+        "verdict": result.verdict,
     }
     if as_json:
         answer(figures)
@@ -106,6 +112,10 @@ def report(result: TrainResult, as_json: bool = False) -> None:
     test = "  ".join(f"{name} {value:.4g}" for name, value in result.test.items())
     click.echo(f"Run      {result.id}")
     click.echo(f"Test     {test}")
+    if result.verdict:
+        from nablafx_core.evaluation.words import LISTEN
+
+        click.echo(f"Verdict  {result.verdict}. {LISTEN}")
     click.echo(f"Model    {result.bundle}")
     click.echo(f"Pictures {result.folder / 'pictures'}")
     click.echo(f"Audio    {result.folder / 'audio'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from nablafx_core.building import build
@@ -12,6 +13,7 @@ from nablafx_core.data.contract import check_channels, checked
 from nablafx_core.data.splits import split
 from nablafx_core.errors import ConfigError
 from nablafx_core.evaluation.evaluate import Evaluation
+from nablafx_core.evaluation.progress import shown_progress
 from nablafx_core.evaluation.scoring import score
 from nablafx_core.loading import load
 from nablafx_core.scores import built_metrics
@@ -27,6 +29,7 @@ def record_test(
     say: Callable[[str], None] = lambda text: None,
     mongo: Address | None = None,
     same_as: Path | None = None,
+    progress: bool = True,
 ) -> tuple[Path, Evaluation]:
     """Score a trained model on the test recordings of an experiment, recorded as a run.
 
@@ -36,6 +39,7 @@ def record_test(
         say: called with lines that a person should read.
         mongo: a database that keeps a copy of the run.
         same_as: folder of a run whose data this must be, though it was moved; None for any data.
+        progress: show on stderr how far the test is.
 
     Returns:
         The run folder and the figures.
@@ -66,7 +70,8 @@ def record_test(
     def body(run: Run) -> tuple[Path, Evaluation]:
         # A record holds no path of this machine.
         run.set_info("tested", Path(source).name if os.path.exists(source) else str(source))
-        evaluation = score(model, recordings, metrics, run.folder)
+        with shown_progress("Testing") if progress else nullcontext() as shown:
+            evaluation = score(model, recordings, metrics, run.folder, progress=shown)
         for remark in evaluation.remarks(dataset.sample_rate):
             say(remark)
         run.summary({f"test/{name}": value for name, value in evaluation.split.items()})

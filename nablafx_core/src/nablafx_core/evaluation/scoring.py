@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from nablafx_core.audio.files import write
+from nablafx_core.controls import Control
 from nablafx_core.data.recording import Recording
 from nablafx_core.diagnosis import cause
-from nablafx_core.evaluation.evaluate import Evaluation, evaluate
+from nablafx_core.evaluation.evaluate import Evaluation, Row, evaluate
 from nablafx_core.graybox.description import end_warning, ranges_as_rows
 from nablafx_core.graybox.model import GrayBox
 from nablafx_core.graybox.observing import StageRange, observed_ranges
@@ -76,7 +77,7 @@ def score(
         _warn_of_ends(evaluation.stages)
         if media:
             _draw_chain(chain, recordings, seen, pictures)
-    replace_json(folder / "test.json", _as_json(evaluation))
+    replace_json(folder / "test.json", _as_json(evaluation, model.controls))
     return evaluation
 
 
@@ -98,7 +99,30 @@ def _draw_chain(
         _log.warning("chain.png was not drawn (%s). The figures are not concerned.", cause(error))
 
 
-def _as_json(evaluation: Evaluation) -> dict[str, Any]:
+def _as_json(evaluation: Evaluation, controls: Sequence[Control]) -> dict[str, Any]:
     by_setting = evaluation.table("controls") if any(row["controls"] for row in evaluation.files) else []
     stages = {"stages": evaluation.stages} if evaluation.stages else {}
-    return {"split": evaluation.split, "files": evaluation.files, "by_setting": by_setting, **stages}
+    return {
+        "controls": [asdict(control) for control in controls],
+        "split": evaluation.split,
+        "files": with_settings(evaluation.files, controls),
+        "by_setting": with_settings(by_setting, controls),
+        **stages,
+    }
+
+
+def with_settings(rows: Sequence[Row], controls: Sequence[Control]) -> list[Row]:
+    """Return rows of an evaluation with ``settings``: each knob's value by its name, in its unit.
+
+    ``controls`` stays as it is, in [0, 1] and in the order of the knobs. Without knobs, nothing is added.
+
+    Args:
+        rows: with ``controls``.
+        controls: the knobs.
+    """
+    return [
+        {**row, "settings": {k.name: k.written(v) for k, v in zip(controls, row["controls"], strict=True)}}
+        if row["controls"] and controls
+        else row
+        for row in rows
+    ]

@@ -54,6 +54,5 @@ def setting_in_words(controls: Sequence[Control], values: Sequence[float]) -> st
 
 
 def _position(knob: Control, value: float) -> str:
-    if knob.positions:
-        return knob.positions[round(value * (len(knob.positions) - 1))]
-    return quantity(knob.from_unit(value), knob.unit)
+    written = knob.written(value)
+    return written if isinstance(written, str) else quantity(written, knob.unit)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from nablafx_core.errors import RunError
 from nablafx_core.report.figure import COLOURS, picture
 from nablafx_core.tracking.records import RunRecord
+from nablafx_core.training.names import labels_of_losses
 
 Points = Sequence[tuple[float, float]]
 
@@ -20,17 +23,22 @@ _SMOOTHED = 60  # training values that are drawn as they are; more are drawn fai
 
 def draw_curves(folder: Path) -> None:
     """Draw what a run has recorded so far into ``pictures/losses.png`` of its folder."""
+    record = RunRecord.read(folder)
     series = {
         name: list(zip(one.steps, one.values, strict=True))
-        for name, one in RunRecord.read(folder).metrics.items()
+        for name, one in record.metrics.items()
         if name.startswith(("train/", "validation/"))
     }
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
-    plot_losses(series, pictures / "losses.png")
+    try:
+        losses = record.config.get("loss") or []
+    except RunError:
+        losses = []
+    plot_losses(series, pictures / "losses.png", labels_of_losses(losses))
 
 
-def plot_losses(series: Mapping[str, Points], path: Path) -> None:
+def plot_losses(series: Mapping[str, Points], path: Path, labels: Mapping[str, str] = MappingProxyType({})) -> None:
     """Draw losses, and other figures of the validation below them, over the steps, on logarithmic axes.
 
     What belongs together has one colour: training a dashed line, validation a solid one. A ring is where the
@@ -40,18 +48,21 @@ def plot_losses(series: Mapping[str, Points], path: Path) -> None:
         series: (step, value) pairs by name: ``train/loss`` and ``train/PART``; ``validation/loss``,
             ``validation/loss/PART`` and ``validation/METRIC``. Values that a logarithm cannot show are left out.
         path: of the PNG file.
+        labels: of parts of the loss, by name; see `labels_of_losses`.
     """
     groups: dict[str, dict[str, dict[str, Points]]] = {"loss": {}, "validation": {}}
     for name, points in series.items():
         part, _, quantity = name.partition("/")
         is_loss = part == "train" or quantity == "loss" or quantity.startswith("loss/")
         panel = groups["loss" if is_loss else "validation"]
-        panel.setdefault(quantity.removeprefix("loss/"), {})[part] = points
+        part_of_loss = quantity.removeprefix("loss/")
+        label = f"loss {labels.get(part_of_loss, part_of_loss)}" if is_loss else f"metric {quantity}"
+        panel.setdefault("loss" if quantity == "loss" else label, {})[part] = points
     panels = {title: group for title, group in groups.items() if group}
     with picture(path, height_inches=0.6 + 4.2 * max(1, len(panels))) as figure:
         axes = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
         for axis, (title, group) in zip(axes, panels.items(), strict=False):
-            axis.set_title("Losses" if title == "loss" else "Figures of the validation")
+            axis.set_title("Losses, which are trained" if title == "loss" else "Metrics of the validation")
             _draw(axis, group)
         axes[-1].set_xlabel("step")
 

@@ -159,6 +159,7 @@ class TrialThread:
                     resume=task.run_id if begun else None,
                     run_id=None if begun else task.run_id,
                     callbacks=[self._reports],
+                    progress=False,
                     parent=task.sweep.name,
                     mongo=address_of(task.mongo),
                 )

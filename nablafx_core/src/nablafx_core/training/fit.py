@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import shlex
-import warnings
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,9 @@ from nablafx_core.data.contract import check_channels, checked
 from nablafx_core.data.module import AudioDataModule
 from nablafx_core.data.recording import Dataset
 from nablafx_core.errors import ConfigError, RunError
+from nablafx_core.evaluation.progress import shown_progress
 from nablafx_core.evaluation.scoring import score
+from nablafx_core.evaluation.words import LISTEN, advice, verdict
 from nablafx_core.export.bundle import save_bundle
 from nablafx_core.import_paths import remember
 from nablafx_core.interfaces import Model
@@ -55,6 +56,7 @@ from nablafx_core.training.moved_data import (
     keep_fingerprint,
     moved_explained,
 )
+from nablafx_core.training.names import labels_of_losses
 from nablafx_core.training.processes import (
     RUN_VARIABLE,
     Children,
@@ -64,6 +66,8 @@ from nablafx_core.training.processes import (
     is_first_process,
     told_to_children,
 )
+from nablafx_core.training.progress import RichProgress
+from nablafx_core.training.quiet import quiet_lightning
 from nablafx_core.training.random_states import RandomStates
 from nablafx_core.training.task import TrainingTask
 from nablafx_core.weights import weights_follow
@@ -78,7 +82,7 @@ class TrainResult:
         folder: the run folder.
         bundle: the best model.
         validation: the best validation's figures, with its ``step``.
-        test: figures of the best model on the whole test recordings.
+        test: figures of the best model on the whole test recordings; empty if it was not tested.
     """
 
     id: str
@@ -87,12 +91,18 @@ class TrainResult:
     validation: dict[str, float]
     test: dict[str, float]
 
+    @property
+    def verdict(self) -> str | None:
+        """The test's ESR in words; None without one."""
+        return verdict(self.test["esr"]) if "esr" in self.test else None
+
 
 def train(
     experiment: Experiment | Mapping[str, Any] | str | Path,
     resume: str | None = None,
     callbacks: list[Callback] | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    progress: bool = True,
+    say: Callable[[str], None] | None = None,
     parent: str | None = None,
     mongo: Address | None = None,
     run_id: str | None = None,
@@ -103,8 +113,9 @@ def train(
         experiment: as `load_experiment` gives it, or its sections as plain data, or a file.
         resume: id of a run to continue from its last whole checkpoint, or from the beginning if it has none yet;
             `experiment` must be that run's.
-        callbacks: Lightning callbacks, such as a progress bar, beside those of packs.
-        say: called with lines that a person should read.
+        callbacks: Lightning callbacks, beside those of packs.
+        progress: show on stderr how the training goes.
+        say: called with lines that a person should read; if None, they go to stderr with `progress`, nowhere without.
         parent: id of the run that starts this one, such as a sweep.
         mongo: a database that keeps a copy of the run; `nablafx_core.tracking.mongo.address.address_of` makes one.
         run_id: the wished id of a new run; a fresh one if None.
@@ -117,13 +128,18 @@ def train(
     """
     checked = _experiment(experiment)
     with checked.code.used():
-        return _train(checked, resume, callbacks or [], say, parent, mongo, run_id)
+        told = say or (_to_stderr if progress else _nowhere)
+        result = _train(checked, resume, callbacks or [], progress, told, parent, mongo, run_id)
+        if told is _to_stderr and result.verdict:
+            told(f"{result.verdict}. {LISTEN}")
+        return result
 
 
 def _train(
     checked: Experiment,
     resume: str | None,
     callbacks: list[Callback],
+    progress: bool,
     say: Callable[[str], None],
     parent: str | None,
     mongo: Address | None,
@@ -134,7 +150,7 @@ def _train(
     resumed = _resumed_folder(runs_dir, resume) if resume else None
     words = ("train", "--resume", resumed.name if resumed else "")
     with moved_explained(words, checked.config["data"], runs_dir) if resumed else nullcontext():
-        training = _Training(checked, callbacks, say if first else lambda text: None, resumed)
+        training = _Training(checked, callbacks, say if first else _nowhere, resumed, progress)
     if not first:  # checkpoints are written by the first process alone, and read by all
         return training.run(None, resumed or runs_dir)
     if resumed is not None:
@@ -252,11 +268,17 @@ class _Training:
     """One call of `train`: everything that can be wrong with it is found before a run is begun."""
 
     def __init__(
-        self, experiment: Experiment, callbacks: list[Callback], say: Callable[[str], None], resumed: Path | None
+        self,
+        experiment: Experiment,
+        callbacks: list[Callback],
+        say: Callable[[str], None],
+        resumed: Path | None,
+        progress: bool = False,
     ) -> None:
         self.experiment = experiment
         self.settings = experiment.train
-        self.callbacks = callbacks
+        self.callbacks = [*callbacks, *([RichProgress()] if progress else [])]
+        self.progress = progress
         self.say = say
         self.resumed = resumed
         self.checkpoint = newest_checkpoint(resumed) if resumed else None
@@ -270,9 +292,9 @@ class _Training:
 
     def run(self, run: Run | None, folder: Path) -> TrainResult:
         settings = self.settings
-        with _quiet_lightning(), torch_threads(settings.threads):
+        with quiet_lightning(), torch_threads(settings.threads):
             seed_everything(settings.seed, verbose=False)
-            for line in (*self.data.notes, *_summary(folder, self.model, self.data), *self._resumption(folder)):
+            for line in (*self.data.notes, *self._summary(folder), *self._resumption(folder)):
                 self.say(line)
             task = TrainingTask(self.model, self.loss, settings, self.metrics)
             best, use = KeepBest(folder / BUNDLE_IN_RUN, {"run": folder.name}), MachineUse(run)
@@ -304,6 +326,18 @@ class _Training:
     def _hangs(self, run: Run, message: str) -> None:
         self.say(f"Error: {message}")
         run.fail(message)
+
+    def _summary(self, folder: Path) -> Iterator[str]:
+        model, data = self.model, self.data
+        field = model.receptive_field
+        memory = "unbounded memory" if field is None else f"receptive field {1000 * field / model.sample_rate:.0f} ms"
+        count = sum(parameter.numel() for parameter in model.parameters())
+        seconds = data.loading.segment_length / model.sample_rate
+        yield f"Run    {folder.name} in {folder}"
+        yield f"Model  {type(model).__name__}, {count:,} parameters, {memory}, {len(model.controls)} controls"
+        parts = f"{len(data.train)} to train, {len(data.validation)} to validate, {len(data.test)} to test"
+        yield f"Data   {parts}; {data.num_segments} segments of {seconds:.2f} s, {data.batch_size} in a batch"
+        yield f"Loss   {' + '.join(labels_of_losses(self.experiment.config['loss']).values())}"
 
     def _resumption(self, folder: Path) -> Iterator[str]:
         if self.checkpoint is not None:
@@ -365,14 +399,12 @@ class _Training:
             return TrainResult(run.id, run.folder, best.path, best.best, {})
         model = load(best.path)
         self.say("Testing the best model on whole recordings.")
-        evaluation = score(model, self.data.test, self.metrics, run.folder, device)
+        with shown_progress("Testing") if self.progress else nullcontext() as progress:
+            evaluation = score(model, self.data.test, self.metrics, run.folder, device, progress=progress)
         for remark in evaluation.remarks(model.sample_rate):
             self.say(remark)
-        if evaluation.split.get("esr", 0.0) > 0.9:
-            self.say(
-                f"The model is hardly better than silence (ESR {evaluation.split['esr']:.2f}). Train longer, lower "
-                "train.learning_rate, or look at the recordings with `nablafx data`."
-            )
+        if hint := advice(evaluation.split.get("esr", 0.0)):
+            self.say(hint)
         figures = {f"test/{name}": value for name, value in evaluation.split.items()}
         run.summary({**{f"validation/{name}": value for name, value in best.best.items()}, **figures, **use.peaks})
         info = {**best.info, "validation": best.best, "test": evaluation.split}
@@ -383,15 +415,12 @@ class _Training:
         return TrainResult(run.id, run.folder, best.path, best.best, evaluation.split)
 
 
-def _summary(folder: Path, model: Model, data: AudioDataModule) -> Iterator[str]:
-    field = model.receptive_field
-    memory = "unbounded memory" if field is None else f"receptive field {1000 * field / model.sample_rate:.0f} ms"
-    count = sum(parameter.numel() for parameter in model.parameters())
-    seconds = data.loading.segment_length / model.sample_rate
-    yield f"Run    {folder.name} in {folder}"
-    yield f"Model  {type(model).__name__}, {count:,} parameters, {memory}, {len(model.controls)} controls"
-    parts = f"{len(data.train)} to train, {len(data.validation)} to validate, {len(data.test)} to test"
-    yield f"Data   {parts}; {data.num_segments} segments of {seconds:.2f} s, {data.batch_size} in a batch"
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _nowhere(text: str) -> None:
+    pass
 
 
 def data_module(experiment: Experiment, dataset: Dataset, model: Model) -> AudioDataModule:
@@ -403,19 +432,3 @@ def data_module(experiment: Experiment, dataset: Dataset, model: Model) -> Audio
     settings = experiment.train
     context = model.history(settings.warm_up)
     return AudioDataModule(dataset, experiment.loading, context=context, seed=settings.seed)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Lightning reports what a person here has asked for already, and gives advice that does not apply."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"lightning\..*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -202,9 +202,9 @@ class RichProgress(Callback):
     def _figures(self, trainer: Trainer, pl_module: Any) -> str:
         parts = []
         if "loss" in pl_module.latest:
-            parts.append(f"loss {float(pl_module.latest['loss']):.4g}")
+            parts.append(f"training loss {float(pl_module.latest['loss']):.4g}")
         if self._validation is not None:
-            parts.append(f"validation {self._validation:.4g} (best {self.best:.4g})")
+            parts.append(f"validation loss {self._validation:.4g} (best {self.best:.4g})")
         if trainer.optimizers:
             parts.append(f"lr {trainer.optimizers[0].param_groups[0]['lr']:.3g}")
         return "  ".join(parts)

@@ -32,7 +32,7 @@ def best(
         found = {group: {**facts(ranking[0]), "of": len(ranking)} for group, ranking in groups.items()}
         answer(found)
     elif groups:
-        header = (_title(per), _title(name), "ID", "MODEL", "STEP", "AGE", "OF", "")
+        header = (_title(per), _title(name), "ID", "MODEL", "STEP", "AGE", "OF", "NOTE")
         click.echo(table([_line(group, ranking, name) for group, ranking in groups.items()], header))
     else:
         click.echo(f"No run in {book.place} has {name}.")

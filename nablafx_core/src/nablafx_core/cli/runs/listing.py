@@ -84,7 +84,7 @@ def _table(rows: Sequence[Row], sort: str | None) -> str:
     tagged = any(row.tags for row in rows)
     header = ["ID", "STATUS", "COMMAND", "MODEL", "DATA", "STEP", "ESR", "MR_STFT"]
     header += [extra.rpartition(".")[2].upper()] if extra else []
-    header += ["AGE", *(["TAGS"] if tagged else []), ""]
+    header += ["AGE", *(["TAGS"] if tagged else []), "NOTE OR ERROR"]
     return table([_line(row, extra, tagged) for row in rows], tuple(header))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from nablafx_core.cli.runs.place import opened_book, place_options
+from nablafx_core.cli.options import answer, as_json
+from nablafx_core.cli.runs.place import opened_book, outer_option, place_options
 
 
 @click.command()
@@ -12,9 +13,15 @@ from nablafx_core.cli.runs.place import opened_book, place_options
 @click.argument("text")
 @click.option("--append", is_flag=True, help="Add a line to the note that is there.")
 @place_options
-def note(run: str, text: str, append: bool, runs_dir: str | None, remote: bool, mongo: str | None) -> None:
+@as_json
+def note(
+    run: str, text: str, append: bool, runs_dir: str | None, remote: bool, mongo: str | None, as_json: bool
+) -> None:
     """Write the note of a run; an empty TEXT removes it."""
     with opened_book(runs_dir, remote, mongo) as book:
         run_id = book.id_of(run)
-        book.edit(run_id, lambda notes: notes.noted(text, append))
+        notes = book.edit(run_id, lambda notes: notes.noted(text, append))
+    if as_json or outer_option("as_json"):
+        answer({"id": run_id, "note": notes.note})
+    else:
         click.echo(f"{run_id}  noted")

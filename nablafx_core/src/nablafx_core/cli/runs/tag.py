@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from nablafx_core.cli.runs.place import opened_book, place_options
+from nablafx_core.cli.options import answer, as_json
+from nablafx_core.cli.runs.place import opened_book, outer_option, place_options
 from nablafx_core.cli.runs.shown import safe
 
 
@@ -13,6 +14,7 @@ from nablafx_core.cli.runs.shown import safe
 @click.option("--add", multiple=True, metavar="TAG", help="May be given several times.")
 @click.option("--remove", multiple=True, metavar="TAG", help="May be given several times.")
 @place_options
+@as_json
 def tag(
     ids: tuple[str, ...],
     add: tuple[str, ...],
@@ -20,12 +22,17 @@ def tag(
     runs_dir: str | None,
     remote: bool,
     mongo: str | None,
+    as_json: bool,
 ) -> None:
     """Add tags to runs and remove some, and print which they have.
 
     A run that is tagged "keep" is never deleted.
     """
     with opened_book(runs_dir, remote, mongo) as book:
-        for run_id in [book.id_of(key) for key in ids]:
-            notes = book.edit(run_id, lambda notes: notes.tagged(add, remove))
-            click.echo(f"{run_id}  {safe(' '.join(notes.tags)) or '(no tags)'}")
+        found = [book.id_of(key) for key in ids]
+        tags = {run_id: book.edit(run_id, lambda notes: notes.tagged(add, remove)).tags for run_id in found}
+    if as_json or outer_option("as_json"):
+        answer({run_id: list(of_run) for run_id, of_run in tags.items()})
+        return
+    for run_id, of_run in tags.items():
+        click.echo(f"{run_id}  {safe(' '.join(of_run)) or '(no tags)'}")
