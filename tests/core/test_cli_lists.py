@@ -199,7 +199,7 @@ def outcome(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
     [
         (["packs"], 0, ""),
         (["list", "modles"], 1, "Error: There is no kind 'modles'. Kinds: models, "),
-        (["show", "ladr"], 1, "Error: Nothing is named 'ladr'. Named are: "),
+        (["show", "ladr"], 1, "Error: Nothing is named 'ladr'. Did you mean 'ladder'? "),
         (["show", "ladder", "--kind", "loss"], 1, "Error: No loss named 'ladder'."),
         (["show", "a.b:C"], 1, "Error: 'a.b:C' is an import path; say what it is with --kind."),
         (

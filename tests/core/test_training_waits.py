@@ -106,7 +106,7 @@ def watched_training(monkeypatch, tmp_path, record=True, **sections):
     steps = {"max_steps": STEPS, "validate_every": STEPS, "accelerator": "cpu", "warm_up": 100}
     experiment["train"] = {**steps, **experiment.get("train", {})}
     with watch:
-        train(experiment, callbacks=[between])
+        train(experiment, callbacks=[between], progress=False)
     return watch.seen, between.steps
 
 

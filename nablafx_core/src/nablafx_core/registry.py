@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from importlib.abc import Traversable
 
 
+_LISTED = 30  # names in the message of an unknown one; more are counted
+
+
 @dataclass(frozen=True)
 class Entry:
     """A component and the pack that provides it (none for code named by its import path)."""
@@ -140,7 +143,8 @@ class Registry:
         if canonical(prefix) and not any(pack.is_called(prefix) for pack in self.packs):
             wanted = canonical(prefix) if canonical(prefix).startswith("nablafx-") else f"nablafx-{canonical(prefix)}"
             lines.append(f"  No pack named '{prefix}' is installed. If it is published: pip install {wanted}")
-        lines.append(f"  {kind.plural}: {', '.join(names) or 'none; is a pack installed?'}")
+        listed = f"{len(names)}; `nablafx list {kind.plural}` lists them" if len(names) > _LISTED else ", ".join(names)
+        lines.append(f"  {kind.plural}: {listed or 'none; is a pack installed?'}")
         return "\n".join([*lines, *self.problems()])
 
     def problems(self) -> list[str]:

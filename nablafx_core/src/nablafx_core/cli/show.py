@@ -1,56 +1,102 @@
-"""``nablafx show``: one component and its settings."""
+"""``nablafx show``: a component and its settings, a section of the experiment file, or a trained model."""
 
 from __future__ import annotations
 
+import difflib
 import inspect
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, control_settings, controls_option, table, trust_option, yaml_text
+from nablafx_core.cli.options import (
+    answer,
+    as_json,
+    control_settings,
+    controls_option,
+    runs_dir,
+    trust_option,
+    yaml_text,
+)
 from nablafx_core.errors import RegistryError
 from nablafx_core.kinds import KINDS
 from nablafx_core.registry import Entry, Registry
-
-_WIDEST_TYPE = 30
 
 
 @click.command()
 @click.argument("name")
 @click.option("--kind", help="Where several kinds have the name.")
 @controls_option
+@runs_dir
 @trust_option
 @as_json
-def show(name: str, kind: str | None, controls: tuple[str, ...], as_json: bool) -> None:
-    """Show the component NAME: what it is, where it comes from, its settings with types, defaults and documentation.
+def show(name: str, kind: str | None, controls: tuple[str, ...], runs_dir: str, as_json: bool) -> None:
+    """Show NAME: a component, a section of the experiment file, or a trained model.
 
-    NAME may also be a bundle or a run's folder: what the model is, its knobs, and what a gray-box chain learned, with
-    the knobs at their defaults or where --control sets them.
+    \b
+    nablafx show tcn           a component: its settings with types, defaults and documentation
+    nablafx show train         a section: every key; also data, loss, track, …
+    nablafx show experiment    all sections in brief
+    nablafx show latest        a model: a run's id or its beginning, a run's folder, or a bundle
+
+    Of a model: what it is, its knobs, and what a gray-box chain learned, with the knobs at their defaults or where
+    --control sets them.
     """
-    if name.endswith(".nfx") or ("/" in name and Path(name).is_dir()):
-        from nablafx_core.cli.show_bundle import described_bundle, learned_table
-
-        bundle = described_bundle(name, control_settings(controls))
-        if as_json:
-            answer(bundle)
-            return
-        learned = bundle.pop("learned", None)
-        click.echo(yaml_text(bundle), nl=False)
-        if learned:
-            click.echo(f"\n{learned_table(learned)}")
+    model = None if kind else _model(name, Path(runs_dir))
+    if model is not None:
+        _show_model(str(model), controls, as_json)
         return
     if controls:
         raise click.UsageError(f"--control sets a knob of a trained model; '{name}' is a component's name.")
-    described = [_described(entry) for entry in _found(name, kind)]
+    if not kind and not _entries(name):
+        from nablafx_core.cli.show_section import described_section, section_names, section_text
+
+        if name in section_names():
+            section = described_section(name)
+            answer(section) if as_json else click.echo(section_text(section))
+            return
+    described = [_described(entry) for entry in _found(name, kind, Path(runs_dir))]
     if as_json:
         answer(described if len(described) > 1 else described[0])
         return
     click.echo("\n\n".join(_text(item) for item in described))
 
 
-def _found(name: str, kind: str | None) -> list[Entry]:
+def _model(name: str, runs_dir: Path) -> str | Path | None:
+    """Return the bundle or the run's folder that `name` means; None if it means something else."""
+    if name.endswith(".nfx") or ("/" in name and Path(name).is_dir()):
+        return name
+    if name != "latest" and ("/" in name or ":" in name or _entries(name)):
+        return None
+    from nablafx_core.tracking.records import begun_by, run_folders
+
+    if name != "latest" and not begun_by([folder.name for folder in run_folders(runs_dir)], name):
+        return None
+    from nablafx_core.loading import find_model
+
+    return find_model(name, runs_dir)
+
+
+def _show_model(name: str, controls: tuple[str, ...], as_json: bool) -> None:
+    from nablafx_core.cli.show_bundle import described_bundle, learned_table
+
+    bundle = described_bundle(name, control_settings(controls))
+    if as_json:
+        answer(bundle)
+        return
+    learned = bundle.pop("learned", None)
+    click.echo(yaml_text(bundle), nl=False)
+    if learned:
+        click.echo(f"\n{learned_table(learned)}")
+
+
+def _entries(name: str) -> list[Entry]:
+    """Return the components of that plain name, of any kind."""
+    registry = Registry.discover()
+    return [entry for kind in KINDS for entry in registry.entries(kind) if entry.component.name == name]
+
+
+def _found(name: str, kind: str | None, runs_dir: Path) -> list[Entry]:
     registry = Registry.discover()
     if kind:
         return [registry.find(kind, name)]
@@ -64,9 +110,22 @@ def _found(name: str, kind: str | None) -> list[Entry]:
             clash = error if "provided by" in str(error) else clash
     if found:
         return found
-    names = sorted({entry.component.name for which in KINDS for entry in registry.entries(which)})
-    head = f"Nothing is named '{name}'. Named are: {', '.join(names)}."
-    raise clash or RegistryError("\n".join([head, *registry.problems()]))
+    raise clash or RegistryError("\n".join([_nothing(name, runs_dir), *registry.problems()]))
+
+
+def _nothing(name: str, runs_dir: Path) -> str:
+    from nablafx_core.cli.show_section import section_names
+    from nablafx_core.tracking.records import run_folders
+
+    registry = Registry.discover()
+    known = {entry.component.name for kind in KINDS for entry in registry.entries(kind)}
+    known |= {*section_names(), "latest", *(folder.name for folder in run_folders(runs_dir))}
+    close = difflib.get_close_matches(name.rpartition("/")[2], sorted(known), n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return (
+        f"Nothing is named '{name}'.{hint} `nablafx list` lists the components, `nablafx show experiment` the sections "
+        "of a file, `nablafx runs` the runs."
+    )
 
 
 def _described(entry: Entry) -> dict[str, Any]:
@@ -84,52 +143,25 @@ def _described(entry: Entry) -> dict[str, Any]:
             described["text"] = entry.resource().read_text(encoding="utf-8")
         return described
     from nablafx_core.building import component_class
+    from nablafx_core.cli.show_settings import described_settings
     from nablafx_core.import_paths import code_of_files
-    from nablafx_core.settings import REQUIRED, plain_default, settings_of
+    from nablafx_core.settings import settings_of
 
     with code_of_files([]).used():
         target = component_class(entry)
     described["documentation"] = inspect.getdoc(target) or ""
-    described["settings"] = [
-        {
-            "name": setting.name,
-            "type": setting.type_text,
-            **({} if plain_default(setting) is REQUIRED else {"default": plain_default(setting)}),
-            "required": setting.default is REQUIRED and setting.name not in entry.kind.from_data,
-            **({"from_data": True} if setting.name in entry.kind.from_data else {}),
-            "doc": setting.doc,
-        }
-        for setting in settings_of(target, without=entry.kind.injected).values()
-    ]
+    settings = settings_of(target, without=entry.kind.injected).values()
+    described["settings"] = described_settings(settings, entry.kind.from_data)
     return described
 
 
 def _text(item: dict[str, Any]) -> str:
+    from nablafx_core.cli.show_settings import settings_table
+
     head = f"{item['kind']} {item['name']}: {item['summary']}\n  from {item['pack']}, {item['target']}"
     if "text" in item:
         return f"{head}\n\n{item['text'].rstrip()}"
     if "settings" not in item:
         return f"{head}\n  licence {item['licence']}, sha256 {item['sha256']}"
     documentation = item["documentation"].split("\n\nArgs:")[0]
-    rows = [(f"  {s['name']}", *_kind_and_doc(s, _default_text(s))) for s in item["settings"]]
-    return f"{head}\n\n{documentation}\n\nSettings\n{table(rows) if rows else '  none'}"
-
-
-def _kind_and_doc(setting: dict[str, Any], default: str) -> tuple[str, str, str]:
-    """The columns after a setting's name; many choices stand after the documentation, where they widen no column."""
-    kind, doc = setting["type"], setting["doc"]
-    if len(kind) > _WIDEST_TYPE and " | " in kind:
-        kind, doc = "choice", f"{doc} One of: {kind.replace(' | ', ', ')}.".lstrip()
-    return kind, default, doc
-
-
-def _default_text(setting: dict[str, Any]) -> str:
-    if setting.get("from_data"):
-        return "from the data"
-    return "required" if setting["required"] else f"= {_written(setting)}"
-
-
-def _written(setting: dict[str, Any]) -> str:
-    """A default as an experiment file says it; one that a file cannot hold is three dots."""
-    default = setting.get("default", "…")
-    return default if isinstance(default, str) and default else json.dumps(default, ensure_ascii=False)
+    return f"{head}\n\n{documentation}\n\nSettings\n{settings_table(item['settings'])}"

@@ -98,7 +98,7 @@ _Dumper.add_representer(
 
 
 def load_experiment(
-    files: Iterable[FilePath | str] = (),
+    files: FilePath | str | Iterable[FilePath | str] = (),
     overrides: Iterable[str] = (),
     sections: Mapping[str, Any] | Layer | None = None,
     preset: str | None = None,
@@ -111,8 +111,8 @@ def load_experiment(
     there too.
 
     Args:
-        files: experiment files; a later one lies over an earlier one. Names without a pack in a run's ``config.yaml``
-            mean the packs of the ``run.json`` beside it.
+        files: an experiment file, or several; a later one lies over an earlier one. Names without a pack in a run's
+            ``config.yaml`` mean the packs of the ``run.json`` beside it.
         overrides: such as ``"model.channel_width=32"``.
         sections: plain data, for experiments made in Python, or a layer that knows where its values were written.
         preset: lies below the files; the same as ``model.preset``.
@@ -123,10 +123,10 @@ def load_experiment(
         ConfigError: with file, line and suggestion, for the first thing that is wrong.
         RegistryError: for a pack that is required and not there.
     """
-    files = list(files)
-    code = code or code_of_files(files)
+    listed = [files] if isinstance(files, (str, FilePath)) else list(files)
+    code = code or code_of_files(listed)
     with code.used():
-        return _loaded(files, list(overrides), sections, preset, made_with, code)
+        return _loaded(listed, list(overrides), sections, preset, made_with, code)
 
 
 def _loaded(

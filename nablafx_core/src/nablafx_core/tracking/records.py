@@ -302,7 +302,7 @@ def find_run(runs_dir: Path, key: str) -> RunRecord:
         if records:
             return records[0]
     ids = [folder.name for folder in run_folders(runs_dir)]
-    if not _begun_by(ids, key) and key and os.path.lexists(os.path.join(key, "run.json")):
+    if not begun_by(ids, key) and key and os.path.lexists(os.path.join(key, "run.json")):
         return RunRecord.read(Path(key).resolve())
     return RunRecord.read(runs_dir / matching_id(ids, key, str(runs_dir)))
 
@@ -318,7 +318,7 @@ def matching_id(ids: Sequence[str], key: str, where: str) -> str:
     Raises:
         RunError: if there is none, or several.
     """
-    found = [one for one in ids if one == key] or _begun_by(ids, key)
+    found = [one for one in ids if one == key] or begun_by(ids, key)
     if len(found) == 1:
         return found[0]
     if found:
@@ -329,7 +329,8 @@ def matching_id(ids: Sequence[str], key: str, where: str) -> str:
     raise RunError(f"there is no run '{key if len(key) <= _LONGEST else key[:_LONGEST] + '…'}' in {where}.{hint}")
 
 
-def _begun_by(ids: Sequence[str], key: str) -> list[str]:
+def begun_by(ids: Sequence[str], key: str) -> list[str]:
+    """Return the ids that begin with `key`, with the date or without."""
     return [one for one in ids if key and (one.startswith(key) or one.partition("-")[2].startswith(key))]
 
 

@@ -1,0 +1,106 @@
+"""The sections of an experiment file: what each is for, and its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from nablafx_core.config.experiment import DEFAULTS
+from nablafx_core.data.loading import LoadingSettings
+from nablafx_core.settings import BESIDE, REQUIRED, Setting, settings_of
+from nablafx_core.sweeping.settings import SweepSettings
+from nablafx_core.training.settings import TrackSettings, TrainSettings
+
+
+@dataclass(frozen=True)
+class SectionHelp:
+    """A section of an experiment file, or of a sweep's, for people.
+
+    Args:
+        summary: one line.
+        documentation: the rest.
+        example: as it stands in a file.
+        settings: its own keys.
+        kind: of the component that it names, whose settings stand beside its own; None for none.
+    """
+
+    summary: str
+    documentation: str
+    example: str
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    kind: str | None = None
+
+
+def _name(kind: str) -> Setting:
+    what = f"A {kind} of an installed pack, pack/name, or package.module:Class; its own settings stand beside."
+    return Setting("name", str, REQUIRED, what)
+
+
+_PRESET = Setting("preset", str | None, None, "A preset that lies below the whole experiment, instead of a name.")
+_WEIGHT = {setting.name: setting for setting in BESIDE["loss"]}
+
+
+def _short(value: Any) -> str:
+    """YAML in one line."""
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=200).strip()
+
+
+def sections() -> dict[str, SectionHelp]:
+    """Return every section by its name, in the order of a file."""
+    return {
+        "requires": SectionHelp(
+            "Packs that must be installed, checked first.",
+            "A list of requirements as pip takes them.",
+            "requires: [nablafx-models>=0.1]",
+            {"requires": Setting("requires", list[str], [], "Requirements such as nablafx-acme>=0.2.")},
+        ),
+        "data": SectionHelp(
+            "The recordings, and how they are cut, split and batched.",
+            "Required. The keys below are the same for every dataset.",
+            "data: {name: tonetwist, path: data, device: TS9, batch_size: 8}",
+            {"name": _name("dataset"), **settings_of(LoadingSettings)},
+            "dataset",
+        ),
+        "model": SectionHelp(
+            "The model that is trained.",
+            "Required: a name or a preset. The data fills sample_rate and controls, unless they stand here.",
+            "model: {preset: capture-tcn, conditioning: film}",
+            {"name": _name("model"), "preset": _PRESET},
+            "model",
+        ),
+        "loss": SectionHelp(
+            "What training minimises: a weighted sum.",
+            f"A list of at least one loss. Default: {_short(DEFAULTS['loss'])}",
+            "loss: [{name: esr, pre_emphasis: 0.95}, {name: mr_stft, weight: 0.1}]",
+            {"name": _name("loss"), **_WEIGHT},
+            "loss",
+        ),
+        "metrics": SectionHelp(
+            "What validation and test measure.",
+            f"A list of at least one metric, each a name or a mapping. Default: {_short(DEFAULTS['metrics'])}",
+            "metrics: [esr, mae, mr_stft]",
+            {"name": _name("metric")},
+            "metric",
+        ),
+        "train": SectionHelp(
+            "How long, how fast and on what the model is trained.",
+            "Steps are optimiser steps; with tbptt one batch makes several.",
+            "train: {max_minutes: 30, learning_rate: 0.005, seed: 1}",
+            settings_of(TrainSettings),
+        ),
+        "track": SectionHelp(
+            "Where runs are recorded.",
+            "The run folder is always written; MongoDB is set by --mongo, not here.",
+            "track: {runs_dir: runs}",
+            settings_of(TrackSettings),
+        ),
+        "sweep": SectionHelp(
+            "What varies between the trainings of nablafx sweep.",
+            "A section of a sweep's file, beside experiment: FILE.",
+            "sweep: {search: grid, space: {model.channel_width: [8, 16]}}",
+            settings_of(SweepSettings),
+        ),
+    }
