@@ -52,7 +52,8 @@ def test_every_sample_is_the_sum_that_the_formula_says(old, new, monkeypatch):
     audio = np.random.default_rng(0).standard_normal(3001)
     resampled = resample(torch.from_numpy(audio), old, new).numpy()
     index = np.unique(np.linspace(0, len(resampled) - 1, 300).astype(int))
-    assert np.abs(resampled[index] - _slowly(audio, old, new, index)).max() < 1e-11
+    dense = old * new // math.gcd(old, new) ** 2 <= 1 << 20  # torchaudio's window is computed in float32
+    assert np.abs(resampled[index] - _slowly(audio, old, new, index)).max() < (1e-6 if dense else 1e-11)
 
 
 @pytest.mark.parametrize(("old", "new"), EVERY_RATE)

@@ -1,11 +1,18 @@
-"""Sample rate conversion, in blocks, so that memory does not grow with the length."""
+"""Sample rate conversion, in blocks, so that memory does not grow with the length.
+
+The one place that uses torchaudio, imported when a rate differs.
+"""
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +23,8 @@ from nablafx_core.errors import DataError
 _ZERO_CROSSINGS = 64
 _ROLLOFF = 0.9475937167399596
 _BETA = 14.769656459379492
-_BLOCK = 1 << 16  # input samples that are filtered at once, at least
+_BLOCK = 1 << 14  # input samples that are filtered at once, at least
+_DENSE = 1 << 20  # torchaudio's filter has a coefficient for each pair of the two reduced rates, and more
 _LARGEST_STEP = 200_000  # the filter has 135 coefficients for each, 216 MB in all
 _PIECE = 1 << 20  # coefficients that are computed at once
 
@@ -83,12 +91,11 @@ def resample_blocks(blocks: Iterable[Tensor], from_rate: int, to_rate: int) -> I
         return
     factor = math.gcd(from_rate, to_rate)
     up, down = to_rate // factor, from_rate // factor
-    taps, centre = _filter(up, down)
     step = max(1, _BLOCK // down) * down  # a whole number of output samples
-    context = -(-centre // (up * down)) * down
+    context = (_reach(up, down) // (up * down) + 1) * down
     written = 0
     for segment, read in _segments(blocks, step, context):
-        output = _filtered(segment, taps, centre, up, down)[:, context // down * up :]
+        output = _filtered(segment, up, down)[:, context // down * up :]
         output = output[:, : min(step // down * up, resampled_length(read, from_rate, to_rate) - written)]
         written += output.shape[-1]
         yield output.to(segment)
@@ -116,12 +123,62 @@ def _segments(blocks: Iterable[Tensor], step: int, context: int) -> Iterator[tup
             yield torch.nn.functional.pad(segment, (0, size - segment.shape[-1])), read
 
 
-def _filtered(audio: Tensor, taps: np.ndarray, centre: int, up: int, down: int) -> Tensor:
-    """Output sample m at the time of input sample m down / up, from the first one on."""
-    from scipy.signal import upfirdn  # type: ignore[import-untyped]  # imported when a rate differs
+def _filtered(audio: Tensor, up: int, down: int) -> Tensor:
+    """Output sample m at the time of input sample m down / up, from the first one on; float64, on the CPU."""
+    signal = audio.double().cpu()
+    if up * down > _DENSE:
+        return _polyphase(signal, up, down)
+    return torch.as_tensor(
+        _torchaudio_resample()(
+            signal,
+            down,
+            up,
+            lowpass_filter_width=_ZERO_CROSSINGS,
+            rolloff=_ROLLOFF,
+            resampling_method="sinc_interp_kaiser",
+            beta=_BETA,
+        )
+    )
 
-    output = upfirdn(taps, audio.double().cpu().numpy(), up, down, axis=-1)
-    return torch.from_numpy(output[:, centre // down :])
+
+def _torchaudio_resample() -> Callable[..., Any]:
+    try:
+        functional = importlib.import_module("torchaudio.functional")
+    except OSError:
+        # torchaudio's wheel beside a CPU torch lacks its CUDA library; resampling is plain torch and needs none.
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
+            del sys.modules[name]
+        sys.modules["torchaudio._extension"] = _extension()
+        functional = importlib.import_module("torchaudio.functional")
+    resampler: Callable[..., Any] = functional.resample
+    return resampler
+
+
+def _extension() -> ModuleType:
+    def unavailable(*arguments: Any, **keywords: Any) -> Any:
+        raise RuntimeError("torchaudio's compiled extension could not be loaded on this machine")
+
+    extension = ModuleType("torchaudio._extension")
+    vars(extension).update(
+        _IS_TORCHAUDIO_EXT_AVAILABLE=False,
+        fail_if_no_align=lambda function: unavailable,
+        _check_cuda_version=lambda: None,
+        _load_lib=lambda name: False,
+    )
+    return extension
+
+
+def _polyphase(audio: Tensor, up: int, down: int) -> Tensor:
+    """`_filtered` for rates with a small common factor, for which torchaudio's dense filter would be too large."""
+    from scipy.signal import upfirdn  # type: ignore[import-untyped]
+
+    taps, centre = _filter(up, down)
+    return torch.from_numpy(upfirdn(taps, audio.numpy(), up, down, axis=-1)[:, centre // down :])
+
+
+def _reach(up: int, down: int) -> int:
+    """How far the filter reaches to each side, in samples of `up` times the input's rate."""
+    return int(_ZERO_CROSSINGS * up * down / (_ROLLOFF * min(up, down)))
 
 
 @lru_cache(maxsize=4)
@@ -129,8 +186,7 @@ def _filter(up: int, down: int) -> tuple[np.ndarray, int]:
     """The windowed sinc at `up` times the input's rate, and the index of its centre, a multiple of `down`."""
     from scipy.special import i0  # type: ignore[import-untyped]
 
-    bandwidth = _ROLLOFF * min(up, down)
-    reach = int(_ZERO_CROSSINGS * up * down / bandwidth)
+    bandwidth, reach = _ROLLOFF * min(up, down), _reach(up, down)
     centre = -(-reach // down) * down
     taps = np.zeros(centre + reach + 1)
     for start in range(centre - reach, len(taps), _PIECE):
