@@ -56,17 +56,17 @@ def test_a_right_preset_holds(install, more):
         ("train: {}", 0, "The experiment has no section 'model'."),
         (
             "model: {name: reference.refusing:Refusing}",
-            1,
+            2,
             "its model builds for no data:\n  with 0 knobs: one knob, not 0.",
         ),
         (
             "model: {name: reference.refusing:Fragile}",
-            1,
+            2,
             "model 'reference.refusing:Fragile' cannot be made of its settings: RuntimeError: a defect.",
         ),
-        ("model: {name: reference.refusing:Idle}", 2, "with 0 knobs: no weight has a gradient at the first step."),
-        ("model: {name: reference.refusing:Endless}", 2, "with 0 knobs: the loss is nan at the first step;"),
-        ("model: {name: reference.refusing:Steep}", 2, "with 0 knobs: the gradient of weight is not finite"),
+        ("model: {name: reference.refusing:Idle}", 3, "with 0 knobs: no weight has a gradient at the first step."),
+        ("model: {name: reference.refusing:Endless}", 3, "with 0 knobs: the loss is nan at the first step;"),
+        ("model: {name: reference.refusing:Steep}", 3, "with 0 knobs: the gradient of weight is not finite"),
     ],
 )
 def test_a_faulty_preset(install, text, law, failure):

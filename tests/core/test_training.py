@@ -177,8 +177,10 @@ def test_knobs_without_conditioning_are_refused(tmp_path):
 
 
 def test_another_sample_rate_is_refused(tmp_path):
+    asked = sections(tmp_path, {**TCN, "sample_rate": 44100})
+    assert load_experiment(sections=asked).config["data"]["sample_rate"] == 44100  # data that can have any rate
     with pytest.raises(ConfigError, match="44100"):
-        train(sections(tmp_path, {**TCN, "sample_rate": 44100}))
+        train({**asked, "data": {**asked["data"], "sample_rate": 48000}})
 
 
 def test_fine_tuning_starts_from_the_weights(tmp_path):

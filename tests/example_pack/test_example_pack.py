@@ -74,8 +74,8 @@ class TestTraining:
 
     def test_every_default_is_filled_in(self, elsewhere):
         merged = yaml.safe_load(elsewhere.nablafx("config", str(PACK / "experiment.yaml")))
-        assert merged["model"] == {"name": "soft-tone", "cutoff_hz": 1000.0, "octaves": 1.0}
-        assert merged["metrics"][1] == {"name": "snr", "enough_db": 40.0}
+        assert merged["model"] == {"name": "nablafx-example/soft-tone", "cutoff_hz": 1000.0, "octaves": 1.0}
+        assert merged["metrics"][1] == {"name": "nablafx-example/snr", "enough_db": 40.0}
 
     def test_it_learns_what_the_data_does(self, elsewhere, trained):
         """The model has the form of the effect, so that a short training comes near it."""

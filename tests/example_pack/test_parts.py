@@ -159,9 +159,16 @@ class TestCallbacks:
         return [(callback.figure, callback.enough) for callback in callbacks_for({"metrics": list(metrics)})]
 
     def test_only_an_experiment_that_asks_gets_one(self):
-        asked = {"name": "example/snr", "enough_db": 20.0}
-        assert self.of({"name": "esr"}, asked) == [("example/snr", 20.0)]
-        assert self.of({"name": "esr"}, {"name": "snr", "enough_db": None}, {"name": "other/snr"}) == []
+        asked = {"name": "nablafx-example/snr", "enough_db": 20.0}
+        assert self.of({"name": "esr"}, asked) == [("snr", 20.0)]
+        assert (
+            self.of(
+                {"name": "esr"},
+                {"name": "nablafx-example/snr", "enough_db": None},
+                {"name": "other/snr", "enough_db": 20.0},
+            )
+            == []
+        )
 
 
 class TestEventLog:

@@ -48,7 +48,7 @@ def test_a_preset_is_what_nablafx_ships(name):
     assert config["train"]["learning_rate"] == float(row["learning_rate"])
     assert config["train"]["tbptt"] == (int(row["tbptt_samples"]) if row["tbptt_samples"] else recipe_without(name))
     weights = {part["name"]: part["weight"] for part in config["loss"]}
-    assert weights == {"l1": float(row["l1_weight"]), "mr_stft": float(row["mr_stft_weight"])}
+    assert weights == {"nablafx-core/l1": float(row["l1_weight"]), "nablafx-core/mr_stft": float(row["mr_stft_weight"])}
 
 
 def recipe_without(name):

@@ -7,6 +7,8 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
+from nablafx_core.names import short_name
+
 
 class StopWhenEnough(Callback):
     """Ends a training after the first validation whose figure is at least `enough`.
@@ -29,5 +31,5 @@ class StopWhenEnough(Callback):
 def callbacks_for(config: Mapping[str, Any]) -> Iterable[Callback]:
     """One for each metric of a validated experiment that is this pack's SNR and has `enough_db`."""
     for section in config["metrics"]:
-        if section["name"].rpartition("/")[2] == "snr" and section.get("enough_db") is not None:
-            yield StopWhenEnough(section["name"], section["enough_db"])
+        if section["name"] == "nablafx-example/snr" and section.get("enough_db") is not None:
+            yield StopWhenEnough(short_name(section["name"]), section["enough_db"])
