@@ -11,7 +11,7 @@ import torch
 from scipy.interpolate import CubicSpline
 from scipy.signal import butter, lfilter, resample_poly
 
-from nablafx_core.data import checks, facts
+from nablafx_core.data import alignment, checks, facts
 from nablafx_core.data.sources import ArraySource
 
 RATE = 48000
@@ -184,6 +184,14 @@ def test_what_is_taken_out_is_never_more_than_the_true_delay(device, delay):
     assert taken >= delay - EARLIEST.get(device, 8)
     if device == "clean" and delay == int(delay):
         assert taken == delay
+
+
+def test_music_that_repeats_itself_is_not_measured_at_one_place_again_and_again():
+    period = 30 * RATE // 512
+    energies = np.tile(np.exp(-np.arange(period) / period), 60)
+    places = alignment._places(energies, 512, 60 * period * 512, 0)
+    assert len(places) == 24
+    assert len({at % (period * 512) for at, _ in places}) > 12
 
 
 def test_a_short_recording_has_no_verdict_on_its_clock():

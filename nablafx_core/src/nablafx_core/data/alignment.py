@@ -37,6 +37,7 @@ STEEPEST = 1e-3
 
 _WINDOWS = 24
 _WIDTH = 1 << 15
+_GOLDEN = 0.618  # spreads the windows over their parts
 _QUIET = 1e-4  # of the energy of the loudest window; quieter ones are left out
 _CANDIDATES = 6
 _APART = 24  # samples between two candidates
@@ -145,11 +146,12 @@ def align(
     """
     length = min(dry.num_samples, wet.num_samples)
     reach = max_delay + int(STEEPEST * length / 2)
+    within = around - max_delay - _NEAR, around + max_delay + _NEAR
     pieces = [_piece(dry, wet, *place, reach, around) for place in _places(energies, block, length, around)]
-    plain = _aligned([_window(*piece) for piece in pieces], length / 2)
+    plain = _aligned([_window(*piece) for piece in pieces], length / 2, within)
     if plain.followed or plain.delay.confidence >= 0.6:
         return replace(plain, jumps=tuple(_located(dry, wet, jump) for jump in plain.jumps))
-    rectified = _aligned([_window(at, rectify(x), rectify(y), first) for at, x, y, first in pieces], length / 2)
+    rectified = _aligned([_window(at, rectify(x), rectify(y), first) for at, x, y, first in pieces], length / 2, within)
     if plain.delay.confidence >= rectified.delay.confidence and not rectified.followed:
         return plain
     return replace(rectified, delay=rectified.delay._replace(inverted=False))
@@ -166,6 +168,10 @@ def _places(energies: Array, block: int, length: int, around: int) -> list[tuple
     found = []
     for part in range(parts):
         start, stop = (low + (high - low) * (part + step) // parts for step in (0, 1))
+        if stop - start > 6 * width:  # not the loudest of all: in looped music that is one and the same in every part
+            span = (stop - start) // 4
+            start += int((stop - start - span) * (_GOLDEN * part % 1))
+            stop = start + span
         starts = np.arange(start, max(stop - width, start) + 1, block)
         powers = sums[np.minimum((starts + width) // block, len(energies))] - sums[starts // block]
         best = int(np.argmax(powers))
@@ -210,11 +216,11 @@ class _Course:
     confidence: float = 0.0
 
 
-def _aligned(windows: Sequence[_Window], middle: float) -> Alignment:
+def _aligned(windows: Sequence[_Window], middle: float, within: tuple[float, float]) -> Alignment:
     nothing = Alignment(Delay(0.0, 0.0, False))
     if not windows:
         return nothing
-    course = (_course(windows) if len(windows) >= _LEAST else None) or _Course(_usual_lags(windows))
+    course = (_course(windows, within) if len(windows) >= _LEAST else None) or _Course(_usual_lags(windows))
     lags = course.lags
     for _ in range(2):
         total = _sum([window.cross(lag, course.slope) for window, lag in zip(windows, lags, strict=True)])
@@ -237,13 +243,13 @@ def _aligned(windows: Sequence[_Window], middle: float) -> Alignment:
     )
 
 
-def _course(windows: Sequence[_Window]) -> _Course | None:
+def _course(windows: Sequence[_Window], within: tuple[float, float]) -> _Course | None:
     """The line or the levels on which the windows lie; None if they lie on neither."""
     times = np.array([window.middle for window in windows])
     middle, extent = times.mean(), times[-1] - times[0]
     times = times - middle
     line = common_line(
-        times, [window.lags for window in windows], [window.heights for window in windows], STEEPEST, _NEAR
+        times, [window.lags for window in windows], [window.heights for window in windows], STEEPEST, _NEAR, within
     )
     parallels = _parallels(windows, times, line)
     for _ in range(2):
@@ -260,7 +266,7 @@ def _course(windows: Sequence[_Window]) -> _Course | None:
         return None
     course = None
     if abs(line.slope) <= STEEPEST and line.share >= _ENOUGH and not is_bent(times, delays, weights, line, _CLOSE):
-        course = _Course(line.at(times), line.slope, line.error * extent, (), confidence)
+        course = _Course(line.at(times), line.slope, float(line.error * extent), (), confidence)
     share = max(line.share + _MORE if course else 0.0, _MOST)
     for slope, least in ((0.0, _SMALL), (line.slope, 4 * _SMALL)):
         number = levels(delays - slope * times, weights, _CLOSE, least)

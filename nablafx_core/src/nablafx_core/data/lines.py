@@ -34,7 +34,14 @@ class Line(NamedTuple):
         return np.asarray(self.start + self.slope * times)
 
 
-def common_line(times: Array, lags: Sequence[Array], heights: Sequence[Array], steepest: float, near: float) -> Line:
+def common_line(
+    times: Array,
+    lags: Sequence[Array],
+    heights: Sequence[Array],
+    steepest: float,
+    near: float,
+    within: tuple[float, float] = (-np.inf, np.inf),
+) -> Line:
     """Find the line that passes near one candidate of as many windows as possible (RANSAC over all pairs).
 
     Args:
@@ -43,6 +50,7 @@ def common_line(times: Array, lags: Sequence[Array], heights: Sequence[Array], s
         heights: how much each candidate counts.
         steepest: largest slope.
         near: distance at which a candidate counts no more.
+        within: smallest and largest delay at time 0.
     """
     owner = np.repeat(np.arange(len(times)), [len(each) for each in lags])
     time, lag, height = times[owner], np.concatenate(lags), np.concatenate(heights)
@@ -52,6 +60,9 @@ def common_line(times: Array, lags: Sequence[Array], heights: Sequence[Array], s
     usable = np.abs(slope) <= steepest
     slope = np.concatenate([slope[usable], np.zeros(len(lag))])
     start = np.concatenate([lag[i[usable]] - slope[: usable.sum()] * time[i[usable]], lag])
+    allowed = (start >= within[0]) & (start <= within[1])
+    if allowed.any():
+        slope, start = slope[allowed], start[allowed]
     begins = np.flatnonzero(np.diff(owner, prepend=-1))
     best, score = 0, -1.0
     for at in range(0, len(slope), _PIECE):
