@@ -90,7 +90,7 @@ def test_parts_of_a_take_keep_its_name_and_their_places(split):
     for part in (data.train, data.validation, data.test):
         for piece in part:
             assert piece.take == named[piece.name[:2]]
-    for loader in (data.train_dataloader(), data.val_dataloader()):
+    for loader in (islice(data.train_dataloader(), 3), data.val_dataloader()):
         for batch in loader:
             for wet, position, take in zip(batch.wet[:, 0], batch.start.tolist(), batch.take, strict=True):
                 number = 1 if take == "pass 1" else 2
