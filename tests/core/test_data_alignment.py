@@ -194,6 +194,14 @@ def test_music_that_repeats_itself_is_not_measured_at_one_place_again_and_again(
     assert len({at % (period * 512) for at, _ in places}) > 12
 
 
+def test_a_riff_that_repeats_exactly_lies_at_the_nearer_of_its_delays():
+    riff = played()[: RATE // 2] * np.hanning(RATE // 2)
+    dry = np.tile(riff, 14)
+    found = examined(dry, EFFECTS["fuzz"](dry), max_delay=RATE // 2)
+    assert abs(found.delay.samples) < 8
+    assert not complaints(found)
+
+
 def test_a_short_recording_has_no_verdict_on_its_clock():
     dry = played()[: 2 * RATE]
     assert not complaints(examined(dry, np.tanh(5 * dry)))

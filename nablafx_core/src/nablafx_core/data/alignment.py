@@ -53,6 +53,9 @@ _MORE, _MOST = 0.1, 0.75  # share of the windows that levels have to explain bey
 _SMALL = 8.0  # samples; a smaller jump may be an effect whose delay wanders
 _LEVELS = 5
 _NEARBY = 4096  # samples around the line in which a jump is searched with care
+_LIKELIER = 0.8  # share of what another delay explains that a delay near the expected one has to explain
+_AGREED = 0.8  # confidence that windows which agree give to a delay that explains little
+_BIAS = 6.0  # samples; through distortion, delays follow the brightness of the music, which may fade over the recording
 _REPEATED = 24_000.0  # samples after which a lag is half as likely to be that of a jump
 _LEAST = 4  # windows without which nothing is said about time
 
@@ -83,7 +86,7 @@ class Alignment:
     Args:
         delay: of wet against dry, in the middle of the recording.
         slope: samples by which the delay grows per sample; 0 if it is constant or does not follow a line.
-        uncertainty: standard error of the drift over the whole recording, in samples.
+        uncertainty: standard error of the drift over the whole recording, in samples; more where the windows differ.
         jumps: changes of the delay from one moment to the next.
         arrival: delay at which the effect's answer begins; see `nablafx_core.data.delay.first_arrival`.
         certain: true if `delay` itself is known to a fraction of a sample.
@@ -114,10 +117,6 @@ class _Window:
     @property
     def middle(self) -> float:
         return self.at + len(self.dry) / 2
-
-    @property
-    def heights(self) -> Array:
-        return self.heights_at(self.lags)
 
     def heights_at(self, lags: Array) -> Array:
         return np.asarray(np.sqrt(self.power[lags.astype(int) - self.low]))
@@ -217,23 +216,35 @@ class _Course:
 
 
 def _aligned(windows: Sequence[_Window], middle: float, within: tuple[float, float]) -> Alignment:
-    nothing = Alignment(Delay(0.0, 0.0, False))
+    """Alignment of the windows. Music repeats itself: of two delays, the one in the middle of the range is likelier."""
     if not windows:
-        return nothing
-    course = (_course(windows, within) if len(windows) >= _LEAST else None) or _Course(_usual_lags(windows))
+        return Alignment(Delay(0.0, 0.0, False))
+    expected = round(sum(within) / 2)
+    found, explained = _explained(windows, middle, within)
+    if abs(found.delay.samples - expected) > _NEARBY:
+        near, also = _explained(windows, middle, (expected - _NEARBY, expected + _NEARBY))
+        if also >= _LIKELIER * explained:
+            return near
+    return found
+
+
+def _explained(windows: Sequence[_Window], middle: float, within: tuple[float, float]) -> tuple[Alignment, float]:
+    """Alignment with a delay within a range, and how well one delay explains it."""
+    course = _course(windows, within) if len(windows) >= _LEAST else None
+    course = course or _Course(_usual_lags(windows, within))
     lags = course.lags
     for _ in range(2):
         total = _sum([window.cross(lag, course.slope) for window, lag in zip(windows, lags, strict=True)])
         if total is None:
-            return nothing
+            return Alignment(Delay(0.0, 0.0, False)), 0.0
         left, begins = causal_delay(total), first_arrival(total)
         usual = np.median(lags) if course.jumps else lags[0] + course.slope * (middle - windows[0].middle)
-        found = left._replace(samples=float(usual) + left.samples, confidence=max(left.confidence, course.confidence))
         if abs(left.samples) <= _NEAR:
             break
         lags = lags + round(left.samples)
-    return Alignment(
-        found,
+    delay = Delay(float(usual) + left.samples, max(left.confidence, min(course.confidence, _AGREED)), left.inverted)
+    found = Alignment(
+        delay,
         course.slope,
         course.uncertainty,
         course.jumps,
@@ -241,6 +252,7 @@ def _aligned(windows: Sequence[_Window], middle: float, within: tuple[float, flo
         begins.certain,
         course.confidence > 0,
     )
+    return found, left.confidence
 
 
 def _course(windows: Sequence[_Window], within: tuple[float, float]) -> _Course | None:
@@ -248,13 +260,14 @@ def _course(windows: Sequence[_Window], within: tuple[float, float]) -> _Course 
     times = np.array([window.middle for window in windows])
     middle, extent = times.mean(), times[-1] - times[0]
     times = times - middle
-    line = common_line(
-        times, [window.lags for window in windows], [window.heights for window in windows], STEEPEST, _NEAR, within
-    )
+    near = within[1] - within[0] <= 2 * _NEARBY
+    lags = [window.lags_around(sum(within) / 2) if near else window.lags for window in windows]
+    heights = [window.heights_at(each) for window, each in zip(windows, lags, strict=True)]
+    line = common_line(times, lags, heights, STEEPEST, _NEAR, within)
     parallels = _parallels(windows, times, line)
     for _ in range(2):
         at = line.at(times)
-        on_line = [np.abs(window.lags - lag).min() <= _NEAR for window, lag in zip(windows, at, strict=True)]
+        on_line = [np.abs(each - lag).min() <= _NEAR for each, lag in zip(lags, at, strict=True)]
         there = [window.cross(lag, line.slope) for window, lag in zip(windows, at, strict=True)]
         usual = [cross if use else None for cross, use in zip(there, on_line, strict=True)]
         tried = [_delays(windows, at + offset, line.slope, usual) for offset in parallels]
@@ -266,7 +279,8 @@ def _course(windows: Sequence[_Window], within: tuple[float, float]) -> _Course 
         return None
     course = None
     if abs(line.slope) <= STEEPEST and line.share >= _ENOUGH and not is_bent(times, delays, weights, line, _CLOSE):
-        course = _Course(line.at(times), line.slope, float(line.error * extent), (), confidence)
+        error = max(float(line.error * extent), _BIAS * (1 - confidence))
+        course = _Course(line.at(times), line.slope, error, (), confidence)
     share = max(line.share + _MORE if course else 0.0, _MOST)
     for slope, least in ((0.0, _SMALL), (line.slope, 4 * _SMALL)):
         number = levels(delays - slope * times, weights, _CLOSE, least)
@@ -346,14 +360,16 @@ def _located(dry: AudioSource, wet: AudioSource, jump: Jump) -> Jump:
     return replace(jump, between=(low, high))
 
 
-def _usual_lags(windows: Sequence[_Window]) -> Array:
+def _usual_lags(windows: Sequence[_Window], within: tuple[float, float]) -> Array:
     """The lag at which the correlations of all windows are high together, for a delay that moves around a mean."""
     low = min(window.low for window in windows)
     power = np.zeros(max(window.low + len(window.power) for window in windows) - low)
     for window in windows:
         power[window.low - low :][: len(window.power)] += window.power
     smooth = np.convolve(power, np.hanning(2 * _SWING + 1), mode="same")
-    return np.full(len(windows), float(low + np.argmax(smooth)))
+    first = min(max(int(within[0]) - low, 0), len(smooth) - 1)
+    best = first + int(np.argmax(smooth[first : max(int(within[1]) - low, first) + 1]))
+    return np.full(len(windows), float(low + best))
 
 
 def _sum(crosses: Sequence[Cross | None]) -> Cross | None:

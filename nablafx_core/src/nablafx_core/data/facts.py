@@ -21,7 +21,7 @@ CONFIDENT = 0.85
 REACH = 480
 """Samples by which an effect with a moving delay may differ from its mean, 10 ms at 48 kHz."""
 
-_MEASURE = 5  # count up where what is measured changes, so that no old measurement is remembered
+_MEASURE = 6  # count up where what is measured changes, so that no old measurement is remembered
 _SHORT = 1 << 16
 _LEAST = 20 * 1024  # shorter, and a delay cannot be measured
 _FAR = 4  # places beyond the range at which a delay is tried
