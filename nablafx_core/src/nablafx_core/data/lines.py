@@ -99,15 +99,16 @@ def fitted_line(times: Array, delays: Array, weights: Array, close: float) -> Li
 
 
 def is_bent(times: Array, delays: Array, weights: Array, line: Line, close: float) -> bool:
-    """Tell a delay that swings slowly from one that drifts: a cubic leaves the line by a tenth of the drift."""
+    """Tell a delay that swings slowly from one that drifts: a cubic explains more of it and leaves the line."""
     extent = float(times[-1] - times[0])
     drift = abs(line.slope) * extent
     near = np.abs(delays - line.at(times)) <= max(3 * close, 0.6 * drift)
     if near.sum() < 6 or drift < close:
         return False
-    curve = np.polyfit(times[near] / extent, delays[near], 3, w=np.sqrt(weights[near]))
-    misses = np.abs(np.polyval(curve, times[near] / extent) - line.at(times[near]))
-    return bool(misses.max() > 0.1 * drift + 1)
+    curve = np.polyval(np.polyfit(times[near] / extent, delays[near], 3, w=np.sqrt(weights[near])), times / extent)
+    explained = weights[near & (np.abs(delays - curve) <= close)].sum() / weights.sum()
+    leaves = np.abs(curve - line.at(times))[near].max()
+    return bool(leaves > 0.1 * drift + 1 and explained > line.share + 0.05)
 
 
 def levels(delays: Array, weights: Array, close: float, least: float, most: int = 6) -> list[int] | None:
