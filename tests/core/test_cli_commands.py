@@ -101,7 +101,7 @@ def test_a_stereo_file_is_rendered_channel_by_channel_and_resampled(pair):
     [
         (["train"], "Give an experiment"),
         (["train", "--dry", "di.wav"], "belong together"),
-        (["train", "--resume", "x", "--minutes", "3"], "no settings"),
+        (["train", "--resume", "x", "--minutes", "3"], "continues a run as it is"),
         (["render", "latest", "di.wav", "out.wav", "--control", "drive"], "name=value"),
     ],
 )

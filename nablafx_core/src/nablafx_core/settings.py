@@ -311,7 +311,8 @@ _SHOWN = {hidden: code for code, hidden in _HIDDEN.items()}
 
 def _translated(value: Any, table: Mapping[int, int]) -> Any:
     if isinstance(value, str):
-        return value.translate(table)
+        paired = value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")  # "\ud83c\udfb8" is one
+        return paired.translate(table)
     if isinstance(value, list):
         return [_translated(item, table) for item in value]
     if isinstance(value, dict):

@@ -62,13 +62,12 @@ def render(
     nablafx render ts9.nfx guitar.wav out.wav --control drive=7 --bits 24
     nablafx render latest takes/*.wav -o rendered
     """
-    pairs = _pairs(files, out_dir)
+    pairs, values = _pairs(files, out_dir), control_settings(controls)
     from nablafx_core.loading import find_model, load
     from nablafx_core.render import control_values, knob_settings, render_file
 
     place = find_model(model, Path(runs_dir))
     loaded = load(place)
-    values = control_settings(controls)
     control_values(loaded, values)
     settings = knob_settings(loaded, values)
     if settings:

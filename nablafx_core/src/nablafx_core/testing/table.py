@@ -78,17 +78,15 @@ def _builds(case: Case) -> None:
 def _observer_builds(case: Case) -> None:
     try:
         _ = case.built
-    except (ConfigError, RegistryError):
-        raise
+    except (ConfigError, RegistryError) as error:
+        if error.__cause__ is None or isinstance(error.__cause__, NablafxError):
+            raise
+        raise LawBroken(
+            f"it raised {cause(error.__cause__, case.entry.package)} where it was built. If it needs a server, let it "
+            "raise a NablafxError that says which one, and how to set it."
+        ) from error
     except (NablafxError, OSError) as error:
         raise NotChecked(f"it cannot be built here ({cause(error)}). Check it where its server is.") from error
-    except NotChecked:
-        raise
-    except Exception as error:
-        raise LawBroken(
-            f"it raised {cause(error, case.entry.package)} where it was built. If it needs a server, let it raise a "
-            "NablafxError that says which one, and how to set it."
-        ) from error
 
 
 def _experiment(case: Case) -> Experiment:

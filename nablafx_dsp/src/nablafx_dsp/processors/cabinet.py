@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from nablafx_core.errors import DataError, ModelError, NablafxError
 from nablafx_core.interfaces import Processor
 from nablafx_core.state import State
+from nablafx_core.weights import are_weights_to_follow
 from nablafx_dsp.functional.partitioned import partitioned_fir, partitions
 from nablafx_dsp.impulse_response import check_impulse_response, read_impulse_response
 
@@ -64,8 +65,8 @@ class Cabinet(Processor):
 
     @staticmethod
     def setting_problems(settings: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
-        """That there is no such response."""
-        if settings["path"] is not None:
+        """Report a response that cannot be read, unless a bundle brings it."""
+        if settings["path"] is not None and not are_weights_to_follow():
             try:
                 check_impulse_response(settings["path"])
             except DataError as problem:
