@@ -10,10 +10,11 @@ import yaml
 
 import nablafx_core as nfx
 from nablafx_core.allocation import STATE_OF_A_BUNDLE, build_within
-from nablafx_core.building import build
+from nablafx_core.building import build, component_settings
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import BundleError, ModelError, NablafxError
 from nablafx_core.export.bundle import DESCRIPTION, save_bundle
+from nablafx_core.settings import SettingsError, checked_value, plain_default
 from nablafx_core.training.fit import prepared_data, prepared_model
 
 COMPRESSOR = {"name": "compressor", "controller": {"name": "static"}, "lookahead_ms": 0.0}
@@ -23,6 +24,7 @@ MODELS = {
     "s4": {"name": "s4", "num_blocks": 1, "pre_roll": 10},
     "chain": {"name": "graybox", "processors": [COMPRESSOR]},
     "delay": {"name": "a_delay_of_mine:Delay"},
+    "wide": {"name": "a_delay_of_mine:Wide", "hidden_size": 4, "num_layers": 1},
 }
 DELAY = """
 import torch
@@ -42,13 +44,20 @@ class Delay(Model):
 
     def forward(self, audio, controls=None, state=None):
         return audio, state or {}
+
+
+class Wide(Model):
+    '''Has sizes without ranges.'''
+
+    def __init__(self, hidden_size: int, num_layers: int, sample_rate: int = 48000, controls=()):
+        super().__init__(sample_rate, controls)
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(hidden_size, hidden_size) for _ in range(num_layers))
+
+    def forward(self, audio, controls=None, state=None):
+        return audio, state or {}
 """
 HUGE = [
-    ("tcn", "dilation_growth", 200_000, "a receptive field of"),
-    ("tcn", "dilation_growth", 10**10, "a receptive field of"),
-    ("lstm", "pre_roll", 10**10, "a pre-roll of 10,000,000,000 samples"),
-    ("s4", "pre_roll", 10**10, "a pre-roll of"),
-    ("chain", "processors.0.lookahead_ms", 1e9, "a latency of 48,000,000,000 samples"),
+    ("tcn", "dilation_growth", 1000, "a receptive field of"),
     ("delay", "length", 10**10, "40.0 GB of memory; 1.1 GB is the most"),
     ("delay", "length", 2 * 10**8, "1.6 GB of memory"),
     ("delay", "length", 10**30, "more memory than there can be"),
@@ -97,18 +106,19 @@ def test_a_bundle_that_would_take_large_memory_is_refused_with_the_setting(model
 @pytest.mark.parametrize(
     ("model", "setting", "value", "need"),
     [
-        *HUGE[:3],
-        ("tcn", "num_blocks", 10**6, "more than 4,000 parts"),
-        ("tcn", "channel_width", 10**7, "GB of memory"),
-        ("lstm", "hidden_size", 10**7, "GB of memory"),
+        HUGE[0],
+        ("wide", "hidden_size", 90_000, "32.4 GB of memory"),
+        ("wide", "num_layers", 9_000, "more than 4,000 parts"),
         ("delay", "times", 10**9, "more than 4,000 parts"),
+        ("delay", "times", 50_000, "more than 4,000 parts"),
         ("delay", "length", 10**12, "4,000.0 GB of memory"),
     ],
 )
-def test_an_experiment_that_would_is_refused_with_the_setting(model, setting, value, need):
+def test_an_experiment_that_would_is_refused_with_the_setting(model, setting, value, need, monkeypatch):
     data = {"name": "nablafx_core.testing.tiny:TinyData"}
     experiment = load_experiment(sections={"data": data, "model": changed(model, setting, value)})
     dataset = prepared_data(experiment)
+    monkeypatch.setattr("nablafx_core.training.fit.memory_of_this_machine", lambda: 16 * 10**9)
     with pytest.raises(ModelError, match=f"model.{setting} is [^:]*: the model would need .*{need}"):
         prepared_model(experiment, dataset)
 
@@ -130,6 +140,41 @@ def test_what_is_honest_is_built_as_before(model, tmp_path):
     found = build_within(section, STATE_OF_A_BUNDLE).state_dict()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     nfx.load(bundle_of(section, section, tmp_path), trust="a_delay_of_mine")
+
+
+def integers(value, path=()):
+    """The integers in plain data, with their places."""
+    for key, item in enumerate(value) if isinstance(value, list) else ():
+        yield from integers(item, (*path, key))
+    if isinstance(value, int) and not isinstance(value, bool):
+        yield path
+
+
+SIZES = [
+    (kind, entry.component.name, name, path)
+    for kind in ("model", "processor", "controller")
+    for entry in nfx.Registry.discover().entries(kind)
+    if entry.pack.name.startswith("nablafx-")
+    for name, setting in component_settings(entry).items()
+    if name != "sample_rate"
+    for path in integers(plain_default(setting))
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "size", "path"), SIZES)
+def test_every_size_has_a_range(kind, name, size, path):
+    setting = component_settings(nfx.Registry.discover().find(kind, name))[size]
+    for number in (10**8, -1):
+        value = number if not path else [number if path == (i,) else 1 for i in range(len(setting.default))]
+        with pytest.raises(SettingsError, match=r"should be (from \d+ to [\d,]+, |2, 4 or 8)"):
+            checked_value(setting, value)
+
+
+@pytest.mark.parametrize("value", [-1.0, 1e9, float("nan"), float("inf")])
+def test_a_look_ahead_has_a_range(value, tmp_path):
+    path = bundle_of(changed("chain", "processors.0.lookahead_ms", value), MODELS["chain"], tmp_path)
+    with pytest.raises(BundleError, match=r"model\.processors\.0\.lookahead_ms: should be from 0 to 10,000, not"):
+        nfx.load(path)
 
 
 @pytest.mark.parametrize(

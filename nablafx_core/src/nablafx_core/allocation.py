@@ -5,33 +5,32 @@ from __future__ import annotations
 import copy
 import os
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_module_registration_hook,
-    register_module_parameter_registration_hook,
-)
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nablafx_core.building import build
 from nablafx_core.config.layers import dotted
 from nablafx_core.errors import ModelError
+from nablafx_core.export.fit import MOST_PARTS, at_most
 from nablafx_core.interfaces import Model
 
 #: Samples of receptive field, latency or pre-roll: 350 s at 48 kHz.
 MOST_SAMPLES = 2**24
 #: Bytes that a bundle's model may need beside its weights.
 STATE_OF_A_BUNDLE = 2**30
-_MOST_PARTS = 4_000
 _MOST_STEPS = 300
 _LARGE = 100_000
+#: Values of a model that is built without further questions.
+_SMALL = 2**26
+_SECONDS_TO_BLAME = 2.0
 _SAMPLES = {"receptive_field": "receptive field", "latency": "latency", "pre_roll": "pre-roll"}
 Path = tuple[str | int, ...]
 
@@ -42,6 +41,10 @@ class TooLarge(ModelError):
     def __init__(self, need: str) -> None:
         super().__init__(f"the model would need {need}.")
         self.need = need
+
+
+_TOO_MANY_PARTS = TooLarge(f"more than {MOST_PARTS:,} parts, the most that a model may have")
+_BEYOND = TooLarge("more memory than there can be")
 
 
 def memory_of_this_machine() -> int:
@@ -64,11 +67,27 @@ def build_within(section: Mapping[str, Any], most: int, **injected: Any) -> Mode
         ModelError: naming the setting, what the model would need, and about how much of the setting is allowed.
         NablafxError: as `build` does.
     """
-    if largest_number(section) >= _LARGE and (problem := _problem(section, most, injected)):
+    built = _built_small(section, injected) if largest_number(section) < _LARGE else None
+    if built is None:
+        built = _problem(section, most, injected) or build("model", section, **injected)
+    problem = built if isinstance(built, TooLarge) else _too_many_samples(built)
+    if problem:
         raise _blamed(problem, section, most, injected)
-    model: Model = build("model", section, **injected)
-    if problem := _too_many_samples(model):
-        raise _blamed(problem, section, most, injected)
+    return cast(Model, built)
+
+
+def _built_small(section: Mapping[str, Any], injected: Mapping[str, Any]) -> Model | TooLarge | None:
+    """Build a model that has few weights; what is too large if it has too many parts, None if it has more weights."""
+    states, larger = _random_states(), TooLarge("more memory than a small model")
+    try:
+        with at_most(_SMALL, larger, _TOO_MANY_PARTS):
+            model: Model = build("model", section, **injected)
+    except Exception as error:
+        problem = _reason(error)
+        if problem is None:
+            raise
+        _set_random_states(states)
+        return None if problem is larger else problem
     return model
 
 
@@ -113,7 +132,7 @@ def _too_large_state(model: Model, most: int) -> TooLarge | None:
     except TooLarge as error:
         return error
     except Exception as error:  # it needs values, or has many operations
-        return TooLarge("more memory than there can be") if "verflow" in str(error) else None
+        return _BEYOND if "verflow" in str(error) else None
     total = sum(tensor.nbytes for tensor in state.values())
     return _bytes(total, most) if total > most else None
 
@@ -121,13 +140,10 @@ def _too_large_state(model: Model, most: int) -> TooLarge | None:
 def _problem(section: Mapping[str, Any], most: int, injected: Mapping[str, Any]) -> TooLarge | None:
     """What is too large about a model; None if nothing is, or if its code needs values and cannot be asked."""
     try:
-        with _kept_random(), torch.device("meta"), _counted_parts(), _Watch(most, None):
+        with _kept_random(), torch.device("meta"), at_most(2**62, _BEYOND, _TOO_MANY_PARTS), _Watch(most, None):
             model: Model = build("model", section, **injected)
     except Exception as error:
-        found: BaseException | None = error
-        while found is not None and not isinstance(found, TooLarge):
-            found = found.__cause__
-        return found
+        return _reason(error)
     weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
     if weights > most:
         return _bytes(weights, most)
@@ -136,19 +152,23 @@ def _problem(section: Mapping[str, Any], most: int, injected: Mapping[str, Any])
 
 def _blamed(problem: TooLarge, section: Mapping[str, Any], most: int, injected: Mapping[str, Any]) -> ModelError:
     """Find the setting without which the model would be small enough, and how large that may be."""
+    end = time.monotonic() + _SECONDS_TO_BLAME
 
     def fits(path: Path, number: float) -> bool:
-        return _problem(_with(section, path, number), most, injected) is None
+        """Whether it fits; False when the time is over."""
+        return time.monotonic() < end and _problem(_with(section, path, number), most, injected) is None
 
     candidates = sorted(_numbers(section), key=lambda item: -item[1])
     path, value = next(((path, value) for path, value in candidates if fits(path, 1)), ((), 0))
-    if not path:
+    if path:
+        allowed = _largest(lambda number: fits(path, number), value)
+        hint = f"With the other settings as they are, {dotted(path[-1:])} can be about {_count(allowed)}."
+    elif candidates:
+        path, value = candidates[0]
+        hint = "It is the largest of the settings. Try a smaller one."
+    else:
         return problem
-    allowed = _largest(lambda number: fits(path, number), value)
-    return ModelError(
-        f"model.{dotted(path)} is {_count(value)}: the model would need {problem.need}. "
-        f"With the other settings as they are, {dotted(path[-1:])} can be about {_count(allowed)}."
-    )
+    return ModelError(f"model.{dotted(path)} is {_count(value)}: the model would need {problem.need}. {hint}")
 
 
 #: Operations whose result is a list, which may take more memory than its tensors would.
@@ -181,41 +201,31 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
-_parts: ContextVar[list[int] | None] = ContextVar("parts", default=None)
+def _reason(error: BaseException | None) -> TooLarge | None:
+    """The `TooLarge` among the causes of an error; None if it has another."""
+    while error is not None and not isinstance(error, TooLarge):
+        error = error.__cause__
+    return error
 
 
-@contextmanager
-def _counted_parts() -> Iterator[None]:
-    token = _parts.set([0])
-    try:
-        yield
-    finally:
-        _parts.reset(token)
+def _random_states() -> tuple[Any, ...]:
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
 
 
-def _count_part(module: nn.Module, name: str, part: nn.Module | nn.Parameter | None) -> None:
-    count = _parts.get()
-    if count is not None:
-        count[0] += 1
-        if count[0] > _MOST_PARTS:
-            raise TooLarge(f"more than {_MOST_PARTS:,} parts, the most that a model may have")
-
-
-# Once and for good: torch goes through these hooks while other threads build models, so that none may come or go.
-register_module_module_registration_hook(_count_part)
-register_module_parameter_registration_hook(_count_part)
+def _set_random_states(states: tuple[Any, ...]) -> None:
+    random.setstate(states[0])
+    np.random.set_state(states[1])  # noqa: NPY002
+    torch.set_rng_state(states[2])
 
 
 @contextmanager
 def _kept_random() -> Iterator[None]:
-    """Leave the random states as they are, so that the model that is built next begins with the same weights."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    """Restore the random states, so that the model that is built next begins with the same weights."""
+    states = _random_states()
     try:
         yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])
+        _set_random_states(states)
 
 
 def _numbers(value: Any, path: Path = ()) -> Iterator[tuple[Path, float]]:
@@ -239,11 +249,12 @@ def _with(section: Mapping[str, Any], path: Path, value: float) -> dict[str, Any
 
 def _largest(fits: Callable[[float], bool], value: float) -> float:
     """The largest number that fits, to two digits, between 1, which does, and a value that does not."""
-    low, high = 1.0, float(value)
+    low, high, factor = 1.0, float(value), 4.0
     while high / low > 1.2 and high - low > 1:
-        middle = (low * high) ** 0.5
+        middle = min(low * factor, (low * high) ** 0.5)  # from below, where trials are quick
         if fits(int(middle) if isinstance(value, int) else middle):
             low = middle
+            factor *= factor
         else:
             high = middle
     rounded = float(f"{low:.1e}")

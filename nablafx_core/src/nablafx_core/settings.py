@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    PydanticSchemaGenerationError,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
 from nablafx_core.data.loading import LoadingSettings
 from nablafx_core.pack_code import contained
@@ -34,6 +42,30 @@ class Named:
 
 
 Mark = Section | Named
+
+
+@dataclass(frozen=True)
+class Range:
+    """Limits the numbers of a setting, both ends included: ``Annotated[int, Range(1, 256)]``.
+
+    Experiments and bundles are checked against it before the component is built. A size without a range lets a small
+    file ask for any amount of memory. NaN is outside every range.
+
+    Args:
+        lowest: smallest allowed number.
+        highest: largest allowed number.
+    """
+
+    lowest: float
+    highest: float
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, value: float) -> float:
+        if not self.lowest <= value <= self.highest:
+            raise ValueError(f"should be from {self.lowest:,} to {self.highest:,}")
+        return value
 
 
 @dataclass(frozen=True)

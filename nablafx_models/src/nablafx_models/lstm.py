@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nablafx_core.controls import Control
 from nablafx_core.errors import ModelError
 from nablafx_core.nn.recurrence import lstm
+from nablafx_core.settings import Range
 from nablafx_core.state import State
 from nablafx_models.conditioning.table import BlockSettings, conditioned
 from nablafx_models.streamed import StreamedModel
@@ -48,15 +49,15 @@ class LSTM(StreamedModel):
     def __init__(
         self,
         *,
-        hidden_size: int = 32,
-        num_layers: int = 1,
+        hidden_size: Annotated[int, Range(1, 8192)] = 32,
+        num_layers: Annotated[int, Range(1, 64)] = 1,
         residual: bool = True,
         direct_path: bool = False,
         conditioning: Literal["none", "concatenated", "tv_concatenated"] = "none",
         lookahead: bool = True,
-        cond_block_size: int = 128,
-        cond_num_layers: int = 1,
-        pre_roll: int = 4800,
+        cond_block_size: Annotated[int, Range(1, 65_536)] = 128,
+        cond_num_layers: Annotated[int, Range(1, 16)] = 1,
+        pre_roll: Annotated[int, Range(0, 16_777_216)] = 4800,
         sample_rate: int = 48000,
         controls: Sequence[Control] = (),
     ) -> None:

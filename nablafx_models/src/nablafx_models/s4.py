@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import traced
 from nablafx_core.nn.activation import ActivationName
 from nablafx_core.nn.activation import activation as activation_named
-from nablafx_core.nn.rational import FunctionName
+from nablafx_core.nn.rational import Degrees, FunctionName
+from nablafx_core.settings import Range
 from nablafx_core.state import State, joined, scoped
 from nablafx_models.conditioning.interface import AffineModulation, Condition
 from nablafx_models.conditioning.table import BlockSettings, Conditioned, ConditioningName, conditioned
@@ -130,21 +131,21 @@ class S4(StreamedModel):
     def __init__(
         self,
         *,
-        num_blocks: int = 4,
-        num_states: int = 4,
-        channel_width: int = 16,
+        num_blocks: Annotated[int, Range(1, 128)] = 4,
+        num_states: Annotated[int, Range(1, 4096)] = 4,
+        channel_width: Annotated[int, Range(1, 4096)] = 16,
         residual: bool = True,
         direct_path: bool = False,
         norm: Literal["none", "batch"] = "none",
         conditioning: ConditioningName = "none",
         lookahead: bool = True,
-        cond_block_size: int = 128,
-        cond_num_layers: int = 1,
+        cond_block_size: Annotated[int, Range(1, 65_536)] = 128,
+        cond_num_layers: Annotated[int, Range(1, 16)] = 1,
         activation: ActivationName = "tanh",
-        rational_degrees: tuple[int, int] = (6, 5),
+        rational_degrees: Degrees = (6, 5),
         rational_function: FunctionName = "tanh",
         ssm_learning_rate: float | None = 0.01,
-        pre_roll: int = 4800,
+        pre_roll: Annotated[int, Range(0, 16_777_216)] = 4800,
         sample_rate: int = 48000,
         controls: Sequence[Control] = (),
     ) -> None:

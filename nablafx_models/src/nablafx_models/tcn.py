@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import gcd
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from nablafx_core.controls import Control
 from nablafx_core.nn.activation import ActivationName
 from nablafx_core.nn.activation import activation as activation_named
-from nablafx_core.nn.rational import FunctionName
+from nablafx_core.nn.rational import Degrees, FunctionName
+from nablafx_core.settings import Range
 from nablafx_core.state import State
 from nablafx_models.conditioning.table import BlockSettings, ConditioningName, conditioned
 from nablafx_models.dilated import DilatedBlock, DilatedNetwork, Fused, check_settings
@@ -111,12 +112,12 @@ class TCN(DilatedNetwork):
     def __init__(
         self,
         *,
-        num_blocks: int = 5,
-        kernel_size: int = 7,
-        dilation_growth: int = 4,
-        channel_width: int = 16,
-        channel_growth: int = 1,
-        stack_size: int = 12,
+        num_blocks: Annotated[int, Range(1, 128)] = 5,
+        kernel_size: Annotated[int, Range(1, 4096)] = 7,
+        dilation_growth: Annotated[int, Range(1, 1024)] = 4,
+        channel_width: Annotated[int, Range(1, 4096)] = 16,
+        channel_growth: Annotated[int, Range(1, 16)] = 1,
+        stack_size: Annotated[int, Range(1, 256)] = 12,
         causal: bool = True,
         residual: bool = True,
         direct_path: bool = False,
@@ -124,13 +125,13 @@ class TCN(DilatedNetwork):
         norm: Literal["none", "batch"] = "none",
         conditioning: ConditioningName = "none",
         lookahead: bool = True,
-        cond_block_size: int = 128,
-        cond_num_layers: int = 1,
+        cond_block_size: Annotated[int, Range(1, 65_536)] = 128,
+        cond_num_layers: Annotated[int, Range(1, 16)] = 1,
         alignment: Literal["start", "end"] = "start",
         activation: ActivationName = "tanh",
-        rational_degrees: tuple[int, int] = (6, 5),
+        rational_degrees: Degrees = (6, 5),
         rational_function: FunctionName = "tanh",
-        residual_delay: int = 0,
+        residual_delay: Annotated[int, Range(0, 65_536)] = 0,
         sample_rate: int = 48000,
         controls: Sequence[Control] = (),
     ) -> None:

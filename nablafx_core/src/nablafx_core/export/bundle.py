@@ -130,6 +130,8 @@ def load_bundle(path: Path | str, code: Code | None = None) -> Model:
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise BundleError(f"{path}: {WEIGHTS} is damaged: {error}.") from error
     made_with = Provenance(description["packs"])
+    if "sample_rate" in description["model"]:  # before anything is made whose size depends on it
+        _check_rate(path, description["model"]["sample_rate"])
     try:
         with code.used(), weights_follow():
             section = qualified("model", description["model"], made_with)
@@ -147,9 +149,15 @@ def load_bundle(path: Path | str, code: Code | None = None) -> Model:
         raise BundleError(made_with.explained(message)) from error
     except Exception as error:
         raise BundleError(made_with.explained(f"{path}: the weights do not fit the model: {error}")) from error
-    if isinstance(model.sample_rate, bool) or model.sample_rate not in RATES:
-        raise BundleError(f"{path}: {DESCRIPTION}: its sample rate is {model.sample_rate!r:.40}, which none can be.")
+    _check_rate(path, model.sample_rate)
     return model.eval()
+
+
+def _check_rate(path: Path, rate: Any) -> None:
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or rate not in RATES:
+        raise BundleError(
+            f"{path}: {DESCRIPTION}: invalid sample_rate {rate!r:.40}, outside {RATES[0]:,} to {RATES[-1]:,} Hz."
+        )
 
 
 def _read_whole(path: Path) -> tuple[dict[str, Any], bytes]:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 from torch.overrides import TorchFunctionMode
 
 from nablafx_core.building import build
-from nablafx_core.errors import BundleError
+from nablafx_core.errors import BundleError, NablafxError
 from nablafx_core.interfaces import Model
 
+#: Modules and parameters that a model may have.
+MOST_PARTS = 4_000
 _SPARE = 100_000  # values of parameters that a constructor may make and throw away
 _SPARE_TENSOR = 2**24  # values of a tensor that is no parameter, such as a table
 
@@ -37,7 +43,7 @@ def fitting_model(section: Mapping[str, Any], weights: Mapping[str, Tensor]) -> 
         NablafxError: as `build` does.
     """
     count = sum(tensor.numel() for tensor in weights.values())
-    with _at_most(4 * count):
+    with at_most(4 * count, BundleError("the model is larger than its weights.")):
         model: Model = build("model", section)
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     there = {name: tuple(tensor.shape) for name, tensor in weights.items()}
@@ -57,38 +63,60 @@ def _difference(name: str, wanted: Mapping[str, tuple[int, ...]], there: Mapping
 
 
 @contextmanager
-def _at_most(values: int) -> Iterator[None]:
-    """Stop the building of a model that registers more parameters than that, or makes a tensor that is far larger."""
-    token = _left.set([values + _SPARE])
+def at_most(values: int, refusal: NablafxError, parts: NablafxError | None = None) -> Iterator[None]:
+    """Stop the building of a model that registers more parameters or parts, or makes a tensor that is far larger.
+
+    Args:
+        values: of its parameters.
+        refusal: the error to raise.
+        parts: the error to raise for too many parts; `refusal` if None.
+    """
+    token = _left.set(_Left(values + _SPARE, MOST_PARTS, refusal, parts or refusal))
     try:
-        with _Largest(values + _SPARE_TENSOR):
+        with _Largest(values + _SPARE_TENSOR, refusal):
             yield
     finally:
         _left.reset(token)
 
 
-#: Values that the model which this thread builds may still register.
-_left: ContextVar[list[int] | None] = ContextVar("left", default=None)
+@dataclass
+class _Left:
+    """How many values and parts the model that this thread builds may still register."""
+
+    values: int
+    parts: int
+    too_many_values: NablafxError
+    too_many_parts: NablafxError
 
 
-def _count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+_left: ContextVar[_Left | None] = ContextVar("left", default=None)
+
+
+def _count(module: nn.Module, name: str, part: nn.Module | nn.Parameter | None) -> None:
     left = _left.get()
-    if left is not None and parameter is not None:
-        left[0] -= max(parameter.numel(), 1)
-        if left[0] < 0:
-            raise BundleError("the model is larger than its weights.")
+    if left is None or part is None:
+        return
+    left.parts -= 1
+    if isinstance(part, nn.Parameter):
+        left.values -= part.numel()
+    if left.parts < 0:
+        raise left.too_many_parts
+    if left.values < 0:
+        raise left.too_many_values
 
 
 # Once and for good: torch goes through these hooks while other threads build models, so that none may come or go.
+register_module_module_registration_hook(_count)
 register_module_parameter_registration_hook(_count)
 
 
 class _Largest(TorchFunctionMode):
     """Refuses, in this thread, to make tensors with more values than that."""
 
-    def __init__(self, values: int) -> None:
+    def __init__(self, values: int, refusal: NablafxError) -> None:
         super().__init__()
         self.values = values
+        self.refusal = refusal
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -97,10 +125,14 @@ class _Largest(TorchFunctionMode):
         asked: Callable[..., float] | None = _ASKED.get(getattr(func, "__name__", ""))
         size = 0.0
         if asked is not None:
-            with suppress(TypeError, ValueError, ArithmeticError):  # which the function itself raises again
+            try:
                 size = asked(*args, **kwargs)
+            except OverflowError:
+                size = math.inf
+            except (TypeError, ValueError, ArithmeticError):  # the function itself raises it again
+                pass
         if size > self.values:
-            raise BundleError("the model is larger than its weights.")
+            raise self.refusal
         return func(*args, **kwargs)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import combinations
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,12 @@ from torch.nn import functional as F
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels import rational as kernel
 from nablafx_core.kernels.choice import compiled_for
+from nablafx_core.settings import Range
+from nablafx_core.weights import are_weights_to_follow
 
 FunctionName = Literal["tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus", "sigmoid", "identity"]
+#: Degrees of numerator and denominator. Fitting tries each subset of the denominator's coefficients.
+Degrees = tuple[Annotated[int, Range(0, 32)], Annotated[int, Range(0, 8)]]
 
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -49,9 +53,12 @@ class Rational(nn.Module):
         ModelError: for degrees below 0 or a function that is not known.
     """
 
-    def __init__(self, degrees: tuple[int, int] = (6, 5), function: FunctionName = "tanh") -> None:
+    def __init__(self, degrees: Degrees = (6, 5), function: FunctionName = "tanh") -> None:
         super().__init__()
-        numerator, denominator = fitted_rational(function, *degrees)
+        if are_weights_to_follow():  # the fit takes seconds for high degrees
+            numerator, denominator = torch.zeros(degrees[0] + 1), torch.zeros(degrees[1])
+        else:
+            numerator, denominator = fitted_rational(function, *degrees)
         dtype = torch.get_default_dtype()
         self.numerator = nn.Parameter(numerator.to(dtype))
         self.denominator = nn.Parameter(denominator.to(dtype))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from nablafx_core.errors import ConfigError, ModelError
 from nablafx_core.interfaces import Controller
 from nablafx_core.nn.blocks import BlockRecurrence, Steps
+from nablafx_core.settings import Range
 from nablafx_core.state import State
 
 
@@ -42,8 +43,8 @@ class Dynamic(BlockRecurrence, Controller):
         self,
         num_parameters: int,
         num_controls: int = 0,
-        block_size: int = 128,
-        num_layers: int = 1,
+        block_size: Annotated[int, Range(1, 65_536)] = 128,
+        num_layers: Annotated[int, Range(1, 16)] = 1,
         lookahead: bool = True,
         interpolation: Literal["held", "linear"] = "held",
         reads: str = "chain",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Controller
 from nablafx_core.nn.mlp import MLP
+from nablafx_core.settings import Range
 from nablafx_core.state import State
 
 
@@ -51,7 +53,13 @@ class StaticConditional(Controller):
 
     samples_per_step = math.inf  # computed when a knob is turned
 
-    def __init__(self, num_parameters: int, num_controls: int, hidden_size: int = 16, num_layers: int = 3) -> None:
+    def __init__(
+        self,
+        num_parameters: int,
+        num_controls: int,
+        hidden_size: Annotated[int, Range(1, 1024)] = 16,
+        num_layers: Annotated[int, Range(1, 32)] = 3,
+    ) -> None:
         super().__init__(num_parameters, num_controls)
         if num_controls == 0:
             raise ModelError("controller 'static_cond' follows the knobs, and this model has none. Use 'static'.")

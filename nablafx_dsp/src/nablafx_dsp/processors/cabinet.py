@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from nablafx_core.errors import DataError, ModelError, NablafxError
 from nablafx_core.interfaces import Processor
+from nablafx_core.settings import Range
 from nablafx_core.state import State
 from nablafx_core.weights import are_weights_to_follow
 from nablafx_dsp.functional.partitioned import partitioned_fir, partitions
@@ -45,7 +46,11 @@ class Cabinet(Processor):
     taps: Tensor
 
     def __init__(
-        self, sample_rate: int = 48000, path: str | None = None, num_taps: int = 2048, trainable: bool = False
+        self,
+        sample_rate: int = 48000,
+        path: str | None = None,
+        num_taps: Annotated[int, Range(1, 1_048_576)] = 2048,
+        trainable: bool = False,
     ) -> None:
         super().__init__(sample_rate)
         if num_taps < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from nablafx_core.controls import Centred, Parameter
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Processor
 from nablafx_core.nn.blocks import Steps
+from nablafx_core.settings import Range
 from nablafx_core.state import State
 from nablafx_dsp.functional.dynamics import (
     CURVES,
@@ -83,7 +84,7 @@ class Dynamics(Processor):
         sample_rate: int = 48000,
         detector: Detector = "peak",
         smoothing: Smoothing = "branching",
-        lookahead_ms: float = 0.0,
+        lookahead_ms: Annotated[float, Range(0, 10_000)] = 0.0,
         ranges: dict[str, tuple[float, float]] | None = None,
         curves: Curves = "perceptual",
     ) -> None:

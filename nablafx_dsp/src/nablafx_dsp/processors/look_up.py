@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
+from nablafx_core.settings import Range
 from nablafx_dsp.processors.memoryless import Memoryless
 
 Interpolation = Literal["linear", "cubic", "monotone"]
@@ -43,7 +44,7 @@ class LookUp(Memoryless):
     def __init__(
         self,
         sample_rate: int = 48000,
-        num_points: int = 33,
+        num_points: Annotated[int, Range(3, 65_536)] = 33,
         max_input: float = 2.0,
         interpolation: Interpolation = "cubic",
         function: Literal["identity", "tanh"] = "tanh",

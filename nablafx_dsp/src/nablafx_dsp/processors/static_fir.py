@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from nablafx_core.interfaces import Processor
+from nablafx_core.settings import Range
 from nablafx_core.state import State
 from nablafx_dsp.functional.fir import fir
 from nablafx_dsp.nn.siren import Siren
@@ -41,9 +44,9 @@ class StaticFIR(Processor):
     def __init__(
         self,
         sample_rate: int = 48000,
-        num_taps: int = 64,
-        hidden_size: int = 32,
-        num_layers: int = 5,
+        num_taps: Annotated[int, Range(1, 262_144)] = 64,
+        hidden_size: Annotated[int, Range(1, 1024)] = 32,
+        num_layers: Annotated[int, Range(1, 32)] = 5,
         w0: float = 1000.0,
         pretrained: str = "impulse",
     ) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor
 
+from nablafx_core.settings import Range
 from nablafx_dsp.nn.siren import Siren
 from nablafx_dsp.pretraining.weights import load_pretrained
 from nablafx_dsp.processors.memoryless import Memoryless
@@ -35,8 +38,8 @@ class StaticMLP(Memoryless):
     def __init__(
         self,
         sample_rate: int = 48000,
-        hidden_size: int = 32,
-        num_layers: int = 3,
+        hidden_size: Annotated[int, Range(1, 1024)] = 32,
+        num_layers: Annotated[int, Range(1, 32)] = 3,
         w0: float = 30.0,
         pretrained: str = "tanh",
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nablafx_core.nn.rational import FunctionName, Rational
+from nablafx_core.nn.rational import Degrees, FunctionName, Rational
 from nablafx_dsp.pretraining.weights import load_pretrained
 from nablafx_dsp.processors.memoryless import Memoryless
 
@@ -27,7 +27,7 @@ class StaticRational(Memoryless):
     def __init__(
         self,
         sample_rate: int = 48000,
-        degrees: tuple[int, int] = (6, 5),
+        degrees: Degrees = (6, 5),
         function: FunctionName = "tanh",
         pretrained: str = "none",
     ) -> None:
