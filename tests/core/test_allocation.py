@@ -12,6 +12,8 @@ import nablafx_core as nfx
 from nablafx_core.allocation import STATE_OF_A_BUNDLE, build_within
 from nablafx_core.building import build, component_settings
 from nablafx_core.config import load_experiment
+from nablafx_core.config.check import Checker
+from nablafx_core.config.layers import Layer
 from nablafx_core.errors import BundleError, ModelError, NablafxError
 from nablafx_core.export.bundle import DESCRIPTION, save_bundle
 from nablafx_core.settings import SettingsError, checked_value, plain_default
@@ -175,6 +177,48 @@ def test_a_look_ahead_has_a_range(value, tmp_path):
     path = bundle_of(changed("chain", "processors.0.lookahead_ms", value), MODELS["chain"], tmp_path)
     with pytest.raises(BundleError, match=r"model\.processors\.0\.lookahead_ms: should be from 0 to 10,000, not"):
         nfx.load(path)
+
+
+def test_a_bundle_has_a_maximum_number_of_controls(tmp_path):
+    controls = [{"name": f"knob {number}"} for number in range(257)]
+    with pytest.raises(BundleError, match=r"model\.controls has 257 controls; 256 is the maximum"):
+        nfx.load(bundle_of({"controls": controls}, MODELS["tcn"], tmp_path))
+
+
+@pytest.mark.parametrize("rate", [10**9, 0, float("nan"), float("inf"), True, "x", None, [48000]])
+def test_the_sample_rate_of_a_bundle_is_checked_before_its_model_is_built(rate, tmp_path):
+    with pytest.raises(BundleError, match=r"m\.nfx: model\.yaml: invalid sample_rate"):
+        nfx.load(bundle_of({"sample_rate": rate}, MODELS["chain"], tmp_path))
+
+
+def nested(depth):
+    section = {"name": "tanh"}
+    for _ in range(depth):
+        section = {"name": "oversampled", "processor": section}
+    return section
+
+
+@pytest.mark.parametrize("processors", [[COMPRESSOR] * 300, [{"parallel": [[COMPRESSOR]] * 300}], [nested(50)]])
+def test_the_number_and_depth_of_components_are_limited(processors, tmp_path):
+    with pytest.raises(BundleError, match=r"model\.processors\.[\w.]+: more than 256 components, or nested too deeply"):
+        nfx.load(bundle_of({"processors": processors}, MODELS["chain"], tmp_path))
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"name": "lstm", "hidden_size": 1024},
+        {"name": "tcn", "num_blocks": 20, "channel_width": 128, "dilation_growth": 2},
+        {"name": "s4", "num_states": 64, "channel_width": 64},
+        {"name": "graybox", "processors": [{"name": "cabinet", "num_taps": 48_000}]},
+        {"name": "graybox", "processors": [COMPRESSOR | {"lookahead_ms": 100.0}]},
+        {"name": "tcn", "conditioning": "film", "controls": [{"name": f"knob {number}"} for number in range(16)]},
+    ],
+    ids=lambda section: section["name"],
+)
+def test_a_large_model_that_people_train_is_built_and_loaded(section, tmp_path):
+    checked = Checker(Layer({}), nfx.Registry.discover(), injected=True).section("model", section, ("model",))
+    nfx.load(save_bundle(build_within(checked, 8 * 2**30), tmp_path / "m.nfx"))
 
 
 @pytest.mark.parametrize(

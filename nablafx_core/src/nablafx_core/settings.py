@@ -352,12 +352,15 @@ def _translated(value: Any, table: Mapping[int, int]) -> Any:
     return value
 
 
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)  # making one takes longer than using it
+
+
 def plain_default(setting: Setting) -> Any:
     """A setting's default as plain data, or REQUIRED if it has none that a file can hold."""
     if setting.default is REQUIRED:
         return REQUIRED
     try:
-        return TypeAdapter(Any).dump_python(setting.default, mode="json")
+        return _ANY.dump_python(setting.default, mode="json")
     except Exception:
         return REQUIRED
 

@@ -29,6 +29,9 @@ from nablafx_core.settings import (
 )
 from nablafx_core.tracking.secrets import literal_secrets, names_variable
 
+#: Components that the sections of one layer may name, and keys and indices that may lead to one.
+_MOST_COMPONENTS, _DEEPEST = 256, 24
+
 
 class Checker:
     """Checks the sections of one layer; every error says where the value was written.
@@ -43,6 +46,7 @@ class Checker:
         self._layer = layer
         self._names = names
         self._injected = injected
+        self._components = 0
 
     def section(
         self,
@@ -68,6 +72,9 @@ class Checker:
         for key, settings in STRUCTURES.get(kind, {}).items():
             if isinstance(value, dict) and key in value and "name" not in value:
                 return self._settings(f"'{key}'", {setting.name: setting for setting in settings}, value, path)
+        self._components += 1
+        if self._components > _MOST_COMPONENTS or len(path) > _DEEPEST:
+            self._fail(path, f"more than {_MOST_COMPONENTS} components, or nested too deeply. Use fewer components.")
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
             self._fail(path, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} section needs a name, such as {{name: …}}.")
         try:

@@ -34,7 +34,8 @@ from nablafx_core.weights import weights_follow
 
 FORMAT = 1
 DESCRIPTION, WEIGHTS = "model.yaml", "weights.safetensors"
-_LARGEST_DESCRIPTION = 4 * 2**20
+_LARGEST_DESCRIPTION = 2**19
+_MOST_CONTROLS = 256
 
 
 def save_bundle(
@@ -132,6 +133,11 @@ def load_bundle(path: Path | str, code: Code | None = None) -> Model:
     made_with = Provenance(description["packs"])
     if "sample_rate" in description["model"]:  # before anything is made whose size depends on it
         _check_rate(path, description["model"]["sample_rate"])
+    controls = description["model"].get("controls")
+    if isinstance(controls, list) and len(controls) > _MOST_CONTROLS:
+        raise BundleError(
+            f"{path}: {DESCRIPTION}: model.controls has {len(controls):,} controls; {_MOST_CONTROLS} is the maximum."
+        )
     try:
         with code.used(), weights_follow():
             section = qualified("model", description["model"], made_with)
