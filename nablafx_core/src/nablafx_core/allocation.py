@@ -162,7 +162,7 @@ def _blamed(problem: TooLarge, section: Mapping[str, Any], most: int, injected: 
     path, value = next(((path, value) for path, value in candidates if fits(path, 1)), ((), 0))
     if path:
         allowed = _largest(lambda number: fits(path, number), value)
-        hint = f"With the other settings as they are, {dotted(path[-1:])} can be about {_count(allowed)}."
+        hint = f"With the other settings as they are, {dotted(path[-1:])} can be {_count(allowed)}."
     elif candidates:
         path, value = candidates[0]
         hint = "It is the largest of the settings. Try a smaller one."
