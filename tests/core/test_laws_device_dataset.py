@@ -82,7 +82,7 @@ def test_a_right_dataset_keeps_every_law():
         ("no knob", 1, "r0: 0 values for the knobs level"),
         ("drifts", 2, "reading at once and in pieces cut at .0, 1, 333, 500, 1000. differ"),
         ("NaN", 2, r"r0 \(wet\): samples that are not finite. Refuse such a file"),
-        ("double", 2, r"r0 \(wet\): reading 1000 samples gave torch.float64 of shape \(1000,\); torch.float32"),
+        ("double", 2, r"r0 \(wet\): reading 1000 samples gave torch.float64 of shape \(1000,\); expected torch.float"),
         ("two channels", 0, "r1: wet has 2 channels, that of r0 1; expected the same number in every recording"),
         ("stereo", 2, r"r \(wet\): reading 1000 samples gave torch.float32 of shape \(1000, 1\)"),
         ("open", 3, r"r0 \(dry\): cannot be pickled \(TypeError: .*data.num_workers must stay 0. Keep the path"),

@@ -1,4 +1,4 @@
-"""What a model would allocate, found out on torch's meta device, where tensors have a size and no memory."""
+"""Measure what a model would allocate, on torch's meta device, where tensors have a size but no memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MOST_SAMPLES = 2**24
 STATE_OF_A_BUNDLE = 2**30
 _MOST_STEPS = 300
 _LARGE = 100_000
-#: Values of a model that is built without further questions.
+#: Values of a model that is built without further checks.
 _SMALL = 2**26
 _SECONDS_TO_BLAME = 2.0
 _SAMPLES = {"receptive_field": "receptive field", "latency": "latency", "pre_roll": "pre-roll"}
@@ -36,7 +36,7 @@ Path = tuple[str | int, ...]
 
 
 class TooLarge(ModelError):
-    """A model that would need too much; `need` is the end of a sentence that says what, and the most of it."""
+    """Error for a model that would need too much; `need` completes its message: the resource and the limit."""
 
     def __init__(self, need: str) -> None:
         super().__init__(f"the model would need {need}.")
@@ -48,7 +48,7 @@ _BEYOND = TooLarge("more memory than there can be")
 
 
 def memory_of_this_machine() -> int:
-    """Return the bytes of memory of this machine; a large number where the system does not say."""
+    """Return the bytes of memory of this machine; a large number if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -56,15 +56,15 @@ def memory_of_this_machine() -> int:
 
 
 def build_within(section: Mapping[str, Any], most: int, **injected: Any) -> Model:
-    """Build a model, as `nablafx_core.building.build` does, unless it would need more memory than that.
+    """Build a model, as `nablafx_core.building.build` does, unless it would need more memory than allowed.
 
     Args:
-        section: of the model.
-        most: bytes of its weights, and of its state for one item.
+        section: section of the model.
+        most: largest number of bytes of its weights, and of its state for one item.
         injected: as for `build`.
 
     Raises:
-        ModelError: naming the setting, what the model would need, and about how much of the setting is allowed.
+        ModelError: if the model is too large; names the setting, the memory needed, and the largest value that fits.
         NablafxError: as `build` does.
     """
     built = _built_small(section, injected) if largest_number(section) < _LARGE else None
@@ -77,7 +77,7 @@ def build_within(section: Mapping[str, Any], most: int, **injected: Any) -> Mode
 
 
 def _built_small(section: Mapping[str, Any], injected: Mapping[str, Any]) -> Model | TooLarge | None:
-    """Build a model that has few weights; what is too large if it has too many parts, None if it has more weights."""
+    """Build a model with few weights; return `TooLarge` if it has too many parts, None if it has more weights."""
     states, larger = _random_states(), TooLarge("more memory than a small model")
     try:
         with at_most(_SMALL, larger, _TOO_MANY_PARTS):
@@ -92,18 +92,18 @@ def _built_small(section: Mapping[str, Any], injected: Mapping[str, Any]) -> Mod
 
 
 def check_model(model: Model, section: Mapping[str, Any], most: int) -> None:
-    """Refuse a model that is built already and whose stream would need more memory than that.
+    """Refuse a model that is built already and whose stream would need more memory than allowed.
 
     Args:
-        model: whose weights are as many as they should be.
-        section: from which it was built.
-        most: bytes of its state for one item.
+        model: model whose weights have the expected number.
+        section: section from which it was built.
+        most: largest number of bytes of its state for one item.
 
     Raises:
         ModelError: as `build_within` does.
     """
     problem = _too_many_samples(model)
-    if problem is None and largest_number(section) >= _LARGE:  # else there is nothing that could take so much
+    if problem is None and largest_number(section) >= _LARGE:  # smaller settings cannot need so much memory
         weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
         most += weights
         problem = _problem(section, most, {})
@@ -112,7 +112,7 @@ def check_model(model: Model, section: Mapping[str, Any], most: int) -> None:
 
 
 def largest_number(section: Mapping[str, Any]) -> float:
-    """Return the largest number among the settings of a section, but for its sample rate and knobs; 0 if none is."""
+    """Return the largest number among the settings of a section, except sample rate and knobs; 0 if there is none."""
     return max((value for _, value in _numbers(section)), default=0)
 
 
@@ -125,20 +125,20 @@ def _too_many_samples(model: Model) -> TooLarge | None:
 
 
 def _too_large_state(model: Model, most: int) -> TooLarge | None:
-    """What is too large about the state of a model on the meta device, as far as its first operations tell."""
+    """Return the limit that the state of a model on the meta device exceeds in its first operations, or None."""
     try:
         with torch.no_grad(), torch.device("meta"), _Watch(most):
             state = model.initial_state(1)
     except TooLarge as error:
         return error
-    except Exception as error:  # it needs values, or has many operations
+    except Exception as error:  # the code needs values, or has many operations
         return _BEYOND if "verflow" in str(error) else None
     total = sum(tensor.nbytes for tensor in state.values())
     return _bytes(total, most) if total > most else None
 
 
 def _problem(section: Mapping[str, Any], most: int, injected: Mapping[str, Any]) -> TooLarge | None:
-    """What is too large about a model; None if nothing is, or if its code needs values and cannot be asked."""
+    """Return the limit that a model exceeds; None if it exceeds none or cannot run on the meta device."""
     try:
         with _kept_random(), torch.device("meta"), at_most(2**62, _BEYOND, _TOO_MANY_PARTS), _Watch(most, None):
             model: Model = build("model", section, **injected)
@@ -151,11 +151,11 @@ def _problem(section: Mapping[str, Any], most: int, injected: Mapping[str, Any])
 
 
 def _blamed(problem: TooLarge, section: Mapping[str, Any], most: int, injected: Mapping[str, Any]) -> ModelError:
-    """Find the setting without which the model would be small enough, and how large that may be."""
+    """Find the setting that makes the model too large, and the largest value that fits."""
     end = time.monotonic() + _SECONDS_TO_BLAME
 
     def fits(path: Path, number: float) -> bool:
-        """Whether it fits; False when the time is over."""
+        """Return whether the model fits; False when the time is over."""
         return time.monotonic() < end and _problem(_with(section, path, number), most, injected) is None
 
     candidates = sorted(_numbers(section), key=lambda item: -item[1])
@@ -176,11 +176,11 @@ _MANY = (torch.ops.aten.unbind.int, torch.ops.aten.split.Tensor)
 
 
 class _Done(Exception):
-    """The first operations are over."""
+    """Raised after the first operations, to stop the measurement."""
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Stops at a tensor on the meta device that is larger than `most` bytes, or after the first `steps` operations."""
+    """Stop at a tensor on the meta device that is larger than `most` bytes, or after the first `steps` operations."""
 
     def __init__(self, most: int, steps: int | None = _MOST_STEPS) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -202,7 +202,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _reason(error: BaseException | None) -> TooLarge | None:
-    """The `TooLarge` among the causes of an error; None if it has another."""
+    """Return the `TooLarge` among the causes of an error, or None."""
     while error is not None and not isinstance(error, TooLarge):
         error = error.__cause__
     return error
@@ -229,7 +229,7 @@ def _kept_random() -> Iterator[None]:
 
 
 def _numbers(value: Any, path: Path = ()) -> Iterator[tuple[Path, float]]:
-    """The numbers in plain data that are more than a few, with their places."""
+    """Numbers in plain data that are larger than a few, with their paths."""
     items: Any = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         if key not in ("sample_rate", "controls"):
@@ -248,10 +248,10 @@ def _with(section: Mapping[str, Any], path: Path, value: float) -> dict[str, Any
 
 
 def _largest(fits: Callable[[float], bool], value: float) -> float:
-    """The largest number that fits, to two digits, between 1, which does, and a value that does not."""
+    """Return the largest number that fits, to two digits, between 1, which fits, and a value that does not."""
     low, high, factor = 1.0, float(value), 4.0
     while high / low > 1.2 and high - low > 1:
-        middle = min(low * factor, (low * high) ** 0.5)  # from below, where trials are quick
+        middle = min(low * factor, (low * high) ** 0.5)  # from below, where trials are fast
         if fits(int(middle) if isinstance(value, int) else middle):
             low = middle
             factor *= factor

@@ -61,7 +61,7 @@ def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
     try:
         with pack_code():
             built = target(**arguments)
-    except (NablafxError, OSError, MemoryError):  # of an OSError the disk is the cause, and not the settings
+    except (NablafxError, OSError, MemoryError):  # the cause of an OSError is the disk, not the settings
         raise
     except Exception as error:
         raise ConfigError(
@@ -77,7 +77,7 @@ def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
 
 
 def component_class(entry: Entry) -> Any:
-    """Import what an entry names.
+    """Import the target of an entry.
 
     Anybody may write any import path into a file, so what one names is never called before it is known to be of the
     kind that is asked for.
@@ -104,7 +104,7 @@ def component_class(entry: Entry) -> Any:
 def component_settings(entry: Entry) -> dict[str, Setting]:
     """Return the settings of a component, by name: its constructor's arguments that an experiment may write.
 
-    Raises:
+    RegistryError: if the component cannot be imported, or a setting has the name of a key of the framework.
         RegistryError: if it cannot be imported, or has a setting named like a key of the framework.
     """
     known = settings_of(component_class(entry), without=entry.kind.injected)

@@ -72,11 +72,11 @@ _CURVES: dict[str, tuple[Callable[[Any, float, float], Any], Callable[[float, fl
 
 @dataclass(frozen=True)
 class Centred(Parameter):
-    """A parameter of a wide range, of which 0.5 in [0, 1] is a value in the middle of what is common.
+    """Parameter of a wide range, whose value at 0.5 in [0, 1] is in the middle of the common values.
 
-    With c where the curve alone would put that value in [0, 1], the curve is given v = c u / (c u + (1 - c) (1 - u))
-    in the place of u. For u = sigmoid(x) that is sigmoid(x + log(c / (1 - c))): learning begins elsewhere and is the
-    same otherwise.
+    Let c be the position in [0, 1] at which the curve alone reaches that value. The curve is then evaluated at
+    v = c u / (c u + (1 - c) (1 - u)) instead of u. For u = sigmoid(x), v = sigmoid(x + log(c / (1 - c))): learning
+    starts at another value and is otherwise unchanged.
 
     Args:
         middle: value at 0.5, inside the range.
@@ -133,7 +133,7 @@ class Control(Parameter):
         return 0.5 if self.default is None else self.parse(self.default)
 
     def written(self, unit_value: float) -> float | str:
-        """Return what a person writes for a value in [0, 1]: the value in units, or the position's name."""
+        """Format a value in [0, 1] for a person: the value with its unit, or the name of the position."""
         if self.positions:
             return self.positions[round(unit_value * (len(self.positions) - 1))]
         return float(self.from_unit(unit_value))

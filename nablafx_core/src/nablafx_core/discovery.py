@@ -73,7 +73,7 @@ def _name_of(distribution: Distribution) -> str:
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str, list[str]]:
-    """Name, version and requirements of the distribution that has an entry point."""
+    """Return name, version and requirements of the distribution that has an entry point."""
     with suppress(Exception):  # metadata that is damaged or gone; each Python raises something else
         fields = _fields(point.dist) if point.dist else None
         if fields and fields["Name"]:
@@ -82,7 +82,7 @@ def _distribution(point: EntryPoint) -> tuple[str, str, list[str]]:
 
 
 def _fields(distribution: Distribution) -> Message:
-    """The metadata without the description: parsing a README takes longer than all that is wanted."""
+    """Return the metadata without the description, because parsing a README takes longer than the rest."""
     text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or distribution.read_text("") or ""
     return message_from_string(text.partition("\n\n")[0])
 

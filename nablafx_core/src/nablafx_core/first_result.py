@@ -1,4 +1,4 @@
-"""A value that is made once for all threads."""
+"""Value that is computed once for all threads."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class first_result(Generic[T]):  # noqa: N801 - a decorator
-    """Make a function return its first result for ever, the same one to every thread.
+    """Make a function always return its first result, the same one to every thread.
 
     Threads that call it first at the same time may each run the function; one result is kept and the others are
-    dropped. No lock is held while it runs, so that it may import: a thread that imports may wait for another one that
-    imports too, and that one for this value.
+    dropped. No lock is held while it runs, because it may import: an importing thread may wait for another importing
+    thread, which may wait for this value.
 
     Args:
-        function: takes no arguments.
+        function: function without arguments.
     """
 
     def __init__(self, function: Callable[[], T]) -> None:

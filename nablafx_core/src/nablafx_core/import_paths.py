@@ -1,4 +1,4 @@
-"""Code that is in no pack: where an import path in a file may lead, and whose word is enough to run it.
+"""Import paths to code outside packs: where a path in a file may lead, and when it may be imported.
 
 Importing a module runs it. An experiment file is its user's own, so that its import paths are followed, to the files
 beside it as well. A bundle, a run's config or a data set may be anybody's: its import paths lead to packs, to classes
@@ -29,13 +29,13 @@ _RUN = "run.json"
 
 @dataclass(frozen=True)
 class Code:
-    """Where the import paths of a file may lead.
+    """Modules to which the import paths of a file may lead.
 
     Args:
         folders: searched for a module before Python's own path: those of the user's experiment files.
-        stranger: what the file is called in messages if it may be anybody's, such as ``"ts9.nfx"``; empty for the
+        stranger: name of the file in messages if its author is unknown, such as ``"ts9.nfx"``; empty for the
             user's own.
-        trusted: modules that a stranger's file may name, and the folder that each is in; None for Python's own path.
+        trusted: modules that an untrusted file may name, with the folder of each; None for Python's own path.
     """
 
     folders: tuple[Path, ...] = ()
@@ -44,7 +44,7 @@ class Code:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Within, import paths lead where this says, in this thread."""
+        """Apply these rules to import paths in this thread, inside the ``with``."""
         token = _code.set(self)
         try:
             yield
@@ -52,18 +52,18 @@ class Code:
             _code.reset(token)
 
 
-#: Within no `Code`: what Python code and a command line name is the user's own.
+#: Default outside any `Code`: code and command lines are the user's own.
 _code: ContextVar[Code | None] = ContextVar("code", default=None)
-#: What the user trusts, for the `Code` that is made within `trusting`.
+#: Modules that the user trusts, for each `Code` that is made inside `trusting`.
 _trusted: ContextVar[Mapping[str, Path | None] | None] = ContextVar("trusted", default=None)
-#: The folders of modules that were found beside an experiment.
+#: Folders of modules that were found beside an experiment.
 _found_beside: dict[str, Path] = {}
 
 
 def code_of_files(files: Iterable[Path | str]) -> Code:
-    """Say where the import paths of experiment files may lead; the config of a run may be anybody's.
+    """Return the rules for import paths of experiment files; the config of a run counts as untrusted.
 
-    Without a file, what the user names may be in the current folder.
+    Without a file, modules may be in the current folder.
     """
     folders = list(dict.fromkeys(Path(file).resolve().parent for file in files)) or [Path.cwd()]
     for folder in folders:
@@ -73,21 +73,21 @@ def code_of_files(files: Iterable[Path | str]) -> Code:
 
 
 def code_of_run(folder: Path) -> Code:
-    """Say where the import paths of a run's config and of its model may lead.
+    """Return the rules for import paths of a run's config and of its model.
 
-    A run that was trained here by this user finds the modules that it was trained with.
+    A run that this user trained here may import the modules with which it was trained.
     """
     return Code(stranger=str(folder), trusted={**_remembered(folder.resolve().name), **(_trusted.get() or {})})
 
 
 def code_of_stranger(name: str) -> Code:
-    """Say that the import paths of a file may be anybody's."""
+    """Return the rules for import paths of an untrusted file."""
     return Code(stranger=name, trusted=_trusted.get() or {})
 
 
 @contextmanager
 def trusting(modules: str | Path | Sequence[str | Path]) -> Iterator[None]:
-    """Within, files that may be anybody's may name these modules.
+    """Let untrusted files name these modules, inside the ``with``.
 
     Args:
         modules: Python files or folders of packages, such as ``"mymodel.py"``, or names of installed modules.
@@ -115,15 +115,15 @@ def _place(module: str | Path) -> tuple[str, Path | None]:
 
 
 def import_outside(target: str, packages: Iterable[str]) -> Any:
-    """Import what an import path names, if the file that names it may.
+    """Import the target of an import path, if the file that names it may.
 
     Args:
         target: ``"package.module:attribute"``.
-        packages: the top-level packages of the installed packs.
+        packages: top-level packages of the installed packs.
 
     Raises:
-        RegistryError: if the file may be anybody's and the module is not trusted; nothing is imported then.
-        Exception: whatever the import raises.
+        RegistryError: if the file is untrusted and the module is not trusted; nothing is imported then.
+        Exception: any exception that the import raises.
     """
     code = _code.get() or Code()
     if not code.stranger:
@@ -137,7 +137,7 @@ def import_outside(target: str, packages: Iterable[str]) -> Any:
             return import_target(target)
     if name in packages and "__main__" not in module.split("."):
         return import_target(target)
-    if module in sys.modules:  # loaded already, so that nothing is run by looking at it
+    if module in sys.modules:  # already loaded, so looking it up runs nothing
         return reduce(lambda found, part: vars(found)[part], attribute.split("."), sys.modules[module])
     raise RegistryError(
         f"{code.stranger} names code that is in no pack: {target}. Importing it would run it, so nothing was imported. "
@@ -146,14 +146,14 @@ def import_outside(target: str, packages: Iterable[str]) -> Any:
 
 
 def remember(run_id: str, config: Mapping[str, Any]) -> None:
-    """Note, for this user and not in the run, which files beside the experiment a run was trained with."""
+    """Note for this user, outside the run, the files beside the experiment with which a run was trained."""
     names = {name for name in _named_modules(config) if name in _found_beside}
     if names:
         try:
             _memory(run_id).parent.mkdir(parents=True, exist_ok=True)
             replace_json(_memory(run_id), {name: str(_found_beside[name]) for name in sorted(names)})
         except OSError:
-            pass  # the model then asks for --trust
+            pass  # loading the model then requires --trust
 
 
 def _remembered(run_id: str) -> dict[str, Path | None]:
@@ -169,7 +169,7 @@ def _memory(run_id: str) -> Path:
 
 
 def _named_modules(value: Any) -> Iterator[str]:
-    """Top-level modules of the import paths in plain data."""
+    """Return the top-level modules of the import paths in plain data."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list):
@@ -188,13 +188,13 @@ def file_of(module: str) -> str:
 
 
 class _Finder:
-    """Finds top-level modules in folders, for `sys.meta_path`."""
+    """Finder of top-level modules in folders, for `sys.meta_path`."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = [str(folder) for folder in folders]
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Find a module that is not Python's own; folders without code are passed over."""
+        """Find a module that is not Python's own; skip folders without code."""
         if path is not None or name in sys.stdlib_module_names:
             return None
         spec = PathFinder.find_spec(name, self._folders)
@@ -203,10 +203,10 @@ class _Finder:
 
 @contextmanager
 def _searched_first(folders: Sequence[Path], target: str) -> Iterator[None]:
-    """Search folders for the module of an import path and for what it imports; `sys.path` stays as it is.
+    """Search folders for the module of an import path and for the modules it imports; `sys.path` is unchanged.
 
     Raises:
-        RegistryError: if another module of that name is loaded already.
+        RegistryError: if another module of that name is already loaded.
     """
     finder = _Finder(folders)
     name = target.partition(":")[0].partition(".")[0]

@@ -29,7 +29,7 @@ class Model(nn.Module):
     Both return the output and the state after it. Streaming the blocks of a signal from
     ``initial_state(...)``, then `flush`, and dropping the first `latency` samples gives the offline output.
 
-    Most states forget: from inside a file, a model that hears enough of what came before continues as from the
+    Most states forget: from inside a file, a model that has heard enough of the preceding audio continues as from the
     file's beginning. A state that never forgets (an oscillator's phase) must be told where in the file it begins. Such
     a model sets ``remembers_position = True`` and takes a third argument in its initial state,
     ``initial_state(batch_size, controls=None, start=0)``; see `nablafx_core.position.Start`.
@@ -257,10 +257,10 @@ class Controller(nn.Module):
 
 
 class Loss(nn.Module):
-    """A differentiable distance between a prediction and its target, one value per item of the batch.
+    """Differentiable distance between a prediction and its target, one value per item of the batch.
 
     Attributes:
-        min_samples: fewest samples that it can compare. Training and validation give it no shorter signals, and refuse
+        min_samples: fewest samples that it can compare. Training and validation never pass shorter signals, and refuse
             settings that would.
     """
 
@@ -304,10 +304,10 @@ class Metric:
 
 
 class Embedding(nn.Module):
-    """A network that maps audio to vectors, for distances between distributions such as the Fréchet audio distance.
+    """Network that maps audio to vectors, for distances between distributions such as the Fréchet audio distance.
 
     Attributes:
-        sample_rate: Hz of the audio that it takes.
+        sample_rate: sample rate in Hz of its input.
     """
 
     sample_rate: int = 16000

@@ -1,4 +1,4 @@
-"""Tell a Ctrl-C from an exception of the same class that some code raises."""
+"""Distinguish a Ctrl-C from an exception of the same class that some code raises."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-#: True after a Ctrl-C, False while none has come, None while nobody notes them (in a notebook, for example).
+#: True after a Ctrl-C, False before one, None if no handler records them (for example in a notebook).
 _seen: bool | None = None
 
 
 @contextmanager
 def noted_interrupts() -> Iterator[None]:
-    """Note each Ctrl-C within, so that `is_interrupt` can tell it from a KeyboardInterrupt that code raises.
+    """Record each Ctrl-C inside the ``with``, so that `is_interrupt` recognises a KeyboardInterrupt raised by code.
 
-    A handler that is not Python's own stays: whoever installed it, or ignored the signal, wanted it.
+    A handler that is not Python's own is kept: it was installed, or the signal was ignored, on purpose.
     """
     global _seen
     before = signal.getsignal(signal.SIGINT)
@@ -34,7 +34,7 @@ def noted_interrupts() -> Iterator[None]:
 
 
 def note_interrupt() -> None:
-    """Note a Ctrl-C; for signal handlers that raise KeyboardInterrupt."""
+    """Record a Ctrl-C; for signal handlers that raise KeyboardInterrupt."""
     global _seen
     _seen = True
 
@@ -47,7 +47,7 @@ def _on_interrupt(number: int, frame: Any) -> None:
 def is_interrupt(error: BaseException | None) -> bool:
     """Return True if an exception is a Ctrl-C, or was raised because of one or while one was handled.
 
-    A subclass of KeyboardInterrupt is none, nor is a KeyboardInterrupt while Ctrl-C is noted and none has come.
+    A subclass of KeyboardInterrupt is not a Ctrl-C. While Ctrl-C is recorded and none has come, nor is any other one.
     """
     while error is not None:
         if type(error) is KeyboardInterrupt:

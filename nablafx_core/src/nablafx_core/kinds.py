@@ -10,13 +10,13 @@ from nablafx_core.errors import RegistryError
 
 @dataclass(frozen=True)
 class Given:
-    """A constructor argument that the framework gives to a component that has it.
+    """Constructor argument that the framework passes to a component that has it.
 
     Args:
-        name: of the argument.
-        what: it is, for documents.
-        settable: True if an experiment may set it instead; False if only the framework gives it.
-        source: where it comes from; what the experiment gives is known before the data.
+        name: name of the argument.
+        what: description, for documents.
+        settable: True if an experiment may set it instead; False if only the framework passes it.
+        source: source of the value; values from the experiment are known before the data.
     """
 
     name: str
@@ -55,12 +55,12 @@ class Kind:
 
     @property
     def injected(self) -> frozenset[str]:
-        """The arguments that only the framework gives, which are no settings."""
+        """Arguments that only the framework passes; they are not settings."""
         return frozenset(one.name for one in self.given if not one.settable)
 
     @property
     def from_data(self) -> frozenset[str]:
-        """The settings that come from the data unless the experiment sets them."""
+        """Settings that come from the data unless the experiment sets them."""
         return frozenset(one.name for one in self.given if one.settable and one.source == "data")
 
     @property
@@ -72,8 +72,8 @@ class Kind:
         """Return whether a target is of this kind, without calling it.
 
         Args:
-            target: what a component's import path names.
-            interface: the class that `interface` names, imported.
+            target: target of a component's import path.
+            interface: imported class that `interface` names.
         """
         if self.instances:
             return isinstance(target, interface)

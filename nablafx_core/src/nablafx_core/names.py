@@ -8,7 +8,7 @@ from nablafx_core.diagnosis import canonical
 
 
 def short_name(name: str) -> str:
-    """Return the name without its pack; an import path stays as it is."""
+    """Return the name without its pack; an import path is unchanged."""
     return name if ":" in name else name.rpartition("/")[2]
 
 
@@ -35,7 +35,7 @@ def _pack(name: str) -> str:
 
 
 def figure_names(names: Iterable[str]) -> list[str]:
-    """Return what losses and metrics are called in tables and curves: short, and numbered where one comes again.
+    """Return the names of losses and metrics in tables and curves: short, and numbered if one occurs again.
 
     ``[nablafx-core/esr, nablafx-core/mr_stft, acme/esr]`` gives ``[esr, mr_stft, esr_2]``.
     """
@@ -48,7 +48,7 @@ def figure_names(names: Iterable[str]) -> list[str]:
 
 
 def told_apart(names: Sequence[str]) -> dict[str, str]:
-    """Return each name as short as it can be without meaning two components; older records have no pack in theirs."""
+    """Return each name as short as it can be and still unique; older records contain names without a pack."""
     packs: dict[str, set[str]] = {}
     for name in names:
         packs.setdefault(short_name(name), set()).add(_pack(name) if ":" not in name else "")

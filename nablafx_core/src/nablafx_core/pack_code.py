@@ -1,4 +1,4 @@
-"""Run the code of a pack: the one place that decides what is its failure, and where its output goes."""
+"""Run the code of a pack: the one place that decides what counts as its failure, and where its output goes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nablafx_core.interrupts import is_interrupt
 
 
 class PackFailure(Exception):
-    """An exception of a pack's code that does not derive from Exception, such as SystemExit or a panic in Rust.
+    """Failure of a pack's code with an exception that does not derive from Exception, such as SystemExit.
 
     Args:
         original: that exception.
@@ -34,10 +34,10 @@ def is_failure(error: BaseException) -> bool:
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Make every failure within an Exception, so that whoever handles exceptions handles it.
+    """Convert every failure inside the ``with`` to an Exception, so that handlers of exceptions catch it.
 
     Raises:
-        PackFailure: if an exception that does not derive from Exception leaves the code within. A Ctrl-C passes.
+        PackFailure: if an exception that does not derive from Exception is raised inside. A Ctrl-C passes unchanged.
     """
     try:
         yield
@@ -51,7 +51,7 @@ def contained() -> Iterator[None]:
 
 @contextmanager
 def pack_code() -> Iterator[None]:
-    """`contained`, and what this thread prints within goes to stderr, since stdout is for answers.
+    """Apply `contained`, and send what this thread prints to stderr, because stdout is reserved for answers.
 
     Raises:
         PackFailure: as `contained` does.
@@ -66,7 +66,7 @@ _users = 0
 
 
 class _Output:
-    """A standard output that leads to stderr in the threads that run a pack's code, and in no other."""
+    """Standard output that leads to stderr in threads that run a pack's code, and to stdout in others."""
 
     def __init__(self, stdout: Any) -> None:
         self.stdout = stdout
@@ -77,7 +77,7 @@ class _Output:
 
 @contextmanager
 def _printing_to_stderr() -> Iterator[None]:
-    """Send the output of this thread to stderr; the others keep theirs, whichever of them comes or leaves first."""
+    """Send the output of this thread to stderr; other threads keep theirs, in whatever order they enter and leave."""
     global _users
     with _lock:
         _users += 1
@@ -90,7 +90,7 @@ def _printing_to_stderr() -> Iterator[None]:
         _to_stderr.reset(token)
         with _lock:
             _users -= 1
-            if threading.active_count() == 1:  # else another thread may have replaced it, and not the pack
+            if threading.active_count() == 1:  # otherwise another thread may have replaced it, not the pack
                 sys.stdout = output
             if not _users and isinstance(sys.stdout, _Output):
                 sys.stdout = sys.stdout.stdout

@@ -27,17 +27,17 @@ SLOW_SECONDS = 0.5
 
 
 class _Hooks(pluggy.PluginManager):
-    """The hooks of one pack. Only those that a module has are specified: most packs have one or two of them all."""
+    """Hooks of one pack. Only hooks that a module defines are specified: most packs have one or two."""
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
-        """As pluggy does it, which looks closely at everything in a module; hooks are functions or bound methods."""
+        """Parse a hook as pluggy does, but consider only functions and bound methods, which is faster."""
         kinds = (FunctionType, MethodType, classmethod, staticmethod)
         if isinstance(plugin, ModuleType) and not isinstance(vars(plugin).get(name), kinds):
             return None
         return super().parse_hookimpl_opts(plugin, name)
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
-        """As pluggy does it, for hooks that are there and have no specification yet; the module is `hookspecs`."""
+        """Return the specification in the module `hookspecs` for a defined hook that has none yet; else None."""
         caller = vars(self.hook).get(name)
         return _specification(name) if caller is not None and not caller.has_spec() else None
 
@@ -66,7 +66,7 @@ class Pack:
         problems: what makes the pack, or a part of it, unusable, and what to do about it.
         warnings: what a pack author should mend and a user may ignore.
         import_seconds: how long its modules took to import.
-        package: the top-level package of its modules.
+        package: top-level package of its modules.
     """
 
     def __init__(self, name: str, version: str, requires: Sequence[str] = ()) -> None:
@@ -107,7 +107,7 @@ class Pack:
             self.register(found)
 
     def _imported(self, name: str) -> object | None:
-        """A module, or None where it cannot be imported, which is then a problem of the pack."""
+        """Import a module; if that fails, add a problem to the pack and return None."""
         began = time.perf_counter()
         try:
             with pack_code():
@@ -149,7 +149,7 @@ class Pack:
             self.warnings += warnings
 
     def _unused(self, module: object) -> Iterator[str]:
-        """What looks like a hook and is none."""
+        """Yield problems with functions that look like hooks but are not."""
         callers = self._hooks.get_hookcallers(module) or []
         for caller in callers:
             if not caller.has_spec():
@@ -167,10 +167,10 @@ class Pack:
         return caller is not None and bool(caller.get_hookimpls())
 
     def components(self, kind: Kind) -> dict[str, Component]:
-        """What the pack provides of one kind, by name.
+        """Return the components of one kind that the pack provides, by name.
 
-        Threads that ask first at the same time may each call the hook; the first answer counts, for all of them. No
-        lock is held meanwhile, for a hook may import, and so wait for another thread that imports and asks the pack.
+        Threads that ask first at the same time may each call the hook; the first answer is used for all of them. No
+        lock is held meanwhile, because a hook may import and thus wait for an importing thread that asks the same pack.
         """
         if kind.name not in self._components:
             asked = _asked_now.get()
@@ -188,7 +188,7 @@ class Pack:
         return self._components[kind.name]
 
     def _collect(self, kind: Kind) -> tuple[dict[str, Component], list[str]]:
-        """The components of one kind by name, and the problems with them."""
+        """Return the components of one kind by name, and the problems with them."""
         found: dict[str, Component] = {}
         problems: list[str] = []
         try:
@@ -226,7 +226,7 @@ class Pack:
         return f"{hook}() failed: {cause(error, self.package)}. {otherwise(self.name)}"
 
 
-#: The packs and kinds whose components are being collected by this thread.
+#: Packs and kinds whose components this thread is collecting.
 _asked_now: ContextVar[frozenset[tuple[Pack, str]]] = ContextVar("asked_now", default=frozenset())
 
 

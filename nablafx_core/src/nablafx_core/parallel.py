@@ -1,4 +1,4 @@
-"""The same function for many items, on every core."""
+"""Call one function for many items, on every core."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from nablafx_core.progress import progress
 
 _WAKE_SECONDS = 0.5
-_PATIENCE_SECONDS = 10.0  # for a thread inside one long call
+_PATIENCE_SECONDS = 10.0  # waiting time for a thread inside one long call
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -22,20 +22,20 @@ R = TypeVar("R")
 def mapped(function: Callable[[T], R], items: Iterable[T], what: str, threads: int | None = None) -> list[R]:
     """Call a function for each item in threads, with progress on stderr.
 
-    For functions that release Python's lock most of the time, as reading files and NumPy's FFT do. Ctrl-C is answered
-    at once: no other item is begun, and those in progress are given up.
+    For functions that release Python's lock most of the time, such as reading files and NumPy's FFT. Ctrl-C takes
+    effect at once: no further item is started, and running ones are abandoned.
 
     Args:
-        function: called in several threads at a time.
-        items: one argument each.
-        what: what is shown, such as ``"Examining 3,000 recordings"``.
-        threads: how many; the cores that this process may use if None.
+        function: function that is called in several threads at a time.
+        items: one argument per call.
+        what: text before the progress, such as ``"Examining 3,000 recordings"``.
+        threads: number of threads; if None, the number of cores that this process may use.
 
     Returns:
         The results in the order of the items.
 
     Raises:
-        Exception: what the function raised for the first item for which it raised.
+        Exception: the exception of the first item for which the function raised one.
     """
     waiting = list(enumerate(items))
     results: list[Any] = [None] * len(waiting)
@@ -55,7 +55,7 @@ def mapped(function: Callable[[T], R], items: Iterable[T], what: str, threads: i
                 worker.start()
             while count:
                 try:
-                    answer = done.get(timeout=_WAKE_SECONDS)  # a signal that comes just before is answered after it
+                    answer = done.get(timeout=_WAKE_SECONDS)  # a signal just before it is handled after it
                 except queue.Empty:
                     continue
                 if answer is None:  # a thread has ended
@@ -75,11 +75,11 @@ def mapped(function: Callable[[T], R], items: Iterable[T], what: str, threads: i
 
 
 class _Stopped(BaseException):
-    """Raised in a thread whose result nobody waits for."""
+    """Raised in a thread whose result is no longer needed."""
 
 
 def _stop(workers: list[threading.Thread]) -> None:
-    """End threads where they are, so that they tidy up; one that is killed with the program makes it crash."""
+    """End threads so that they clean up; a thread that is killed at exit makes the program crash."""
     for worker in workers:
         if worker.ident is not None:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(_Stopped))

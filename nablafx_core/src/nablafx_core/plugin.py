@@ -21,7 +21,7 @@ def nablafx_models() -> list[Component]:
 
 @hookimpl
 def nablafx_controllers() -> list[Component]:
-    """The controller of what nothing drives."""
+    """Controller of processors without driven parameters."""
     return [Component("none", "nablafx_core.graybox.nothing:NoController", "Nothing to drive")]
 
 

@@ -1,4 +1,4 @@
-"""Where in its file a signal begins, and the states of models and parts that depend on it."""
+"""Position of a signal in its file, and the states of models and parts that depend on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Start = int | Tensor
 """Position of a signal's first sample, in samples from the beginning of its file: an int for every item of a batch, or
 an integer tensor (batch,). Negative before the file, in a pre-roll."""
 
-# Blocks whose length is not declared have mostly a power of two.
+# Most blocks of undeclared length have a power of two as length.
 _PHASE = 65_536
 
 
@@ -34,18 +34,18 @@ def state_at(
 ) -> State:
     """Return the initial state of a model or part whose first sample is sample `start` of the file.
 
-    Only a part that declares `remembers_position` is given `start`; the state of any other part is that of a file's
-    beginning, wherever it begins.
+    Only a part that declares `remembers_position` is given `start`. Any other part gets the state of a file's
+    beginning, at any position.
 
     Args:
-        part: a model, processor or controller.
+        part: model, processor or controller.
         batch_size: number of items.
         given: the second argument of `initial_state`: controls, or a processor's parameters.
-        start: an int, or an integer tensor (batch,).
+        start: position as an int, or as an integer tensor (batch,).
 
     Raises:
-        ModelError: if `start` has another shape or type, or the part declares `remembers_position` and cannot be
-            given it.
+        ModelError: if `start` has another shape or type, or the part declares `remembers_position` but does not
+            accept it.
     """
     initial_state: Callable[..., State] = part.initial_state
     if not part.remembers_position:
@@ -80,9 +80,9 @@ def _checked(start: Start, batch_size: int, part: nn.Module) -> Start:
 
 
 def block_grid(module: nn.Module) -> int:
-    """Samples after which the blocks of a model or part begin anew; 1 if it does not work in blocks.
+    """Return the period of the blocks of a model or part, in samples; 1 if it does not work in blocks.
 
-    It is the least common multiple of what its modules declare as `samples_per_step`; see
+    It is the least common multiple of the `samples_per_step` that its modules declare; see
     `nablafx_core.profiling.macs`.
     """
     steps = (getattr(part, "samples_per_step", 1) for part in module.modules())
@@ -90,7 +90,7 @@ def block_grid(module: nn.Module) -> int:
 
 
 def aligned(model: Model, position: int) -> int:
-    """Round a position down to one from which the model's blocks fall as from the file's beginning."""
+    """Round a position down to one at which the model's blocks begin as they do from the file's beginning."""
     grid = block_grid(model)
     phase = -(-_PHASE // grid) * grid
     return position // phase * phase

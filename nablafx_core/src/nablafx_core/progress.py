@@ -1,4 +1,4 @@
-"""Progress of what takes long, on stderr."""
+"""Progress of long operations, on stderr."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Advance = Callable[[float], None]
 
 @contextmanager
 def progress(what: str, total: float, patience: float = _PATIENCE_SECONDS) -> Iterator[Advance]:
-    """Show how much is done, once it has taken longer than `patience`.
+    """Show progress of an operation that has taken longer than `patience`.
 
-    On a terminal, a bar that disappears at the end. Elsewhere, one line that says what is being done.
+    On a terminal, a bar that disappears at the end. Elsewhere, one line that names the operation.
 
     Args:
-        what: such as ``"Examining 3,000 recordings"``.
-        total: the amount of work.
+        what: description such as ``"Examining 3,000 recordings"``.
+        total: total amount of work.
         patience: seconds before anything is shown.
 
     Yields:
-        A function that adds an amount to what is done. Any thread may call it.
+        A function that adds an amount to the finished work. Any thread may call it.
     """
     shown = _Shown(what, total, patience)
     try:
@@ -72,7 +72,7 @@ class _Shown:
             TaskProgressColumn(),
             TimeRemainingColumn(),
         )
-        # What is piped to another program must not move to stderr.
+        # Output that is piped to another program must stay on stdout.
         redirect = sys.stdout.isatty()
         self._bar = Progress(*columns, console=console, transient=True, redirect_stdout=redirect)
         self._bar.add_task(self._what, total=self._total)

@@ -1,4 +1,4 @@
-"""The packs with which a file was made: what its bare names mean, and what to install where a pack is missing."""
+"""Packs with which a file was made: what its short names mean, and what to install if a pack is missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nablafx_core.tracking.records import RunRecord
 
 @dataclass(frozen=True)
 class Provenance:
-    """Finds components for a file that was made with other packs than those of today.
+    """Finder of components for a file that was made with other packs than the installed ones.
 
     Args:
         packs: name and version of each pack, as the file records them; empty if it records none.
@@ -35,7 +35,7 @@ class Provenance:
         """Return the component that a name means in the file; like `Registry.find`.
 
         A name without its pack was unambiguous when it was written, so it means a component of a recorded pack. Packs
-        that were installed later are not considered, unless all recorded ones are here and none has the name.
+        that were installed later are not considered, unless all recorded ones are installed and none has the name.
 
         Raises:
             RegistryError: if there is no such component; says which packs to install.
@@ -43,7 +43,7 @@ class Provenance:
         registry = Registry.discover()
         if not is_qualified(name):
             found = [entry for entry in registry.entries(kind) if entry.component.name == name and self._has(entry)]
-            # A pack of the same version had the component then; more than one cannot have had it.
+            # A pack of the same version had the component then; at most one pack can have had it.
             same = [entry for entry in found if entry.pack and self._version(entry.pack.name) == entry.pack.version]
             for candidates in (found, same):
                 if len(candidates) == 1:
@@ -56,7 +56,7 @@ class Provenance:
             raise RegistryError(self.explained(str(error))) from None
 
     def explained(self, message: str) -> str:
-        """Return an error message with `advice` below it, unless it has that already."""
+        """Return an error message with `advice` below it, unless it already contains it."""
         return "\n".join([message, *(line for line in self.advice() if line not in message)])
 
     def advice(self) -> list[str]:

@@ -13,7 +13,7 @@ from nablafx_core.registry import Entry
 from nablafx_core.settings import BESIDE, STRUCTURES, Mark, Section, Setting, settings_of, with_marked
 from nablafx_core.training.settings import TrackSettings
 
-#: The sections of an experiment that name components: of which kind, and whether they are lists.
+#: Sections of an experiment that name components: their kind, and whether they are lists.
 COMPONENTS = {
     "data": ("dataset", False),
     "model": ("model", False),
@@ -23,19 +23,19 @@ COMPONENTS = {
 
 
 class Names(Protocol):
-    """Finds components by name: `nablafx_core.registry.Registry` or `nablafx_core.provenance.Provenance`."""
+    """Finder of components by name: `nablafx_core.registry.Registry` or `nablafx_core.provenance.Provenance`."""
 
     def find(self, kind: str, name: str) -> Entry:
         """Return the component of that name; see `Registry.find`."""
 
 
 def qualified(kind: str, section: Any, names: Names) -> Any:
-    """Return a section with ``pack/name`` in place of every name in it, however deep; nothing else is changed.
+    """Return a section with ``pack/name`` in place of every name in it, at any depth; nothing else is changed.
 
     Args:
-        kind: of the section; ``"mix"`` for one without a name.
-        section: a mapping, a name, or a part that is built already, which stays as it is.
-        names: finds the components.
+        kind: kind of the section; ``"mix"`` for one without a name.
+        section: mapping, name, or a part that is already built, which is unchanged.
+        names: finder of the components.
 
     Raises:
         RegistryError: if a component is unknown or cannot be imported.
@@ -79,11 +79,11 @@ def qualified_value(setting: Setting, value: Any, names: Names) -> Any:
 
 @dataclass(frozen=True)
 class OwnFirst:
-    """Finds components as a pack's code means them: a name without a pack is its own component if it has one.
+    """Finder of components as a pack's code means them: a name without a pack is the pack's own, if it has one.
 
     Args:
-        pack: whose code names components; None for code outside of packs.
-        names: finds the others.
+        pack: pack whose code names components; None for code outside packs.
+        names: finder of all other components.
     """
 
     pack: Pack | None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from importlib.abc import Traversable
 
 
-_LISTED = 30  # names in the message of an unknown one; more are counted
+_LISTED = 30  # names in the message about an unknown name; of longer lists only the number is given
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Registry:
 
     @property
     def packages(self) -> frozenset[str]:
-        """The top-level packages of the packs."""
+        """Top-level packages of the packs."""
         return frozenset(pack.package for pack in self.packs)
 
     def entries(self, kind: str) -> Iterator[Entry]:
@@ -192,7 +192,7 @@ class Registry:
         raise RegistryError(f"No pack named '{canonical(name)}' is installed. Packs: {names}.")
 
     def raised_by(self, error: BaseException) -> tuple[Pack, str] | None:
-        """The pack whose code an exception came through, and its innermost line there; None if through no pack's."""
+        """Return the pack whose code raised an exception, and its innermost line there; None if no pack's code did."""
         for pack in self.packs:
             if pack.name != CORE and pack.package and (where := raised_at(error, pack.package)):
                 return pack, where

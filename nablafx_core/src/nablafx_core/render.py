@@ -1,4 +1,4 @@
-"""Rendering audio files through a model."""
+"""Render audio files with a model."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from nablafx_core.evaluation.rendering import regrouped
 from nablafx_core.interfaces import Model
 from nablafx_core.streaming import Streamer
 
-#: Memory of an offline pass grows with the file; a file is streamed in blocks of this length if no other is given.
+#: Default block length of a stream; streaming is used because the memory of an offline pass grows with the file.
 BLOCK = 65_536
 
 
 @dataclass(frozen=True)
 class KnobSetting:
-    """Where a knob stands while a file is rendered.
+    """Value of a knob while a file is rendered.
 
     Args:
-        name, unit: of the knob.
-        value: in its unit, or the name of a switch's position.
-        default: True if it was not set.
+        name, unit: name and unit of the knob.
+        value: value in its unit, or the name of a switch's position.
+        default: True if the user did not set it.
     """
 
     name: str
@@ -45,14 +45,14 @@ class KnobSetting:
 
 @dataclass(frozen=True)
 class Rendering:
-    """A file that was rendered.
+    """Result of rendering a file.
 
     Args:
-        source, output: the files.
-        num_samples, sample_rate, channels, format: of the output.
-        peak: the output's largest magnitude before it was rounded; 1 is full scale.
-        clipped: values beyond full scale that were limited.
-        notes: what a person should know, such as a resampling.
+        source, output: paths of the files.
+        num_samples, sample_rate, channels, format: properties of the output.
+        peak: largest magnitude of the output before rounding; 1 is full scale.
+        clipped: number of values beyond full scale that were limited.
+        notes: remarks for the user, such as a resampling.
     """
 
     source: Path
@@ -67,10 +67,10 @@ class Rendering:
 
 
 def knob_settings(model: Model, values: Mapping[str, float | str]) -> list[KnobSetting]:
-    """Where each knob of a model stands, for a person to read.
+    """Return the value of each knob of a model, for people.
 
     Args:
-        model: whose knobs.
+        model: model whose knobs are described.
         values: as `control_values` takes them.
     """
     settings = []
@@ -177,7 +177,7 @@ def _notes(model: Model, source: Path, info: AudioInfo) -> Iterator[str]:
 
 
 def _rendered(model: Model, blocks: Iterable[Tensor], settings: Tensor | None) -> Iterator[Tensor]:
-    """The output, aligned with the input, as blocks (channels, time)."""
+    """Yield the output, aligned with the input, as blocks (channels, time)."""
     like = next(model.parameters(), torch.zeros(()))
     with torch.inference_mode():
         inputs = (block.to(like)[None] for block in blocks)
@@ -193,7 +193,7 @@ def _rendered(model: Model, blocks: Iterable[Tensor], settings: Tensor | None) -
 
 
 def _whole(model: Model, audio: Tensor, settings: Tensor | None) -> Tensor:
-    """The output of a model without a stream; a mono one renders each channel."""
+    """Return the output of a model without a stream; a mono model renders each channel separately."""
     if model.in_channels > 1:
         return model.offline(audio, settings)
     return torch.cat([model.offline(voice, settings) for voice in audio.split(1, dim=1)], dim=1)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""The losses and metrics of an experiment, built for its data."""
+"""Build the losses and metrics of an experiment for its data."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def built_losses(sections: Sequence[Mapping[str, Any]], sample_rate: int) -> Wei
     """Build the weighted sum of an experiment's losses.
 
     Args:
-        sections: the experiment's section `loss`, checked.
-        sample_rate: Hz of the data.
+        sections: section `loss` of the experiment, checked.
+        sample_rate: sample rate of the data in Hz.
     """
     built = [_built("loss", section, sample_rate) for section in sections]
     return WeightedLoss([(part["name"], part["weight"], one) for part, one in zip(sections, built, strict=True)])
 
 
 def built_metrics(sections: Sequence[Mapping[str, Any]], sample_rate: int) -> dict[str, Metric]:
-    """Build an experiment's metrics, by the names that figures have.
+    """Build an experiment's metrics, by the names that their values are recorded under.
 
     Args:
-        sections: the experiment's section `metrics`, checked.
-        sample_rate: Hz of the data.
+        sections: section `metrics` of the experiment, checked.
+        sample_rate: sample rate of the data in Hz.
     """
     names = figure_names(section["name"] for section in sections)
     return {name: _built("metric", section, sample_rate) for name, section in zip(names, sections, strict=True)}

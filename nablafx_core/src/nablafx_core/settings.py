@@ -122,7 +122,7 @@ BESIDE: dict[str, tuple[Setting, ...]] = {
 }
 
 
-#: Keys that the framework reads or gives where sections and options of a kind are written, beside those above.
+#: Keys that the framework reads or passes in sections and options of a kind, in addition to those above.
 _KEYS: dict[str, tuple[str, ...]] = {
     "model": ("preset",),
     "dataset": tuple(LoadingSettings.model_fields),
@@ -132,7 +132,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
 
 
 def reserved_keys(kind: str) -> frozenset[str]:
-    """Return the keys of the framework in a section of a kind, which no component of it may have as a setting."""
+    """Return the keys of the framework in a section of a kind; no setting of a component may have these names."""
     structures = [setting.name for settings in STRUCTURES.get(kind, {}).values() for setting in settings]
     return frozenset(["name", *(setting.name for setting in BESIDE.get(kind, ())), *structures, *_KEYS.get(kind, ())])
 
@@ -260,11 +260,11 @@ def with_marked(
     """Return a setting's value with each section and each component's name in it replaced.
 
     Args:
-        annotation: of the setting; marks may stand in lists, tuples, mappings and unions.
+        annotation: annotation of the setting; marks may be inside lists, tuples, mappings and unions.
         value: plain data.
-        path: where it stands.
-        change: given a mark, the value under it and its place.
-        leaf: given an annotation without a mark (or a value that no marked part takes), the value and its place.
+        path: path of the value.
+        change: function of a mark, the value under it and its path.
+        leaf: function of an annotation without a mark (or a value that fits no mark), the value and its path.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if not is_marked(annotation):
@@ -288,14 +288,14 @@ def with_marked(
 
 
 def is_marked(annotation: Any) -> bool:
-    """Return whether a setting holds sections or names of components."""
+    """Return whether a setting contains sections or names of components."""
     return any(
         isinstance(argument, Mark) or is_marked(argument) for argument in get_args(annotation) if argument is not ...
     )
 
 
 def _marked_arm(arms: Sequence[Any], value: Any) -> Any:
-    """Return the part of a union whose sections or names a value holds; None if it is for an unmarked part."""
+    """Return the part of a union to which a value's sections or names belong; None for an unmarked part."""
     if value is None or (isinstance(value, str) and str in arms):
         return None
     for arm in filter(is_marked, arms):
@@ -336,7 +336,7 @@ def checked_value(setting: Setting, value: Any) -> Any:
     return _translated(adapter.dump_python(checked, mode="json", exclude_defaults=False), _SHOWN)
 
 
-# Bytes of a file's name that are no UTF-8 are lone surrogates in Python, which JSON lacks: private characters here.
+# Bytes of a file name that are not UTF-8 are lone surrogates in Python, invalid in JSON: store private characters.
 _HIDDEN = {code: 0x100000 + code for code in range(0xDC80, 0xDD00)}
 _SHOWN = {hidden: code for code, hidden in _HIDDEN.items()}
 

@@ -1,4 +1,4 @@
-"""Commands that a person can copy into a shell."""
+"""Format commands that a person can copy into a shell."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def command(*words: object, runs_dir: str | Path | None = None) -> str:
-    """A command of ours, each word quoted where a shell would read it as something else.
+    """Format a nablafx command, with words quoted if a shell would interpret them.
 
     Args:
-        words: after ``nablafx``.
+        words: words after ``nablafx``.
         runs_dir: added as ``--runs-dir`` unless it is the default, ``runs``.
     """
     place = () if runs_dir is None or str(runs_dir) == "runs" else ("--runs-dir", str(runs_dir))

@@ -15,10 +15,10 @@ _outside = 0
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[None]:
-    """As many torch threads as `count` inside the ``with``, as many as before after it; None changes nothing.
+    """Set the number of torch threads to `count` inside the ``with`` and restore it after it; None changes nothing.
 
-    Torch has one such number for the whole process. Where several threads of Python set it at the same time, the last
-    one that came and is still inside decides, and after the last one that leaves it is as it was before the first.
+    Torch has one such number per process. If several Python threads set it at the same time, the last one that
+    entered and is still inside decides. After the last one leaves, the number is as it was before the first.
     """
     global _outside
     if count is None:

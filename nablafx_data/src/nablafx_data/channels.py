@@ -21,7 +21,7 @@ def chosen_channels(
     Args:
         paths: of audio files.
         channel: counted from 0.
-        setting: that chooses it.
+        setting: name of the setting that selects it.
 
     Returns:
         The channels by file, and notes that say what was chosen.
@@ -42,11 +42,11 @@ def chosen_channels(
 
 
 def sounding_channels(path: Path, but: int) -> dict[int, float]:
-    """Channels of a file that are not silent, with their peaks.
+    """Return the channels of a file that are not silent, with their peaks.
 
     Args:
-        path: of an audio file.
-        but: a channel to leave out, counted from 0.
+        path: path of an audio file.
+        but: channel to leave out, counted from 0.
     """
     others = [channel for channel in range(probe(path).channels) if channel != but]
     measured = {channel: measure_levels(WavSource(path, channel=channel))[0] for channel in others}
@@ -54,7 +54,7 @@ def sounding_channels(path: Path, but: int) -> dict[int, float]:
 
 
 def sounding_elsewhere(path: Path, but: int, setting: str = "data.channel") -> str:
-    """Say which channel of a file has a signal where the chosen one is silent; empty if none has."""
+    """Name the channel of a file that has a signal if the selected one is silent; empty if there is none."""
     for channel, peak in sounding_channels(path, but).items():
         return f" Channel {channel} has a signal (peak {peak:.2g}); channel {but} was read. Set {setting} to {channel}."
     return ""

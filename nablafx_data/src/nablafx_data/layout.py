@@ -49,7 +49,7 @@ class WetFile:
 
     @property
     def name(self) -> str:
-        """The file's name without ``.target.wav``, composed (Unicode NFC), as macOS writes names decomposed."""
+        """Name of the file without ``.target.wav``, composed (Unicode NFC), because macOS writes decomposed names."""
         return _stem(self.wet.name, WET)
 
     @property
@@ -111,7 +111,7 @@ def wet_files(device: Path, dry: Path) -> list[WetFile]:
 
 
 def files_below(folder: Path, ending: str) -> Iterator[Path]:
-    """Files of an ending, in whatever case, in a folder and the folders in it, hidden ones left out.
+    """Return the files with an extension, in any case, in a folder and its subfolders, without hidden ones.
 
     Symbolic links are followed, except to a folder that the link itself is in.
 
@@ -134,7 +134,7 @@ def _files_below(folder: Path, ending: str, above: set[Path]) -> Iterator[Path]:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What a folder holds; not what macOS (``._x.wav``) and others hide there."""
+    """List a folder, without the files that macOS (``._x.wav``) and others hide there."""
     try:
         return sorted((entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda e: e.name)
     except OSError as error:
@@ -142,7 +142,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _dry_files(folder: Path) -> dict[str, Path]:
-    """The dry files of a part, by name."""
+    """Return the dry files of a part, by name."""
     entries = _entries(folder) if os.path.isdir(folder) else []
     return {
         _stem(entry.name, DRY): Path(entry.path)

@@ -108,7 +108,7 @@ class Pair(Dataset):
         return [*said, *also]
 
     def _judged(self, facts: PairFacts) -> tuple[list[str], list[str]]:
-        """What refuses the pair, and what is only noted."""
+        """Return the problems that refuse the pair, and the ones that are only noted."""
         wet = self._paths[1]
         complaints = [f"{wet}: {fault}" for fault in faults(facts, self.sample_rate)]
         said = [f"{wet}: {remark}" for remark in remarks(facts, self.sample_rate)]
@@ -121,7 +121,7 @@ class Pair(Dataset):
         return complaints, said
 
     def _heard_elsewhere(self, facts: PairFacts) -> str:
-        """Which channel has the signal that the chosen one lacks."""
+        """Name the channel that has the signal that the selected one lacks."""
         role, setting = (0, "data.channel") if facts.dry.swing < SILENT else (1, self._wet_setting)
         return sounding_elsewhere(self._paths[role], self._channels[role], setting)
 
@@ -171,7 +171,7 @@ class Pair(Dataset):
         )
 
     def _fitting_channel(self, length: int) -> str:
-        """Which other channel of the wet file belongs to the dry file."""
+        """Name another channel of the wet file that matches the dry file."""
         for channel in sounding_channels(self._paths[1], self._channels[1]):
             facts = self._examined(self._source(0, 0, length), self._source(1, 0, length, channel))
             if facts.delay.confidence >= _ENOUGH_FAR:

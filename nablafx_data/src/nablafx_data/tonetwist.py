@@ -175,7 +175,7 @@ class ToneTwist(Dataset):
         yield from _lag(facts, self.sample_rate)
 
     def _elsewhere(self, facts: PairFacts, file: WetFile) -> str:
-        """Which channel has the signal that the chosen one lacks."""
+        """Name the channel that has the signal that the selected one lacks."""
         if not next(silence(facts), None):
             return ""
         path = file.dry if facts.dry.swing < SILENT else file.wet

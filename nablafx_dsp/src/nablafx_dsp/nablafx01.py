@@ -1,4 +1,4 @@
-"""Checkpoints of gray-box chains of NablAFx 1.0 (Comunità, Steinmetz and Reiss, 2025, arXiv:2502.11668)."""
+"""Read checkpoints of gray-box chains of NablAFx 1.0 (Comunità, Steinmetz and Reiss, 2025, arXiv:2502.11668)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODELS = ("GreyBoxModel", "GrayBoxModel")
 
 
 def _range(name: str, ours: str, lowest: float, highest: float) -> dict[str, Argument]:
-    """The two arguments of a parameter's range."""
+    """Return the two arguments of a parameter's range."""
     low, high = (Argument(ours.format(end), value) for end, value in (("min", lowest), ("max", highest)))
     return {name.format("min"): low, name.format("max"): high}
 
@@ -45,7 +45,7 @@ _SIREN = _LEARNED | {
     "hidden_dim": Argument("hidden_size", 64),
     "num_layers": Argument("num_layers", 3),
     "w0_initial": Argument("w0", 30.0),
-    "pretrained": Argument(None, None),  # weights are loaded
+    "pretrained": Argument(None, None),  # the weights are loaded instead
 }
 _LINEAR = {"curves": "linear"}
 
@@ -61,7 +61,7 @@ BANDS = {
     "lowpass": "lowpass",
 }
 
-#: Its processors: ours, their arguments, and settings that make ours what its are.
+#: Its processors: our processor, the arguments, and the settings with which ours computes the same.
 PROCESSORS: dict[str, tuple[str, dict[str, Argument], dict[str, Any]]] = {
     "Gain": ("gain", _DRIVEN | _range("{}_gain_db", "{}_gain_db", -32.0, 32.0), {}),
     "DCOffset": ("dc_offset", _DRIVEN | _range("{}_offset", "{}_offset", -2.0, 2.0), {}),
@@ -77,7 +77,7 @@ PROCESSORS: dict[str, tuple[str, dict[str, Argument], dict[str, Any]]] = {
     "Lowpass": ("lowpass", _DRIVEN | _cutoff(2_000.0, 20_000.0) | _QUALITY, _LINEAR),
     "Highpass": ("highpass", _DRIVEN | _cutoff(20.0, 2_000.0) | _QUALITY, _LINEAR),
     "Lowshelf": ("lowshelf", _DRIVEN | _GAIN | _cutoff(20.0, 2_000.0) | _QUALITY, _LINEAR),
-    # of which it computes the coefficients
+    # NablAFx's Highshelf computes the coefficients of a low shelf.
     "Highshelf": ("lowshelf", _DRIVEN | _GAIN | _cutoff(200.0, 2_000.0) | _QUALITY, _LINEAR),
     "StaticMLPNonlinearity": ("static_mlp", _SIREN, {"pretrained": "none"}),
     "StaticRationalNonlinearity": (
@@ -179,14 +179,14 @@ class NablAFxPretrained(Importer):
         self.w0 = w0
 
     def reads(self, path: Path) -> bool:
-        """Whether the file holds one processor and nothing else."""
+        """Return True if the file contains exactly one processor."""
         try:
             return bool(nablafx_network(path))
         except NablafxError:
             return False
 
     def read(self, path: Path) -> Model:
-        """The model; see `Importer`."""
+        """Build the model; see `Importer`."""
         weights, num_taps = nablafx_network(path)
         section: dict[str, Any] = {"name": "nablafx-dsp/static_mlp", "pretrained": "none", **siren_size(weights)}
         if num_taps is not None:
@@ -253,9 +253,9 @@ def _section(item: Any, arguments: Mapping[str, Any], where: str) -> dict[str, A
 
 
 def _cutoffs(name: str, given: dict[str, Any]) -> dict[str, list[float]]:
-    """The ranges of an equalizer's bands, which are taken out of its arguments.
+    """Return the ranges of an equalizer's bands, and remove them from its arguments.
 
-    A parametric EQ has them all, since ours moves its default ranges at low sample rates.
+    A parametric EQ always gets them, because ours changes its default ranges at low sample rates.
     """
     table = {"ParametricEQ": ParametricEQ.table, "ShelvingEQ": ShelvingEQ.table}.get(name, ())
     ranges = {band.name: [band.lowest, band.highest] for band in table}

@@ -43,7 +43,7 @@ _CONVOLUTIONS = _COMMON | {
 }
 ARGUMENTS: dict[str, tuple[str, dict[str, Argument]]] = {
     "TCN": ("tcn", _CONVOLUTIONS | {"act_type": Argument("activation", "tanh")}),
-    "GCN": ("gcn", _CONVOLUTIONS | {"channel_growth": Argument(None, 1)}),  # of which its GCN takes no notice
+    "GCN": ("gcn", _CONVOLUTIONS | {"channel_growth": Argument(None, 1)}),  # which its GCN ignores
     "LSTM": ("lstm", _COMMON | {"hidden_size": Argument("hidden_size", 32), "num_layers": Argument("num_layers", 1)}),
     "S4": (
         "s4",

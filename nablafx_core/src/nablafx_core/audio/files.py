@@ -1,4 +1,4 @@
-"""Audio files: what they hold, and reading a piece of one."""
+"""Audio files: read their properties, or a part of their audio."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class AudioInfo(NamedTuple):
 
 
 def probe(path: StrPath) -> AudioInfo:
-    """What a file holds, without reading it. A header that declares less than that is told once, as a warning.
+    """Return the properties of a file without reading its audio; warn once if its header declares too little.
 
     Raises:
         DataError: if there is no such file, it is not audio, is empty, ends before its header says, or has a sample
@@ -87,7 +87,7 @@ def opened(path: StrPath) -> Iterator[soundfile.SoundFile]:
 def open_file(path: StrPath) -> soundfile.SoundFile:
     """Open a file for reading; the caller closes it. Errors as in `probe`.
 
-    A header that declares less than the file holds is not believed where the samples are of a fixed size.
+    If the samples have a fixed size, the length is computed from the file's size and not taken from a wrong header.
     """
     if not os.path.isfile(path):
         broken = os.path.islink(path) and not os.path.exists(path)
@@ -123,7 +123,7 @@ def _open(path: StrPath, header: Header | None) -> soundfile.SoundFile:
 
 
 class _AudioFile(soundfile.SoundFile):  # type: ignore[misc]
-    """An open file whose name may be of any bytes, which soundfile encodes strictly."""
+    """Open file whose name may contain any bytes, which soundfile encodes strictly."""
 
     def __init__(self, path: StrPath, *arguments: Any) -> None:
         self._path = os.fspath(path)
@@ -131,12 +131,12 @@ class _AudioFile(soundfile.SoundFile):  # type: ignore[misc]
 
     @property
     def name(self) -> str:
-        """The path."""
+        """Path of the file."""
         return self._path
 
 
 class _Samples(_AudioFile):
-    """The samples of a file whose header libsndfile would misread."""
+    """Samples of a file whose header libsndfile would misread."""
 
     def __init__(self, path: StrPath, header: Header) -> None:
         self._bytes = Span(path, header.start, header.stop)
@@ -150,7 +150,7 @@ class _Samples(_AudioFile):
 
     @property
     def format(self) -> str:
-        """The container that the file has."""
+        """Container of the file."""
         return self._container
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ class _Samples(_AudioFile):
 
 
 def read_blocks(file: soundfile.SoundFile, size: int = 1 << 16) -> Iterator[Tensor]:
-    """An open file from its beginning to its end, as blocks (channels, time) of `size` samples; see `read`."""
+    """Open file, read from beginning to end as blocks (channels, time) of `size` samples; see `read`."""
     for start in range(0, file.frames, size):
         yield read_piece(file, start, min(start + size, file.frames))
 

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 from nablafx_core.audio.values import StrPath
 
 _MOST_CHUNKS = 10_000
-_PADDING = 1 << 16  # up to so many zero bytes after the audio are padding, more are silence that was recorded
+_PADDING = 1 << 16  # up to this many zero bytes after the audio are padding; more are recorded silence
 _MARGIN = 1 << 16  # programs that write to a pipe declare 2^31 or 2^32 bytes, less a header or so
 _AUDIO = (b"data", b"SSND", b"RIFF", b"RF64", b"FORM")  # of a second recording
 _KNOWN = {
@@ -26,11 +26,11 @@ _KNOWN = {
     *("elm1", "regn", "afsp", "NAME", "AUTH", "(c) ", "ANNO", "COMT", "MARK", "INST", "APPL", "MIDI", "AESD", "CHAN"),
     *("basc", "FVER", "COMM", "SAXL", "free", "info", "chan", "kuki", "peak", "mark", "midi", "strg", "uuid", "fmt "),
 }
-_W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # what the GUIDs of W64's chunks end with
+_W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # end of the GUIDs of W64's chunks
 
 
 class _Container(NamedTuple):
-    """How the chunks of a format are laid out."""
+    """Layout of the chunks of a format."""
 
     first: int
     id_bytes: int
@@ -58,14 +58,14 @@ _MAGIC = {
 
 
 class Encoding(NamedTuple):
-    """Samples of a fixed size, as libsndfile names them.
+    """Encoding of samples of a fixed size, as libsndfile names it.
 
     Args:
-        subtype: such as ``"PCM_24"``; empty for an encoding that is not read here.
-        channels: how many.
-        sample_rate: Hz.
-        frame_bytes: of one sample of all channels.
-        endian: ``"LITTLE"`` or ``"BIG"``.
+        subtype: subtype such as ``"PCM_24"``; empty for an encoding that is not read here.
+        channels: number of channels.
+        sample_rate: sample rate in Hz.
+        frame_bytes: bytes of one sample of all channels.
+        endian: byte order, ``"LITTLE"`` or ``"BIG"``.
     """
 
     subtype: str
@@ -77,13 +77,13 @@ class Encoding(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """Where a file's audio is, and how much of it there is.
+    """Position and length of the audio in a file.
 
     Args:
-        encoding: of the samples.
+        encoding: encoding of the samples.
         start: byte at which the audio begins.
         declared: bytes of audio that the header declares; None if it leaves that open.
-        size: of the file in bytes.
+        size: size of the file in bytes.
         follows: what follows the declared end: ``""`` nothing or other chunks, ``"audio"``, ``"recording"`` a second
             one with a header of its own.
         container: the format's name, such as ``"WAV"``.
@@ -98,7 +98,7 @@ class Header:
 
     @property
     def available(self) -> int:
-        """Bytes from the beginning of the audio to the end of the file."""
+        """Number of bytes from the beginning of the audio to the end of the file."""
         return max(0, self.size - self.start)
 
     @property
@@ -110,9 +110,9 @@ class Header:
 
     @property
     def unlike_libsndfile(self) -> bool:
-        """True where libsndfile does not do what the header says.
+        """True if libsndfile does not follow the header.
 
-        It takes the chunks behind the audio of a W64 for audio, and does not read what leaves its length open.
+        It reads the chunks after the audio of a W64 as audio, and does not read files that leave their length open.
         """
         return self.stop < self.size if self.container == "W64" else self.declared is None and self.container != "WAV"
 
@@ -122,12 +122,12 @@ class Header:
         return self.declared is not None and self.declared > self.available
 
     def duration(self, size: int) -> str:
-        """Length of so many bytes of audio, in seconds or minutes."""
+        """Length of that many bytes of audio, in seconds or minutes."""
         seconds = size / max(1, self.encoding.frame_bytes) / max(1, self.encoding.sample_rate)
         return f"{seconds:.3g} s" if seconds < 60 else f"{seconds / 60:.1f} minutes"
 
     def remark(self) -> str | None:
-        """The end of a sentence about what follows the declared end, for a person; None if all is well."""
+        """Describe, as the end of a sentence, the data after the declared end; None if the header is correct."""
         if not self.follows or self.declared is None:
             return None
         more = self.available - self.declared
@@ -144,7 +144,7 @@ def read_header(path: StrPath) -> Header | None:
     """Parse a file's header.
 
     Returns:
-        None if the file is in none of the formats that are parsed here, or its header makes no sense.
+        None if the format of the file is not parsed here, or its header is invalid.
 
     Raises:
         OSError: if the file cannot be read.
@@ -194,7 +194,7 @@ def _chunked(file: BinaryIO, name: str, container: _Container) -> Header | None:
 
 
 def _chunks(file: BinaryIO, container: _Container, at: int, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, first byte and length of each chunk, as long as they look like chunks."""
+    """Yield name, first byte and length of each chunk, until the data stops looking like chunks."""
     head = container.id_bytes + struct.calcsize(container.size)
     for _ in range(_MOST_CHUNKS):
         file.seek(at)
@@ -215,7 +215,7 @@ def _is_name(name: bytes) -> bool:
 
 
 def _is_open(length: int, wide: bool) -> bool:
-    """True for a length that stands for "not known", as programs write it that cannot go back to the header."""
+    """True if a length stands for "unknown", as programs write it that cannot return to the header."""
     if length < 0 or (wide and length >= 1 << 62):
         return True
     near = any(-_MARGIN < length - power <= 4096 for power in (1 << 31, 1 << 32))
@@ -311,11 +311,11 @@ _ENCODINGS = {b"fmt ": _wave_format, b"COMM": _aiff_format, b"desc": _caf_format
 
 
 class Span(io.RawIOBase):
-    """A part of a file, as a file.
+    """Part of a file, with the interface of a file.
 
     Args:
-        path: of the file.
-        start, stop: bytes.
+        path: path of the file.
+        start, stop: first byte, and the byte after the last one.
     """
 
     def __init__(self, path: StrPath, start: int, stop: int) -> None:
@@ -329,11 +329,11 @@ class Span(io.RawIOBase):
         return self._at
 
     def tell(self) -> int:
-        """The byte of the part that is read next."""
+        """Position of the byte that is read next, in the part."""
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Read up to as many bytes as the buffer has."""
+        """Fill the buffer with as many bytes as are left, at most."""
         view = memoryview(buffer)[: max(0, self._length - self._at)]
         self._file.seek(self._start + self._at)
         count = self._file.readinto(view) or 0

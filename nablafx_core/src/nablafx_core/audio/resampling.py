@@ -1,6 +1,6 @@
 """Sample rate conversion, in blocks, so that memory does not grow with the length.
 
-The one place that uses torchaudio, imported when a rate differs.
+Only this module uses torchaudio; it is imported when two rates differ.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from nablafx_core.errors import DataError
 _ZERO_CROSSINGS = 64
 _ROLLOFF = 0.9475937167399596
 _BETA = 14.769656459379492
-_BLOCK = 1 << 14  # input samples that are filtered at once, at least
+_BLOCK = 1 << 14  # fewest input samples that are filtered together
 _DENSE = 1 << 20  # torchaudio's filter has a coefficient for each pair of the two reduced rates, and more
-_LARGEST_STEP = 200_000  # the filter has 135 coefficients for each, 216 MB in all
-_PIECE = 1 << 20  # coefficients that are computed at once
+_LARGEST_STEP = 200_000  # the filter has 135 coefficients for each, 216 MB in total
+_PIECE = 1 << 20  # coefficients that are computed together
 
 
 def check_ratio(path: str | os.PathLike[str], from_rate: int, to_rate: int) -> None:
@@ -44,7 +44,7 @@ def check_ratio(path: str | os.PathLike[str], from_rate: int, to_rate: int) -> N
 
 
 def resampled_length(num_samples: int, from_rate: int, to_rate: int) -> int:
-    """ceil(num_samples to_rate / from_rate)."""
+    """Return ceil(num_samples to_rate / from_rate)."""
     return -(-num_samples * to_rate // from_rate)
 
 
@@ -77,14 +77,14 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
 
 
 def resample_blocks(blocks: Iterable[Tensor], from_rate: int, to_rate: int) -> Iterator[Tensor]:
-    """`resample` of a signal that comes in blocks. How it is divided changes no bit of the output.
+    """Resample a signal that comes in blocks; the division into blocks changes no bit of the output.
 
     Args:
-        blocks: (channels, time) each, one after the other.
-        from_rate, to_rate: Hz.
+        blocks: consecutive blocks (channels, time).
+        from_rate, to_rate: sample rates in Hz.
 
     Yields:
-        The resampled signal as blocks (channels, time), of other lengths than those that came in.
+        The resampled signal as blocks (channels, time), whose lengths differ from those of the input.
     """
     if from_rate == to_rate:
         yield from blocks
@@ -102,7 +102,7 @@ def resample_blocks(blocks: Iterable[Tensor], from_rate: int, to_rate: int) -> I
 
 
 def _segments(blocks: Iterable[Tensor], step: int, context: int) -> Iterator[tuple[Tensor, int]]:
-    """Every `step` samples with `context` before and after them, zeros beyond the ends, and how many were read."""
+    """Yield `step` samples with `context` before and after, zeros beyond the ends, and the number of samples read."""
     held: list[Tensor] = []
     read, size = 0, step + 2 * context
     for block in blocks:
@@ -124,7 +124,7 @@ def _segments(blocks: Iterable[Tensor], step: int, context: int) -> Iterator[tup
 
 
 def _filtered(audio: Tensor, up: int, down: int) -> Tensor:
-    """Output sample m at the time of input sample m down / up, from the first one on; float64, on the CPU."""
+    """Filter output samples m at the time of input sample m down / up; float64, on the CPU."""
     signal = audio.double().cpu()
     if up * down > _DENSE:
         return _polyphase(signal, up, down)
@@ -177,13 +177,13 @@ def _polyphase(audio: Tensor, up: int, down: int) -> Tensor:
 
 
 def _reach(up: int, down: int) -> int:
-    """How far the filter reaches to each side, in samples of `up` times the input's rate."""
+    """Half length of the filter, in samples of `up` times the input's rate."""
     return int(_ZERO_CROSSINGS * up * down / (_ROLLOFF * min(up, down)))
 
 
 @lru_cache(maxsize=4)
 def _filter(up: int, down: int) -> tuple[np.ndarray, int]:
-    """The windowed sinc at `up` times the input's rate, and the index of its centre, a multiple of `down`."""
+    """Return the windowed sinc at `up` times the input's rate, and the index of its centre, a multiple of `down`."""
     from scipy.special import i0  # type: ignore[import-untyped]
 
     bandwidth, reach = _ROLLOFF * min(up, down), _reach(up, down)

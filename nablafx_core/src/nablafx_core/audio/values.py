@@ -13,7 +13,7 @@ StrPath = str | os.PathLike[str]
 
 
 def native(path: StrPath) -> str | bytes:
-    """A path as libsndfile opens it; its bytes, where the system's names are bytes, so that any name will do."""
+    """Path as libsndfile opens it; as bytes on systems whose file names are bytes, so that any name works."""
     return os.fspath(path) if os.name == "nt" else os.fsencode(path)
 
 
@@ -22,11 +22,11 @@ def check_finite(audio: Tensor, path: StrPath, start: int) -> None:
 
     Args:
         audio: (..., time).
-        path: the file that the error names.
+        path: file that the error names.
         start: position of the first sample in the file.
 
     Raises:
-        DataError: naming the first bad sample and how many there are.
+        DataError: if there is one; names the first bad sample and the number of bad samples.
     """
     bad = ~torch.isfinite(audio)
     if bad.any():

@@ -1,4 +1,4 @@
-"""Writing audio files, whole or block by block."""
+"""Write audio files, whole or block by block."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WRITTEN: dict[str, tuple[str, Bits | None, int | None]] = {
     ".mp3": ("MP3", None, None),
 }
 _LOSSY = {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}
-_HEADER = 1 << 16  # more than a header takes
+_HEADER = 1 << 16  # larger than any header
 _BLOCK = 1 << 20  # samples
 
 
@@ -46,12 +46,12 @@ class _Format(NamedTuple):
 
 
 class AudioWriter:
-    """A file that is being written; see `writing`.
+    """File that is being written; see `writing`.
 
     Attributes:
-        num_samples: written so far, per channel.
-        peak: the largest magnitude so far; 1 is full scale.
-        clipped: values beyond full scale so far, all channels together; 0 in a file of floats.
+        num_samples: samples written so far, per channel.
+        peak: largest magnitude so far; 1 is full scale.
+        clipped: values beyond full scale so far, of all channels; 0 in a file of floats.
         format: container and encoding, such as ``"WAV FLOAT"``.
     """
 
@@ -70,7 +70,7 @@ class AudioWriter:
             audio: (channels, time), full scale +-1.
 
         Raises:
-            DataError: if it holds NaN or infinity.
+            DataError: if it contains NaN or infinity.
         """
         audio = audio.detach().cpu()
         check_finite(audio, self.path, self.num_samples)
@@ -83,7 +83,7 @@ class AudioWriter:
 
     @property
     def clipping(self) -> str | None:
-        """A sentence about values that were clipped; None if there were none."""
+        """Describe the clipped values in a sentence; None if there were none."""
         if not self.clipped:
             return None
         return (
@@ -112,16 +112,16 @@ def writing(
 ) -> Iterator[AudioWriter]:
     """Write a file block by block under a temporary name in its folder, and rename it at the end of the ``with``.
 
-    If the block raises, nothing is left and an existing file stays. The extension chooses the container. Integers are
-    rounded to the nearest step of 2^-15 or 2^-23; at 16 bits after adding dither, triangular noise of +-1 step, as
-    converters of sample formats do, so that what is quiet does not turn into distortion. The noise is the same each
+    If the block raises, an existing file stays as it was and no new one appears. The extension selects the container.
+    Integers are rounded to the nearest step of 2^-15 or 2^-23. At 16 bits, triangular dither of +-1 step is added
+    first, so that quiet signals are not distorted; the dither is the same each
     time. A ``.wav`` beyond 4 GiB is written as RF64, which every recent program reads.
 
     Args:
-        path: an existing file is replaced.
-        sample_rate: Hz.
-        channels: of every block.
-        num_samples: that will be written, per channel.
+        path: path of the file; an existing file is replaced.
+        sample_rate: sample rate in Hz.
+        channels: number of channels of every block.
+        num_samples: number of samples that will be written, per channel.
         bits: sample format; 32-bit float if None, where the container holds it, else 24 bits. Ogg and MP3 have none.
 
     Raises:
@@ -143,13 +143,13 @@ def write(path: StrPath, audio: Tensor, sample_rate: int, bits: Bits | None = No
     """Write a whole file, as `writing` does; warn if values are clipped.
 
     Args:
-        path: an existing file is replaced.
+        path: path of the file; an existing file is replaced.
         audio: (channels, time) or (time,), full scale +-1.
-        sample_rate: Hz.
+        sample_rate: sample rate in Hz.
         bits: sample format; see `writing`.
 
     Raises:
-        DataError: as `writing`, and if the audio holds NaN or infinity.
+        DataError: as `writing`, and if the audio contains NaN or infinity.
     """
     audio = audio[None] if audio.ndim == 1 else audio
     with writing(path, sample_rate, audio.shape[0], audio.shape[1], bits) as file:
@@ -187,7 +187,7 @@ def _open(path: Path, sample_rate: int, channels: int, written: _Format) -> Iter
         ) as file:
             yield file
     except soundfile.LibsndfileError as error:
-        # libsndfile says "System error" of a full disk and of a read-only one; Python says what it is.
+        # libsndfile reports a full disk and a read-only one as "System error"; Python names the cause.
         with open(path, "ab") as rest:
             rest.write(bytes(1 << 16))
         raise OSError(str(error).rstrip(".")) from error

@@ -115,7 +115,7 @@ def _message(error: BaseException) -> str:
 def main() -> None:
     """Run the command line: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # a file's name may be of any bytes
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names may contain any bytes
     with noted_interrupts():
         try:
             # --traceback works anywhere on the line, also after a command's name.
@@ -136,8 +136,8 @@ def main() -> None:
 
 
 def _end(error: BaseException) -> NoReturn:
-    """Say what ended the program and end it."""
-    # click makes an Abort of every KeyboardInterrupt and EOFError; that of a prompt that nobody answers has no cause.
+    """Print what ended the program, and exit."""
+    # click turns every KeyboardInterrupt and EOFError into an Abort; that of an unanswered prompt has no cause.
     raised = error.__cause__ if isinstance(error, click.Abort) and error.__cause__ else error
     if isinstance(raised, click.Abort) or type(raised) is KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # another Ctrl-C, while Python takes itself down, helps nobody

@@ -19,7 +19,7 @@ def checked(name: str, as_json: bool, only: Sequence[str] = ()) -> bool:
     """Check a pack and print what was measured.
 
     Args:
-        name: of the pack.
+        name: name of the pack.
         as_json: print JSON.
         only: patterns of the components to check; all if empty.
 

@@ -17,7 +17,7 @@ from typing import Any
 from nablafx_core.errors import NablafxError
 from nablafx_core.kinds import KINDS
 
-#: Files of every pack, by template: where each goes.
+#: Files of every pack, by template: their paths in the pack.
 FILES = {
     "pyproject.toml.txt": "pyproject.toml",
     "README.md.txt": "README.md",
@@ -42,7 +42,7 @@ COMPONENT_FILES = {
     "preset": "presets/drive-hot.yaml",
 }
 
-#: Kinds that come together: an importer is checked on what an exporter writes, and all of these are about a model.
+#: Kinds that need each other: an importer is checked on what an exporter writes, and all of these need a model.
 _NEEDED = {
     "importer": ("model", "exporter"),
     "exporter": ("model", "importer"),
@@ -58,7 +58,7 @@ def write_pack(name: str, folder: Path | None = None, kinds: Sequence[str] = ("m
     Args:
         name: lower-case letters, digits and dashes, with or without the prefix ``nablafx-``.
         folder: to make; ``nablafx-NAME`` here if None.
-        kinds: of the components that it has; what a kind needs comes with it.
+        kinds: kinds of its components; kinds that these need are added.
 
     Returns:
         The folder.
@@ -112,7 +112,7 @@ def _put(path: Path, text: str) -> None:
 
 
 def _write_bundle(package: Path, name: str) -> str:
-    """Write a bundle of the pack's model, which is not installed yet; return the hash of the file."""
+    """Write a bundle of the pack's model, before the pack is installed; return the hash of the file."""
     from nablafx_core.controls import Control
     from nablafx_core.export.bundle import save_bundle
 

@@ -90,7 +90,7 @@ def say(text: str = "") -> None:
 
 
 def answer(value: Any) -> None:
-    """An answer as JSON, on stdout; bytes of a file's name that are no UTF-8 as escapes, such as ``\\udcff``."""
+    """Print an answer as JSON on stdout; bytes of a file name that are not UTF-8 become escapes such as ``\\udcff``."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True)
     click.echo(text.encode("utf-8", "backslashreplace").decode())
 

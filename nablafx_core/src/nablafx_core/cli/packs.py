@@ -49,7 +49,7 @@ def check(name: str, only: tuple[str, ...], as_json: bool) -> None:
     An exporter is given the pack's own models as their examples build them, without knobs and at their defaults, and
     each other installed model as its example builds it.
 
-    Exits with 1 if a law is broken that is no declared exception, or if a declared exception holds.
+    Exits with 1 if a law is broken without a declared exception, or if a law with a declared exception holds.
     """
     from nablafx_core.cli.check_pack import checked
 

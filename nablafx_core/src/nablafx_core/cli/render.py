@@ -1,4 +1,4 @@
-"""``nablafx render``: audio files through a trained model."""
+"""``nablafx render``: process audio files with a trained model."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def render(
     renders each channel of a stereo file. A file of another sample rate is resampled to the model's, and the output has
     the model's. Files of any length are rendered in constant memory, except by a model without a stream.
 
-    Where one of several files fails, the others are rendered all the same and the exit status is 1.
+    If one of several files fails, the others are still rendered and the exit status is 1.
 
     \b
     nablafx render latest guitar.wav out.wav
@@ -89,7 +89,7 @@ def render(
 
 
 def _pairs(files: tuple[str, ...], out_dir: Path | None) -> list[tuple[Path, Path]]:
-    """Sources and outputs; nothing is written where they cannot be right."""
+    """Pair sources with outputs; refuse invalid combinations before anything is written."""
     if out_dir is None:
         if len(files) != 2:
             given = "1 file was" if len(files) == 1 else f"{len(files)} files were"
@@ -112,7 +112,7 @@ def _pairs(files: tuple[str, ...], out_dir: Path | None) -> list[tuple[Path, Pat
 
 
 def _row(render: Render, source: Path, output: Path, as_json: bool, alone: bool) -> dict[str, Any]:
-    """Render a file; its row of the answer, with an error where one of several failed."""
+    """Render a file; return its row of the answer, with an error if one of several failed."""
     try:
         rendering = render(source, output)
     except NablafxError as error:

@@ -63,7 +63,7 @@ def show(name: str, kind: str | None, controls: tuple[str, ...], runs_dir: str, 
 
 
 def _model(name: str, runs_dir: Path) -> str | Path | None:
-    """Return the bundle or the run's folder that `name` means; None if it means something else."""
+    """Return the bundle or the run folder with that name; None if there is none."""
     if name.endswith(".nfx") or ("/" in name and Path(name).is_dir()):
         return name
     if name != "latest" and ("/" in name or ":" in name or _entries(name)):
@@ -91,7 +91,7 @@ def _show_model(name: str, controls: tuple[str, ...], as_json: bool) -> None:
 
 
 def _entries(name: str) -> list[Entry]:
-    """Return the components of that plain name, of any kind."""
+    """Return the components with that short name, of any kind."""
     registry = Registry.discover()
     return [entry for kind in KINDS for entry in registry.entries(kind) if entry.component.name == name]
 

@@ -1,4 +1,4 @@
-"""What ``nablafx show`` says of the experiment file and its sections."""
+"""Describe the experiment file and its sections for ``nablafx show``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from nablafx_core.config.sections import SectionHelp, sections
 from nablafx_core.kinds import KINDS
 from nablafx_core.registry import Registry
 
-#: Shows all sections in brief.
+#: Name that shows all sections in brief.
 OVERVIEW = "experiment"
-_SHOWN = 30  # names of components; more are counted
+_SHOWN = 30  # names of components; of longer lists only the number is shown
 
 _LAYERS = (
     "Layers lie over each other: preset < files < --set. Mappings merge, lists are replaced. `nablafx config FILE` "
@@ -21,12 +21,12 @@ _LAYERS = (
 
 
 def section_names() -> list[str]:
-    """Return the names that `described_section` knows."""
+    """Return the names that `described_section` accepts."""
     return [OVERVIEW, *sections()]
 
 
 def described_section(name: str) -> dict[str, Any]:
-    """Describe a section, or with ``"experiment"`` all of them, as plain data."""
+    """Describe a section, or all of them for ``"experiment"``, as plain data."""
     known = sections()
     if name == OVERVIEW:
         rows = [{"section": key, "summary": one.summary, "example": one.example} for key, one in known.items()]
@@ -47,7 +47,7 @@ def _components(section: SectionHelp) -> list[str]:
 
 
 def section_text(described: dict[str, Any]) -> str:
-    """Return what `described_section` gave, for people."""
+    """Format the result of `described_section` for people."""
     if described["section"] == OVERVIEW:
         rows = [(f"  {row['section']}", row["summary"]) for row in described["sections"]]
         examples = "\n".join(f"  {row['example']}" for row in described["sections"] if row["section"] != "sweep")

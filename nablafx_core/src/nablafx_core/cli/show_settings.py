@@ -16,8 +16,8 @@ def described_settings(settings: Iterable[Setting], from_data: Collection[str] =
     """Return name, type, default, whether it is required, and documentation of each setting.
 
     Args:
-        settings: of a component or a section.
-        from_data: names of those that the data fills where the experiment does not.
+        settings: settings of a component or a section.
+        from_data: names of settings that the data fills if the experiment does not.
     """
     return [
         {
@@ -33,13 +33,13 @@ def described_settings(settings: Iterable[Setting], from_data: Collection[str] =
 
 
 def settings_table(described: list[dict[str, Any]]) -> str:
-    """Return what `described_settings` gave as a table."""
+    """Format the result of `described_settings` as a table."""
     rows = [(f"  {s['name']}", *_kind_and_doc(s, _default_text(s))) for s in described]
     return table(rows) if rows else "  none"
 
 
 def _kind_and_doc(setting: dict[str, Any], default: str) -> tuple[str, str, str]:
-    """The columns after a setting's name; many choices stand after the documentation, where they widen no column."""
+    """Return the columns after a setting's name; long lists of choices follow the documentation."""
     kind, doc = setting["type"], setting["doc"]
     if len(kind) > _WIDEST_TYPE and " | " in kind:
         kind, doc = "choice", f"{doc} One of: {kind.replace(' | ', ', ')}.".lstrip()
@@ -53,6 +53,6 @@ def _default_text(setting: dict[str, Any]) -> str:
 
 
 def _written(setting: dict[str, Any]) -> str:
-    """A default as an experiment file says it; one that a file cannot hold is three dots."""
+    """Return a default as an experiment file writes it; three dots if a file cannot contain it."""
     default = setting.get("default", "…")
     return default if isinstance(default, str) and default else json.dumps(default, ensure_ascii=False)

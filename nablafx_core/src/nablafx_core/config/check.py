@@ -37,9 +37,9 @@ class Checker:
     """Checks the sections of one layer; every error says where the value was written.
 
     Args:
-        layer: its values, with their places.
-        names: finds components by name.
-        injected: whether sections may hold arguments that the framework fills, as those of a bundle may.
+        layer: values of the layer, with their places.
+        names: finder of components by name.
+        injected: whether sections may contain arguments that the framework fills, as those of a bundle may.
     """
 
     def __init__(self, layer: Layer, names: Names, injected: bool = False) -> None:
@@ -100,9 +100,9 @@ class Checker:
     def _observer(
         self, known: Mapping[str, Setting], own: Mapping[str, Any], path: Path
     ) -> tuple[dict[str, Setting], Collection[str]]:
-        """The settings of an observer, and those that are not filled here since a file may have them.
+        """Return the settings of an observer, and the ones that are not filled here because a file may contain them.
 
-        What an environment variable holds is checked when the observer is built.
+        Values of environment variables are checked when the observer is built.
         """
         for inside, message in literal_secrets(own):
             self._fail((*path, *inside), message)
@@ -139,12 +139,12 @@ class Checker:
                     self._fail(path, f"{owner} needs the setting '{name}' ({setting.type_text}). {setting.doc}".strip())
             elif name not in unfilled and plain_default(setting) is not REQUIRED:
                 default = plain_default(setting)
-                marked = is_marked(setting.annotation)  # the sections in it get their defaults too
+                marked = is_marked(setting.annotation)  # sections inside the value get their defaults too
                 checked[name] = self._value(setting, default, (*path, name)) if marked else default
         return checked
 
     def _as_meant(self, entry: Entry, setting: Setting) -> Setting:
-        """A setting whose default names components with their packs, as the code that has the default means them."""
+        """Check a setting whose default names components; add their packs as the code with the default means them."""
         default = plain_default(setting)
         if default is REQUIRED or not is_marked(setting.annotation):
             return setting
@@ -163,7 +163,7 @@ class Checker:
         return with_marked(setting.annotation, value, path, self._marked, leaf)
 
     def _marked(self, mark: Mark, value: Any, path: Path) -> Any:
-        """A section inside a setting, checked; the name of a component with its pack."""
+        """Check a section inside a setting, or add the pack to the name of a component."""
         if isinstance(mark, Section):
             return self.section(mark.kind, value, path)
         if not isinstance(value, str):

@@ -116,7 +116,7 @@ def load_experiment(
         overrides: such as ``"model.channel_width=32"``.
         sections: plain data, for experiments made in Python, or a layer that knows where its values were written.
         preset: lies below the files; the same as ``model.preset``.
-        made_with: the packs with which sections and overrides were written, if not today's.
+        made_with: packs with which sections and overrides were written, if not the installed ones.
         code: where import paths may lead; if None, to the folders of the files as well, unless one is a run's config.
 
     Raises:
@@ -163,7 +163,7 @@ def _named(layer: Layer) -> Layer:
 
 
 def _as_written(layer: Layer, file: FilePath) -> Layer:
-    """Return a run's experiment with the packs in its names that they meant when it was written."""
+    """Return a run's experiment, with the packs that its names meant when it was written."""
     if not (file.parent / "run.json").is_file():
         return layer
     try:

@@ -199,7 +199,7 @@ def merge(base: Layer, over: Layer) -> Layer:
                 for key in keys
             }
         if path[-1:] == ("name",) and _same_name(below, above) and is_qualified(below):
-            above = below  # the other layer's short name means this one
+            above = below  # the short name in the upper layer means this component
         for place in [place for place in marks if place[: len(path)] == path]:
             del marks[place]
         marks.update(over.under(path))
@@ -248,7 +248,7 @@ def with_override(layer: Layer, override: str, flag: str = "--set ") -> Layer:
 
 
 def _comment(text: str) -> str:
-    """What YAML takes for a comment in a value of one line; empty if there is none."""
+    """Return what YAML reads as a comment in a value of one line; empty if there is none."""
     found = re.search(r"(?:^|\s)#.*", text)
     if found is None:
         return ""

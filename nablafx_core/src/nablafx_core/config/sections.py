@@ -1,4 +1,4 @@
-"""The sections of an experiment file: what each is for, and its keys."""
+"""Sections of an experiment file: their purpose and their keys."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from nablafx_core.training.settings import TrackSettings, TrainSettings
 
 @dataclass(frozen=True)
 class SectionHelp:
-    """A section of an experiment file, or of a sweep's, for people.
+    """Section of an experiment file or of a sweep's file, described for people.
 
     Args:
-        summary: one line.
-        documentation: the rest.
-        example: as it stands in a file.
-        settings: its own keys.
-        kind: of the component that it names, whose settings stand beside its own; None for none.
+        summary: summary in one line.
+        documentation: further documentation.
+        example: example as written in a file.
+        settings: keys of the section itself.
+        kind: kind of the component that it names, whose settings are written beside its keys; None if it names none.
     """
 
     summary: str
@@ -44,7 +44,7 @@ _WEIGHT = {setting.name: setting for setting in BESIDE["loss"]}
 
 
 def _short(value: Any) -> str:
-    """YAML in one line."""
+    """Format a value as YAML in one line."""
     return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=200).strip()
 
 

@@ -1,12 +1,12 @@
-"""Where a wet recording lies against its dry one over the whole length: its delay, a drift, jumps.
+"""Measure the alignment of a wet recording to its dry one over the whole length: delay, drift and jumps.
 
-1. Up to 24 windows, each where its part of the dry signal is loudest, are correlated with the wet signal. Every window
-   names a few lags that it could have.
-2. The line of lag over time on which most of them lie is searched (RANSAC over all pairs of lags). Two clocks make a
-   line, and so do windows of which each alone would convince nobody.
-3. Each window is measured again at the line's lag, against the average of all: the effect's phase is in both and
-   cancels, so that what is left is known to a fraction of a sample through heavy distortion. A robust line through
-   these delays is the drift; levels that follow each other in time are jumps.
+1. Up to 24 windows, each at the loudest place of its part of the dry signal, are correlated with the wet signal. Each
+   window yields a few candidate lags.
+2. RANSAC over all pairs of lags finds the line of lag over time on which most windows lie. Two clocks make a
+   line, and so do windows whose own correlation is too weak alone.
+3. Each window is measured again at the line's lag, against the average of all windows. The effect's phase is in both
+   and cancels, which leaves an error of a fraction of a sample even through heavy distortion. A robust line through
+   these delays is the drift; consecutive levels are jumps.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from nablafx_core.data.lines import Line, common_line, fitted_line, is_bent, lev
 from nablafx_core.data.recording import AudioSource
 
 STEEPEST = 1e-3
-"""Largest drift that is taken for two clocks, in samples per sample (1,000 ppm)."""
+"""Largest drift that is attributed to two clocks, in samples per sample (1,000 ppm)."""
 
 _WINDOWS = 24
 _WIDTH = 1 << 15
@@ -43,30 +43,30 @@ _CANDIDATES = 6
 _APART = 24  # samples between two candidates
 _NEAR = 16.0  # samples by which a candidate may miss its line
 _CLOSE = 3.0  # samples by which a delay may miss its line or its level
-_CHANCE = 0.3  # confidence that windows without anything in common have
-_BELIEVED = 0.5  # confidence of the median window without which nothing is said about time
-_ENOUGH = 0.7  # share of the windows, weighted, that have to lie on a line or on levels
+_CHANCE = 0.3  # confidence of windows that have nothing in common
+_BELIEVED = 0.5  # confidence of the median window below which no statement about time is made
+_ENOUGH = 0.7  # weighted share of the windows that must lie on a line or on levels
 _SHORT = 8192  # samples within which a jump is located
 _SWING = 240  # samples by which an effect with a moving delay may differ from its mean
-_DOUBT = 0.7  # times the weight that a window has beside the line, to compare with that on the line
-_MORE, _MOST = 0.1, 0.75  # share of the windows that levels have to explain beyond a line, and at least
-_SMALL = 8.0  # samples; a smaller jump may be an effect whose delay wanders
+_DOUBT = 0.7  # factor on the weight of a window beside the line, to compare it with a window on the line
+_MORE, _MOST = 0.1, 0.75  # share of the windows that levels must explain in addition to a line, and in total
+_SMALL = 8.0  # samples; a smaller jump may come from an effect whose delay varies
 _LEVELS = 5
 _NEARBY = 4096  # samples around the line in which a jump is searched with care
-_LIKELIER = 0.8  # share of what another delay explains that a delay near the expected one has to explain
-_AGREED = 0.8  # confidence that windows which agree give to a delay that explains little
+_LIKELIER = 0.8  # share of another delay's explanation that a delay near the expected one must reach
+_AGREED = 0.8  # confidence of a weak delay on which the windows agree
 _BIAS = 6.0  # samples; through distortion, delays follow the brightness of the music, which may fade over the recording
 _REPEATED = 24_000.0  # samples after which a lag is half as likely to be that of a jump
-_LEAST = 4  # windows without which nothing is said about time
+_LEAST = 4  # fewest windows for a statement about time
 
 
 @dataclass(frozen=True)
 class Jump:
-    """A place where samples are missing or too many.
+    """Place where samples are missing or repeated.
 
     Args:
-        between: samples of the dry signal between which it lies.
-        before, after: the delays, in samples; at the middle of the recording, where it drifts as well.
+        between: samples of the dry signal between which the jump lies.
+        before, after: delays in samples; at the middle of the recording if it also drifts.
     """
 
     between: tuple[int, int]
@@ -81,16 +81,16 @@ class Jump:
 
 @dataclass(frozen=True)
 class Alignment:
-    """What was measured.
+    """Measured alignment of a wet recording.
 
     Args:
-        delay: of wet against dry, in the middle of the recording.
+        delay: delay of wet against dry in the middle of the recording.
         slope: samples by which the delay grows per sample; 0 if it is constant or does not follow a line.
-        uncertainty: standard error of the drift over the whole recording, in samples; more where the windows differ.
+        uncertainty: standard error of the drift over the whole recording, in samples; larger if the windows differ.
         jumps: changes of the delay from one moment to the next.
         arrival: delay at which the effect's answer begins; see `nablafx_core.data.delay.first_arrival`.
         certain: true if `delay` itself is known to a fraction of a sample.
-        followed: true if the delays of the windows lie on a line or on levels, which they do not by chance.
+        followed: true if the delays of the windows lie on a line or on levels, and not by chance.
     """
 
     delay: Delay
@@ -104,14 +104,14 @@ class Alignment:
 
 @dataclass(frozen=True)
 class _Window:
-    """A piece of the dry signal, what of the wet one it may lie against, and the lags that it may have."""
+    """Piece of the dry signal, the part of the wet signal that it may match, and its candidate lags."""
 
     at: int
     dry: Array
     wet: Array
     first: int  # lag at which `wet` begins
     low: int  # lag of power[0]
-    power: Array  # of the whitened correlation, by lag, its mean 1
+    power: Array  # power of the whitened correlation by lag, with mean 1
     lags: Array
 
     @property
@@ -122,7 +122,7 @@ class _Window:
         return np.asarray(np.sqrt(self.power[lags.astype(int) - self.low]))
 
     def lags_around(self, lag: float) -> Array:
-        """The lags that it may have, and those near one in particular."""
+        """Return the candidate lags and the peaks near a given lag."""
         start = min(max(round(lag) - _NEARBY - self.low, 0), len(self.power) - 1)
         stop = max(round(lag) + _NEARBY - self.low, start + 1)
         return np.unique(np.concatenate([self.lags, self.low + start + _peaks(self.power[start:stop])]))
@@ -134,13 +134,13 @@ class _Window:
 def align(
     dry: AudioSource, wet: AudioSource, energies: Array, block: int, max_delay: int, around: int = 0
 ) -> Alignment:
-    """Measure how wet lies against dry.
+    """Measure the alignment of wet to dry.
 
     Args:
         dry, wet: the signals.
-        energies: of the blocks of the dry signal.
-        block: samples of a block.
-        max_delay: samples, the largest delay to search for in either direction.
+        energies: energies of the blocks of the dry signal.
+        block: number of samples in a block.
+        max_delay: largest delay to search for in either direction, in samples.
         around: delay in the middle of that range.
     """
     length = min(dry.num_samples, wet.num_samples)
@@ -157,7 +157,7 @@ def align(
 
 
 def _places(energies: Array, block: int, length: int, around: int) -> list[tuple[int, int]]:
-    """Beginning and width of the windows: one in each part of the recording, where it is loudest."""
+    """Return start and width of the windows: one in each part of the recording, at its loudest place."""
     low, high = max(-around, 0), min(length, length - around)
     if high - low < SHORTEST:
         return []
@@ -167,7 +167,7 @@ def _places(energies: Array, block: int, length: int, around: int) -> list[tuple
     found = []
     for part in range(parts):
         start, stop = (low + (high - low) * (part + step) // parts for step in (0, 1))
-        if stop - start > 6 * width:  # not the loudest of all: in looped music that is one and the same in every part
+        if stop - start > 6 * width:  # a window away from the maximum: in looped music every part has the same maximum
             span = (stop - start) // 4
             start += int((stop - start - span) * (_GOLDEN * part % 1))
             stop = start + span
@@ -188,7 +188,7 @@ def _piece(
 
 
 def _window(at: int, x: Array, y: Array, first: int) -> _Window:
-    lags = np.arange(-(len(x) // 2), len(y) - len(x) // 2)  # at least half of the window has a partner
+    lags = np.arange(-(len(x) // 2), len(y) - len(x) // 2)  # at least half of the window overlaps
     power = correlation(x, y)[lags] ** 2
     power /= power.mean() + np.finfo(float).tiny
     low = first + int(lags[0])
@@ -196,7 +196,7 @@ def _window(at: int, x: Array, y: Array, first: int) -> _Window:
 
 
 def _peaks(power: Array) -> Array:
-    """Places of the highest values, some samples apart."""
+    """Return the positions of the highest values, at least some samples apart."""
     left, chosen = power.copy(), []
     for _ in range(min(_CANDIDATES, len(left))):
         chosen.append(int(np.argmax(left)))
@@ -206,7 +206,7 @@ def _peaks(power: Array) -> Array:
 
 @dataclass(frozen=True)
 class _Course:
-    """The delay over time: of each window, and what it follows."""
+    """Delay of each window over time, and the line or levels that it follows."""
 
     lags: Array
     slope: float = 0.0
@@ -216,7 +216,7 @@ class _Course:
 
 
 def _aligned(windows: Sequence[_Window], middle: float, within: tuple[float, float]) -> Alignment:
-    """Alignment of the windows. Music repeats itself: of two delays, the one in the middle of the range is likelier."""
+    """Align the windows. If repetitive music offers several delays, prefer the one nearest the middle of the range."""
     if not windows:
         return Alignment(Delay(0.0, 0.0, False))
     expected = round(sum(within) / 2)
@@ -229,7 +229,7 @@ def _aligned(windows: Sequence[_Window], middle: float, within: tuple[float, flo
 
 
 def _explained(windows: Sequence[_Window], middle: float, within: tuple[float, float]) -> tuple[Alignment, float]:
-    """Alignment with a delay within a range, and how well one delay explains it."""
+    """Return the alignment with a delay within a range, and how well one delay explains it."""
     course = _course(windows, within) if len(windows) >= _LEAST else None
     course = course or _Course(_usual_lags(windows, within))
     lags = course.lags
@@ -256,7 +256,7 @@ def _explained(windows: Sequence[_Window], middle: float, within: tuple[float, f
 
 
 def _course(windows: Sequence[_Window], within: tuple[float, float]) -> _Course | None:
-    """The line or the levels on which the windows lie; None if they lie on neither."""
+    """Return the line or the levels on which the windows lie; None if they lie on neither."""
     times = np.array([window.middle for window in windows])
     middle, extent = times.mean(), times[-1] - times[0]
     times = times - middle
@@ -291,7 +291,7 @@ def _course(windows: Sequence[_Window], within: tuple[float, float]) -> _Course 
 
 
 def _parallels(windows: Sequence[_Window], times: Array, line: Line) -> list[float]:
-    """Offsets from the line of the parallels on which several windows have a candidate, the line itself first."""
+    """Return the offsets of parallels to the line on which several windows have a candidate, the line itself first."""
     offsets, left = [0.0], list(range(len(windows)))
     for _ in range(_LEVELS):
         at = line.start + offsets[-1]
@@ -300,7 +300,7 @@ def _parallels(windows: Sequence[_Window], times: Array, line: Line) -> list[flo
             break
         lags = [windows[i].lags_around(line.start + line.slope * times[i]) for i in left]
         flat = [each - line.slope * times[i] for i, each in zip(left, lags, strict=True)]
-        # Music repeats itself, and a recorder loses few samples: of two levels the nearer one is likelier.
+        # Music repeats and recorders lose few samples, so the nearer one of two levels is preferred.
         heights = [
             windows[i].heights_at(each) / (1 + np.abs(there - line.start) / _REPEATED)
             for i, each, there in zip(left, lags, flat, strict=True)
@@ -315,7 +315,7 @@ def _parallels(windows: Sequence[_Window], times: Array, line: Line) -> list[flo
 def _delays(
     windows: Sequence[_Window], lags: Array, slope: float, usual: Sequence[Cross | None]
 ) -> tuple[Array, Array]:
-    """Delay of each window near its lag and how much it counts, measured against the `usual` of the other windows."""
+    """Return the delay and weight of each window near its lag, measured against the `usual` of the other windows."""
     delays, weights = lags.copy(), np.full(len(lags), 1e-6)
     for index, window in enumerate(windows):
         cross, others = window.cross(lags[index], slope), _sum([*usual[:index], *usual[index + 1 :]])
@@ -343,7 +343,7 @@ def _stepped(windows: Sequence[_Window], delays: Array, weights: Array, slope: f
 
 
 def _located(dry: AudioSource, wet: AudioSource, jump: Jump) -> Jump:
-    """Narrow down where a jump is, by which of its two lags explains a short piece better."""
+    """Narrow down the position of a jump, by testing which of its two lags explains a short piece better."""
     low, high = jump.between
     while high - low > _SHORT:
         start = (low + high - _SHORT) // 2
@@ -361,7 +361,7 @@ def _located(dry: AudioSource, wet: AudioSource, jump: Jump) -> Jump:
 
 
 def _usual_lags(windows: Sequence[_Window], within: tuple[float, float]) -> Array:
-    """The lag at which the correlations of all windows are high together, for a delay that moves around a mean."""
+    """Return the lag at which the correlations of all windows are jointly high, for a delay around a mean."""
     low = min(window.low for window in windows)
     power = np.zeros(max(window.low + len(window.power) for window in windows) - low)
     for window in windows:

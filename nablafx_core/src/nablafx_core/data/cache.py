@@ -56,7 +56,7 @@ def resampled_file(path: StrPath, sample_rate: int) -> Path:
         lowest, highest = files.RATES[0], files.RATES[-1]
         raise DataError(f"{path}: cannot be resampled to {sample_rate} Hz; a rate is {lowest:,} to {highest:,} Hz.")
     check_ratio(path, info.sample_rate, sample_rate)
-    # The length too: what is read of a file whose header is wrong is a matter of this code as well as of the file.
+    # The length is included: for a file with a wrong header, it depends on this code as well as on the file.
     key = file_key(path, extra=(info.sample_rate, info.num_samples, sample_rate))
     copy = cache_folder("resampled") / f"{key}.wav"
     if not _whole(copy):
@@ -72,7 +72,7 @@ def _write_resampled(path: StrPath, copy: Path, sample_rate: int) -> None:
                 for block in resample_blocks(read_blocks(file), file.samplerate, sample_rate):
                     output.write(block)
         except DataError as error:
-            if not isinstance(error.__cause__, OSError):  # the file, and not the disk of the copy
+            if not isinstance(error.__cause__, OSError):  # the file is the cause, not the disk of the copy
                 raise
             raise DataError(
                 f"{path}: is resampled to {sample_rate} Hz into the cache folder, but {error} It needs "

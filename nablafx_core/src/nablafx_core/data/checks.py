@@ -1,4 +1,4 @@
-"""What is wrong with a recording of an effect, in words, from what was measured on it."""
+"""Describe what is wrong with a recording of an effect, from measurements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nablafx_core.errors import DataError
 TOLERANCE = 16
 """Samples by which measured delays of equally aligned pairs may differ: other music excites other frequencies."""
 DRIFT, SIGNIFICANT = 2.0, 5.0
-"""A drift counts from this many samples over the recording on, if it is this many times its standard error."""
+"""Smallest drift over the recording that refuses a pair, in samples and in multiples of its standard error."""
 LONGEST_LAG_MS = 10.0
 """A wet signal that lags by more was not aligned; a model would spend its receptive field on the delay."""
 
@@ -25,13 +25,13 @@ SHARE_OF_OTHERS, SHARE_ELSEWHERE = 0.6, 0.8
 """A pair with less than this share of what the others of its device have in common is another take; the second share
 is for a pair that agrees best at another delay than the others."""
 DEAD, GHOST = 0.01, 0.05
-"""Share of the time at which the other one plays, from which on a silent wet or dry signal refuses a pair."""
+"""Share of the other signal's playing time during which a silent wet or dry signal causes the pair to be refused."""
 FAR_ABOVE, INTEGERS = 4.0, 100.0
-"""Peak of full scale that is noted, and the one that no float recording has: its samples are integers."""
+"""Peak of full scale that is noted, and the peak above which the samples must be integers."""
 FAINT = 1e-3
 """Peak of full scale below which a level is noted."""
 OFFSET = 0.05
-"""Mean of full scale from which on an offset is noted."""
+"""Mean of full scale above which an offset is noted."""
 
 
 def same_length(dry: Path, wet: Path) -> AudioInfo:
@@ -122,7 +122,7 @@ def remarks(facts: PairFacts, sample_rate: int) -> Iterator[str]:
 
 
 def is_wire(facts: PairFacts) -> bool:
-    """True if wet is its dry signal, unchanged."""
+    """Return True if wet equals its dry signal."""
     return facts.gain is not None and abs(facts.gain - 1) < 1e-4
 
 

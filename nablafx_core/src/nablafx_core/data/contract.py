@@ -34,12 +34,12 @@ def checked(dataset: Dataset) -> Dataset:
 
 
 def check_channels(model: Model, dataset: Dataset, each: bool = False) -> None:
-    """Check that a model takes the channels of the dry signals and gives those of the wet ones.
+    """Check that a model accepts the channels of the dry signals and outputs those of the wet ones.
 
     Args:
-        model: what is trained or tested.
-        dataset: whose recordings all have the same channels.
-        each: also accept a mono model that is run on each channel by itself.
+        model: model that is trained or tested.
+        dataset: dataset whose recordings all have the same channels.
+        each: also accept a mono model, which then processes each channel by itself.
 
     Raises:
         ConfigError: if the channels differ.

@@ -13,12 +13,12 @@ Spectrum = npt.NDArray[np.complex128]
 FRAME = 1024
 """Samples of the frames whose spectra are averaged."""
 SHORTEST = 16 * FRAME
-"""Samples below which no delay can be measured."""
+"""Fewest samples for which a delay can be measured."""
 _HOP = FRAME // 2
 _FINE = 16
-_EDGE = 0.35  # share of the peak at which a response begins: above the ripples that a limited band leaves before it
-_BEFORE = ((0.85, 6), (0.7, 12), (0.5, 24), (0.0, 48))  # confidence, and samples by which it may begin before its peak
-_BLURRED = 0.8  # confidence below which the beginning is known to a sample only
+_EDGE = 0.35  # share of the peak at which a response begins: above the ripples of a limited band before it
+_BEFORE = ((0.85, 6), (0.7, 12), (0.5, 24), (0.0, 48))  # confidence; most samples from beginning to peak
+_BLURRED = 0.8  # confidence below which the beginning is accurate to one sample only
 _CERTAIN, _WIDE = 0.97, 0.19  # confidence, and bandwidth in cycles per sample, of a response that is one sharp peak
 _SHARP = 1.0  # samples in which such a response rises
 
@@ -39,10 +39,10 @@ class Delay(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """When the response of an effect begins, which is at most when it is highest.
+    """Beginning of the response of an effect, at or before its peak.
 
     Args:
-        samples: after the dry signal; with a margin where the measurement allows no better, never too late.
+        samples: delay after the dry signal; never too late, because an inexact measurement gets a margin.
         certain: true if the response is one sharp peak, so that a delay near a whole number is that number.
     """
 
@@ -56,7 +56,7 @@ class Cross(NamedTuple):
     Args:
         xx, yy: power of the dry and of the wet signal.
         xy: cross-spectrum, conj(X) Y.
-        frames: how many frames of equal energy would say as much; of one frame any two signals are coherent.
+        frames: equivalent number of frames of equal energy; with a single frame any two signals are coherent.
     """
 
     xx: Array
@@ -71,14 +71,14 @@ class Cross(NamedTuple):
 
     @property
     def coherence_beyond_chance(self) -> Array:
-        """Coherence less what any two signals have in so few frames, 0 to 1."""
+        """Coherence above the value that any two signals have in so few frames, 0 to 1."""
         chance = 1 / max(self.frames, 1.0)
         return np.asarray(np.maximum(self.coherence - chance, 0) / max(1 - chance, 1e-9))
 
     def weight(self, coherence: Array, floor: float) -> Array:
-        """Return how much the phase of each bin says about time: coherence / (1 - coherence), at most 20.
+        """Return the weight of each bin's phase in a delay: coherence / (1 - coherence), at most 20.
 
-        A bin whose power is below `floor` times the highest weighs nothing, and neither do the lowest two, which hold
+        A bin whose power is below `floor` times the highest has weight 0, and so have the lowest two, which contain
         direct current.
         """
         weight = (self.xx > floor * self.xx.max()) * np.minimum(coherence / (1.0001 - coherence), 20)
@@ -100,10 +100,10 @@ def find_delay(dry: npt.ArrayLike, wet: npt.ArrayLike, max_delay: int, slope: fl
         dry: (time,).
         wet: (time,), of about the same length.
         max_delay: samples, the largest delay to search for in either direction.
-        slope: samples by which the delay grows in each sample, as two clocks make it.
+        slope: samples by which the delay grows in each sample because of two clocks.
 
     Returns:
-        The delay in the middle of the signals; its confidence is 0 for silence and for less than 16 frames of 1024
+        The delay in the middle of the signals; its confidence is 0 for silence and for fewer than 16 frames of 1024
         samples.
     """
     x, y = (np.asarray(signal, dtype=np.float64) for signal in (dry, wet))
@@ -135,9 +135,9 @@ def correlation(x: Array, y: Array) -> Array:
 
 
 def averaged(x: Array, y: Array, lag: float, slope: float = 0.0) -> Cross | None:
-    """Average the spectra of frames of `x` and of those of `y` that lag them.
+    """Average the spectra of frames of `x` and of the frames of `y` that lag them.
 
-    A frame's lag is rounded to samples; the remainder is turned back in the phase of its spectrum.
+    A frame's lag is rounded to samples; the remainder is compensated in the phase of its spectrum.
 
     Args:
         x, y: (time,).
@@ -166,7 +166,7 @@ def averaged(x: Array, y: Array, lag: float, slope: float = 0.0) -> Cross | None
 
 
 def causal_delay(cross: Cross) -> Delay:
-    """Delay that is left when the minimum phase of the effect's magnitude is taken out."""
+    """Delay that remains after the minimum phase of the effect's magnitude is removed."""
     if not cross.xx.any():
         return Delay(0.0, 0.0, False)
     peak = _response(cross)
@@ -175,11 +175,11 @@ def causal_delay(cross: Cross) -> Delay:
 
 
 def first_arrival(cross: Cross) -> Arrival:
-    """When the response begins that is left without the effect's minimum phase.
+    """Find the beginning of the response without the effect's minimum phase.
 
-    A loudspeaker, an all-pass filter or a room answer at once and are loudest later, and distortion blurs what is
-    measured. So the arrival is where the response first exceeds 0.35 of its peak, a while before it at most: the
-    less one delay explains, the longer. Where little is explained it is a sample earlier still.
+    A loudspeaker, an all-pass filter or a room responds at once and is loudest later, and distortion blurs the
+    measurement. The arrival is therefore the point at which the response first exceeds 0.35 of its peak, within a
+    limited time before the peak: the less one delay explains, the longer. For weak explanations it is a sample earlier.
     """
     if not cross.xx.any():
         return Arrival(0.0, False)
@@ -196,7 +196,7 @@ def first_arrival(cross: Cross) -> Arrival:
 
 
 def relative_delay(cross: Cross, usual: Cross) -> Delay:
-    """Delay of one piece of a recording against the rest of it; the effect's own phase is in both and cancels."""
+    """Measure the delay of one piece of a recording against the rest; the effect's own phase is in both and cancels."""
     weights = [each.weight(each.coherence_beyond_chance, 1e-8) for each in (cross, usual)]
     weight = np.minimum(*weights)
     peak = _peak(weight, np.angle(cross.xy) - np.angle(usual.xy))
@@ -217,8 +217,8 @@ def _measured(x: Array, y: Array, max_delay: int, slope: float) -> Delay:
 
 
 def _response(cross: Cross) -> Array:
-    """Impulse response of what is left of the effect without its minimum phase, in steps of 1/16 sample."""
-    known = cross.xx > 1e-10 * cross.xx.max()  # above the band of a signal that was resampled nothing can be measured
+    """Impulse response of the effect without its minimum phase, in steps of 1/16 sample."""
+    known = cross.xx > 1e-10 * cross.xx.max()  # nothing can be measured above the band of a resampled signal
     log_gain = np.log(np.abs(cross.xy[known]) / cross.xx[known] + 1e-12)
     log_gain = np.interp(np.arange(len(known)), np.flatnonzero(known), log_gain)
     phase = np.angle(cross.xy) - _minimum_phase(_smooth(log_gain, cross.coherence + 1e-3))

@@ -1,4 +1,4 @@
-"""Measuring a dry signal and its wet one before a model is trained on them."""
+"""Measure a dry signal and its wet one before a model is trained on them."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from nablafx_core.data.levels import BLOCK, Signal, Silence, measure_levels, sil
 from nablafx_core.data.recording import AudioSource
 
 CONFIDENT = 0.85
-"""Confidence of a measured delay from which on it may refuse a pair."""
+"""Confidence above which a measured delay may cause a pair to be refused."""
 REACH = 480
 """Samples by which an effect with a moving delay may differ from its mean, 10 ms at 48 kHz."""
 
-_MEASURE = 6  # count up where what is measured changes, so that no old measurement is remembered
+_MEASURE = 6  # increment if a measurement changes, to invalidate cached ones
 _SHORT = 1 << 16
-_LEAST = 20 * 1024  # shorter, and a delay cannot be measured
+_LEAST = 20 * 1024  # fewest samples for which a delay can be measured
 _FAR = 4  # places beyond the range at which a delay is tried
-_LIKELY = 0.7  # confidence from which on a delay beyond the range is believed
-_ROUND = 0.1  # samples by which a certain delay may miss the whole number that it is
-_WIRE = 1e-6  # energy that a signal scaled by a constant may leave, -60 dB
+_LIKELY = 0.7  # confidence above which a delay beyond the range is accepted
+_ROUND = 0.1  # largest distance in samples between a certain delay and its whole number
+_WIRE = 1e-6  # relative energy left after subtracting a scaled copy, -60 dB
 
 
 @dataclass(frozen=True)
 class Step:
-    """A jump of the delay.
+    """Jump of the delay.
 
     Args:
-        start, stop: samples of the dry signal between which it lies.
-        samples: by which the delay grows.
+        start, stop: samples of the dry signal between which the jump lies.
+        samples: number of samples by which the delay grows.
     """
 
     start: int
@@ -46,12 +46,12 @@ class Step:
 
 @dataclass(frozen=True)
 class PairFacts:
-    """What was measured on a dry signal and its wet one.
+    """Measurements of a dry signal and its wet one.
 
     Args:
-        dry, wet: levels of each.
-        delay: of wet against dry, in the middle.
-        arrival: samples after which the effect's answer begins; at most `delay`, and not too late.
+        dry, wet: levels of each signal.
+        delay: delay of wet against dry, in the middle.
+        arrival: samples after which the effect's response begins; at most `delay`, and not too late.
         certain: true if `delay` itself is known to a fraction of a sample.
         drift: samples by which the delay grows from the beginning to the end along a line; 0 if it does not.
         uncertainty: standard error of the drift.
@@ -59,10 +59,10 @@ class PairFacts:
         steps: jumps of the delay.
         common: 0 to 1, how well one delay (or one drift) explains each quarter (the median of their confidences).
             Above 0.7 through distortion, filters and modulation, 0.4 to 0.6 through a vibrato or a reverb without its
-            dry part, mostly below 0.35 for other music; 0 where that cannot be told.
-        gain: factor by which wet is dry, where it is nothing else.
-        dead: where wet is silent while dry plays.
-        ghost: where wet plays though dry has been silent for two seconds.
+            dry part, mostly below 0.35 for other music; 0 if it cannot be measured.
+        gain: factor between wet and dry, if they differ by nothing else.
+        dead: parts where wet is silent while dry plays.
+        ghost: parts where wet plays though dry has been silent for two seconds.
     """
 
     dry: Signal
@@ -81,10 +81,10 @@ class PairFacts:
 
 
 def whole_delay(facts: PairFacts) -> int:
-    """Delay in whole samples that can be taken out of wet without making it begin before its dry signal lets it.
+    """Largest delay in whole samples that can be removed from wet without making it begin before its cause in dry.
 
-    Where the measured delay is certain and lies near a whole number, that number; else what lies below the first
-    arrival. A wet file that may begin with its dry one, as a plug-in's output does, is left where it is.
+    If the measured delay is certain and near a whole number, it is that number; otherwise the sample below the first
+    arrival. A wet file that may begin together with its dry one, as a plug-in's output does, is not shifted.
     """
     nearest = round(facts.delay.samples)
     if facts.certain and abs(facts.delay.samples - nearest) <= _ROUND:
@@ -97,12 +97,12 @@ def whole_delay(facts: PairFacts) -> int:
 def examine(dry: AudioSource, wet: AudioSource, max_delay: int, sample_rate: int) -> PairFacts:
     """Read a pair once, piece by piece, and measure its delay in windows over its whole length.
 
-    A delay that is larger than `max_delay` is found where the loudness of the two tells of it.
+    A delay larger than `max_delay` is found if the loudness of the two signals indicates it.
 
     Args:
         dry, wet: of about equal length.
-        max_delay: samples, the largest delay to search for first.
-        sample_rate: Hz.
+        max_delay: largest delay to search for first, in samples.
+        sample_rate: sample rate in Hz.
     """
     dry_levels, dry_energies = measure_levels(dry)
     wet_levels, wet_energies = measure_levels(wet)
@@ -141,13 +141,13 @@ def examine_files(
     sample_rate: int,
     extra: object = "",
 ) -> PairFacts:
-    """`examine`, remembered in the cache folder until a file, or `extra`, changes."""
+    """Return the result of `examine`, cached until a file, or `extra`, changes."""
     key = file_key(dry_path, wet_path, extra=(_MEASURE, max_delay, sample_rate, extra))
     return remembered("checked", key, PairFacts, lambda: examine(dry, wet, max_delay, sample_rate))
 
 
 def _far(dry: Array, wet: Array) -> Iterator[int]:
-    """Lags at which the two grow loud together, in samples."""
+    """Return the lags at which the loudness of both signals rises together, in samples."""
     if min(len(dry), len(wet)) < 16:
         return
     rises = []
@@ -166,7 +166,7 @@ def _far(dry: Array, wet: Array) -> Iterator[int]:
 
 
 def _loudest(energies: Array, start: int, stop: int, width: int) -> tuple[int, int]:
-    """Beginning and end of the `width` samples between start and stop with the most energy."""
+    """Return beginning and end of the `width` samples between start and stop with the most energy."""
     sums = np.concatenate([[0.0], np.cumsum(energies)])
     starts = np.arange(start, max(stop - width, start) + 1, BLOCK)
     ends = np.minimum((starts + width) // BLOCK, len(energies))
@@ -175,7 +175,7 @@ def _loudest(energies: Array, start: int, stop: int, width: int) -> tuple[int, i
 
 
 def _quarters(dry: AudioSource, wet: AudioSource, energies: Array, lag: int) -> Iterator[tuple[int, int]]:
-    """The loudest stretch of each quarter of what dry and wet share."""
+    """Return the loudest stretch of each quarter of the part that dry and wet share."""
     start, length = max(-lag, 0), min(dry.num_samples, wet.num_samples - lag) - max(-lag, 0)
     parts = min(4, max(length, 0) // _LEAST)
     for part in range(parts):
@@ -183,7 +183,7 @@ def _quarters(dry: AudioSource, wet: AudioSource, energies: Array, lag: int) -> 
 
 
 def _common(dry: AudioSource, wet: AudioSource, energies: Array, found: Alignment) -> float:
-    """See `PairFacts`. By chance a delay explains a whole recording, but not each part of it."""
+    """Measure `PairFacts.common`. A delay may explain a whole recording by chance, but not each quarter of it."""
     middle = min(dry.num_samples, wet.num_samples) / 2
     confidences = []
     for at, end in _quarters(dry, wet, energies, round(found.delay.samples)):
@@ -199,7 +199,7 @@ def _common(dry: AudioSource, wet: AudioSource, energies: Array, found: Alignmen
 
 
 def _gain(dry: AudioSource, wet: AudioSource, energies: Array, delay: Delay) -> float | None:
-    """The factor that makes wet of dry, if that leaves nothing in the loudest stretch of each quarter."""
+    """Return the factor between dry and wet, if it explains the loudest stretch of each quarter; else None."""
     lag = round(delay.samples)
     product = power = target = 0.0
     for at, end in _quarters(dry, wet, energies, lag):

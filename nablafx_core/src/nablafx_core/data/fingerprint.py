@@ -1,4 +1,4 @@
-"""What the recordings of a run hold, so that a run whose data was moved goes on with the same data and no other."""
+"""Fingerprint of a run's recordings, so that a run whose data was moved resumes with the same data only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nablafx_core.errors import DataError
 from nablafx_core.tracking.files import file_hash
 
 NAME = "data.json"
-"""The file of a run's folder."""
+"""Name of the file in a run's folder."""
 
 _SIGNALS = ("dry", "wet")
 _SETTINGS = ("sample_rate", "controls", "part", "start", "stop", "channel", "offset", "num_samples")
@@ -22,9 +22,9 @@ _AT_ONCE = 8
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any] | None:
-    """Sizes and hashes of the files that a dataset reads, and what is read of them; None if it reads none.
+    """Return sizes and hashes of the files that a dataset reads, and the parts that are read; None if it reads none.
 
-    A file is hashed once and again only when it changes; see `remembered`.
+    A file is hashed once, and again if it changes; see `remembered`.
 
     Raises:
         DataError: if a file cannot be read.
@@ -39,9 +39,9 @@ def fingerprint(dataset: Dataset) -> dict[str, Any] | None:
 
 
 def difference(before: Mapping[str, Any], dataset: Dataset) -> str | None:
-    """How a dataset differs from the one that a fingerprint was taken of; None if it does not.
+    """Describe how a dataset differs from the one of a fingerprint; None if it does not.
 
-    Names and places of files may differ, their order, their contents and what is read of them may not.
+    Names and paths of files may differ. Order, contents and the parts that are read must be equal.
 
     Raises:
         DataError: if a file cannot be read, or the fingerprint is damaged.
@@ -106,7 +106,7 @@ def _described(recording: Recording, hashes: Mapping[Path, tuple[str, int]], sam
 
 
 def _files(recording: Recording) -> Iterator[tuple[str, Path]]:
-    """The signals of a recording that come from files, with the file that the user has, also where it is resampled."""
+    """Yield the signals of a recording that come from files, with the user's file even if it is resampled."""
     for signal in _SIGNALS:
         file = getattr(getattr(recording, signal), "file", None)
         if isinstance(file, str | os.PathLike):

@@ -1,4 +1,4 @@
-"""Levels of a recording over its length, and where one signal is silent while the other plays."""
+"""Levels of a recording over its length, and the parts where one signal is silent while the other plays."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from nablafx_core.data.recording import AudioSource
 SILENT = 1e-5
 """Peak of full scale below which a signal counts as silent, -100 dB."""
 BLOCK = 512
-"""Samples of the blocks whose energy is kept."""
+"""Number of samples in the blocks whose energy is kept."""
 _READ = BLOCK << 5
 _STEP_S = 0.04
-_LOUD = 0.1  # -20 dB of the usual level: what plays
-_DEAD = 1e-3  # -60 dB of the usual level: what does not
+_LOUD = 0.1  # -20 dB of the usual level: louder parts play
+_DEAD = 1e-3  # -60 dB of the usual level: quieter parts are silent
 _TAIL_S = 2.0
-_GATE = 0.25  # share of the quieter moments that pass, below which a signal is cut by its level and not by the clock
+_GATE = 0.25  # share of the passing moments that are quiet, below which the level cuts the signal, not the clock
 
 Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What was measured on one signal.
+    """Measurements of one signal.
 
     Args:
-        peak: of full scale.
+        peak: peak relative to full scale.
         swing: half the distance from the lowest to the highest sample.
         offset: mean of all samples.
         clipped: samples at or above full scale that equal their successor.
@@ -44,14 +44,14 @@ class Signal:
 
 @dataclass(frozen=True)
 class Silence:
-    """Where one signal is silent while the other plays.
+    """Parts where one signal is silent while the other plays.
 
     Args:
         spans: beginning and end of the first silent stretches, in samples.
-        samples: length of all of them together, as far as the other plays.
-        share: part of the time at which the other plays.
-        by_level: true if the signal is silent where the other is quiet, as a gate leaves it.
-        more: true if there are more stretches than `spans`.
+        samples: total length of these parts, counted where the other signal plays.
+        share: fraction of the time during which the other signal plays.
+        by_level: true if the signal is silent where the other one is quiet, as after a gate.
+        more: true if there are more stretches than in `spans`.
     """
 
     spans: tuple[tuple[int, int], ...] = ()
@@ -65,8 +65,8 @@ def measure_levels(source: AudioSource) -> tuple[Signal, Array]:
     """Read a signal once, piece by piece.
 
     Returns:
-        What was measured, and the energy of each block of `BLOCK` samples without its mean; what is left of a block at
-        the end is left out.
+        The measurements, and the energy of each block of `BLOCK` samples without its mean; an incomplete block at
+        the end is omitted.
     """
     low, high, total, clipped, energies = np.inf, -np.inf, 0.0, 0, []
     for start in range(0, source.num_samples, _READ):
@@ -90,8 +90,8 @@ def silent_parts(dry: Array, wet: Array, lag: int, sample_rate: int) -> tuple[Si
 
     Args:
         dry, wet: energies of blocks.
-        lag: of wet, in samples.
-        sample_rate: Hz.
+        lag: lag of wet, in samples.
+        sample_rate: sample rate in Hz.
     """
     step = max(1, round(_STEP_S * sample_rate / BLOCK))
     shift = round(lag / BLOCK)
@@ -107,7 +107,7 @@ def silent_parts(dry: Array, wet: Array, lag: int, sample_rate: int) -> tuple[Si
 
 
 def _silent(playing: Array, other: Array, tail: int) -> tuple[Flags, Flags, Flags]:
-    """Steps at which `playing` plays, those at which `other` is silent, and those of them that count."""
+    """Return the steps at which `playing` plays, those at which `other` is silent, and the ones of these that count."""
     usual = np.percentile(playing[playing > 1e-3 * playing.max()], 90) if playing.any() else 0.0
     plays = (playing > _LOUD * usual) & (playing > SILENT)
     silent = other <= _DEAD * 0.5 * other.max()

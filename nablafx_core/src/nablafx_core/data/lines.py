@@ -1,4 +1,4 @@
-"""Robust fits of delays over time: one line, or levels that follow each other."""
+"""Robust fits of delays over time: one line, or consecutive levels."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from nablafx_core.data.delay import Array
 
 _PIECE = 4096
-_FINEST = 0.02  # samples; no delay is measured better
+_FINEST = 0.02  # samples; limit of the accuracy of a delay
 
 
 class Line(NamedTuple):
-    """A line through delays.
+    """Line through delays.
 
     Args:
         slope: samples per sample of time.
         start: delay at time 0.
         error: standard error of the slope.
-        share: part of the weights that lies on the line.
+        share: share of the weights that lies on the line.
     """
 
     slope: float
@@ -30,7 +30,7 @@ class Line(NamedTuple):
     share: float
 
     def at(self, times: Array) -> Array:
-        """Delays on the line."""
+        """Return the delays on the line."""
         return np.asarray(self.start + self.slope * times)
 
 
@@ -45,11 +45,11 @@ def common_line(
     """Find the line that passes near one candidate of as many windows as possible (RANSAC over all pairs).
 
     Args:
-        times: of the windows.
-        lags: candidates of each window.
-        heights: how much each candidate counts.
+        times: times of the windows.
+        lags: candidate lags of each window.
+        heights: weight of each candidate.
         steepest: largest slope.
-        near: distance at which a candidate counts no more.
+        near: distance from which a candidate no longer counts.
         within: smallest and largest delay at time 0.
     """
     owner = np.repeat(np.arange(len(times)), [len(each) for each in lags])
@@ -99,7 +99,7 @@ def fitted_line(times: Array, delays: Array, weights: Array, close: float) -> Li
 
 
 def is_bent(times: Array, delays: Array, weights: Array, line: Line, close: float) -> bool:
-    """Tell a delay that swings slowly from one that drifts: a cubic explains more of it and leaves the line."""
+    """Distinguish a delay that swings slowly from one that drifts: a cubic explains more and leaves the line."""
     extent = float(times[-1] - times[0])
     drift = abs(line.slope) * extent
     near = np.abs(delays - line.at(times)) <= max(3 * close, 0.6 * drift)
@@ -112,17 +112,17 @@ def is_bent(times: Array, delays: Array, weights: Array, line: Line, close: floa
 
 
 def levels(delays: Array, weights: Array, close: float, least: float, most: int = 6) -> list[int] | None:
-    """Number of the level on which each delay lies, in the order of time; -1 for delays on none.
+    """Return the number of the level on which each delay lies, in the order of time; -1 for delays on none.
 
     Args:
-        delays: in the order of time.
-        weights: how much each counts.
-        close: distance from its level at which a delay still lies on it.
+        delays: delays in the order of time.
+        weights: weight of each delay.
+        close: largest distance of a delay from its level.
         least: distance between neighbouring levels.
         most: number of levels.
 
     Returns:
-        None if there are not two levels, one after the other, each with at least two delays (three of eight or more).
+        None unless there are at least two consecutive levels, each with at least two delays (three of eight or more).
     """
     number, few = np.full(len(delays), -1), 2 if len(delays) < 8 else 3
     refused = np.zeros(len(delays), dtype=bool)

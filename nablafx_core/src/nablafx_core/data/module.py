@@ -73,9 +73,9 @@ class AudioDataModule(LightningDataModule):
     def require(self, min_samples: int, owner: str) -> None:
         """Validate on no segment shorter than this; recordings that are shorter as a whole are left out and noted.
 
-        Args:
+        min_samples: fewest samples of a segment; at most the length of a segment.
             min_samples: at most the length of a segment.
-            owner: what needs them, for messages, such as ``"the loss 'mr_stft'"``.
+            owner: component that needs them, for messages, such as ``"the loss 'mr_stft'"``.
 
         Raises:
             DataError: if no validation recording is long enough.
@@ -98,7 +98,7 @@ class AudioDataModule(LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the training stream, without end."""
+        """Endless stream of training batches."""
         return self._loader(self._training_batches(), BatchNumbers(self._next_batch))
 
     def _next_batch(self) -> int:
@@ -108,7 +108,7 @@ class AudioDataModule(LightningDataModule):
         return max(self.first_batch, trained)
 
     def segments_of(self, batch: int) -> list[Segment]:
-        """Segments of a batch of this process, counted from the start of the stream."""
+        """Yield the segments of a batch of this process, counted from the start of the stream."""
         return self._training_batches().segments(batch)
 
     def _training_batches(self) -> TrainingBatches:
@@ -122,7 +122,7 @@ class AudioDataModule(LightningDataModule):
         return self._loader(self.validation_batches())
 
     def validation_batches(self) -> FixedBatches:
-        """Batches of the validation, unread."""
+        """Validation batches, without their audio."""
         loading = self.loading
         return FixedBatches(self.validation, loading.segment_length, loading.batch_size, self.context, self.min_samples)
 

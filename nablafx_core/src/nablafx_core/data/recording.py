@@ -14,7 +14,7 @@ Part = Literal["train", "validation", "trainval", "test"]
 
 
 class AudioSource(Protocol):
-    """A signal that is read in pieces.
+    """Signal that is read in pieces.
 
     A source of several channels has an attribute ``channels: int`` and reads (channels, time). A source without it, or
     whose `channels` is 1, is mono and reads (time,).
@@ -26,17 +26,17 @@ class AudioSource(Protocol):
         ...
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Samples start (included) to stop (excluded), float32. 0 <= start <= stop <= num_samples."""
+        """Return samples start to stop (excluded), float32. 0 <= start <= stop <= num_samples."""
         ...
 
 
 def channels_of(source: AudioSource) -> int:
-    """Number of channels of a source; 1 where it does not say."""
+    """Return the number of channels of a source; 1 if it declares none."""
     return int(getattr(source, "channels", 1))
 
 
 def read_channels(source: AudioSource, start: int, stop: int) -> Tensor:
-    """Samples start to stop as (channels, time), zeros before the source begins (`start` may be negative)."""
+    """Return samples start to stop as (channels, time), zeros before the source begins (`start` may be negative)."""
     audio = source.read(max(start, 0), stop)
     audio = audio[None] if audio.ndim == 1 else audio
     return torch.nn.functional.pad(audio, (max(-start, 0), 0))
@@ -82,16 +82,16 @@ class Recording:
 
     @property
     def in_channels(self) -> int:
-        """Channels of the dry signal, which a model's `in_channels` must fit."""
+        """Number of channels of the dry signal, which must equal a model's `in_channels`."""
         return channels_of(self.dry)
 
     @property
     def out_channels(self) -> int:
-        """Channels of the wet signal."""
+        """Number of channels of the wet signal."""
         return channels_of(self.wet)
 
     def within(self, start: int, stop: int, part: Part) -> Recording:
-        """The samples start to stop of this recording, as a recording of another part and of the same take."""
+        """Return samples start to stop of this recording, as a recording of another part and of the same take."""
         return replace(self, start=start, stop=stop, part=part)
 
 

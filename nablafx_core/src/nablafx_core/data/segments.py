@@ -52,7 +52,7 @@ def stack(segments: Sequence[Segment], context: int) -> Batch:
     """Read segments of equal length, each with `context` samples of dry signal before it.
 
     Raises:
-        DataError: as reading does, or if a source raises what is no Exception: that would end a worker process.
+        DataError: if reading fails, or a source raises what does not derive from Exception, which would end a worker.
     """
     try:
         with contained():
@@ -140,7 +140,7 @@ class TrainingBatches(Dataset[Batch]):
 
 
 class BatchNumbers(Sampler[int]):
-    """Batch numbers without end. It has no length: the training decides where an epoch ends.
+    """Endless sequence of batch numbers. It has no length: the training decides where an epoch ends.
 
     Args:
         first: called at the start of each iteration; returns the number to start with.
@@ -191,7 +191,7 @@ class FixedBatches(Dataset[Batch]):
 
     @property
     def shortest(self) -> int:
-        """Samples of the shortest segment."""
+        """Number of samples of the shortest segment."""
         return min(group[0].stop - group[0].start for group in self.batches)
 
     def __len__(self) -> int:

@@ -27,7 +27,7 @@ class ArraySource:
 
     @property
     def channels(self) -> int:
-        """Its channels."""
+        """Number of channels."""
         return 1 if self.audio.ndim == 1 else self.audio.shape[0]
 
     @property
@@ -36,12 +36,12 @@ class ArraySource:
         return self.audio.shape[-1]
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Samples start to stop, (time,) or (channels, time)."""
+        """Return samples start to stop, (time,) or (channels, time)."""
         return self.audio[..., start:stop]
 
 
 class WavSource:
-    """Channels of an audio file, read piece by piece; only what is asked for is read.
+    """Channels of an audio file, read piece by piece; only the requested samples are read.
 
     It holds no open file, so that it can be pickled and used in worker processes.
 
@@ -53,8 +53,8 @@ class WavSource:
         sample_rate: Hz; a file of another rate is resampled once, into the cache folder.
 
     Attributes:
-        file: the path that was given.
-        path: of the file that is read, which is in the cache folder where `file` has another rate.
+        file: path that was given.
+        path: path of the file that is read; it is in the cache folder if `file` has another rate.
 
     Raises:
         DataError: if the file cannot be used or is shorter than that.
@@ -90,11 +90,11 @@ class WavSource:
 
     @property
     def channels(self) -> int:
-        """How many of the file's channels it reads."""
+        """Number of the file's channels that it reads."""
         return len(self.channel) if isinstance(self.channel, tuple) else 1
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Samples start to stop, (time,), or (channels, time) where several channels were named.
+        """Return samples start to stop, (time,), or (channels, time) if several channels were named.
 
         Raises:
             DataError: if they lie outside the source, cannot be read, are not finite, or if the file is another one

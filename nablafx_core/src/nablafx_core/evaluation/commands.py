@@ -38,15 +38,15 @@ def record_test(
         experiment: whose data and metrics are used.
         say: called with lines that a person should read.
         mongo: a database that keeps a copy of the run.
-        same_as: folder of a run whose data this must be, though it was moved; None for any data.
-        progress: show on stderr how far the test is.
+        same_as: folder of a run whose data this must be, even if moved; None for any data.
+        progress: show the progress of the test on stderr.
 
     Returns:
         The run folder and the figures.
 
     Raises:
         ConfigError: if the model was made for another sample rate, other knobs or other channels than the data has.
-        DataError: if the data is not that of the run `same_as`.
+        DataError: if the data differs from that of the run `same_as`.
     """
     model = load(source)
     with experiment.code.used():

@@ -18,8 +18,8 @@ from nablafx_core.evaluation.metrics import PIECE
 from nablafx_core.evaluation.rendering import WARM_UP_SECONDS, regrouped, rendered
 from nablafx_core.interfaces import Metric, Model
 
-_SILENT_SAMPLES = 2400  # a stretch of the target that is silent counts from this length on
-_NOTED = 0.2  # share of silence in a target that is worth a word
+_SILENT_SAMPLES = 2400  # shortest silent stretch of the target that counts
+_NOTED = 0.2  # share of silence in a target above which it is reported
 
 Row = dict[str, Any]
 OnRendered = Callable[[Recording, Tensor, Tensor], None]
@@ -69,7 +69,7 @@ class Evaluation:
         return float(low), float(high)
 
     def remarks(self, sample_rate: int) -> Iterator[str]:
-        """Say which targets are silent, wholly or for a good part; an effect that was recorded is not."""
+        """Report targets that are silent, in whole or in large part; a recorded effect is not."""
         undefined = ", ".join(name for name, metric in self._metrics.items() if metric.needs_signal)
         for row in self.files:
             silent, total = (count / sample_rate for count in (row.get("silent_samples", 0), row["samples"]))

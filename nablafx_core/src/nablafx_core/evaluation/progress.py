@@ -1,4 +1,4 @@
-"""How far a test is, on stderr."""
+"""Progress of a test, on stderr."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-#: Called with the samples that are done and their total.
+#: Called with the number of finished samples and their total.
 OnProgress = Callable[[int, int], None]
 
 
@@ -20,16 +20,16 @@ def shown_progress(
     console: Console | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[OnProgress]:
-    """Show progress: a bar on a terminal, which is removed at the end; a line now and then elsewhere.
+    """Show progress: a bar on a terminal, which is removed at the end; a line at intervals elsewhere.
 
     Args:
-        what: such as ``"Testing"``.
-        seconds_per_line: between two lines where stderr is no terminal.
-        console: where to draw; stderr if None.
-        clock: seconds, for tests.
+        what: text before the bar, such as ``"Testing"``.
+        seconds_per_line: seconds between two lines if stderr is no terminal.
+        console: console to draw on; stderr if None.
+        clock: function that returns seconds, for tests.
 
     Yields:
-        A function to be called with the samples that are done and their total.
+        A function to call with the number of finished samples and their total.
     """
     console = console or Console(stderr=True)
     if not console.is_terminal or console.is_dumb_terminal:

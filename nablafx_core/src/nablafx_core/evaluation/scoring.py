@@ -82,7 +82,7 @@ def score(
 
 
 def _warn_of_ends(stages: Sequence[Mapping[str, Any]]) -> None:
-    """Warn of learned parameters that stood at an end of their range in the whole test."""
+    """Warn of learned parameters that stayed at an end of their range during the whole test."""
     named = [f"{row['stage']}: {name}, the {end}" for row in stages for name, end in row.get("at_end", {}).items()]
     if named:
         _log.warning("%s", end_warning(named))
@@ -112,13 +112,13 @@ def _as_json(evaluation: Evaluation, controls: Sequence[Control]) -> dict[str, A
 
 
 def with_settings(rows: Sequence[Row], controls: Sequence[Control]) -> list[Row]:
-    """Return rows of an evaluation with ``settings``: each knob's value by its name, in its unit.
+    """Return the rows of an evaluation with ``settings``: each knob's value by its name, in its unit.
 
-    ``controls`` stays as it is, in [0, 1] and in the order of the knobs. Without knobs, nothing is added.
+    ``controls`` is unchanged, in [0, 1] and in the order of the knobs. Without knobs, nothing is added.
 
     Args:
-        rows: with ``controls``.
-        controls: the knobs.
+        rows: rows with ``controls``.
+        controls: knobs of the model.
     """
     return [
         {**row, "settings": {k.name: k.written(v) for k, v in zip(controls, row["controls"], strict=True)}}

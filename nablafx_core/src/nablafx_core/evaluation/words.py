@@ -1,10 +1,10 @@
-"""Figures of a test in words."""
+"""Describe the figures of a test in words."""
 
 from __future__ import annotations
 
 import math
 
-#: What an error-to-signal ratio below a bound is called. Published models of amplifiers and distortion pedals mostly
+#: Descriptions of error-to-signal ratios below a bound. Published models of amplifiers and distortion pedals mostly
 #: lie between 0.005 and 0.1; see for example Wright et al., "Real-time guitar amplifier emulation with deep learning",
 #: Applied Sciences 10(3), 2020. The bounds are a convention, not a listening test.
 SCALE = (
@@ -16,7 +16,7 @@ SCALE = (
     (1000.0, "worse than silence, whose ESR is 1"),
 )
 
-#: Stands after a verdict, and below a table whose last row is "all".
+#: Printed after a verdict, and below a table whose last row is "all".
 LISTEN = "A figure is no listening test: compare the files under Audio."
 POOLED = "all: every sample of all recordings together, so that long and loud ones count more; not the mean."
 

@@ -47,7 +47,7 @@ def save_bundle(
         model: built by `nablafx_core.build`, whose `section` says how to build it again.
         path: ends in ``.nfx``.
         info: plain data about the training: device, metrics, run, licence.
-        packs: name and version of each pack that it needs; if None, those that its section names and its code is of.
+        packs: name and version of each required pack; if None, the packs of its section and of its code.
 
     Raises:
         BundleError: if the model was not built from a section, `info` is no plain data, or the file cannot be written.
@@ -117,8 +117,8 @@ def load_bundle(path: Path | str, code: Code | None = None) -> Model:
     """Build the model of a bundle, in eval mode, on the CPU.
 
     Args:
-        path: of the bundle.
-        code: where its import paths may lead; to packs and what the user trusts if None.
+        path: path of the bundle.
+        code: where its import paths may lead; if None, to packs and to modules that the user trusts.
 
     Raises:
         BundleError: if the file is damaged, of a newer format, or needs a pack that is not installed.
@@ -219,7 +219,7 @@ def _checked(path: Path, description: Any) -> dict[str, Any]:
 
 
 def _code_of(model: Model) -> dict[str, str]:
-    """Return the modules in no pack whose classes are in the model, with the names of their files."""
+    """Return the modules outside packs whose classes are in the model, with the names of their files."""
     packages = Registry.discover().packages
     parts = [module for module in model.modules() if isinstance(module, (Model, Processor, Controller))]
     names = sorted({type(part).__module__.partition(".")[0] for part in parts} - packages)
@@ -227,7 +227,7 @@ def _code_of(model: Model) -> dict[str, str]:
 
 
 def _packs_of(model: Model) -> dict[str, str]:
-    """Return the packs that the model's section names, or whose code is in it, with their versions."""
+    """Return the packs that the model's section names or whose code is in it, with their versions."""
     used = {type(module).__module__.partition(".")[0] for module in model.modules()}
     registry = Registry.discover()
     named = _Noted(registry)
@@ -237,7 +237,7 @@ def _packs_of(model: Model) -> dict[str, str]:
 
 
 class _Noted:
-    """Finds components in the registry and keeps the packs that provide them."""
+    """Finder of components in the registry that keeps the packs that provide them."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry

@@ -21,7 +21,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     is read as an object without behaviour.
 
     Raises:
-        ConversionError: if the file is no checkpoint, is damaged, is TorchScript or holds no weights.
+        ConversionError: if the file is not a checkpoint, is damaged, is TorchScript or contains no weights.
     """
     try:
         content = read_torch_file(path, objects=True)
@@ -42,5 +42,5 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-#: How often the same values may stand in a checkpoint under several names.
+#: Largest number of names under which a checkpoint may contain the same values.
 _REPEATED = 16

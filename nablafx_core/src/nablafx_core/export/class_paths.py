@@ -14,11 +14,11 @@ _log = logging.getLogger(__name__)
 
 
 class Argument(NamedTuple):
-    """An argument of another project's class.
+    """Argument of another project's class.
 
     Args:
-        setting: of ours that it becomes; None if it changes nothing here.
-        default: in that project, for descriptions that leave it out.
+        setting: name of the corresponding setting here; None if the argument changes nothing here.
+        default: default in that project, for descriptions that omit it.
     """
 
     setting: str | None
@@ -26,15 +26,15 @@ class Argument(NamedTuple):
 
 
 def settings_from(given: Mapping[str, Any], known: Mapping[str, Argument], where: str) -> dict[str, Any]:
-    """Translate the arguments of a class into settings, with that project's defaults for those that are left out.
+    """Translate the arguments of a class into settings, with that project's defaults for missing arguments.
 
     Args:
-        given: the arguments in the description.
+        given: arguments in the description.
         known: every argument that can be imported.
-        where: the class is described, for messages; such as ``"model.yaml: NablAFx's TCN"``.
+        where: description of the class and its place, for messages; such as ``"model.yaml: NablAFx's TCN"``.
 
     Raises:
-        ConversionError: for an argument that is not among `known`.
+        ConversionError: if an argument is not among `known`.
     """
     for argument in given:
         if argument not in known:

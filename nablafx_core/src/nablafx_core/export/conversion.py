@@ -97,7 +97,7 @@ def _importers(path: Path, settings: Mapping[str, Any]) -> dict[str, Importer]:
         return {names[0]: _built("importer", names[0], settings)}
     known = {}
     for name in names:
-        with suppress(Exception), contained():  # one that has no such settings, or fails, is not meant
+        with suppress(Exception), contained():  # an importer without such settings, or that fails, does not match
             importer: Importer = _built("importer", name, settings)
             if importer.reads(path):
                 known[name] = importer
@@ -105,7 +105,7 @@ def _importers(path: Path, settings: Mapping[str, Any]) -> dict[str, Importer]:
 
 
 def exporter_for(path: Path | str) -> str:
-    """Name of the exporter that writes files of this ending.
+    """Return the name of the exporter that writes files with this extension.
 
     Raises:
         ConversionError: if there is none, or several.

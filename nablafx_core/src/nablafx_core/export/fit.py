@@ -1,4 +1,4 @@
-"""Building the model that a file describes, with no more memory than the weights in the file give reason for."""
+"""Build the model that a file describes, with no more memory than the weights in the file justify."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from nablafx_core.building import build
 from nablafx_core.errors import BundleError, NablafxError
 from nablafx_core.interfaces import Model
 
-#: Modules and parameters that a model may have.
+#: Largest number of modules and parameters of a model.
 MOST_PARTS = 4_000
-_SPARE = 100_000  # values of parameters that a constructor may make and throw away
-_SPARE_TENSOR = 2**24  # values of a tensor that is no parameter, such as a table
+_SPARE = 100_000  # values of temporary parameters that a constructor may make
+_SPARE_TENSOR = 2**24  # values of a tensor that is not a parameter, such as a table
 
 
 def fitting_model(section: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Model:
-    """Build a model whose weights have these names and shapes; they are not loaded.
+    """Build a model whose weights have these names and shapes, without loading them.
 
-    A file that is not trusted may name a small class and ask for a hundred gigabytes of it. Each tensor is compared
-    with the weights before it is made. The meta device of torch would give none of them memory, but imports torch's
+    An untrusted file may name a small class and request a hundred gigabytes of it. Each tensor is compared
+    with the weights before it is allocated. torch's meta device would allocate nothing, but imports torch's
     compiler for most functions, which takes over a second.
 
     Args:
@@ -38,7 +38,7 @@ def fitting_model(section: Mapping[str, Any], weights: Mapping[str, Tensor]) -> 
         weights: by name, as the file has them.
 
     Raises:
-        BundleError: naming the first weight that differs, or if the model is larger than the weights. The message is
+        BundleError: if the model is larger than the weights, or a weight differs; names the first. The message is
             the end of a sentence.
         NablafxError: as `build` does.
     """
@@ -64,7 +64,7 @@ def _difference(name: str, wanted: Mapping[str, tuple[int, ...]], there: Mapping
 
 @contextmanager
 def at_most(values: int, refusal: NablafxError, parts: NablafxError | None = None) -> Iterator[None]:
-    """Stop the building of a model that registers more parameters or parts, or makes a tensor that is far larger.
+    """Stop building a model that registers more parameters or parts than allowed, or allocates a far larger tensor.
 
     Args:
         values: of its parameters.
@@ -81,7 +81,7 @@ def at_most(values: int, refusal: NablafxError, parts: NablafxError | None = Non
 
 @dataclass
 class _Left:
-    """How many values and parts the model that this thread builds may still register."""
+    """Numbers of values and parts that the model built by this thread may still register."""
 
     values: int
     parts: int
@@ -105,13 +105,13 @@ def _count(module: nn.Module, name: str, part: nn.Module | nn.Parameter | None) 
         raise left.too_many_values
 
 
-# Once and for good: torch goes through these hooks while other threads build models, so that none may come or go.
+# Never removed: torch goes through these hooks while other threads build models.
 register_module_module_registration_hook(_count)
 register_module_parameter_registration_hook(_count)
 
 
 class _Largest(TorchFunctionMode):
-    """Refuses, in this thread, to make tensors with more values than that."""
+    """Refuse, in this thread, to allocate tensors with more values than allowed."""
 
     def __init__(self, values: int, refusal: NablafxError) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class _Largest(TorchFunctionMode):
 
 
 def _shape(*arguments: Any, size: Any = None, **_: Any) -> float:
-    """A shape as one argument or as several, after a tensor or other values."""
+    """Return a shape given as one argument or as several, after a tensor or other values."""
     sequence = next((item for item in arguments if isinstance(item, (tuple, list))), None)
     given = next((item for item in (size, sequence) if item is not None), arguments)
     return math.prod(float(item) for item in given if isinstance(item, int))
@@ -164,7 +164,7 @@ def _range(start: float, end: float | None = None, step: float = 1, **_: Any) ->
 
 
 _WINDOWS = ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window")
-#: What a function that makes a tensor is asked for, by its name.
+#: Shape requested from a function that allocates a tensor, by the function's name.
 _ASKED: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("empty", "zeros", "ones", "full", "rand", "randn", "randint", "normal"), _shape),
     **dict.fromkeys(("new_empty", "new_zeros", "new_ones", "new_full"), _shape),

@@ -1,4 +1,4 @@
-"""Reading what ``torch.save`` wrote, without torch's unpickler: nothing in the file is imported, called or believed.
+"""Read files of ``torch.save`` without torch's unpickler: nothing in the file is imported, called or trusted.
 
 Such a file is a zip: ``NAME/data.pkl``, a pickle, and the values of each tensor in ``NAME/data/0``, ``NAME/data/1``, ….
 A pickle is a program. Here it may build lists, dicts, numbers, strings and tensors; and it can take no more memory than
@@ -20,7 +20,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-#: Types of values, as files name them.
+#: Element types, by their names in files.
 _STORAGES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -36,8 +36,8 @@ _STORAGES = {
     "BoolStorage": torch.bool,
 }
 
-#: Instructions of a pickle that plain data and tensors need, all of whose lengths are those of what follows in the
-#: file. Not among them are those that allocate what they say (BYTEARRAY8), or reach beyond the file (EXT1, PERSID).
+#: Pickle instructions that plain data and tensors need; their lengths are limited by the data that follows in the
+#: file. Excluded are instructions that allocate a declared size (BYTEARRAY8) or reach beyond the file (EXT1, PERSID).
 _INSTRUCTIONS = frozenset(
     "PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT "
     "BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES "
@@ -50,19 +50,19 @@ _DIMENSIONS = 64
 
 
 class UnreadableError(ValueError):
-    """Why a file is not read; the message is the end of a sentence."""
+    """Error for a file that is not read; the message is the end of a sentence giving the reason."""
 
 
 def read_torch_file(source: Path | IO[bytes], objects: bool) -> Any:
-    """Read a file of ``torch.save``, on the CPU.
+    """Read a file written by ``torch.save``, on the CPU.
 
     Args:
-        source: a path, or a file that is open for reading and seeking.
+        source: path, or a file that is open for reading and seeking.
         objects: whether it may name classes and functions besides tensors, which become inert objects.
 
     Raises:
-        UnreadableError: if the file is damaged, of another format, holds code, or names an object where none may be.
-        OSError: if it cannot be read.
+        UnreadableError: if the file is damaged, of another format, holds code, or names a forbidden object.
+        OSError: if the file cannot be read.
     """
     try:
         archive = zipfile.ZipFile(source)
@@ -76,13 +76,13 @@ def read_torch_file(source: Path | IO[bytes], objects: bool) -> Any:
             return _with_tensors(_Unpickler(content, objects).load(), parts, {})
         except (UnreadableError, OSError):
             raise
-        except Exception as error:  # each kind of damage raises something else
+        except Exception as error:  # the exception depends on the damage
             reason = " ".join(str(error).split())[:100] or type(error).__name__
             raise UnreadableError(f"it is damaged ({reason})") from error
 
 
 class _Parts:
-    """The files in the zip, by their name below its one folder."""
+    """Return the files in the zip, by their names below its one folder."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         entries = archive.infolist()
@@ -107,13 +107,13 @@ class _Parts:
             raise UnreadableError("its byte order is not little-endian")
 
     def read(self, name: str, largest: int) -> bytes:
-        """Read a part, whose size is known to be that of the file at most."""
+        """Read a part whose size is at most that of the file."""
         if self._entries[name].file_size > largest:
             raise UnreadableError(f"its {name} is larger than {largest:,} bytes")
         return self._archive.read(self._entries[name])
 
     def values(self, key: str) -> Tensor:
-        """Read the bytes of a storage, once, into memory of torch's own, which is aligned."""
+        """Read the bytes of a storage, once, into memory allocated by torch, which is aligned."""
         if key not in self._values:
             name = f"data/{key}"
             if name not in self._entries:
@@ -136,7 +136,7 @@ def _size(archive: zipfile.ZipFile) -> int:
 
 
 def _check_instructions(content: bytes) -> None:
-    """Read a pickle without running it: nothing may declare a length, or a place, that the file does not have."""
+    """Read a pickle without running it: no declared length or place may exceed the file."""
     for count, (instruction, argument, _) in enumerate(pickletools.genops(content)):
         if instruction.name not in _INSTRUCTIONS:
             raise UnreadableError(f"it holds an instruction ({instruction.name}) that no checkpoint needs")
@@ -146,7 +146,7 @@ def _check_instructions(content: bytes) -> None:
 
 
 class _Inert:
-    """Stands for an object of the program that wrote the file; takes everything and does nothing."""
+    """Stand-in for an object of the program that wrote the file; accepts everything and does nothing."""
 
     __slots__ = ()
 
@@ -163,16 +163,16 @@ class _Inert:
         pass
 
     def append(self, item: Any) -> None:
-        """Do nothing, as the rest of it."""
+        """Do nothing."""
 
     def extend(self, items: Any) -> None:
-        """Do nothing, as the rest of it."""
+        """Do nothing."""
 
     add = append
 
 
 class _Known(_Inert):
-    """A name that a file may call, which calls a function of this module. A file can set nothing on it."""
+    """Name that a file may call, mapped to a function of this module. A file cannot set attributes on it."""
 
     __slots__ = ("function",)
     function: Callable[..., Any]
@@ -182,7 +182,7 @@ class _Known(_Inert):
 
 
 class _Ordered(OrderedDict[Any, Any]):
-    """An OrderedDict whose one attribute is the versions of modules, which torch keeps in a state dict."""
+    """OrderedDict with one attribute, the versions of modules, which torch keeps in a state dict."""
 
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, dict) and isinstance(state.get("_metadata"), dict):
@@ -190,7 +190,7 @@ class _Ordered(OrderedDict[Any, Any]):
 
 
 class _Storage(_Inert):
-    """The values of tensors: their type, the key of their bytes, and how many there are."""
+    """Values of tensors: their type, the key of their bytes, and their number."""
 
     __slots__ = ("count", "dtype", "key")
     dtype: torch.dtype
@@ -199,7 +199,7 @@ class _Storage(_Inert):
 
 
 class _Described(_Inert):
-    """A tensor that is not made yet: torch's own could be told by the file to take any size."""
+    """Description of a tensor that is not built yet; with torch's own rebuild function, a file could set any size."""
 
     __slots__ = ("offset", "requires_grad", "size", "storage", "stride")
     storage: _Storage
@@ -209,10 +209,10 @@ class _Described(_Inert):
     requires_grad: bool
 
     def tensor(self, parts: _Parts) -> Tensor:
-        """Make it.
+        """Build the tensor.
 
         Raises:
-            UnreadableError: if it does not lie within its storage, or is larger.
+            UnreadableError: if it does not lie within its storage, or is larger than it.
         """
         dtype, count = self.storage.dtype, self.storage.count
         values, sizes = parts.values(self.storage.key), math.prod(self.size)
@@ -226,14 +226,14 @@ class _Described(_Inert):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Builds plain data and descriptions of tensors. It copies no list and no dict: nothing grows by repetition."""
+    """Build plain data and descriptions of tensors. Lists and dicts are never copied, so repetition needs no memory."""
 
     def __init__(self, content: bytes, objects: bool) -> None:
         super().__init__(io.BytesIO(content), encoding="utf-8")
         self._objects = objects
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        """Find what stands for a name; nothing is imported."""
+        """Return the stand-in for a name; nothing is imported."""
         function = _FUNCTIONS.get((module_name, global_name))
         if function is not None:
             known = _Known()
@@ -285,12 +285,12 @@ _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 def _with_tensors(value: Any, parts: _Parts, made: dict[int, tuple[Any, Any]]) -> Any:
-    """Put tensors in place of their descriptions, once for what stands at several places.
+    """Replace descriptions of tensors by tensors, once for an object that occurs in several places.
 
     Args:
         value: plain data.
-        parts: of the file.
-        made: results by the identity of what they were made of, which is kept with them so that it stays unique.
+        parts: parts of the file.
+        made: results by the identity of their descriptions, which are kept with them so that it stays unique.
     """
     if id(value) in made:
         return made[id(value)][1]

@@ -28,7 +28,7 @@ class ParameterValue:
         unit: such as ``"dB"``; empty for a plain number.
         place: the index and, in branches, after slashes the branch and the index in it, such as ``"2/0/1"``.
         stage: as people call it, such as ``"1 low shelf (static)"``.
-        at_end: ``"lowest"`` or ``"highest"`` if it is learned and stands at that end of its range, otherwise empty.
+        at_end: ``"lowest"`` or ``"highest"`` if it is learned and is at that end of its range, otherwise empty.
     """
 
     index: int
@@ -87,8 +87,8 @@ def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterVa
 def ranges_as_rows(model: GrayBox, seen: Mapping[str, StageRange]) -> list[dict[str, Any]]:
     """What every stage was given, as plain data: ``stage``, ``input`` and ``parameters``, by name least and greatest.
 
-    A range is None where a value was not finite. A stage with learned parameters that stood at an end of their range
-    throughout has ``at_end``, by name ``"lowest"`` or ``"highest"``.
+    A range is None if a value was not finite. A stage with learned parameters that were always at an end of their range
+    has ``at_end``, by name ``"lowest"`` or ``"highest"``.
 
     Args:
         model: the chain.
@@ -112,10 +112,10 @@ def ranges_as_rows(model: GrayBox, seen: Mapping[str, StageRange]) -> list[dict[
 
 
 def end_warning(named: Sequence[str]) -> str:
-    """The sentence about learned parameters that stand at an end of their range.
+    """Format the sentence about learned parameters at an end of their range.
 
     Args:
-        named: each with its stage and the end, such as ``"2 compressor (static): attack_ms, the highest"``.
+        named: parameters with stage and end, such as ``"2 compressor (static): attack_ms, the highest"``.
     """
     return (
         f"Learned parameters at an end of their range: {'; '.join(named)}. The device may go beyond it: widen the "

@@ -109,7 +109,7 @@ class GrayBox(Model):
             yield ("processors", *path), message
 
     def initial_state(self, batch_size: int, controls: Tensor | None = None, start: Start = 0) -> State:
-        """Every part at rest, and the lines that delay audio, knobs and parameters empty.
+        """Initial state of every part, with empty delay lines for audio, knobs and parameters.
 
         The first sample that a part processes is the first that the chain is given, however late it arrives; so
         `start` is the same for every part.
@@ -153,7 +153,7 @@ class GrayBox(Model):
         return self._rest(state, steady="controls" not in state)
 
     def _whole(self, audio: Tensor, controls: Tensor | None, start: Start) -> tuple[Tensor, State]:
-        """The offline output, and the state after it; knobs without a time axis stand still for the whole of it."""
+        """Return the offline output and the state after it; knobs without a time axis are constant."""
         steady = controls is None or controls.ndim == 2
         first = None if controls is None else over_time(controls, 1)[..., 0]
         out, after = self._stream(audio, controls, self.initial_state(audio.shape[0], first, start), steady)

@@ -1,4 +1,4 @@
-"""The controller of processors that nothing drives."""
+"""Controller of processors without driven parameters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from nablafx_core.interfaces import Controller
 from nablafx_core.state import State
 
-#: How a section may name `NoController`.
+#: Names of `NoController` in a section.
 NOTHING = ("none", "core/none", "nablafx-core/none")
 
 

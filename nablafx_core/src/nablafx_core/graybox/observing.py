@@ -78,7 +78,7 @@ def parameters_over_time(
         model: in eval mode.
         audio: the whole file, (1, in_channels, time).
         controls: (1, num_controls); None without knobs.
-        start: position of its first sample, where it is the rest of a longer file.
+        start: position of its first sample, if it is the rest of a longer file.
 
     Returns:
         By name, in physical units: () for what stands still, (time,) for what moves.

@@ -15,7 +15,7 @@ from nablafx_core.graybox.nothing import NOTHING, NoController
 from nablafx_core.interfaces import Controller, Processor
 from nablafx_core.nn.blocks import Steps
 
-#: Share of a parameter's range, as [0, 1] covers it, that counts as its end.
+#: Share of a parameter's range, in [0, 1], that counts as its end.
 NEAR_END = 0.01
 
 
@@ -54,11 +54,11 @@ class Stage:
         return driven_parameters(self.processor, self.fixed)
 
     def at_end(self, name: str, low: float, high: float) -> Literal["", "lowest", "highest"]:
-        """Return the end of its range at which a driven parameter stands; "" if it is inside, or fixed.
+        """Return the end of its range at which a driven parameter is; "" if it is inside, or fixed.
 
         Args:
-            name: of the parameter.
-            low, high: its least and greatest value, in physical units; both must be within `NEAR_END` of that end.
+            name: name of the parameter.
+            low, high: its lowest and highest value, in physical units; both must be within `NEAR_END` of that end.
         """
         parameter = next((one for one in self.driven if one.name == name), None)
         if parameter is None or parameter.minimum == parameter.maximum:

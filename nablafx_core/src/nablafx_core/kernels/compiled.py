@@ -20,12 +20,12 @@ _told: list[str] = []
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-_FORMAT = 1  # of the data files
+_FORMAT = 1  # version of the data files
 _VECTORS = hashlib.sha256(Path(__file__).with_name("simd.py").read_bytes()).hexdigest()
 
 
 class _Cache(FunctionCache):
-    """numba's cache of a kernel, which is done without where it is damaged or cannot be written."""
+    """numba's cache of a kernel, which is ignored if it is damaged or cannot be written."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
@@ -34,19 +34,19 @@ class _Cache(FunctionCache):
         self._cache_file = _CacheFile(self._cache_path, self._impl.filename_base, stamp)  # type: ignore[no-untyped-call]
 
     def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
-        """As numba's, with `simd`, which is compiled into kernels while numba compares a kernel's own file only."""
+        """Extend numba's key, which covers the kernel's own file only, by `simd`, which is compiled into kernels."""
         return (*super()._index_key(signature, codegen), _VECTORS, _FORMAT)  # type: ignore[no-untyped-call]
 
     def load_overload(self, signature: Any, context: Any) -> Any:
-        """The machine code for a signature, or None, upon which numba compiles it."""
+        """Return the machine code for a signature; None makes numba compile it."""
         try:
             return super().load_overload(signature, context)  # type: ignore[no-untyped-call]
-        except Exception as error:  # each kind of damage raises something else
+        except Exception as error:  # the exception depends on the damage
             _tell(f"{self._cache_path}: compiled code cannot be read ({cause(error)}) and is compiled again.")
             return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Keep machine code, where it can be kept."""
+        """Store machine code, if the cache can be written."""
         try:
             super().save_overload(signature, result)  # type: ignore[no-untyped-call]
         except Exception as error:
@@ -57,15 +57,15 @@ class _Cache(FunctionCache):
 
 
 class _CacheFile(IndexDataCacheFile):
-    """The files of one kernel: an index, and a data file for each signature.
+    """Cache files of one kernel: an index, and a data file for each signature.
 
-    numba's own do not notice a changed byte in machine code, an index that names a data file which was never
-    written, or two processes that chose the same name for the code of two signatures. So a data file begins with its
-    hash, holds its key, and is written before the index.
+    numba's own cache does not notice a changed byte in machine code, an index that names a data file which was never
+    written, or two processes that chose the same name for the code of two signatures. A data file therefore begins with
+    its hash, contains its key, and is written before the index.
     """
 
     def save(self, key: Any, data: Any) -> None:
-        """Write the data of a key, and then the index."""
+        """Write the data of a key, then the index."""
         overloads = self._load_index()
         used = set(overloads.values())
         free = (name for name in map(self._data_name, count(1)) if name not in used)
@@ -76,10 +76,10 @@ class _CacheFile(IndexDataCacheFile):
         self._save_index({**overloads, key: name})  # type: ignore[no-untyped-call]
 
     def load(self, key: Any) -> Any:
-        """The data of a key, or None if there is none.
+        """Return the data of a key, or None if there is none.
 
         Raises:
-            Exception: of whatever class, if the data file is damaged.
+            Exception: of any class, if the data file is damaged.
         """
         name = self._load_index().get(key)
         if name is None:
@@ -95,17 +95,17 @@ class _CacheFile(IndexDataCacheFile):
         return data if saved == key else None
 
     def _load_index(self) -> dict[Any, str]:
-        """The names of the data files by key; none if the index cannot be read, upon which it is written anew."""
+        """Return the names of the data files by key; none if the index cannot be read, which is then rewritten."""
         try:
             found = super()._load_index()  # type: ignore[no-untyped-call]
-        except Exception as error:  # each kind of damage raises something else
+        except Exception as error:  # the exception depends on the damage
             _tell(f"{self._index_path}: compiled code cannot be read ({cause(error)}) and is compiled again.")
             return {}
         return found if isinstance(found, dict) else {}
 
 
 def _tell(text: str) -> None:
-    """Warn, once in this process: what is wrong with one kernel's files is wrong with those of others."""
+    """Warn once per process, because the files of all kernels usually have the same problem."""
     if not _told:
         _told.append(text)
         _log.warning("%s", text)
@@ -116,8 +116,8 @@ def compiled(function: Kernel) -> Kernel:
 
     numba looks for a cache beside the source, in ``NUMBA_CACHE_DIR`` and in the user's cache folder, and refuses
     to decorate at all where it may write to none of them; there the code is compiled once per process. What a kernel
-    calls must be in its own file or in `simd`, for a change elsewhere is not seen. Files of the cache that cannot be
-    read or written are told in one warning and change nothing else.
+    calls must be in its own file or in `simd`, because changes elsewhere are not detected. Cache files that cannot be
+    read or written cause one warning and change nothing else.
 
     Fused multiply-add is allowed, nothing else is reordered: a result never depends on how a signal is cut.
     """

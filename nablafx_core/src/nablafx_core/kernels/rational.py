@@ -66,17 +66,17 @@ def _parts(count: int) -> list[slice]:
 
 
 def far_from_zero(largest: float) -> float:
-    """The size of x beyond which P / Q is computed in powers of 1 / x, since those of x may overflow.
+    """Return the size of x beyond which P / Q is computed in powers of 1 / x, because powers of x may overflow.
 
     Args:
-        largest: finite number of the type of x.
+        largest: largest finite number of the type of x.
     """
     return math.pow(largest, 1 / 16)
 
 
 @compiled
 def _far(x: Any, numerator: Any, weights: Any) -> Any:
-    """A, B of P = x^m A and Q = |x|^n B, and A1, B1 of x P' = x^m A1 and |x| Q' = |x|^n B1; float64."""
+    """Return A, B of P = x^m A and Q = |x|^n B, and A1, B1 of x P' = x^m A1 and |x| Q' = |x|^n B1; float64."""
     a, a1, b, b1 = 0.0, 0.0, 1.0, 0.0
     t, s = 1.0 / x, 1.0 / abs(x)
     for i in range(numerator.shape[0]):
@@ -99,7 +99,7 @@ def _forward_far(signal: Any, numerator: Any, weights: Any, output: Any, limit: 
 
 @compiled
 def _backward_far(g: Any, x: Any, numerator: Any, weights: Any, sums: Any) -> Any:
-    """Add the gradients for the coefficients to the sums, and return that for x."""
+    """Add the gradients of the coefficients to the sums, and return the gradient of x."""
     m, n, size = numerator.shape[0] - 1, weights.shape[0], abs(x)
     a, a1, b, b1 = _far(x, numerator, weights)
     odd = -1.0 if x < 0 else 1.0

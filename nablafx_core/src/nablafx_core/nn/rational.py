@@ -113,7 +113,7 @@ def textbook(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
     """`rational` in torch's operations."""
     far = x.abs() > kernel.far_from_zero(torch.finfo(x.dtype).max)
     near = _ratio(x.masked_fill(far, 0), numerator, denominator)
-    t = 1 / x.masked_fill(~far, 1)  # far from 0 powers of x overflow: P / Q as x^m A(1 / x) / (|x|^n B(1 / |x|))
+    t = 1 / x.masked_fill(~far, 1)  # powers of x overflow far from 0: P / Q as x^m A(1 / x) / (|x|^n B(1 / |x|))
     m, n = len(numerator) - 1, len(denominator)
     a, b = _polynomial(t, numerator), _polynomial(t.abs(), torch.cat([t.new_ones(1), denominator.abs()]))
     return torch.where(far, a / b * t.sign() ** m * t.abs() ** (n - m), near)
@@ -125,7 +125,7 @@ def _ratio(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 def _polynomial(x: Tensor, coefficients: Tensor) -> Tensor:
-    """By Horner's rule, the coefficient of the highest power first."""
+    """Evaluate by Horner's rule, the coefficient of the highest power first."""
     value = coefficients[0].expand_as(x)
     for coefficient in coefficients[1:]:
         value = torch.addcmul(coefficient, value, x)

@@ -48,7 +48,7 @@ def plot_losses(series: Mapping[str, Points], path: Path, labels: Mapping[str, s
         series: (step, value) pairs by name: ``train/loss`` and ``train/PART``; ``validation/loss``,
             ``validation/loss/PART`` and ``validation/METRIC``. Values that a logarithm cannot show are left out.
         path: of the PNG file.
-        labels: of parts of the loss, by name; see `labels_of_losses`.
+        labels: labels of parts of the loss, by name; see `labels_of_losses`.
     """
     groups: dict[str, dict[str, dict[str, Points]]] = {"loss": {}, "validation": {}}
     for name, points in series.items():

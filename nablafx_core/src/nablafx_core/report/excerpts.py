@@ -31,7 +31,7 @@ class Excerpt:
         setting: the knobs in words; empty without knobs.
         recording: its name.
         start: of the excerpt in the file, in samples.
-        audio: dry, (time,); the first channel where there are several.
+        audio: dry signal (time,); the first channel if there are several.
         parameters: by place and name, in physical units: () for what stands still, (time,) for what moves.
     """
 

@@ -32,7 +32,7 @@ _STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "legend.frameon": False,
-    "text.parse_math": False,  # a name with two $ in it is no formula
+    "text.parse_math": False,  # a name that contains two $ is not a formula
     "figure.titlesize": 12,
     "figure.titleweight": "bold",
 }
@@ -54,7 +54,7 @@ def picture(path: Path, height_inches: float) -> Iterator[Figure]:
 
 
 def _make_printable(figure: Figure) -> None:
-    """Replace bytes of a file's name that are no UTF-8, which Matplotlib does not draw."""
+    """Replace bytes of a file name that are not UTF-8, because Matplotlib cannot draw them."""
     for text in figure.findobj(Text):
         shown = text.get_text().encode("utf-8", "replace").decode()
         if shown != text.get_text():

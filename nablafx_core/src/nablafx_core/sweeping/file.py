@@ -35,8 +35,8 @@ class Sweep:
         experiment: what all trials have in common.
         overrides: of the command line, over that.
         file: its layer, for messages.
-        code: where import paths may lead.
-        made_with: the packs that its names mean, if it was begun earlier; None for those of today.
+        code: where its import paths may lead.
+        made_with: packs that its names mean, if it was started earlier; None for the installed ones.
     """
 
     settings: SweepSettings
@@ -95,7 +95,7 @@ def recorded_sweep(config: Mapping[str, Any], made_with: Provenance, code: Code)
 
     Args:
         config: the recorded data.
-        made_with: the packs of its record.
+        made_with: packs of its record.
         code: where its import paths may lead.
 
     Raises:

@@ -42,7 +42,7 @@ _LARGEST_PORT = 65535
 _LONGEST_FOLDER = 30
 
 
-#: Connects to a cluster and says so, in a process of its own: Ray repeats a refusal twenty times on its stderr.
+#: Connects to a cluster in a separate process and reports success: Ray repeats a refusal twenty times on stderr.
 _PROBE = (
     "import logging, sys, ray\n"
     "ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)\n"
@@ -56,18 +56,18 @@ _MODE = "RAY_AUTH_MODE"
 
 def require_ray() -> None:
     """Raise a ConfigError that says how to install Ray Tune, where it is not."""
-    found = find_spec("ray")  # of ray.tune, it would import ray
+    found = find_spec("ray")  # find_spec("ray.tune") would import ray
     if found is None or not any(Path(place, "tune").is_dir() for place in found.submodule_search_locations or ()):
         raise ConfigError("a sweep needs Ray Tune, which is not installed: pip install 'nablafx-core[sweep]'")
 
 
 def check_address(address: str | None) -> None:
-    """Check that a cluster answers at an address and lets us in. Ray would try for minutes and print each try.
+    """Check that a cluster answers at an address and accepts us. Ray would try for minutes and print each attempt.
 
-    Where the cluster wants a token, Ray's environment is set so that the one of this machine is used.
+    If the cluster requires a token, Ray's environment is set so that the token of this machine is used.
 
     Raises:
-        ConfigError: if nothing answers, the cluster wants another token, or it is no address.
+        ConfigError: if nothing answers, the cluster requires another token, or the address is invalid.
     """
     if address is None:
         return
@@ -93,9 +93,9 @@ def _check_token(address: str) -> None:
     if said not in _REFUSALS:
         raise ConfigError(_no_cluster(address, said))
     if _MODE not in os.environ and _asked(address, {**os.environ, _MODE: "token"}) == _CONNECTED:
-        os.environ[_MODE] = "token"  # Ray uses the token that is here only if it is told to, before it is imported
+        os.environ[_MODE] = "token"  # must be set before the import of Ray, or Ray does not use this machine's token
         if "ray._raylet" in sys.modules:
-            sys.modules["ray._raylet"].Config.initialize("")  # as Ray does to read it again
+            sys.modules["ray._raylet"].Config.initialize("")  # makes Ray read the token again
         return
     raise ConfigError(
         f"--address {address}: a Ray cluster answers there and wants a token, which is missing here or another one. "
@@ -106,7 +106,7 @@ def _check_token(address: str) -> None:
 
 
 def _asked(address: str, environment: Mapping[str, str]) -> str:
-    """What a cluster answers: `_CONNECTED`, one of `_REFUSALS` if it refuses our token, or why it cannot be used."""
+    """Return `_CONNECTED`, one of `_REFUSALS` if the cluster refuses our token, or why it cannot be used."""
     command = [sys.executable, "-c", _PROBE, address]
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

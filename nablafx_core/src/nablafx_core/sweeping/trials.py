@@ -16,7 +16,7 @@ from nablafx_core.names import figure_names
 from nablafx_core.sweeping.file import Sweep
 from nablafx_core.sweeping.space import drawn, grid
 
-#: More validations than a trial makes. ASHA's rungs are powers, so that a high bound costs nothing.
+#: More validations than any trial makes. ASHA's rungs are powers, so a high bound costs nothing.
 UNKNOWN = 1_000_000
 
 
@@ -41,7 +41,7 @@ class Trial:
 
     @property
     def validations(self) -> int:
-        """Number of validations that count, unless it ends early; `UNKNOWN` where minutes end it."""
+        """Number of validations that count, unless the trial ends early; `UNKNOWN` if it ends by minutes."""
         settings = self.experiment.train
         return UNKNOWN if settings.max_steps is None else math.ceil(settings.max_steps / settings.validate_every)
 

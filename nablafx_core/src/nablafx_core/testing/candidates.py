@@ -20,10 +20,10 @@ from nablafx_core.testing.tiny import TINY_DATA, TinyData
 
 
 def models_to_export(pack: Pack | None) -> Iterator[tuple[str, Model]]:
-    """Yield models of every registered architecture, small ones so that a check is quick.
+    """Yield models of every registered architecture, small ones so that a check is fast.
 
-    Those of `pack` come first, built from their example, from the same without knobs, and from their defaults; each of
-    other packs is built from its example alone. One that cannot be built is left out: its own check says why.
+    Models of `pack` come first, built from their examples, from the examples without knobs, and from their defaults. A
+    model of another pack is built from its example only. Models that cannot be built are skipped; other checks name them.
     """
     for entry in sorted(Registry.discover().entries("model"), key=lambda entry: entry.pack is not pack):
         example = dict(entry.component.example)

@@ -17,7 +17,7 @@ from nablafx_core.testing.result import NotChecked
 
 T = TypeVar("T")
 
-#: What the framework gives to components of several kinds; the example has the rest.
+#: Values that the framework passes to components of several kinds; the example has all others.
 _GIVEN: dict[str, Any] = {"sample_rate": 48000, "controls": []}
 
 

@@ -118,7 +118,7 @@ def _check_reading(source: AudioSource, name: str) -> int:
         whole = source.read(start, start + span)
         if not isinstance(whole, Tensor) or whole.dtype != torch.float32 or whole.shape != shape:
             told = f"{whole.dtype} of shape {tuple(whole.shape)}" if isinstance(whole, Tensor) else type(whole).__name__
-            raise LawBroken(f"{name}: reading {span} samples gave {told}; torch.float32 of shape {shape} is due.")
+            raise LawBroken(f"{name}: reading {span} samples gave {told}; expected torch.float32 of shape {shape}.")
         if not bool(whole.isfinite().all()):
             raise LawBroken(f"{name}: samples that are not finite. Refuse such a file with a DataError.")
         cuts = sorted({0, min(1, span), span // 3, span // 2, span})

@@ -1,4 +1,4 @@
-"""The laws of embeddings: vectors for each frame, which depend on nothing but their own item."""
+"""Laws of embeddings: vectors for each frame, which depend on their own item only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nablafx_core.testing.subject import LawBroken, check, error
 
 
 def embedding_is_per_item(embedding: Embedding) -> float:
-    """A batch of two gives what two batches of one give: (batch, frames, size), of one second of audio.
+    """Check that a batch of two gives the same as two batches of one: (batch, frames, size), for one second of audio.
 
     Returns:
         The largest difference relative to the larger of 1 and the peak.
@@ -23,10 +23,10 @@ def embedding_is_per_item(embedding: Embedding) -> float:
 
 
 def embedding_survives_silence(embedding: Embedding) -> float:
-    """Silence gives finite vectors, and noise others.
+    """Check that silence gives finite vectors, and that noise gives other vectors.
 
     Returns:
-        The largest number.
+        The largest value.
     """
     audio = _audio(embedding)
     silence, noise = _embedded(embedding, torch.zeros_like(audio)), _embedded(embedding, audio)

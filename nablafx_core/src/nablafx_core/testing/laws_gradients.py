@@ -10,11 +10,11 @@ from nablafx_core.testing.subject import LawBroken, Subject, automation, knobs, 
 
 
 def every_control_moves_output(subject: Subject, *, time: int = 1024, threshold: float = 1e-6) -> float:
-    """Law 4: turning each control moves the output, for some input and setting of the others.
+    """Check law 4: turning each control changes the output, for some input and setting of the others.
 
-    The ends and the middle of the range are compared, since the ends of an angle's may be the same. The input is noise
-    whose second half is 40 dB quieter, since a release is heard where the level falls. A parameter whose range is a
-    single value is left out.
+    The ends and the middle of the range are compared, because both ends of an angle may be the same. The input is noise
+    whose second half is 40 dB quieter, because a release is audible when the level falls. A parameter whose range is a
+    single value is skipped.
 
     Returns:
         The smallest of the controls' largest movements; infinite without controls.

@@ -27,13 +27,13 @@ DAMAGED = 20
 def damage_is_refused(importer: Entry, folder: Path, files: Sequence[Exported], count: int = DAMAGED) -> int:
     """An empty file and damaged ones are refused with a NablafxError, or read: nothing else is raised.
 
-    What is damaged are the given files, or else text and bytes that are no model.
+    The damaged files are made from the given files, or from text and bytes that are not a model.
 
     Args:
-        importer: is built from its example.
-        folder: for the damaged files.
+        importer: importer built from its example.
+        folder: folder for the damaged files.
         files: see `files_for`.
-        count: of the damaged files.
+        count: number of damaged files.
 
     Returns:
         How many files were refused.
@@ -64,8 +64,8 @@ def imports_fit_a_bundle(importer: Entry, folder: Path, files: Sequence[Exported
     """What an importer reads is in eval mode and can be saved as a bundle that renders the same.
 
     Args:
-        importer: is built from its example.
-        folder: for the bundle.
+        importer: importer built from its example.
+        folder: folder for the bundle.
         files: see `files_for`.
 
     Returns:
@@ -96,7 +96,7 @@ def importer_of(entry: Entry) -> Importer:
 
 
 def files_for(importer: Entry, folder: Path) -> list[Exported]:
-    """Return what the exporters of its pack write with an ending that it reads."""
+    """Return the files that the exporters of its pack write with an extension that it reads."""
     found: list[Exported] = []
     for exporter in same_pack(importer, "exporter"):
         if exporter.load().suffix in importer.load().suffixes:

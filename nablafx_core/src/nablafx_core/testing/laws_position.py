@@ -1,4 +1,4 @@
-"""The law of position: what depends on where in the file it begins says so, and begins anywhere."""
+"""Law of position: a part that depends on its position in the file declares it, and can begin anywhere."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from nablafx_core.testing.subject import (
     prepared,
 )
 
-_SILENCE = 4099  # prime, so that no period divides it
+_SILENCE = 4099  # prime, so that it is no multiple of a period
 _TIME = 512
-_HOURS = 10**9  # samples
+_HOURS = 10**9  # number of samples
 
 
 def begins_anywhere(subject: Subject, *, tolerance: float = 1e-6) -> float:
-    """A signal at one place of a file comes out the same, wherever in the silence before it the file was begun.
+    """Check that a signal at one place of a file gives the same output for any beginning in the silence before it.
 
-    With `remembers_position` the initial state is given each beginning's position; without, nothing may depend on it.
+    With `remembers_position` the initial state gets each beginning's position; without it, nothing may depend on it.
     A transient of the beginning itself (a network that settles in silence) must at least halve from one beginning to
     the next earlier one. Beginnings are a multiple of the declared blocks apart; see
     `nablafx_core.position.block_grid`.
 
     Args:
         subject: a model, processor or controller.
-        tolerance: relative to the larger of 1 and the peak.
+        tolerance: largest difference relative to the larger of 1 and the peak.
 
     Returns:
-        The largest difference that is no such transient.
+        The largest difference that is not such a transient.
     """
     model = prepared(subject)
     _fill_zeros(model)
@@ -62,7 +62,7 @@ def begins_anywhere(subject: Subject, *, tolerance: float = 1e-6) -> float:
 
 
 def _fill_zeros(model: Model) -> None:
-    """Give values to weights that are all 0, such as a depth that is still to be learned."""
+    """Set weights that are all 0, such as a depth that is not learned yet, to other values."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in model.parameters():
@@ -71,7 +71,7 @@ def _fill_zeros(model: Model) -> None:
 
 
 def _steps(model: Model) -> int:
-    """Samples of the blocks of a controller that yields steps."""
+    """Number of samples in the blocks of a controller that yields steps."""
     if not isinstance(model, ControllerAsModel):
         return 1
     with torch.no_grad():
@@ -80,15 +80,15 @@ def _steps(model: Model) -> int:
 
 
 def _middle(model: Model, batch_size: int) -> Tensor | None:
-    """Controls that stand the same for every item, away from the ends of their ranges."""
+    """Return constant controls that are equal for all items and away from the ends of their ranges."""
     controls = knobs(model, 1)
     return None if controls is None else (0.25 + 0.5 * controls).expand(batch_size, -1)
 
 
 def _differences(model: Model, sound: Tensor, before: Tensor, position: int) -> float:
-    """How much a sound at `position` changes from one number of samples of silence `before` it to the next.
+    """Measure how much a sound at `position` changes between numbers of samples of silence `before` it.
 
-    The largest change that is more than half of the change before it; an oscillator has one, a transient none.
+    The result is the largest change that is more than half of the change before it; a transient has none.
     """
     time = sound.shape[-1]
     audio = sound.new_zeros(len(before), sound.shape[1], int(before[-1]) + time + model.latency)
@@ -102,7 +102,7 @@ def _differences(model: Model, sound: Tensor, before: Tensor, position: int) -> 
 
 
 def _check_file_start(model: Model, sound: Tensor) -> None:
-    """Position 0 is the file's beginning, and a position is an int or a tensor, for each item its own."""
+    """Check that position 0 is the file's beginning, and that ints and tensors, one value per item, agree."""
     pair, controls, starts = sound.expand(2, -1, -1), _middle(model, 2), torch.tensor([0, 12_345])
     with torch.no_grad():
         whole = model(pair, controls)[0]

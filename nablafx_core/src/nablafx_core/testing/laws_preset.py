@@ -45,7 +45,7 @@ def preset_experiment(preset: Entry) -> Experiment:
 
 
 class _Seen:
-    """Finds components in the registry and keeps the names by which they were asked for."""
+    """Finder of components in the registry that keeps the names that were looked up."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -57,13 +57,13 @@ class _Seen:
 
 
 def preset_names_packs(preset: Entry) -> int:
-    """Every component in a preset is named with its pack, so that the preset works beside a pack with the same names.
+    """Check that every component in a preset is named with its pack, so that other packs may use the same names.
 
     Returns:
-        How many are named.
+        The number of named components.
 
     Raises:
-        Remark: naming those without a pack.
+        Remark: if some have no pack; names them.
     """
     seen = _Seen()
     written = read_yaml(preset.resource().read_text(encoding="utf-8"), f"preset {preset.qualified_name}").value

@@ -72,10 +72,10 @@ def loss_survives_silence(loss: Loss, *, time: int = 8192, channels: int = 1) ->
 
 
 def loss_takes_what_it_declares(loss: Loss, *, channels: int = 1) -> int:
-    """A loss compares every signal of at least `min_samples`; lengths of any kind occur in training.
+    """Check that a loss accepts every signal of at least `min_samples`; training passes any length.
 
     Returns:
-        `min_samples`.
+        The value of `min_samples`.
     """
     for time in (loss.min_samples + more for more in (0, 1, 2, 9, 1000)):
         why = _failure(loss, *_pair(time, channels))
@@ -88,10 +88,10 @@ def loss_takes_what_it_declares(loss: Loss, *, channels: int = 1) -> int:
 
 
 def metric_takes_any_length(metric: Metric) -> int:
-    """A metric takes signals of any length, since recordings end anywhere.
+    """Check that a metric accepts signals of any length, because recordings end anywhere.
 
     Returns:
-        How many lengths were tried.
+        The number of lengths that were tried.
     """
     lengths = (1, 2, 3, 64, 127, 1000)
     for time in lengths:

@@ -30,7 +30,7 @@ def pack_results(name: str, only: str | Sequence[str] = ()) -> Iterator[Result]:
         only: patterns of the components to check, such as ``"exporter/*"``; see `check_pack`.
 
     Raises:
-        RegistryError: if the pack is not installed, or has no component that a pattern means.
+        RegistryError: if the pack is not installed, or a pattern matches no component.
     """
     registry = Registry.discover()
     pack = registry.pack_named(name)
@@ -54,10 +54,10 @@ def entries_of(pack: Pack) -> list[Entry]:
 
 
 def chosen_components(pack: Pack, only: str | Sequence[str]) -> list[str]:
-    """Return what of a pack is checked, each as ``KIND/NAME``: everything, or what one of the patterns means.
+    """Return the parts of a pack that are checked, each as ``KIND/NAME``: all, or those that match a pattern.
 
     Raises:
-        RegistryError: for a pattern that means nothing.
+        RegistryError: if a pattern matches nothing.
     """
     paths = [_path(entry) for entry in entries_of(pack)]
     paths += [f"hook/{CALLBACKS}"] if pack.implements(CALLBACKS) else []
@@ -75,7 +75,7 @@ def _path(entry: Entry) -> str:
 
 
 def _means(pattern: str, path: str) -> bool:
-    """Return whether a pattern is for a component; without a kind, for those of any kind."""
+    """Return whether a pattern matches a component; without a kind, it matches every kind."""
     return fnmatchcase(path if "/" in pattern else path.partition("/")[2], pattern)
 
 
@@ -115,7 +115,7 @@ def check_pack(name: str, only: str | Sequence[str] = ()) -> list[Result]:
     Raises:
         LawBroken: listing every law that does not hold and is no declared exception, and every declared exception
             whose law holds.
-        RegistryError: if the pack is not installed, or has no component that a pattern means.
+        RegistryError: if the pack is not installed, or a pattern matches no component.
     """
     results = list(pack_results(name, only))
     broken = [f"  {r.kind} {r.component}: {r.law}: {r.failure}" for r in results if r.failure]

@@ -72,7 +72,7 @@ def result_of(kind: str, component: str, law: str, check: Callable[[], Any], pac
     measured, failure, note = None, None, None
     torch.manual_seed(0)
     try:
-        with torch_threads(1), pack_code():  # so little work is done faster by one thread
+        with torch_threads(1), pack_code():  # one thread is faster for so little work
             answer = check()
         measured = float(answer) if isinstance(answer, (int, float)) and math.isfinite(answer) else None
     except NotChecked as reason:
@@ -87,11 +87,11 @@ def result_of(kind: str, component: str, law: str, check: Callable[[], Any], pac
 
 
 def excepted(result: Result, reason: str) -> Result:
-    """Return the result of a law that a component declares an exception from.
+    """Return the result of a law from which a component declares an exception.
 
     Args:
-        result: of the check.
-        reason: that the component gives.
+        result: result of the check.
+        reason: reason that the component gives.
     """
     if result.outcome == "broken":
         return replace(result, outcome="exception", failure=None, note=f"{reason}\n{result.failure}")

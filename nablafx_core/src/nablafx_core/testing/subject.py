@@ -43,7 +43,7 @@ class _AsModel(Model):
         return super().flush(state)
 
     def _given(self, controls: Tensor | None) -> Tensor | dict[str, Tensor] | None:
-        """What the inner part's initial state is given."""
+        """Second argument of the inner part's `initial_state`."""
         return controls
 
     def _run(self, audio: Tensor, controls: Tensor | None, state: State | None) -> tuple[Tensor, State]:

@@ -50,7 +50,7 @@ STORING = (
     SqlObserver,
     TinyDbObserver,
 )
-"""Sacred's observers that store a run under its id, and refuse or double one that they have."""
+"""Sacred's observers that store a run under its id, and refuse or duplicate an id that they have."""
 
 LOGGER = logging.getLogger("nablafx_core.tracking.sacred")
 """Where Sacred says that an observer failed. How the run ended is said by the exception that ended it."""

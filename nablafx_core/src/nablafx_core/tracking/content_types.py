@@ -25,7 +25,7 @@ _TYPES = {
 
 
 def content_type(name: str) -> str:
-    """The content type of a file by its name's ending, such as ``"audio/wav"`` and ``"image/png"``."""
+    """Return the content type of a file by its extension, such as ``"audio/wav"`` and ``"image/png"``."""
     ending = name.rpartition(".")[2].lower() if "." in name else ""
-    # Not the module's own function: it reads tables that differ from system to system.
+    # Not the module's global function, because its tables differ between systems.
     return _TYPES.get(ending) or mimetypes.MimeTypes().guess_type(f"file.{ending}")[0] or _UNKNOWN

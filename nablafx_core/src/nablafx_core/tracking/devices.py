@@ -28,8 +28,8 @@ def sampled_gpus(run: Run, uuids: Sequence[str], seconds: float | None) -> Itera
     """Record the use of GPUs while the ``with`` lasts, as metrics ``system/gpuN/…`` over whole seconds of running.
 
     They are `utilization` in %, `memory_mib`, `power_w` and `temperature_c`; what a card does not support is left
-    out. Several samples within one second are recorded as their mean. Nothing raises: where NVML fails, that is told
-    once and sampling ends.
+    out. Several samples within one second are recorded as their mean. No method raises: if NVML fails, one message is
+    logged and sampling ends.
 
     Args:
         run: that uses them.
@@ -100,11 +100,11 @@ class _Sampler(threading.Thread):
                     self._unsupported.add((number, name))
                     continue
                 self._values.setdefault(f"{SAMPLED}{number}/{name}", []).append(value)
-        if self._seconds >= 1:  # no other sample is of this second
+        if self._seconds >= 1:  # all other samples are from later seconds
             self._record()
 
     def _record(self) -> None:
-        """Record the samples of the last second, unless the run has ended meanwhile."""
+        """Record the samples of the last second, unless the run has ended."""
         for name, values in self._values.items():
             if not self._given_up:
                 self._run.log(name, statistics.fmean(values), self._second)

@@ -37,14 +37,14 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def git_url(folder: Path) -> str:
-    """URL of the repository's remote `origin`, without user and password; empty if it has none or it is a path."""
+    """Return the URL of the repository's remote `origin`, without credentials; empty if it has none or it is a path."""
     url = (_git(folder, "remote", "get-url", "origin") or "").strip()
     remote = re.match(r"(?!file:)[a-z+]+://|[^/\\:]{2,}:(?!\\)", url)
     return redacted(url) if remote else ""
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git answers; None without git, if it fails, or if it does not answer in time."""
+    """Return git's output; None if git is missing, fails, or does not answer in time."""
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # another git in this repository is not disturbed
     command = ["git", "-C", str(folder), *arguments]
     try:

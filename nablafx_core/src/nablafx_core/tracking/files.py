@@ -93,7 +93,7 @@ def read_json(path: str) -> Any:
 
 
 def file_hash(path: Path) -> tuple[str, int]:
-    """SHA-256 of a file in hexadecimal digits, and its size in bytes; read in blocks.
+    """Return the SHA-256 of a file in hexadecimal digits, and its size in bytes; read in blocks.
 
     Raises:
         OSError: if it cannot be read.
@@ -107,7 +107,7 @@ def file_hash(path: Path) -> tuple[str, int]:
 
 
 def opened(path: str | Path) -> BinaryIO:
-    """Open a file to read its bytes. What is no file is refused at once, where reading a FIFO would wait for ever.
+    """Open a file to read its bytes; refuse anything but a regular file, because reading a FIFO would block forever.
 
     Raises:
         OSError: if it cannot be read, or is a folder, a FIFO, a socket or a device.

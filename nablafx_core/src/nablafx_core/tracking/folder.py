@@ -25,7 +25,7 @@ RESERVED = frozenset({"run.json", "config.json", "metrics.json", "metrics.jsonl"
 """What no artifact may be called."""
 
 SAMPLED = "system/gpu"
-"""Begins the names of metrics whose steps are whole seconds of running."""
+"""Prefix of metrics whose steps are whole seconds of running."""
 
 _KEPT = ("start_time", "artifacts", "resources", "elapsed", "parent", "revision")
 
@@ -141,7 +141,7 @@ class FolderObserver(RunObserver):
 
     @property
     def elapsed(self) -> float:
-        """Seconds of running until now, pauses left out. Changes of the system's clock do not count."""
+        """Seconds of running until now, without pauses. Changes of the system's clock have no effect."""
         return self._elapsed_before + time.monotonic() - self._began
 
     def completed_event(self, stop_time: datetime, result: Any) -> None:
@@ -198,13 +198,13 @@ class FolderObserver(RunObserver):
         self._entry["elapsed"] = round(self.elapsed, 3)
 
     def _lived(self, elapsed: float) -> float:
-        """Seconds that a run ran before a resume: a kill leaves samples that are newer than its last heartbeat.
+        """Return the seconds that a run ran before a resume: a kill leaves samples newer than its last heartbeat.
 
-        The resumed run must not give their seconds to samples of its own, which would replace them.
+        The resumed run must not use these seconds for its own samples, which would replace the older ones.
         """
         try:
             series = read_series(self.folder / "metrics.jsonl")
-        except OSError:  # told when the file is written to
+        except OSError:  # reported when the file is written
             return elapsed
         sampled = [one.steps[-1] for name, one in series.items() if name.startswith(SAMPLED)]
         return max([elapsed, *(second + 1 for second in sampled)])

@@ -14,7 +14,7 @@ from nablafx_core.tracking.secrets import hidden
 from nablafx_core.tracking.stock import after_failure, fitted, quiet
 
 _log = logging.getLogger(__name__)
-_LONGEST = 300  # letters of an error that are told
+_LONGEST = 300  # characters of an error that are shown
 
 
 class Guarded:
@@ -24,8 +24,8 @@ class Guarded:
     It is skipped for this run if it fails at the start, and is called again after a later failure.
 
     Args:
-        observer: of Sacred or of a pack.
-        secrets: texts that no message may hold.
+        observer: observer of Sacred or of a pack.
+        secrets: texts that no message may contain.
 
     Attributes:
         start: 1 for a run's first start, 2 for its first resume, …
@@ -39,7 +39,7 @@ class Guarded:
         self._started = False
         self._warned = False
         self._noted: dict[str, Any] = {}
-        self._lock = threading.RLock()  # heartbeats come from a thread of their own
+        self._lock = threading.RLock()  # heartbeats come from a separate thread
 
     def __getattr__(self, event: str) -> Any:
         return partial(self._call, event)
@@ -58,7 +58,7 @@ class Guarded:
         return answer
 
     def _arguments(self, event: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        if "info" in arguments:  # Sacred's MongoObserver notes its metrics there; the run's own info stays as it is
+        if "info" in arguments:  # Sacred's MongoObserver adds its metrics there; the run's own info must not change
             self._noted.update(arguments["info"])
             arguments = {**arguments, "info": self._noted}
         if "fail_trace" in arguments:

@@ -15,7 +15,7 @@ from pathlib import Path
 from nablafx_core.tracking.files import cache_root
 from nablafx_core.tracking.rows import Row
 
-_VERSION = 2  # grows when what a row says of the same record changes
+_VERSION = 2  # increment if the row of an unchanged record changes
 _TABLE = "CREATE TABLE IF NOT EXISTS rows (id TEXT PRIMARY KEY, stamp TEXT, facts TEXT, config TEXT) WITHOUT ROWID"
 _SECONDS = 0.2  # that another process may hold the file before we do without
 

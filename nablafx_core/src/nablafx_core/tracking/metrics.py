@@ -99,7 +99,7 @@ class MetricsFile:
 def _at_end(path: Path) -> FileIO:
     """The file at its end, on a fresh line: a line torn by a kill or a full disk must not swallow the next."""
     if path.exists():
-        opened(path).close()  # a FIFO would be waited for
+        opened(path).close()  # reading a FIFO would block
     file = open(path, "a+b", buffering=0)  # noqa: SIM115 - held open between values
     try:
         if file.seek(0, os.SEEK_END) > 0:

@@ -1,4 +1,4 @@
-"""From the section `track.observers` of an experiment to observers."""
+"""Build observers from the section `track.observers` of an experiment."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from nablafx_core.tracking.secrets import all_texts, expanded, hidden, names_var
 def built_observers(sections: Sequence[Mapping[str, Any]]) -> list[Guarded]:
     """Build the observers of an experiment.
 
-    In their settings each ``${NAME}`` is replaced by the environment variable of that name. A file that `from_config`
-    names gives the settings that the section does not have. Neither is written anywhere.
+    In their settings each ``${NAME}`` is replaced by the environment variable of that name. A file named by
+    `from_config` supplies settings that the section does not have. Neither is written anywhere.
 
     Args:
-        sections: each with a name and settings, as `Experiment.track` has them.
+        sections: sections with a name and settings, as in `Experiment.track`.
 
     Raises:
-        ConfigError: if a variable is not set, a file cannot be read, or an observer cannot be made of its settings.
+        ConfigError: if a variable is not set, a file cannot be read, or an observer rejects its settings.
         RegistryError: if there is no such observer.
     """
     return [_built(section, f"track.observers.{number}") for number, section in enumerate(sections)]
@@ -47,11 +47,11 @@ def _built(section: Mapping[str, Any], where: str) -> Guarded:
         problem = text if text.startswith(where) else f"{where}: {text}"
     except Exception as error:
         problem = f"{where}: {name} cannot be made of its settings: {hidden(cause(error), secrets)}."
-    raise ConfigError(problem)  # outside: the error's context could hold a secret
+    raise ConfigError(problem)  # outside the handler: the error's context could contain a secret
 
 
 def _from_file(name: str | None, where: str, secrets: set[str]) -> dict[str, Any]:
-    """The settings in a user's own file, of which every text counts as a secret."""
+    """Return the settings in a user's own file; all texts in it count as secrets."""
     from nablafx_core.config.layers import plain_yaml
 
     if name is None:
@@ -73,18 +73,18 @@ def _from_file(name: str | None, where: str, secrets: set[str]) -> dict[str, Any
 
 
 def _resolved(name: str, settings: Mapping[str, Any], where: str, secrets: set[str]) -> dict[str, Any]:
-    """The settings with the values of their variables, each of the type that the observer takes."""
+    """Return the settings with the values of their variables, converted to the types that the observer expects."""
     known = settings_of(component_class(Registry.discover().find("observer", name)))
     found: dict[str, Any] = {}
     for key, value in settings.items():
         found[key] = expanded(value, f"{where}.{key}", secrets)
-        if key in known:  # build says which are not
+        if key in known:  # build reports unknown keys
             found[key] = _typed(known[key], found[key], f"{where}.{key}", names_variable(value))
     return found
 
 
 def _typed(setting: Setting, value: Any, where: str, of_variable: bool) -> Any:
-    """A value as the setting takes it; that of a variable may be a number or a truth value that its text spells."""
+    """Convert a value to the setting's type; a variable's text may spell a number or a boolean."""
     if value is None and setting.default is None:
         return None
     try:
@@ -95,4 +95,4 @@ def _typed(setting: Setting, value: Any, where: str, of_variable: bool) -> Any:
                 return checked_value(setting, json.loads(value))
         except ValueError:
             pass
-    raise ConfigError(f"{where}: expected {setting.type_text}.")  # without the value, which may be a secret
+    raise ConfigError(f"{where}: expected {setting.type_text}.")  # the value may be a secret

@@ -47,7 +47,7 @@ def as_time(timestamp: str) -> datetime:
 
 
 def since(time: datetime) -> float:
-    """Seconds since a time of a record; 0 if it is in the future, as after a change of the system's clock."""
+    """Return the seconds since a time of a record; 0 if it is in the future, as after a change of the clock."""
     return max(0.0, (datetime.now(timezone.utc) - time).total_seconds())
 
 
@@ -93,7 +93,7 @@ def only_process(folder: Path) -> Iterator[None]:
         raise RunError(f"{folder}: cannot be written: {error.strerror}.") from error
     for path in folder.glob("lock.*"):
         if _number(path) <= number:
-            with suppress(OSError):  # what is no file, or gone
+            with suppress(OSError):  # not a regular file, or deleted
                 path.unlink()
     try:
         yield

@@ -21,8 +21,8 @@ from nablafx_core.tracking.process import alive, as_time, since
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-#: Files of a run's folder, beside run.json, that are read to show it.
-_LONGEST = 100  # letters of what a user wrote that are shown
+#: Files of a run's folder, in addition to run.json, that are read to show it.
+_LONGEST = 100  # characters of the user's text that are shown
 _FILES = ("config.yaml", "config.json", "metrics.jsonl", "info.json", "notes.json")
 
 #: Parts of run.json that are used as what they are.
@@ -156,7 +156,7 @@ class RunRecord:
 
     @cached_property
     def metrics(self) -> dict[str, Series]:
-        """Everything that was logged, by name; empty if it cannot be read."""
+        """Return all logged metrics, by name; empty if they cannot be read."""
         try:
             return read_series(self.folder / "metrics.jsonl")
         except OSError:
@@ -164,7 +164,7 @@ class RunRecord:
 
     @property
     def unreadable(self) -> list[str]:
-        """What is wrong with files of the folder, such as "metrics.jsonl cannot be read: it is a folder"."""
+        """Return problems with files of the folder, such as "metrics.jsonl cannot be read: it is a folder"."""
         found = []
         for name in _FILES:
             path = os.path.join(self.folder, name)
@@ -279,7 +279,7 @@ def plain_config(text: bytes, name: str) -> Any:
 
 def run_folders(runs_dir: Path) -> list[Path]:
     """The folders of runs in a folder; none if it does not exist. Hidden ones are being made or removed."""
-    if not os.path.isdir(runs_dir):  # unlike Path's, it takes any text for a path
+    if not os.path.isdir(runs_dir):  # unlike Path's method, it accepts any text as a path
         return []
     with os.scandir(runs_dir) as entries:
         names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]

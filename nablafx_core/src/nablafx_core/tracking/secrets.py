@@ -1,4 +1,4 @@
-"""Secrets of observers: named in an experiment, never written in it, and taken out of every message."""
+"""Secrets of observers: named in an experiment, never written in it, and removed from every message."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _SECRET_VALUE = re.compile(
     r"|\bxox[a-z]-|\bgh[a-z]_[A-Za-z0-9]{30}|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     re.IGNORECASE,
 )
-_SHORTEST = 4  # characters of a text that is taken out of messages
+_SHORTEST = 4  # shortest text that is removed from messages
 
 
 def names_variable(value: Any) -> bool:
-    """True if a text in `value` names an environment variable as ``${NAME}``."""
+    """Return True if a text in `value` names an environment variable as ``${NAME}``."""
     return any(_VARIABLE.search(text) for _, text in _texts(value, ()))
 
 
 def literal_secrets(settings: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Places of secrets that are written out in the settings of an observer, each with what to do about it.
+    """Return the paths of secrets that are written out in the settings of an observer, each with advice.
 
-    A secret is known by the name of its setting (``token``, ``password``, ``webhook_url``, …) or by its form (a URL
+    A secret is recognised by the name of its setting (``token``, ``password``, ``webhook_url``, …) or by its form (URL
     with a password, the address of a webhook, a token of Slack, Telegram, GitHub or AWS).
     """
     for path, text in _texts(settings, ()):
@@ -50,17 +50,17 @@ def literal_secrets(settings: Mapping[str, Any]) -> Iterator[tuple[tuple[str | i
 
 
 def without_variables(text: str) -> str:
-    """A text without its ``${NAME}``."""
+    """Return a text without its ``${NAME}``."""
     return _VARIABLE.sub("", text)
 
 
 def expanded(value: Any, where: str, secrets: set[str]) -> Any:
-    """A copy of plain data in which each ``${NAME}`` is the value of that environment variable.
+    """Return a copy of plain data in which each ``${NAME}`` is replaced by the environment variable.
 
     Args:
         value: plain data.
-        where: it stands, for the message.
-        secrets: the values are added to it.
+        where: path of the value, for the message.
+        secrets: set to which the values are added.
 
     Raises:
         ConfigError: if a variable is not set.
@@ -83,12 +83,12 @@ def expanded(value: Any, where: str, secrets: set[str]) -> Any:
 
 
 def all_texts(value: Any) -> set[str]:
-    """Every text in plain data."""
+    """Yield every text in plain data."""
     return {text for _, text in _texts(value, ())}
 
 
 def hidden(text: str, secrets: set[str]) -> str:
-    """A message without secrets, and without the parts of those that are URLs, which libraries quote alone."""
+    """Remove secrets from a message, and the parts of secret URLs, which libraries quote separately."""
     parts = {part for secret in secrets for part in _parts(secret) if len(part) >= _SHORTEST}
     for part in sorted(parts, key=len, reverse=True):
         text = text.replace(part, "***")

@@ -1,4 +1,4 @@
-"""What Sacred's own observers need to record our runs: plain settings, a result that fits, folders, an id."""
+"""Adapt Sacred's own observers to our runs: plain settings, a suitable result, folders, an id."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from nablafx_core.tracking import _sacred
 from nablafx_core.tracking.secrets import hidden
 
 _LONGEST_SQL_ID = 24
-"""Letters of a run's id in the tables of Sacred's SqlObserver; SQLite takes longer ones."""
+"""Longest id of a run in the tables of Sacred's SqlObserver; SQLite accepts longer ones."""
 
 _TEXTS = ("started_text", "completed_text", "interrupted_text", "failed_text")
 
 
 def with_plain_settings(target: Any) -> Any:
-    """The class of an observer, or one derived from it whose constructor takes what a file can hold.
+    """Return the class of an observer, or a subclass whose constructor accepts values that a file can contain.
 
     Raises:
-        RegistryError: for Sacred's QueueObserver, which wraps an object and repeats a failing event for ever.
+        RegistryError: for Sacred's QueueObserver, which wraps an object and repeats a failing event forever.
     """
     if not isinstance(target, type):
         return target
@@ -39,17 +39,17 @@ def with_plain_settings(target: Any) -> Any:
 
 
 class _Telegram:
-    """Messages to a Telegram chat when a run starts and ends. Needs the package python-telegram-bot.
+    """Send messages to a Telegram chat when a run starts and ends. Needs the package python-telegram-bot.
 
     Args:
-        chat_id: of the chat.
-        token: of the bot.
-        silent_completion: no sound for a run that completed.
-        priority: of Sacred's.
-        started_text, completed_text, interrupted_text, failed_text: of the messages; an empty one is not sent.
-        proxy_url: of a proxy; HTTP or SOCKS5.
-        username: for the proxy.
-        password: for the proxy.
+        chat_id: id of the chat.
+        token: token of the bot.
+        silent_completion: send no notification sound for a completed run.
+        priority: priority among Sacred's observers.
+        started_text, completed_text, interrupted_text, failed_text: texts of the messages; an empty one is not sent.
+        proxy_url: URL of a proxy; HTTP or SOCKS5.
+        username: user name for the proxy.
+        password: password for the proxy.
     """
 
     def __init__(
@@ -82,13 +82,13 @@ class _Telegram:
 
 
 class _Bot:
-    """Sends with a bot whose methods are coroutines, as they are since version 20, or are not."""
+    """Bot whose methods may be coroutines, as they are since version 20, or plain functions."""
 
     def __init__(self, bot: Any) -> None:
         self._bot = bot
 
     def send_message(self, **arguments: Any) -> None:
-        """Send it, and wait until it is sent."""
+        """Send a message and wait until it is sent."""
         import asyncio
         import inspect
 
@@ -103,14 +103,14 @@ class _Bot:
 
 
 class _Brief(logging.Filter):
-    """One line for an error that Sacred logs with its traceback, without the token that is part of a URL."""
+    """Shorten an error that Sacred logs to one line, and remove the token, which is part of a URL."""
 
     def __init__(self, secrets: set[str]) -> None:
         super().__init__()
         self._secrets = secrets
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change a record; it is always logged."""
+        """Change a record; always return True, so that it is logged."""
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             record.msg = f"{record.getMessage()} {type(error).__name__}: {error}"
@@ -120,12 +120,12 @@ class _Brief(logging.Filter):
 
 
 def fitted(observer: Any, event: str, arguments: Mapping[str, Any], start: int) -> dict[str, Any]:
-    """The arguments of an event as an observer can record them.
+    """Return the arguments of an event as an observer can record them.
 
     Args:
-        observer: that is told.
-        event: the method's name.
-        arguments: of Sacred.
+        observer: observer that receives the event.
+        event: name of the method.
+        arguments: arguments of Sacred.
         start: 1 for a run's first start, 2 for its first resume, …
     """
     found = dict(arguments)
@@ -142,15 +142,15 @@ def fitted(observer: Any, event: str, arguments: Mapping[str, Any], start: int) 
 
 
 def after_failure(observer: Any) -> None:
-    """Let an observer take the next event after one that it could not take."""
+    """Let an observer accept the next event after one that failed."""
     if isinstance(observer, _sacred.SqlObserver):
         observer.session.rollback()
 
 
 def main_figure(result: Mapping[str, Any]) -> float | None:
-    """The one number of a result, for an observer that keeps no more: the first of the test, else of the validation.
+    """Return one figure of a result, for an observer that stores only one: from the test, else from the validation.
 
-    None if there is no finite number.
+    None if there is no finite value.
     """
     names = sorted(result, key=lambda name: (not name.startswith("test/"), not name.startswith("validation/")))
     numbers = [result[name] for name in names if isinstance(result[name], int | float)]
@@ -158,7 +158,7 @@ def main_figure(result: Mapping[str, Any]) -> float | None:
 
 
 def _id_for(observer: Any, run_id: str, start: int) -> str:
-    """Sacred's observers refuse an id that they know, so that each resume is a run of its own there."""
+    """Return the id for an observer: Sacred's observers refuse a known id, so each resume gets another one."""
     if not isinstance(observer, _sacred.STORING):
         return run_id
     if isinstance(observer, _sacred.SqlObserver) and observer.engine.dialect.name != "sqlite":
@@ -170,7 +170,7 @@ def _id_for(observer: Any, run_id: str, start: int) -> str:
 
 @contextmanager
 def quiet(observer: Any, event: str) -> Iterator[None]:
-    """Hide what SQLAlchemy says to the authors of Sacred's SqlObserver, when it makes its tables and first rows."""
+    """Hide SQLAlchemy's warnings to the authors of Sacred's SqlObserver when it creates its tables and first rows."""
     if event == "started_event" and isinstance(observer, _sacred.SqlObserver):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

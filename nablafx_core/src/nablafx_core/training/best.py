@@ -71,7 +71,7 @@ class KeepBest(Callback):
             self._write(self._waiting)
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
-        """If the first validation fails, keep the weights that it would have measured."""
+        """If the first validation fails, keep the weights that it should have measured."""
         if not trainer.validating or self.best or not all(w.isfinite().all() for w in pl_module.model.parameters()):
             return
         try:

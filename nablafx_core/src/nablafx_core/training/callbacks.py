@@ -112,8 +112,8 @@ class CosineSchedule(Callback):
     or by minutes, whichever ends it earlier.
 
     Args:
-        limit: ends the training by its minutes.
-        max_steps: steps after which it ends; None for no limit.
+        limit: limit of the training by minutes.
+        max_steps: last step of the training; None for no limit.
         warm_up: steps over which the rate rises.
     """
 
@@ -123,7 +123,7 @@ class CosineSchedule(Callback):
         self.warm_up = warm_up
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Any) -> None:
-        """Set the rate of every group, for each step of a batch."""
+        """Set the learning rate of every group, for each step of a batch."""
         done = min(1.0, max(trainer.global_step / self.max_steps, self.limit.elapsed / self.limit.limit))
         rise = min(1.0, (trainer.global_step + 1) / max(1, self.warm_up))
         for group in trainer.optimizers[0].param_groups:
@@ -131,17 +131,17 @@ class CosineSchedule(Callback):
 
 
 class EarlyStopping(callbacks.EarlyStopping):
-    """Ends a training whose validation loss does not improve; only validations that count do.
+    """Ends a training whose validation loss does not improve; only validations at multiples of the interval count.
 
     Args:
-        validations: without improvement.
+        validations: number of validations without improvement.
     """
 
     def __init__(self, validations: int) -> None:
         super().__init__("validation/loss", patience=validations, check_on_train_epoch_end=False)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Compare."""
+        """Compare the loss with the best one, and end the training if patience is exhausted."""
         if pl_module.counts:
             super().on_validation_end(trainer, pl_module)
 
@@ -167,11 +167,11 @@ class TimeLimit(Callback):
     """Ends training after some minutes, validation included; the time before a resume counts.
 
     Args:
-        minutes: None for no limit.
+        minutes: limit in minutes; None for no limit.
         shared: all processes use the clock of rank 0, even without a limit.
 
     Attributes:
-        limit: in seconds; infinity for none.
+        limit: limit in seconds; infinity for none.
         elapsed: seconds of training so far.
     """
 

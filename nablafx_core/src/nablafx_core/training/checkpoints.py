@@ -138,7 +138,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def set_damaged_aside(folder: Path, good: Path) -> None:
-    """Rename a damaged last checkpoint, which would replace `good` at the next writing; say where it is.
+    """Rename a damaged last checkpoint, which would replace `good` at the next writing; log its new name.
 
     Raises:
         RunError: if it cannot be renamed.

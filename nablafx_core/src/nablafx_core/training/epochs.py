@@ -1,4 +1,4 @@
-"""When a training validates, and when it ends."""
+"""Decide when a training validates and when it ends."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lightning import Callback, Trainer
 from nablafx_core.training.callbacks import TimeLimit
 from nablafx_core.training.settings import TrainSettings
 
-#: Part of `max_minutes` after which ``validate_minutes: auto`` validates.
+#: Fraction of `max_minutes` after which ``validate_minutes: auto`` validates.
 AUTO_PART = 0.1
-#: With ``auto``, seconds of training for each second that the last validation took, at least.
+#: With ``auto``, fewest seconds of training for each second that the last validation took.
 AUTO_RATIO = 5.0
 
 
@@ -28,8 +28,8 @@ class Epochs(Callback):
     All processes decide by the clock of rank 0. This callback must come after `clock`.
 
     Args:
-        clock: seconds of training.
-        settings: of the training.
+        clock: clock that returns seconds of training.
+        settings: settings of the training.
     """
 
     def __init__(self, clock: TimeLimit, settings: TrainSettings) -> None:
@@ -44,40 +44,40 @@ class Epochs(Callback):
         self._last = self._cost = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Start to count at the step and the time of the checkpoint, if there is one."""
+        """Start counting at the step and the time of the checkpoint, if there is one."""
         self._step, self._began, self._last = trainer.global_step, self.clock.elapsed, self.clock.elapsed
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """End the epoch or the training here, if it is time."""
+        """End the epoch or the training after this batch, if step or time requires it."""
         step, late = trainer.global_step, self._is_late()
         self._due = step // self.every > self._step // self.every
         self._step = step
         if step >= self.max_steps:
             trainer.should_stop = True
         elif self._due or late:
-            # Lightning's own mark of the last batch; a loader without a length never sets it.
+            # Lightning's own flag of the last batch; a loader without a length never sets it.
             trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = True
 
     def _is_late(self) -> bool:
         now = self.clock.elapsed
-        if self._began is None:  # the first batch after a validation, which took the time since the batch before
+        if self._began is None:  # first batch after a validation, which took the time since the last batch
             self._began, self._cost = now, now - self._last
         self._last = now
         wait = max(self.seconds, self.ratio * self._cost)
-        # Not shortly before the end, which validates anyway.
+        # Not shortly before the end, which always validates.
         return now - self._began >= wait and now + wait / 2 < self.clock.limit
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Say whether the validation counts."""
+        """Tell the task whether the validation counts."""
         pl_module.counts = self._due or trainer.should_stop
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Start to count again."""
+        """Start counting again."""
         self._began = None
 
 
 def counted(steps: Iterable[int], every: int) -> list[int]:
-    """Return those steps of all validations, in order, at which a validation counts."""
+    """Return the steps among those of all validations, in order, at which a validation counts."""
     found, before = [], 0
     for step in steps:
         if step // every > before // every:
@@ -87,7 +87,7 @@ def counted(steps: Iterable[int], every: int) -> list[int]:
 
 
 def early_seconds(settings: TrainSettings) -> float:
-    """Seconds without a validation after which one is started; infinity for never."""
+    """Return the seconds without a validation after which one is started; infinity for never."""
     minutes = settings.validate_minutes
     if minutes == "auto":
         minutes = None if settings.max_minutes is None else AUTO_PART * settings.max_minutes

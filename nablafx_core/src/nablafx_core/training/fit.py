@@ -93,7 +93,7 @@ class TrainResult:
 
     @property
     def verdict(self) -> str | None:
-        """The test's ESR in words; None without one."""
+        """Describe the test's ESR in words; None without one."""
         return verdict(self.test["esr"]) if "esr" in self.test else None
 
 
@@ -114,7 +114,7 @@ def train(
         resume: id of a run to continue from its last whole checkpoint, or from the beginning if it has none yet;
             `experiment` must be that run's.
         callbacks: Lightning callbacks, beside those of packs.
-        progress: show on stderr how the training goes.
+        progress: show the progress of the training on stderr.
         say: called with lines that a person should read; if None, they go to stderr with `progress`, nowhere without.
         parent: id of the run that starts this one, such as a sweep.
         mongo: a database that keeps a copy of the run; `nablafx_core.tracking.mongo.address.address_of` makes one.
@@ -179,7 +179,7 @@ def _train(
 def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tuple[str, Experiment]:
     """The full id and the experiment of a run that can be continued; ``"latest"`` is the newest training.
 
-    Args:
+    run_id: id of a run, or the beginning of one.
         run_id: or the beginning of one.
         runs_dir: that holds the runs.
         overrides: where its data is now and who observes, as ``--set`` takes them.

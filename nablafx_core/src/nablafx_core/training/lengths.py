@@ -1,4 +1,4 @@
-"""Which lengths of signal a training's losses and metrics are given, checked before the first step."""
+"""Check the lengths of signal that losses and metrics receive, before the first step."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from nablafx_core.training.task import chunk_cuts, chunk_length
 def fit_lengths(
     data: AudioDataModule, loss: WeightedLoss, metrics: Mapping[str, Metric], model: Model, settings: TrainSettings
 ) -> None:
-    """Make sure that losses and metrics can use every segment of the training, the validation and the test.
+    """Check that losses and metrics can use every segment of the training, the validation and the test.
 
     Validation is cut into segments of at least `min_samples` of the loss. A loss that needs more than it declares is
-    found by calling it on noise.
+    detected by calling it on noise.
 
     Args:
-        data: whose validation is cut accordingly.
-        loss: of the training.
-        metrics: of validation and test, by name.
-        model: that is trained.
-        settings: of the training.
+        data: data whose validation segments are set accordingly.
+        loss: loss of the training.
+        metrics: metrics of validation and test, by name.
+        model: model that is trained.
+        settings: settings of the training.
 
     Raises:
         ConfigError: if the loss cannot use a segment or a chunk of the training, or a metric a segment at all.
@@ -59,7 +59,7 @@ def fit_lengths(
 
 
 def _trained_lengths(time: int, model: Model, settings: TrainSettings, loss: WeightedLoss) -> list[int]:
-    """Lengths of signal that the loss is given in training, in ascending order.
+    """Return the lengths of signal that the loss receives in training, in ascending order.
 
     Raises:
         ConfigError: if the loss declares that it needs more.
@@ -85,7 +85,7 @@ def _trained_lengths(time: int, model: Model, settings: TrainSettings, loss: Wei
 
 
 def _rest(samples: int) -> int:
-    """Samples of the last piece in which a recording is scored."""
+    """Number of samples in the last piece in which a recording is scored."""
     return samples % PIECE or PIECE
 
 
@@ -111,7 +111,7 @@ def _problem(score: Callable[[Tensor, Tensor], Any], length: int) -> str | None:
 
 @contextmanager
 def _undrawn() -> Iterator[None]:
-    """Leave the random states as they were."""
+    """Restore the random states afterwards."""
     before = random_states()
     try:
         yield

@@ -52,7 +52,7 @@ class ESR(Loss):
             raise ConfigError(f"esr: pre_emphasis is a coefficient from 0 to 1, not {pre_emphasis:g}.")
         self.pre_emphasis = pre_emphasis
         self.floor = 10 ** (floor_db / 10)
-        import auraloss  # slow, and needed by none that only reads the settings
+        import auraloss  # slow to import, and not needed to read the settings
 
         self.ratio = auraloss.time.ESRLoss(reduction="none")
 
@@ -230,7 +230,7 @@ class WeightedLoss(nn.Module):
 
     Attributes:
         min_samples: fewest samples that every part can compare.
-        neediest: name of the part that needs these.
+        neediest: name of the part that needs this many samples.
     """
 
     def __init__(self, parts: Sequence[tuple[str, float, Loss]]) -> None:

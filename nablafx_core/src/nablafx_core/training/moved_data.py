@@ -1,4 +1,4 @@
-"""Data of a run that was moved since: what may be said anew at a resume, and that it is the same data."""
+"""Moved data of a run: the settings that may change at a resume, and the check that the data is the same."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ANEW = ("track.observers", "track.sample_seconds")
 
 
 def check_overrides(overrides: Iterable[str]) -> None:
-    """Check that ``--set`` of a resume says only where the data is now, or who observes.
+    """Check that ``--set`` of a resume changes only the path of the data, or the observers.
 
     Raises:
         ConfigError: for any other setting.
@@ -41,7 +41,7 @@ def check_overrides(overrides: Iterable[str]) -> None:
 
 
 def keep_fingerprint(run: Run, dataset: Dataset) -> None:
-    """Note in a run's folder what its data holds, unless that is noted; a disk that refuses is told."""
+    """Record the fingerprint of a run's data in its folder, unless it is there; warn if it cannot be written."""
     path = run.folder / NAME
     found = None if path.exists() else fingerprint(dataset)
     if found is None:
@@ -57,17 +57,17 @@ def keep_fingerprint(run: Run, dataset: Dataset) -> None:
 
 
 def check_same_data(folder: Path, dataset: Dataset, moved: bool, otherwise: str) -> None:
-    """Check that a dataset holds what a run was trained on.
+    """Check that a dataset contains the data that a run was trained on.
 
     Args:
-        folder: of the run.
-        dataset: of the experiment as it is now.
-        moved: other settings of the data than the run's were given, so that the check must be possible.
-        otherwise: what to do where it is other data, the end of the message.
+        folder: folder of the run.
+        dataset: dataset of the experiment as it is now.
+        moved: whether the settings of the data differ from the run's, in which case the check must be possible.
+        otherwise: advice if the data differs, the end of the message.
 
     Raises:
-        DataError: naming the file that differs.
-        RunError: if the run did not note its data, and it must be known.
+        DataError: if a file differs; names it.
+        RunError: if the run did not record its data although the check is required.
     """
     try:
         before = read_json(str(folder / NAME))
@@ -84,21 +84,21 @@ def check_same_data(folder: Path, dataset: Dataset, moved: bool, otherwise: str)
 
 
 def is_moved(experiment: Experiment, recorded: Mapping[str, Any]) -> bool:
-    """True if the data section of an experiment differs from a run's."""
+    """Return True if the data section of an experiment differs from a run's."""
     return bool(experiment.config["data"] != recorded.get("data"))
 
 
 @contextmanager
 def moved_explained(words: Iterable[str], section: Mapping[str, Any], runs_dir: str | Path) -> Iterator[None]:
-    """Say in the error of a path that does not exist how to tell where the data is now.
+    """Add to the error of a path that does not exist the command that sets a new one.
 
     Args:
-        words: of the command that would be given, such as ``train --resume ID``.
-        section: `data` of the experiment.
-        runs_dir: of the runs.
+        words: words of the command, such as ``train --resume ID``.
+        section: section `data` of the experiment.
+        runs_dir: folder of the runs.
 
     Raises:
-        DataError: with the command at its end.
+        DataError: if a path does not exist; ends with the command.
     """
     try:
         yield
@@ -111,7 +111,7 @@ def moved_explained(words: Iterable[str], section: Mapping[str, Any], runs_dir: 
 
 
 def _missing(section: Mapping[str, Any]) -> list[str]:
-    """Settings that are paths at which nothing is."""
+    """Return the settings whose paths do not exist."""
     own = {key: value for key, value in section.items() if key not in ("name", *LoadingSettings.model_fields)}
     paths = {key: value for key, value in own.items() if isinstance(value, str) and not os.path.exists(value)}
     found = [key for key, value in paths.items() if key in _PLACES or os.path.isabs(value)]

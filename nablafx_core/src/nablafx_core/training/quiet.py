@@ -1,4 +1,4 @@
-"""Keeping Lightning's own words off the terminal."""
+"""Keep Lightning's own messages off the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Lightning reports what a person here has asked for already, and gives advice that does not apply."""
+    """Lightning messages that repeat the user's settings, or give advice that does not apply."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

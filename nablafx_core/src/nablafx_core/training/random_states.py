@@ -25,7 +25,7 @@ class RandomStates(Callback):
         self._loaded: list[dict[str, Any]] = []
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Keep the states that the validation finds."""
+        """Store the states at the start of the validation."""
         self._kept = random_states()
 
     def state_dict(self) -> dict[str, Any]:
@@ -37,7 +37,7 @@ class RandomStates(Callback):
         self._loaded = state_dict["ranks"]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Set what was kept or loaded, once. A process that was not there when it was saved keeps its own."""
+        """Set the stored or loaded states, once. A process that did not exist when they were saved keeps its own."""
         if trainer.global_rank < len(self._loaded):
             self._kept = self._loaded[trainer.global_rank]
         if self._kept is not None:
@@ -46,7 +46,7 @@ class RandomStates(Callback):
 
 
 def random_states() -> dict[str, Any]:
-    """Return the states of torch, numpy and `random` as plain values, which are read back without unpickling."""
+    """Return the states of torch, numpy and `random` as plain values, which are read without unpickling."""
     version, words, gauss = random.getstate()
     numpy: Any = np.random.get_state()  # noqa: NPY002 - the state of just this generator
     return {
@@ -58,7 +58,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Set what `random_states` returned."""
+    """Set the states that `random_states` returned."""
     version, words, gauss = states["random"]
     random.setstate((version, tuple(words), gauss))
     kind, key, *rest = states["numpy"]

@@ -26,7 +26,7 @@ class BrokenStep(NamedTuple):
 
     Args:
         step: of the optimiser, counted from 1.
-        batch: of the stream, counted from 0.
+        batch: number of the batch in the stream, counted from 0.
         items: of the batch, counted from 0, whose own loss was no number.
         batch_size: items in the batch.
     """
@@ -54,7 +54,7 @@ class TrainingTask(LightningModule):
         chunk: length of a chunk in samples; None for whole segments.
         latest: the losses of the last step, for a progress display; still on the device.
         validation: the figures of the last validation.
-        counts: whether the current validation is one of those that patience counts.
+        counts: whether the current validation counts for patience.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class TrainingTask(LightningModule):
 
     @contained()
     def training_step(self, batch: Batch, batch_index: int) -> None:
-        """One optimiser step for whole segments, one a chunk for truncated ones; none after the last step."""
+        """Do one optimiser step for whole segments, or one per chunk for truncated ones; none after the last step."""
         controls = _controls(batch)
         if self.chunk is None:
             self._step(self.predict(batch), batch.wet)
@@ -215,9 +215,9 @@ def chunk_length(model: Model, settings: TrainSettings, min_samples: int = 1) ->
     """Samples between two cuts of backpropagation; None for whole segments.
 
     Args:
-        model: whose own length ``auto`` takes.
-        settings: of the training.
-        min_samples: of the loss; ``auto`` is at least as long.
+        model: model whose own length ``auto`` uses.
+        settings: settings of the training.
+        min_samples: fewest samples of the loss; ``auto`` is at least as long.
 
     Raises:
         ModelError: if the setting asks it of a model that has no stream.
@@ -229,14 +229,14 @@ def chunk_length(model: Model, settings: TrainSettings, min_samples: int = 1) ->
 
 
 def chunk_cuts(time: int, length: int, latency: int, min_samples: int) -> list[int]:
-    """Where a segment is cut for truncated backpropagation: 0, …, `time`.
+    """Return the cuts of a segment for truncated backpropagation: 0, …, `time`.
 
     Cuts are `length` apart, but a chunk whose outputs a loss cannot use is joined to the next, or at the end to the one
     before. The first `latency` outputs do not count, because they belong to the context.
 
     Args:
-        time: samples of the segment.
-        length: samples of a chunk.
+        time: number of samples in the segment.
+        length: number of samples in a chunk.
         latency: samples by which the model's stream lags.
         min_samples: fewest samples that the loss can use.
     """

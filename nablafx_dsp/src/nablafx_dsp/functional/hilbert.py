@@ -1,4 +1,4 @@
-"""The Hilbert transform as a finite response."""
+"""Hilbert transform as a finite impulse response."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ RIPPLE_DB = 60.0
 
 
 def half_length(lowest_hz: float, sample_rate: float) -> int:
-    """Number of taps on each side of the middle of a Hilbert transformer, by Kaiser's formula; odd.
+    """Return the number of taps on each side of the middle of a Hilbert transformer, by Kaiser's formula; odd.
 
     N = (A - 7.95) / (2.285 dw) taps, where A is `RIPPLE_DB` and the magnitude passes through 0 at 0 Hz, so that the
     transition takes dw = 4 pi lowest_hz / sample_rate.
 
     Args:
-        lowest_hz: lower end of the band, above 0.
-        sample_rate: Hz.
+        lowest_hz: lower end of the band in Hz, above 0.
+        sample_rate: sample rate in Hz.
     """
     taps = (RIPPLE_DB - 7.95) / (2.285 * 4 * math.pi * lowest_hz / sample_rate)
     return 2 * math.ceil((taps - 1) / 4) + 1
 
 
 def hilbert_taps(size: int) -> NDArray[np.float64]:
-    """Impulse response of a Hilbert transformer, delayed by `size` samples.
+    """Return the impulse response of a Hilbert transformer, delayed by `size` samples.
 
     h[size + k] = 2 w[k] / (pi k) for odd k, 0 for even k, |k| <= size, with Kaiser's window w. A sine of frequency f
-    comes out 90 degrees late (and `size` samples later); the band is symmetrical about a quarter of the sample rate.
+    is delayed by 90 degrees (and by `size` samples); the band is symmetrical about a quarter of the sample rate.
     Kaiser (1974), "Nonrecursive digital filter design using the I0-sinh window function"; Oppenheim and Schafer,
     "Discrete-Time Signal Processing", chapter 12.
 
     Args:
-        size: taps on each side, odd.
+        size: number of taps on each side, odd.
 
     Returns:
         (2 size + 1,), antisymmetric.

@@ -29,9 +29,9 @@ def _each(values: Any, output: Any) -> None:
     for i in range(values.shape[0]):
         z = np.float64(values[i])
         if z < -40.0:
-            output[i] = math.exp(z)  # to the last bit
+            output[i] = math.exp(z)  # equal in all bits
             continue
-        if not z < 1e10:  # NaN and infinity too
+        if not z < 1e10:  # also NaN and infinity
             output[i] = z - math.log(z) if z < math.inf else z
             continue
         if z < -1.5:

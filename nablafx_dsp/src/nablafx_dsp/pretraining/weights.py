@@ -17,7 +17,7 @@ from nablafx_core.export.checkpoint_file import read_tensors
 from nablafx_core.tracking.files import replacing
 from nablafx_core.weights import are_weights_to_follow
 
-#: Endings of the pretrained files of NablAFx 1.0.
+#: Extensions of the pretrained files of NablAFx 1.0.
 NABLAFX_SUFFIXES = (".pt", ".pth")
 
 _FOLDER = Path(__file__).parents[1] / "pretrained"
@@ -78,7 +78,7 @@ def load_pretrained(net: nn.Module, name: str, settings: Mapping[str, object]) -
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The weights of a network in a file, and the settings that they were made with."""
+    """Return the weights of a network in a file, and the settings that they were made with."""
     if path.suffix in NABLAFX_SUFFIXES:
         try:
             net, num_taps = nablafx_network(path)
@@ -97,13 +97,13 @@ def nablafx_network(path: Path) -> tuple[dict[str, Tensor], int | None]:
     """Read the network in a pretrained file of NablAFx 1.0, the state dict of one static processor.
 
     Args:
-        path: of the file, such as ``static_fir_filter_t64-h32-l5.pt``.
+        path: path of the file, such as ``static_fir_filter_t64-h32-l5.pt``.
 
     Returns:
-        The weights of the network, and the number of taps where it is that of an FIR filter.
+        The weights of the network, and the number of taps if it is that of an FIR filter.
 
     Raises:
-        ConversionError: if the file holds something else.
+        ConversionError: if the file is not such a network.
     """
     tensors = read_tensors(path)
     coords = tensors.pop("coords", None)
@@ -119,7 +119,7 @@ def nablafx_network(path: Path) -> tuple[dict[str, Tensor], int | None]:
 
 
 def siren_size(weights: Mapping[str, Tensor]) -> dict[str, int]:
-    """The settings that say the size of a `Siren` with these weights; empty if they are not one's."""
+    """Return the size settings of a `Siren` with these weights; empty if they are not a Siren's."""
     first = weights.get("layers.0.weight")
     if first is None or first.ndim != 2:
         return {}
@@ -127,7 +127,7 @@ def siren_size(weights: Mapping[str, Tensor]) -> dict[str, int]:
 
 
 def _size(weights: Mapping[str, Tensor]) -> str:
-    """A network's size, for messages."""
+    """Format a network's size for messages."""
     sizes: Mapping[str, object] = siren_size(weights) or _shapes(weights)
     return ", ".join(f"{name} {value}" for name, value in sizes.items())
 

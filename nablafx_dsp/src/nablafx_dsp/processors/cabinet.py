@@ -70,7 +70,7 @@ class Cabinet(Processor):
 
     @staticmethod
     def setting_problems(settings: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
-        """Report a response that cannot be read, unless a bundle brings it."""
+        """Report a response that cannot be read, unless it is loaded from a bundle."""
         if settings["path"] is not None and not are_weights_to_follow():
             try:
                 check_impulse_response(settings["path"])

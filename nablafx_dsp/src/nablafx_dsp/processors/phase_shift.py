@@ -61,11 +61,11 @@ class PhaseShift(Processor):
         self.register_buffer("_taps", taps, persistent=False)
 
     def macs_per_sample(self) -> float:
-        """One for each tap that is not 0, and two for the sum."""
+        """Operations per sample: one for each tap that is not 0, and two for the sum."""
         return float(torch.count_nonzero(self._taps)) + 2
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
-        """Silence before the first sample."""
+        """Initial state: silence before the first sample."""
         like = self._taps if parameters is None else next(iter(parameters.values()))
         return {
             "direct": like.new_zeros(batch_size, self.latency),

@@ -38,9 +38,9 @@ class Band(NamedTuple):
     highest: float
 
     def below(self, sample_rate: float) -> Band:
-        """The band for a sample rate: its range ends where filters do.
+        """Return the band for a sample rate, with its range limited to where filters work.
 
-        Where less than an octave would be left of it, its lower end moves down by the same factor as its upper end.
+        If less than an octave would remain, its lower end is reduced by the same factor as its upper end.
         """
         highest = min(self.highest, HIGHEST * sample_rate)
         narrow = highest < min(2 * self.lowest, self.highest)

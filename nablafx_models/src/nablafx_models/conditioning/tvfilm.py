@@ -85,7 +85,7 @@ class TVFiLM(AffineModulation):
 
 
 class EndAligned(nn.Module):
-    """Steps as NablAFx 1.0 hands them to layers whose own sequences are shorter: the last ones, on each layer's grid.
+    """Return steps as NablAFx 1.0 passes them to layers with shorter sequences: the last ones, on each layer's grid.
 
     Layer n, whose sequence begins O_n samples after the audio and has a grid of blocks of its own, uses in its block b
     the step b + s_n, where s_n aligns the last block of the layer with the last step. That is the condition of a time

@@ -70,7 +70,7 @@ def _check_metric(records: Sequence[RunRecord], metric: str) -> None:
 
 
 def _differing(records: Sequence[RunRecord]) -> dict[str, list[str]]:
-    """Return the settings that are not the same in all runs, by path, as text; "-" where a run has none."""
+    """Return the settings that differ between the runs, by path, as text; "-" if a run has no such setting."""
     flat = [{path: _text(value) for path, value in settings(_config(record))} for record in records]
     paths = dict.fromkeys(path for one in flat for path in one)
     rows = {path: [one.get(path, _MISSING) for one in flat] for path in paths}
@@ -79,7 +79,7 @@ def _differing(records: Sequence[RunRecord]) -> dict[str, list[str]]:
 
 
 def _as_components(values: list[str]) -> list[str]:
-    """Return names of components in one form: older runs have them without their packs."""
+    """Return names of components in one form: older runs recorded them without their packs."""
     shown = told_apart(values)
     return [shown[value] for value in values]
 

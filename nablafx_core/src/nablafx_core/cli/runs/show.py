@@ -129,8 +129,8 @@ def _children_table(children: list[Row]) -> str:
 
 
 def _files(record: RunRecord) -> list[str]:
-    """The recorded files, and which of them the folder does not have."""
-    here = record.folder.is_dir()  # those of MongoDB are not in a folder
+    """Return the recorded files, and mark the ones that are missing from the folder."""
+    here = record.folder.is_dir()  # files in MongoDB are not in a folder
     return [
         safe(name) + ("  (missing)" if here and not os.path.exists(os.path.join(record.folder, name)) else "")
         for name in record.artifacts

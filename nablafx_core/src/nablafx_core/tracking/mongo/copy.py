@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 _DUPLICATE = 11000
 _BAD_VALUE = 8
 _OF_AN_END = ("stop_time", "fail_trace")
-_AT_ONCE = 20  # chunks in one message, about 4 MB; fewer after one that took too long
+_AT_ONCE = 20  # chunks in one message, about 4 MB; fewer after a slow one
 _INDEXES = {
     "metrics": [[("run_id", 1), ("name", 1), ("chunk", 1)]],
     "runs": [[("start_time", -1)], [("status", 1)], [("parent", 1)]],
@@ -76,7 +76,7 @@ class RunCopy:
 
     @property
     def progress(self) -> int:
-        """Grows with what has arrived."""
+        """Amount of data that has arrived; it never decreases."""
         return self._arrived
 
     @property
@@ -144,7 +144,7 @@ class RunCopy:
         return [name for name in steps if steps[name] - there.get(name, set())] + files + self.unsent_files
 
     def forget_sent(self) -> None:
-        """Send all metrics again, whatever the database said that it has."""
+        """Send all metrics again, whatever the database reported to have."""
         self._digests = {}
         self.series.forget_sent()
 
@@ -176,7 +176,7 @@ class RunCopy:
                 self._arrived += len(chunks)
 
     def _compare(self, database: Database[dict[str, Any]]) -> None:
-        """Learn, once, which chunks an earlier push or the run itself has sent."""
+        """Query, once, the chunks that an earlier push or the run itself has sent."""
         if not self._compared:
             found = database["metrics"].find({"run_id": self.folder.name}, {"digest": 1})
             self._digests = {str(one["_id"]): str(one.get("digest")) for one in found}
@@ -270,7 +270,7 @@ class RunCopy:
                 self._tell(f"its file {name} cannot be sent ({getattr(error, 'strerror', None) or error})")
 
     def _counted(self, go_on: Callable[[], bool]) -> Callable[[], bool]:
-        """The same question, asked before each part of a file, when the parts before have arrived."""
+        """Return `go_on` extended by counting: it is asked before each part of a file, after earlier ones arrived."""
         parts = iter((0,))
 
         def asked() -> bool:

@@ -44,9 +44,9 @@ def fitting(document: dict[str, Any]) -> tuple[dict[str, Any], bool]:
 
 
 def storable(value: Any) -> Any:
-    """A copy that BSON can hold.
+    """Return a copy that BSON can store.
 
-    An integer of more than 64 bits becomes a float; a byte of a file's name that is no UTF-8 text such as ``\\udcff``.
+    Integers of more than 64 bits become floats; bytes of a file name that are not UTF-8 become text like ``\\udcff``.
     """
     if isinstance(value, Mapping):
         return {storable(str(key)): storable(item) for key, item in value.items()}

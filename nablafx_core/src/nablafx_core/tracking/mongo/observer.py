@@ -21,7 +21,7 @@ END_SECONDS = 20.0
 """How long the end of a run waits for what is not sent yet, whatever the server does."""
 
 _LONGEST_PAUSE = 60.0
-_QUIET_SECONDS = 60.0  # between two messages about a server that comes and goes
+_QUIET_SECONDS = 60.0  # between two messages about an unstable server
 _TRIES_AT_THE_END = 2  # where the server is down or refuses, nobody has to wait for the whole time
 
 
@@ -30,7 +30,7 @@ class MongoObserver(RunObserver):
 
     A thread of its own sends what is new every second, tries again after longer and longer pauses while the server
     does not take it, and is told by events only that there is something to do. So no event waits for the server, and
-    none raises. An outage is told once, and so is its end; a server that comes and goes is told once a minute.
+    none raises. An outage is logged once, and so is its end; an unstable server is logged once a minute.
 
     Args:
         address: of the database.
@@ -167,21 +167,21 @@ class MongoObserver(RunObserver):
 
     def _recovered(self) -> None:
         self._trouble = ""
-        ending = self._ending.is_set()  # the last word is what is true
+        ending = self._ending.is_set()  # the last message must describe the present state
         if self._told and time.monotonic() < self._deadline and (self._quota.take() or ending):
             self._told = False
             _log.warning("MongoDB %s: the run is there again, with everything that was missing.", self._address)
 
 
 class _Quota:
-    """Allows a message a minute, and two at once after quiet minutes: an outage and its end."""
+    """Allow a message a minute, and two in a row after quiet minutes: an outage and its end."""
 
     def __init__(self) -> None:
         self._left = 2.0
         self._at = time.monotonic()
 
     def take(self) -> bool:
-        """Use up one, if there is one."""
+        """Use one of the allowed messages, if there is one."""
         now = time.monotonic()
         self._left, self._at = min(2.0, self._left + (now - self._at) / _QUIET_SECONDS), now
         if self._left < 1:

@@ -66,14 +66,14 @@ def push(folder: Path, database: Database[dict[str, Any]]) -> Pushed:
 
 
 def _bring(copy: RunCopy, database: Database[dict[str, Any]], last: bool) -> None:
-    """Bring a copy up to date; after a lost connection or a time-out it goes on, as long as something arrives."""
+    """Update a copy; after a lost connection or a time-out, continue as long as data arrives."""
     stalled = 0
     while True:
         before = copy.progress
         try:
             copy.bring(database, last=last)
             return
-        except AutoReconnect as error:  # time-outs are of this kind
+        except AutoReconnect as error:  # includes time-outs
             stalled = 0 if copy.progress > before else stalled + 1
             if stalled == _TRIES or isinstance(error, ServerSelectionTimeoutError):
                 raise

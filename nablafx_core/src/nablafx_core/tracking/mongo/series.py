@@ -40,7 +40,7 @@ class Chunk:
         return hashlib.blake2b(points, digest_size=16).digest()
 
     def document(self, run_id: str, seen: int) -> dict[str, Any]:
-        """In the layout of Sacred's MongoObserver, with `chunk`, `seen` and `digest` beside."""
+        """Return documents in the layout of Sacred's MongoObserver, plus the keys `chunk`, `seen` and `digest`."""
         return {
             "_id": self.document_id(run_id),
             "run_id": run_id,
@@ -139,7 +139,7 @@ class Series:
             self._unsent.pop(chunk.key, None)
 
     def known(self, digests: Mapping[str, str], run_id: str) -> None:
-        """Note chunks that a database has, by the `digest` of their documents."""
+        """Record the chunks that a database has, by the `digest` of their documents."""
         for chunk in self.unsent():
             if digests.get(chunk.document_id(run_id)) == chunk.digest().hex():
                 self.sent([chunk])

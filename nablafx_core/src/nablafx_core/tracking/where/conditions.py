@@ -101,7 +101,7 @@ class Comparison:
         return comparable and _ORDERS[self.sign](found, other)
 
     def _is_component(self, found: Any) -> bool:
-        """Return whether both name the same component, one with its pack: ``tcn`` and ``nablafx-models/tcn``."""
+        """Return whether two names mean the same component, one with its pack: ``tcn`` and ``nablafx-models/tcn``."""
         return names_component(self.name) and isinstance(found, str) and names_match(found, self.value.text)
 
     def _of_time(self, found: datetime) -> bool:
