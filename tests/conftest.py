@@ -13,7 +13,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-# Whoever starts the tests in the background, as many runners do, ignores Ctrl-C, and their processes would inherit it.
+# Many runners start the tests in the background, where Ctrl-C is ignored; the processes of tests would inherit that.
 if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -80,7 +80,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def own_signals() -> Iterator[None]:
-    """Put back the handlers of signals, which the command line and Lightning turn off where they end a program."""
+    """Restore the signal handlers, which the command line and Lightning disable when they end a program."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():

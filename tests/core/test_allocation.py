@@ -74,7 +74,7 @@ def delay(install, monkeypatch):
 
 
 def changed(model, setting, value):
-    """The section with another value, whose place is written with dots."""
+    """Return the section with another value at a dotted path."""
     section = yaml.safe_load(yaml.safe_dump(MODELS[model]))
     *places, last = setting.split(".")
     inner = section
@@ -85,7 +85,7 @@ def changed(model, setting, value):
 
 
 def bundle_of(section, weights_of, folder):
-    """A bundle of a model whose description has other settings."""
+    """Write the bundle of a model whose description has other settings."""
     path = save_bundle(build("model", weights_of, sample_rate=48000).eval(), folder / "m.nfx")
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}

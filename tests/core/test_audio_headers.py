@@ -1,4 +1,4 @@
-"""A header that declares another length than the file holds shortens no recording in silence."""
+"""A header with a wrong length never shortens a recording silently."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _made(container, subtype, endian):
 
 
 def _with_length(name, change):
-    """A file whose declared length is what `change` makes of the true one."""
+    """Write a file whose declared length is `change` of the true one."""
     container, subtype, endian, before, skip, layout = LENGTHS[name]
     content = _made(container, subtype, endian)
     at = content.index(before) + skip
@@ -74,7 +74,7 @@ def test_what_lies_beyond_the_declared_length_is_read_and_told(tmp_path, caplog,
     assert torch.equal(files.read(path), _whole(tmp_path, name))
     assert files.probe(path).num_samples == len(AUDIO)
     assert torch.equal(files.read(path, 1500, 1600), _whole(tmp_path, name)[:, 1500:1600])
-    if (name, share) != ("w64", 0):  # 24 bytes are an empty chunk there, 0 are an open one
+    if (name, share) != ("w64", 0):  # in a W64, 24 bytes are an empty chunk and 0 an open one
         assert caplog.text.count(f"{path}: declares ") == 1
         assert "0.0417 s in all" in caplog.text
 

@@ -38,7 +38,7 @@ def test_what_the_lower_rate_cannot_hold_is_removed():
 
 
 def _slowly(audio, old, new, index):
-    """Output samples `index`, each as a sum over every input sample."""
+    """Compute the output samples `index`, each as a sum over every input sample."""
     band = 0.9475937167399596 * min(old, new)
     times = band * (np.arange(len(audio)) / old - index[:, None] / new)
     inside = np.abs(times) <= 64
@@ -79,7 +79,7 @@ def test_nothing_and_next_to_nothing_have_the_length_that_is_said(time):
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path):
-    """The largest memory of a process that resamples 2 seconds, and then 30, which would take 3 GB at once."""
+    """Peak memory is the same for 2 seconds and for 30, which would take 3 GB if resampled at once."""
     for seconds in (2, 30):
         with writing(tmp_path / f"{seconds}.wav", 96_000, 1, seconds * 96_000) as file:
             for _ in range(seconds):

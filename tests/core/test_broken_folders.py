@@ -1,4 +1,4 @@
-"""Whatever lies in a run's folder, and whatever is written for its name: no traceback, no hanging, nothing untrue."""
+"""Damaged run folders and invalid names cause no traceback, no hanging and no wrong output."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NO_FILE = ("folder", "fifo", "link to nowhere", "link to itself", "link to a dev
 
 @pytest.fixture(autouse=True)
 def watched():
-    """A test that hangs, as in a FIFO, is ended."""
+    """End a test that hangs, for example in a FIFO."""
 
     def hangs(*_):
         raise TimeoutError("it hangs")
@@ -50,7 +50,7 @@ def watched():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A run's folder, in the folder that is entered."""
+    """Create a run's folder in the current folder."""
     monkeypatch.chdir(tmp_path)
 
     def body(run):
@@ -67,7 +67,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def command(*words):
-    """The output of a command that may fail, but only as it should."""
+    """Return the output of a command that may fail, but only with an expected error."""
     result = CliRunner().invoke(cli, [*words])
     if result.exception is not None and not isinstance(result.exception, SystemExit | NablafxError):
         raise result.exception
@@ -141,7 +141,7 @@ def test_any_text_may_be_written_for_a_run(folder, key):
 
 @pytest.fixture
 def states(tmp_path, monkeypatch):
-    """Two checkpoints that count as whole."""
+    """Create two checkpoints that count as complete."""
     monkeypatch.setattr(checkpoints, "_check_parts", lambda path, checkpoint: None)
     (tmp_path / "checkpoints").mkdir()
     for name in ("last", "previous"):

@@ -1,4 +1,4 @@
-"""``nablafx render``: one file or many, at which settings, and what is left where some fail."""
+"""``nablafx render``: one file or many, knob settings, and the outputs when some files fail."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def double(x):
 
 @pytest.fixture
 def from_disk(tmp_path, monkeypatch):
-    """The kernel as the next process has it: called, and the number of times it was found on disk."""
+    """Call the kernel as a new process does; return the result and how often it was found on disk."""
     (tmp_path / "kernel.py").write_text(SOURCE)
 
     def hits(value=3):
@@ -76,7 +76,7 @@ def test_what_cannot_be_loaded_is_compiled_again_and_told_once(from_disk, tmp_pa
     DAMAGES[damage](file)
     readable = damage == "unreadable" and os.access(file, os.R_OK)  # by root
     assert from_disk() == readable
-    if (damage, ending) != ("a bit", "nbi"):  # which may be seen, or be in the key and mean another one
+    if (damage, ending) != ("a bit", "nbi"):  # which may be detected, or change the key to another one
         assert len(caplog.records) == (damage != "gone" and not readable)
     assert from_disk() == (damage != "a folder")
 
@@ -99,7 +99,7 @@ def test_the_code_of_another_signature_is_not_taken(from_disk, tmp_path):
     index.unlink()
     from_disk(0.5)
     assert list(folder.glob("*.nbc")) == [data]
-    index.write_bytes(kept)  # that of the first, with the data of the second
+    index.write_bytes(kept)  # the first one's index with the second one's data
     assert [from_disk(3), from_disk(3)] == [0, 1]
 
 

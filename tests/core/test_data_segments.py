@@ -36,7 +36,7 @@ def dataset(*recordings):
 
 
 def same(one, other):
-    """Whether two batches hold the same."""
+    """Return True if two batches are equal."""
     tensors = all(torch.equal(a, b) for a, b in zip(one[:4], other[:4], strict=True))
     return tensors and tuple(one.take) == tuple(other.take)
 

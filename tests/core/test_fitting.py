@@ -1,4 +1,4 @@
-"""A model that asks for far more memory than its weights have is refused before it gets it, whatever it asks with."""
+"""A model that requests far more memory than its weights need is refused before allocation, for every function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the framework gives to components, and the keys of sections that are its own."""
+"""Arguments that the framework passes to components, and its reserved keys in sections."""
 
 from __future__ import annotations
 

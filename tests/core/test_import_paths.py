@@ -1,4 +1,4 @@
-"""An import path runs code, so that a file leads to it only if its user wrote it, or trusts the code by name."""
+"""An import path in a file is followed only if the user wrote the file or trusts the module by name."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ SECTIONS = {
 
 
 def forget() -> None:
-    """Make this process one that has not imported the module."""
+    """Forget that this process has imported the module."""
     for name in [name for name in sys.modules if name.startswith(MODULE)]:
         del sys.modules[name]
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """The folder of an experiment with its code; the test stands in another one."""
+    """Create the folder of an experiment with its code; the current folder is another one."""
     monkeypatch.setenv("NABLAFX_CACHE", str(tmp_path / "cache"))
     place = tmp_path / "experiment"
     place.mkdir()
@@ -94,7 +94,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(folder):
-    """A run that was trained with it, in a process that has ended."""
+    """Train a run with that code, in a process that has ended."""
     found = train(folder / "e.yaml").folder
     forget()
     (folder / "imported").unlink()
@@ -171,7 +171,7 @@ def test_a_run_that_was_trained_here_finds_its_code(run, folder):
 
 
 def test_a_run_of_somebody_else_imports_nothing(run, folder):
-    """Neither its config nor its model; here the memory that it was trained by this user is lost."""
+    """Neither config nor model is trusted after the note that this user trained the run is lost."""
     for file in (folder.parent / "cache" / "code").iterdir():
         file.unlink()
     for load in (
@@ -229,7 +229,7 @@ def test_code_that_is_loaded_already_is_not_asked_for(folder, monkeypatch):
 
 
 def named(path: Path, name: str) -> Path:
-    """The bundle, whose model has another name."""
+    """Return the bundle with another name for its model."""
     with zipfile.ZipFile(path) as archive:
         parts = {part: archive.read(part) for part in archive.namelist()}
     parts[DESCRIPTION] = yaml.safe_dump({**yaml.safe_load(parts[DESCRIPTION]), "model": {"name": name}}).encode()

@@ -1,4 +1,4 @@
-"""Checking a part of a pack, and laws that a component does not keep on purpose."""
+"""Checks of a part of a pack, and declared exceptions from laws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The laws of embeddings break for each fault."""
+"""Each fault of an embedding breaks its law."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nablafx_core.testing.laws_embedding import embedding_is_per_item, embedding
 
 
 class Frames(Embedding):
-    """The audio in frames of 100 samples, or what `change` makes of it."""
+    """Return the audio in frames of 100 samples, changed by `change`."""
 
     def __init__(self, change=lambda frames: frames, rate=8000):
         super().__init__()

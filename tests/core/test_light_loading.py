@@ -1,4 +1,4 @@
-"""Loading and rendering import nothing that only training, pictures, databases or compilers need."""
+"""Loading and rendering do not import modules for training, figures, databases or compilers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ for arguments in {COMMANDS}:
 
 
 def run(program, *arguments):
-    environment = {**os.environ, "NABLAFX_KERNELS": "torch"}  # compiling is another matter, and slow
+    environment = {**os.environ, "NABLAFX_KERNELS": "torch"}  # compiling is slow and not tested here
     command = [sys.executable, "-c", program, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr

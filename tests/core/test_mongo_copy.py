@@ -390,7 +390,7 @@ def test_the_address_of_a_run_is_in_no_record(tmp_path, url, caplog):
 
 
 def slow_sends(monkeypatch, fails):
-    """Documents of metrics that arrive; a message for which `fails` is true times out."""
+    """Return the metric documents that arrive; a message for which `fails` is true times out."""
     arrived, calls = [], []
     send = RunCopy._send
 

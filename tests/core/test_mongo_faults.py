@@ -49,7 +49,7 @@ VALUES = 40
 
 
 def observe(monkeypatch, end_seconds, seconds):
-    """Let runs have copies whose end waits that long, and each of whose requests waits so many seconds."""
+    """Set how long the end of a run's copy waits, and the time limit of each request in seconds."""
     names = ("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS")
     options = dict.fromkeys(names, int(1000 * seconds))
     made = partial(MongoObserver, pause=0.05, end_seconds=end_seconds, options=options)
@@ -59,19 +59,19 @@ def observe(monkeypatch, end_seconds, seconds):
 
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch):
-    """A server that answers has the time that the busiest machine may need."""
+    """Give a server that answers the time that the busiest machine may need."""
     observe(monkeypatch, PATIENCE, PATIENCE)
 
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """What waits for a server that does not answer waits for a second."""
+    """Limit each wait for a server that does not answer to a second."""
     observe(monkeypatch, END, 0.5)
 
 
 @pytest.fixture
 def restarting(monkeypatch):
-    """A request waits for a second, and the end of a run for a server that has come back as long as it needs."""
+    """Limit requests to a second; the end of a run waits for a recovered server as long as necessary."""
     observe(monkeypatch, PATIENCE, 1.0)
     monkeypatch.setattr(observing, "_TRIES_AT_THE_END", 1000)
 
@@ -88,7 +88,7 @@ def log(run, first=0, count=VALUES):
 
 
 def a_run(tmp_path, url, middle=lambda run: None):
-    """Log, let something happen, log again, record a file; its folder. The end waits for no server that hangs."""
+    """Log, let something happen, log again, record a file; return the folder. A hanging server does not delay it."""
 
     def body(run):
         log(run)
@@ -397,4 +397,4 @@ def test_a_server_that_comes_and_goes_is_told_once_a_minute(monkeypatch, caplog,
     observer._ending.set()
     if not told[-1][1]:
         observer._recovered()
-    assert "there again" in caplog.records[-1].getMessage()  # the last word is what is true
+    assert "there again" in caplog.records[-1].getMessage()  # the last message describes the present state

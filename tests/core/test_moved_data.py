@@ -1,4 +1,4 @@
-"""A run whose data was moved goes on with the same data, and with no other."""
+"""A run whose data was moved resumes with the same data only."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def section(path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with data, a finished run of two steps, and the same run as if it had been interrupted."""
+    """Create a folder with data, a finished run of two steps, and the same run as if interrupted."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -54,7 +54,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def place(trained, tmp_path, monkeypatch):
-    """A copy of that, entered; the run's id."""
+    """Copy and enter that folder; return the run's id."""
     folder, run_id = trained
     shutil.copytree(folder, tmp_path / "copy")
     monkeypatch.chdir(tmp_path / "copy")

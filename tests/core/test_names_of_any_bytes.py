@@ -1,4 +1,4 @@
-"""Names of files that are no UTF-8 go through settings, records, pictures and answers."""
+"""File names that are not UTF-8 work in settings, records, figures and answers."""
 
 from __future__ import annotations
 

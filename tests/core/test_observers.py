@@ -1,4 +1,4 @@
-"""Observers that an experiment names record a run as they record Sacred's own experiments, and no secret is written."""
+"""Observers named in an experiment record runs as they record Sacred's own experiments, without secrets."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ OUTCOMES = {"COMPLETED": None, "FAILED": ValueError, "INTERRUPTED": KeyboardInte
 
 
 class Stranger(RunObserver):
-    """Somebody's observer, with settings."""
+    """Third-party observer with settings."""
 
     made: list[Stranger] = []  # noqa: RUF012 - the test looks at it
 
@@ -63,7 +63,7 @@ class Stranger(RunObserver):
 
 
 class Chat(Stranger):
-    """Somebody's class of a class."""
+    """Subclass of a third-party observer."""
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ def body_of(tmp_path, outcome, log, artifact, note):
 
 
 def ours(tmp_path, section, outcome, name="guitar.wav"):
-    """Record with the observer that a section names; the run's id."""
+    """Record with the observer that a section names; return the run's id."""
 
     def body(run):
         def artifact(path):
@@ -162,7 +162,7 @@ def test_sql(tmp_path, outcome, caplog):
 
 
 def facts_in(folder):
-    """What a FileStorageObserver, or one with its layout, has written."""
+    """Read the files of a FileStorageObserver, or of one with its layout."""
     entry = json.loads(folder["run.json"])
     metrics = json.loads(folder["metrics.json"])
     artifacts = {name: folder[name] for name in entry["artifacts"]}
@@ -210,7 +210,7 @@ def test_pictures_and_sounds_have_folders_in_a_file_storage(tmp_path, caplog):
 
 
 class Bucket(types.ModuleType):
-    """boto3 of one bucket."""
+    """Stand-in for boto3 with one bucket."""
 
     def __init__(self):
         super().__init__("boto3")
@@ -283,7 +283,7 @@ def test_mongo(tmp_path, outcome, kind, more, caplog, database, url, monkeypatch
     monkeypatch.setenv("LAB", url)
     name = f"sacred.observers:{kind.__name__}"
     run_id = ours(tmp_path, {"name": name, "url": "${LAB}", "db_name": database.name, **more}, outcome)
-    assert not capsys.readouterr().out  # an answer of ours in JSON would be broken by it
+    assert not capsys.readouterr().out  # other output would corrupt an answer in JSON
     sacreds_id = sacreds(tmp_path, kind(url=url, db_name=database.name, **more), outcome, FIGURES)
 
     def facts(run_id):
@@ -302,7 +302,7 @@ def test_mongo(tmp_path, outcome, kind, more, caplog, database, url, monkeypatch
 
 @pytest.fixture
 def posted(monkeypatch):
-    """What is posted to Slack."""
+    """Collect the messages posted to Slack."""
     sent = []
 
     def post(url, data, headers):
@@ -325,7 +325,7 @@ def test_slack(tmp_path, outcome, posted, monkeypatch):
 
 
 class Bot:
-    """A bot of python-telegram-bot before version 20."""
+    """Bot of python-telegram-bot before version 20."""
 
     sent: list[tuple[str, dict]] = []  # noqa: RUF012
 
@@ -337,7 +337,7 @@ class Bot:
 
 
 class NewBot(Bot):
-    """One whose methods are coroutines."""
+    """Bot whose methods are coroutines."""
 
     async def __aenter__(self):
         return self
@@ -350,7 +350,7 @@ class NewBot(Bot):
 
 
 class OfflineBot(Bot):
-    """One that reaches nobody."""
+    """Bot whose messages fail."""
 
     def send_message(self, **message):
         raise ConnectionError(f"no route to https://api.telegram.org/bot{self.token}/sendMessage")

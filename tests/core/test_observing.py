@@ -58,7 +58,7 @@ def test_parameters_are_those_of_each_sample_of_the_file():
 @torch.no_grad()
 @pytest.mark.parametrize("channels", [1, 2])
 def test_an_excerpt_shows_an_oscillator_as_it_is_there(channels):
-    """The loudest part of a long recording, whose file began 77 samples before it; with a key, too."""
+    """The excerpt is the loudest part of a long recording whose file began 77 samples earlier; also with a key."""
     stages = [Stage(Level(latency=5), Swinging())]
     model = GrayBox.from_stages(stages, sample_rate=1000, key_input=channels == 2).double().eval()
     dry = 0.1 * torch.rand(channels, 100_000, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""No value of an option becomes text of another language: YAML, a shell, a formula."""
+"""Values of options are never interpreted as YAML, shell syntax or formulas."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ NAMES = [
 
 @pytest.fixture
 def experiment(tmp_path, monkeypatch):
-    """A file, in a folder of its own that is entered."""
+    """Create a file in a separate folder and enter the folder."""
     monkeypatch.chdir(tmp_path)
     Path("e.yaml").write_text("data: reference.tiny:TanhDataset\nmodel: tcn\n")
     Path("model.nfx").write_text("")

@@ -1,4 +1,4 @@
-"""What a pack raises that is no Exception is the pack's failure, and no traceback; a Ctrl-C is none of it."""
+"""An exception of a pack that is not an Exception counts as its failure, without a traceback; a Ctrl-C does not."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ ANY = pytest.mark.parametrize("error", ERRORS)
 
 @pytest.fixture
 def outcome(install, monkeypatch, capfd, tmp_path):
-    """A call of the command line where a component of nablafx-acme raises: exit status, stdout and stderr."""
+    """Call the command line while a component of nablafx-acme raises; return exit status, stdout and stderr."""
     install("nablafx-acme", PLUGIN)
     monkeypatch.chdir(tmp_path)
 
@@ -195,7 +195,7 @@ def nablafx_commands():
 
 
 def played(install, monkeypatch, capsys, body):
-    """What a command says that does this."""
+    """Return the output of a command that does this."""
     install("nablafx-acme", COMMAND.format(body), version="0.7")
     monkeypatch.setattr(sys, "argv", ["nablafx", "play"])
     with pytest.raises(SystemExit) as stopped:
@@ -233,7 +233,7 @@ def test_a_prompt_that_nobody_answers_is_a_stop(install, monkeypatch, capsys):
 
 @contextmanager
 def restored_interrupts():
-    """Python's own handler within, as in a terminal, and what was there before afterwards."""
+    """Install Python's own handler, as in a terminal, and restore the previous one afterwards."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield

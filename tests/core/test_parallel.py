@@ -1,4 +1,4 @@
-"""Many items in threads: in order, with the first error, and stopped at once."""
+"""Items processed in threads: order of results, first error, immediate stop."""
 
 from __future__ import annotations
 

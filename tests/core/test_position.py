@@ -1,4 +1,4 @@
-"""What never forgets where in the file it is begins anywhere: in training, in every part of a split, in the test."""
+"""Models that remember their position can begin anywhere: in training, in every part of a split, in the test."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CHAINS = {
 
 @pytest.fixture(params=CHAINS)
 def chain(request):
-    """A chain, and what it does to a signal given the gains of the tremolo."""
+    """Return a chain, and its effect on a signal given the gains of the tremolo."""
     stages, expected = CHAINS[request.param]
     return GrayBox.from_stages(stages(), sample_rate=1000).double().eval(), expected
 

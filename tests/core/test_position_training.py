@@ -31,7 +31,7 @@ def sections(tmp_path, model=None, data=None, train=None):
 
 
 class Keep:
-    """The losses of every step."""
+    """Return the losses of every step."""
 
     def __init__(self, monkeypatch):
         from nablafx_core.training.task import TrainingTask

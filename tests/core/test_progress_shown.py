@@ -1,4 +1,4 @@
-"""Progress of a long command: a bar on a terminal, a line elsewhere, nothing for what is quick."""
+"""Progress of a long command: a bar on a terminal, a line elsewhere, nothing for fast operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names keep their meaning: a second pack with the same names changes nothing about files that exist."""
+"""Names keep their meaning: a second pack with the same names does not affect existing files."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ CHAIN = {
 
 
 def names_in(value):
-    """Every name of a component, wherever it stands."""
+    """Yield every name of a component, at any depth."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from [item] if key in ("name", "controller") and isinstance(item, str) else names_in(item)
@@ -173,7 +173,7 @@ def test_another_pack_is_not_taken_in_place_of_a_missing_one(install, tmp_path):
 
 
 def bundle_of(folder, section, packs, weights=None):
-    """A bundle as an earlier version wrote it."""
+    """Write a bundle as an earlier version did."""
     model = build("model", {"name": "nablafx_core.testing.tiny:TinyModel"}) if weights is None else weights
     if weights is None:
         model = torch.nn.Module()

@@ -35,7 +35,7 @@ def test_it_is_the_quotient(quotient, p_degree, q_degree, seed):
 @pytest.mark.parametrize("quotient", [rational, textbook])
 @pytest.mark.parametrize("degrees", [(6, 5), (4, 5), (3, 0), (0, 2), (5, 5)])
 def test_far_from_zero_it_is_the_quotient_too(quotient, degrees, dtype):
-    """Where powers of x overflow, value and gradients are those of exact arithmetic."""
+    """Value and gradients equal exact arithmetic even if powers of x overflow."""
     random = np.random.default_rng(sum(degrees))
     p, q = (torch.from_numpy(random.standard_normal(count) + 2).to(dtype) for count in (degrees[0] + 1, degrees[1]))
     reach = torch.tensor([2.0, 300.0, 5e3, 1e10, 1e15], dtype=dtype)
@@ -53,7 +53,7 @@ def test_far_from_zero_it_is_the_quotient_too(quotient, degrees, dtype):
 
 
 def exactly(x, p, q, weights):
-    """The quotient and the gradients of its weighted sum, by fractions."""
+    """Return the quotient and the gradients of its weighted sum, computed with fractions."""
     x, p, q, weights = ([Fraction(v) for v in part.detach().double().tolist()] for part in (x, p, q, weights))
     value, of_x, of_p, of_q = [], [], [Fraction(0)] * len(p), [Fraction(0)] * len(q)
     for a, g in zip(x, weights, strict=True):

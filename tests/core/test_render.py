@@ -122,7 +122,7 @@ def test_a_file_in_blocks_is_the_whole_resampled_and_rendered_and_aligned(tmp_pa
 
 
 def test_what_the_source_is_damaged_in_leaves_the_old_file(tmp_path):
-    """In its second block, when a part of the output is written already."""
+    """Fail in the second block, after a part of the output was written."""
     audio = torch.zeros(1, 200_000)
     audio[0, 150_000] = float("nan")
     soundfile.write(tmp_path / "in.wav", audio.numpy().T, 48_000, subtype="FLOAT")
@@ -134,7 +134,7 @@ def test_what_the_source_is_damaged_in_leaves_the_old_file(tmp_path):
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path):
-    """The largest memory of a process that renders 2 seconds, and then 30, which are 23 MB as floats."""
+    """Peak memory is the same for rendering 2 seconds and 30 seconds, which are 23 MB as floats."""
     for seconds in (2, 30):
         files.write(tmp_path / f"{seconds}.wav", torch.zeros(2, seconds * 96_000), 96_000)
     code = (

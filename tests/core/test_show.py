@@ -21,7 +21,7 @@ OLD, NEW = "20261123-amber-fjord-7k3q", "20261124-quiet-heron-p2ws"
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    """Two runs, the older one with a model."""
+    """Create two runs, the older one with a model."""
     monkeypatch.chdir(tmp_path)
     for run, day in ((OLD, 23), (NEW, 24)):
         folder = tmp_path / "runs" / run

@@ -1,4 +1,4 @@
-"""A Ray cluster that wants a token is told from one that is not there, at once and without Ray's own lines."""
+"""A Ray cluster that requires a token is distinguished from a missing one, at once and without Ray's own output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ else:
 
 @pytest.fixture
 def address(monkeypatch):
-    """Something answers there."""
+    """Open an address that accepts connections."""
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
         monkeypatch.setenv(name, "")  # restored at the end
         monkeypatch.delenv(name)

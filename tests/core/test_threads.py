@@ -1,4 +1,4 @@
-"""Threads that use the library first at the same time get what one alone gets, and keep their standard output."""
+"""Threads that use the library first at the same time get correct results, and keep their standard output."""
 
 from __future__ import annotations
 

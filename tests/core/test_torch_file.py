@@ -1,4 +1,4 @@
-"""A checkpoint is data: what stands in it is never executed, and takes no more memory than the file accounts for."""
+"""A checkpoint is data: nothing in it is executed, and it takes no more memory than its size justifies."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def saved(content, path: Path, **settings) -> Path:
 
 
 def with_pickle(path: Path, content: bytes, values: bytes = bytes(16), extra: dict[str, bytes] | None = None) -> Path:
-    """A file whose pickle is `content`, with one storage."""
+    """Write a file whose pickle is `content`, with one storage."""
     parts = {"data.pkl": content, "version": b"3\n", "byteorder": b"little", "data/0": values, **(extra or {})}
     with zipfile.ZipFile(path, "w") as archive:
         for name, part in parts.items():
@@ -60,7 +60,7 @@ def with_pickle(path: Path, content: bytes, values: bytes = bytes(16), extra: di
 
 
 def tensor(count: int, size: tuple[int, ...], stride: tuple[int, ...], offset: int = 0) -> bytes:
-    """A pickle ``{"w": tensor}`` whose storage is said to have `count` float32."""
+    """Return a pickle ``{"w": tensor}`` whose storage declares `count` float32."""
 
     class Storage:
         pass
@@ -79,7 +79,7 @@ def tensor(count: int, size: tuple[int, ...], stride: tuple[int, ...], offset: i
 
 
 def called(name: str, argument: bytes) -> bytes:
-    """A pickle ``{"state_dict": {"w": name(argument)}}``."""
+    """Return a pickle ``{"state_dict": {"w": name(argument)}}``."""
     module, _, function = name.rpartition(".")
     call = b"c" + module.encode() + b"\n" + function.encode() + b"\n" + argument + b"\x85R"
     return b"\x80\x02}X\x0a\x00\x00\x00state_dict}X\x01\x00\x00\x00w" + call + b"ss."

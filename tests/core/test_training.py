@@ -117,7 +117,7 @@ def last_weights(result):
 
 
 class Rates(Callback):
-    """Learning rate of every step."""
+    """Return the learning rate of every step."""
 
     def __init__(self):
         self.rates = []

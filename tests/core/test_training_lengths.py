@@ -1,4 +1,4 @@
-"""Losses and metrics are given no signal that they cannot use, and a model that was trained is not lost by one."""
+"""Losses and metrics never receive signals that are too short, and none of them causes a trained model to be lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TCN = {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "
 
 
 class Undeclared(Loss):
-    """Needs 301 samples and does not say so."""
+    """Loss that needs 301 samples without declaring it."""
 
     def forward(self, prediction, target):
         error = torch.nn.functional.pad(prediction - target, (300, 300), mode="reflect")
@@ -32,7 +32,7 @@ class Undeclared(Loss):
 
 
 class Refusing(Loss):
-    """Fails in each validation, but not before the first step."""
+    """Loss that fails in each validation, but not before the first step."""
 
     trained = False
 
@@ -45,7 +45,7 @@ class Refusing(Loss):
 
 
 class Delta(Metric):
-    """Needs 50 samples, which no metric may."""
+    """Metric that needs 50 samples, which is not allowed."""
 
     def statistics(self, prediction, target):
         difference = (prediction - target).double()
@@ -57,7 +57,7 @@ class Delta(Metric):
 
 @pytest.fixture(autouse=True)
 def untested(monkeypatch):
-    """Training alone: no test of the best model and no pictures."""
+    """Train only: no test of the best model and no figures."""
 
     def finish(self, run, best, *rest):
         return TrainResult(run.id, run.folder, best.path, best.best, {})
@@ -112,7 +112,7 @@ def test_chunks_cover_the_segment_and_each_can_be_used(time, length, latency, mi
 
 
 def test_chunks_too_short_for_the_loss_are_joined(tmp_path):
-    """2048 is 1100 and 948, of which the latter is too short."""
+    """2048 is split into 1100 and 948, and 948 is too short."""
     settings = {"tbptt": 1100, "max_steps": 3, "validate_every": 3}
     result = train(sections(tmp_path, model=LSTM, **settings))
     assert find_run(tmp_path / "runs", result.id).last_step == 3

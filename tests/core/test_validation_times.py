@@ -1,4 +1,4 @@
-"""A validation may come by time as well as by steps, and when it comes changes no weight."""
+"""Validations may be triggered by time as well as by steps; their times never affect the weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def clock(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def untested(monkeypatch):
-    """Training alone: no test of the best model and no pictures."""
+    """Train only: no test of the best model and no figures."""
 
     def finish(self, run, best, *rest):
         return TrainResult(run.id, run.folder, best.path, best.best, {})

@@ -1,4 +1,4 @@
-"""What a person reads about a result says what it is."""
+"""Results are described to the user in words."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_loops_end_and_what_is_linked_twice_counts_once(tmp_path):
 
 
 def test_one_folder_under_two_settings_is_two_recordings(tmp_path):
-    """The files name no setting, so that their folders do."""
+    """Folders give the settings if the file names do not."""
     write(tmp_path / "DRY" / "trainval" / "riff.input.wav", DRY)
     write(tmp_path / "take" / "riff.target.wav", np.tanh(5 * DRY))
     for setting in ("D000", "D100"):

@@ -1,4 +1,4 @@
-"""Controllers that follow the audio: NablAFx 1.0's output, the equation written out, and the laws, also in chains."""
+"""Controllers driven by the audio: NablAFx 1.0's output, the explicit equation, and the laws, also in chains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gray-box checkpoints of NablAFx 1.0 give the exact output of what their parameters describe."""
+"""Gray-box checkpoints of NablAFx 1.0 give exactly the output that their parameters describe."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class TestKinds:
             torch.testing.assert_close(model(audio, knobs)[0], ours.eval()(audio, knobs)[0], rtol=0, atol=1e-6)
 
     def test_what_is_left_out_has_the_defaults_of_nablafx(self, tmp_path):
-        """Of processors and of the model; a processor with parameters is driven by a static controller."""
+        """Write a model of these processors; a processor with parameters is driven by a static controller."""
         names = ("Gain", "Lowshelf", "PhaseShift", "StaticMLPNonlinearity", "StaticFIRFilter")
         given = [processor(name, **({"n_taps": 64} if "FIR" in name else {})) for name in names]
         learned = {"lr_multiplier": 1.0, "control_type": "static"}

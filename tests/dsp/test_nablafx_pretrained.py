@@ -1,4 +1,4 @@
-"""Pretrained processors of NablAFx 1.0 are taken by `pretrained` and by `import`, as the functions that they were."""
+"""Pretrained processors of NablAFx 1.0 work with `pretrained` and `import`, and compute the same functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nablafx_core.errors import ConversionError, ModelError
 
 
 def siren(weights, values, w0):
-    """The network as NablAFx defines it, in float64."""
+    """Evaluate the network as NablAFx defines it, in float64."""
     hidden = values.double()[:, None]
     for n in range(sum(key.startswith("net.layers") and key.endswith("weight") for key in weights)):
         z = F.linear(hidden, *(weights[f"net.layers.{n}.{part}"].double() for part in ("weight", "bias")))

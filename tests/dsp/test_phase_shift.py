@@ -23,7 +23,7 @@ def shifted(processor, audio, degrees):
 
 @pytest.mark.parametrize("degrees", [-120, -90, 0, 37.5, 90, 180])
 def test_it_is_a_rotation_of_the_analytic_signal(degrees):
-    """Of noise between 100 Hz and 20 kHz; the ends, where the two know different pasts, are left out."""
+    """Compare noise between 100 Hz and 20 kHz, without the ends, where the two have different pasts."""
     random = np.random.default_rng(0)
     band = signal.butter(8, [200, 20_000], "bandpass", fs=RATE, output="sos")
     audio = signal.sosfiltfilt(band, random.standard_normal(30_000))

@@ -1,4 +1,4 @@
-"""Ranges of parameters: as wide as devices are, within the sample rate, and said where a learned value is at an end."""
+"""Ranges of parameters: as wide as those of devices, limited by the sample rate, with a note for values at an end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def of_this_pack(kind):
 
 @pytest.mark.parametrize("rate", RATES)
 def test_every_processor_has_its_default_ranges_at_every_rate(rate):
-    """Without a warning that a part of a range cannot be reached."""
+    """No warning says that a part of a range cannot be reached."""
     for entry in of_this_pack("processor"):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -101,7 +101,7 @@ def test_dynamics_reach_what_devices_do():
 
 
 def chain(**logits):
-    """A filter and a compressor, learned, with some of their parameters at chosen places of (0, 1)."""
+    """Return a learned filter and compressor, with some parameters at chosen positions in (0, 1)."""
     sections = [{"name": "nablafx-dsp/peaking"}, {"name": "nablafx-dsp/compressor", "fixed": {"ratio": 20.0}}]
     for section in sections:
         section["controller"] = {"name": "nablafx-dsp/static", "spread": 0.1}

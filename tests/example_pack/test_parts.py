@@ -62,7 +62,7 @@ SWUNG = {
 
 @pytest.mark.parametrize("section", SWUNG.values(), ids=SWUNG)
 def test_the_tremolo_is_as_good_in_the_test_and_in_training_as_on_the_file(section):
-    """A file that the model made itself, cut by time: whoever forgets the position scores more than 0.05."""
+    """On a file that the model made itself, split by time, a model without position scores more than 0.05."""
     rate, time = 16000, 200_000
     model = build("model", {"name": "graybox", "processors": [section]}, sample_rate=rate, controls=[Control("knob")])
     dry, knob = 0.3 * torch.randn(1, 1, time, generator=torch.Generator().manual_seed(0)), torch.tensor([[0.4]])

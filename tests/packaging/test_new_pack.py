@@ -18,7 +18,7 @@ from nablafx_core.testing import check_pack
 
 
 def test_new_packs_work(tmp_path):
-    """One with the model that there is by default, and one with a component of every kind."""
+    """Create a pack with the default model, and one with a component of every kind."""
     pack, whole = write_pack("acme-fuzz", tmp_path / "pack"), write_pack("whole", tmp_path / "whole", list(KINDS))
     written = [path for path in pack.rglob("*") if path.is_file()]
     assert 0 < len(written) <= 8

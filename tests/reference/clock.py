@@ -1,13 +1,13 @@
-"""A clock that stands still until a test moves it."""
+"""Clock that stands still until a test moves it."""
 
 from __future__ import annotations
 
 
 class Clock:
-    """In place of the module `time`, where only its clocks are read.
+    """Replacement for the module `time`, if only its clocks are used.
 
     Attributes:
-        seconds: what the clocks show.
+        seconds: reading of the clocks.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""A component of every kind, each of which raises what is no Exception where a variable says."""
+"""Components of every kind that raise a BaseException at the place that a variable selects."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from reference.tiny import TanhDataset
 
 
 class PanicException(BaseException):
-    """As pyo3's, for a panic in Rust."""
+    """Stand-in for pyo3's exception for a panic in Rust."""
 
 
 class Cancelled(KeyboardInterrupt):
-    """Raised by code, and by no Ctrl-C."""
+    """KeyboardInterrupt raised by code, not by a Ctrl-C."""
 
 
-#: ``PLACE ERROR``: where to raise what.
+#: ``PLACE ERROR``: the place and the exception to raise.
 VARIABLE = "REFERENCE_PANIC"
 ERRORS = {error.__name__: error for error in (PanicException, Cancelled, GeneratorExit, SystemExit, KeyboardInterrupt)}
 

@@ -1,4 +1,4 @@
-"""An exact tremolo, as a model and as parts of a chain, that knows where in the file it is, or has one fault."""
+"""Exact tremolo that remembers its position, as a model and as parts of a chain; it may have one fault."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Tremolo(_Counting, Model):
     """y[n] = gain(n) x[n - latency], with a gain of `channels` signals that swing apart.
 
     Args:
-        declares: that it remembers its position.
+        declares: whether it declares `remembers_position`.
         fault: "late": its position is one sample late; "whole": its offline output begins elsewhere.
     """
 
@@ -124,7 +124,7 @@ class Idle(Controller):
 
 
 class Swung(Dataset):
-    """Noise through the tremolo, whose dry file begins `offset` samples before the recordings do."""
+    """Return noise through the tremolo; its dry file begins `offset` samples before the recordings."""
 
     def __init__(self, channels: int = 1, offset: int = 0, files: int = 1, samples: int = 90_000) -> None:
         self.sample_rate = 1000

@@ -1,10 +1,10 @@
-"""Waiting for what must happen, for as long as the busiest machine may need."""
+"""Wait for a condition, for as long as the busiest machine may need."""
 
 from __future__ import annotations
 
 import time
 
-#: Seconds after which a test gives up. Nothing takes so long; it is there so that a broken program ends a test.
+#: Seconds after which a test fails. Only a broken program takes so long.
 PATIENCE = 600.0
 
 
@@ -12,8 +12,8 @@ def until(condition, alive=lambda: True):
     """Wait until a condition holds.
 
     Args:
-        condition: what must happen.
-        alive: what must hold until then, such as that a process runs.
+        condition: function that must become true.
+        alive: function that must stay true until then, such as that a process runs.
     """
     limit = time.monotonic() + PATIENCE
     while not condition():

@@ -23,7 +23,7 @@ def models_to_export(pack: Pack | None) -> Iterator[tuple[str, Model]]:
     """Yield models of every registered architecture, small ones so that a check is fast.
 
     Models of `pack` come first, built from their examples, from the examples without knobs, and from their defaults. A
-    model of another pack is built from its example only. Models that cannot be built are skipped; other checks name them.
+    model of another pack is built from its example only. Models that cannot be built are skipped.
     """
     for entry in sorted(Registry.discover().entries("model"), key=lambda entry: entry.pack is not pack):
         example = dict(entry.component.example)

@@ -44,7 +44,7 @@ class LFO(Controller):
         self.register_parameter("octaves", nn.Parameter(torch.ones(num_controls, 1)) if num_controls else None)
 
     def initial_state(self, batch_size: int, controls: Tensor | None = None, start: Start = 0) -> State:
-        """The phase at sample `start` of the file, if the knobs have stood where they are since its beginning."""
+        """Return the phase at sample `start` of the file, for knobs that have not moved since its beginning."""
         return {"phase": phase_at(self._rate_hz(batch_size, controls)[:, 0], self.sample_rate, start)}
 
     def forward(
@@ -58,7 +58,7 @@ class LFO(Controller):
         return (self.centre + self.depth * swing).sigmoid(), {"phase": after}
 
     def _rate_hz(self, batch_size: int, controls: Tensor | None) -> Tensor:
-        """(batch, 1), or (batch, time) where the knobs move."""
+        """Return the rate, (batch, 1), or (batch, time) if the knobs move."""
         octave = self.log_rate.expand(batch_size, 1)
         if self.octaves is not None and controls is not None:
             moving = controls if controls.ndim == 3 else controls[..., None]

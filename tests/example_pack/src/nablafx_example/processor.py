@@ -35,7 +35,7 @@ class Tremolo(Processor):
         )
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None, start: Start = 0) -> State:
-        """The phase at sample `start` of the file, if the rate has been the present one since the file's beginning."""
+        """Return the phase at sample `start` of the file, for a rate that has been constant since its beginning."""
         rate = torch.zeros(batch_size) if parameters is None else parameters["rate_hz"]
         return {"phase": phase_at(rate, self.sample_rate, start)}
 
