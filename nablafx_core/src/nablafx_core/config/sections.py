@@ -35,7 +35,7 @@ class SectionHelp:
 
 
 def _name(kind: str) -> Setting:
-    what = f"A {kind} of an installed pack, pack/name, or package.module:Class; its own settings stand beside."
+    what = f"A {kind} of an installed pack, pack/name, or package.module:Class; its own settings are written beside it."
     return Setting("name", str, REQUIRED, what)
 
 

@@ -17,7 +17,7 @@ SCALE = (
 )
 
 #: Printed after a verdict, and below a table whose last row is "all".
-LISTEN = "A figure is no listening test: compare the files under Audio."
+LISTEN = "A figure does not replace a listening test: compare the files under Audio."
 POOLED = "all: every sample of all recordings together, so that long and loud ones count more; not the mean."
 
 _BEYOND = "the target is nearly silent, or the model is broken"

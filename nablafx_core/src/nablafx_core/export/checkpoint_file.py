@@ -38,7 +38,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ConversionError(f"{path}: holds no weights. Expected a Lightning checkpoint or a state dict of torch.")
     # Views may overlap, and whoever copies each takes more than the file has.
     if sum(tensor.nbytes for tensor in tensors.values()) > _REPEATED * path.stat().st_size:
-        raise ConversionError(f"{path}: its tensors share so much memory that they are no weights.")
+        raise ConversionError(f"{path}: its tensors share so much memory that they cannot be weights.")
     return tensors
 
 

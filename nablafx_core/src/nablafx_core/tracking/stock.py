@@ -30,7 +30,7 @@ def with_plain_settings(target: Any) -> Any:
         return target
     if issubclass(target, _sacred.QueueObserver) and not issubclass(target, _sacred.QueuedMongoObserver):
         raise RegistryError(
-            f"'{target.__name__}' wraps another observer and repeats an event that fails for ever. Name the other "
+            f"'{target.__name__}' wraps another observer and repeats a failing event forever. Name the other "
             "observer itself: one that fails stops nothing."
         )
     if issubclass(target, _sacred.TelegramObserver) and target.__init__ is _sacred.TelegramObserver.__init__:
