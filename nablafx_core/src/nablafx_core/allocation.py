@@ -24,7 +24,7 @@ from nablafx_core.interfaces import Model
 
 #: Samples of receptive field, latency or pre-roll: 350 s at 48 kHz.
 MOST_SAMPLES = 2**24
-#: Bytes that a bundle's model may need beside its weights.
+#: Bytes that a bundle's model may need in addition to its weights.
 STATE_OF_A_BUNDLE = 2**30
 _MOST_STEPS = 300
 _LARGE = 100_000

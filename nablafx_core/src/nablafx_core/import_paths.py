@@ -1,8 +1,8 @@
 """Import paths to code outside packs: where a path in a file may lead, and when it may be imported.
 
-Importing a module runs it. An experiment file is its user's own, so that its import paths are followed, to the files
-beside it as well. A bundle, a run's config or a data set may be anybody's: its import paths lead to packs, to classes
-that are loaded already, and to the modules that the user trusts by name. See docs/decisions.
+Importing a module runs it. Users write their own experiment files, so import paths in them are followed, to the files
+beside them too. A bundle, a run's config or a data set may be untrusted: import paths in it lead only to packs, to
+classes that are loaded already, and to the modules that the user trusts by name. See docs/decisions.
 """
 
 from __future__ import annotations

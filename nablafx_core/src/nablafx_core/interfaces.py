@@ -30,7 +30,7 @@ class Model(nn.Module):
     ``initial_state(...)``, then `flush`, and dropping the first `latency` samples gives the offline output.
 
     Most states forget: from inside a file, a model that has heard enough of the preceding audio continues as from the
-    file's beginning. A state that never forgets (an oscillator's phase) must be told where in the file it begins. Such
+    file's beginning. A state that never forgets (an oscillator's phase) needs its position in the file. Such
     a model sets ``remembers_position = True`` and takes a third argument in its initial state,
     ``initial_state(batch_size, controls=None, start=0)``; see `nablafx_core.position.Start`.
 

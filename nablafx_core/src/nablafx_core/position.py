@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nablafx_core.interfaces import Controller, Model, Processor
 
 Start = int | Tensor
-"""Position of a signal's first sample, in samples from the beginning of its file: an int for every item of a batch, or
+"""Position of a signal's first sample, in samples from the beginning of its file: an int for all items of a batch, or
 an integer tensor (batch,). Negative before the file, in a pre-roll."""
 
 # Most blocks of undeclared length have a power of two as length.

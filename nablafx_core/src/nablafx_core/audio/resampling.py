@@ -54,7 +54,7 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
     y[m] = sum_i x[i] g h(g' (i / from_rate - m / to_rate)),  h(t) = sinc(t) kaiser(t / 64),
     g' = 0.9476 min(from_rate, to_rate),  g = g' / from_rate
 
-    Output sample m stands at the time of input sample m from_rate / to_rate, so that nothing is delayed. Computed in
+    Output sample m is at the time of input sample m from_rate / to_rate, so that nothing is delayed. Computed in
     float64, block by block: memory beyond input and output does not grow with the length.
 
     Args:

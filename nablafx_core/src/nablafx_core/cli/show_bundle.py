@@ -25,7 +25,7 @@ def described_bundle(name: str, controls: Mapping[str, str]) -> dict[str, Any]:
     Returns:
         The description. ``learned`` has ``knobs``, in words, and ``stages``, a row for each parameter: ``stage``,
         ``parameter``, ``value`` (None where it follows the audio), ``unit``, ``seen``, its least and greatest value in
-        the test after the training, where it is known, and ``at_end`` where it stands at an end of its range. A stage
+        the test after the training, if they are known, and ``at_end`` if it is at an end of its range. A stage
         without parameters has a row with the number of its ``weights``.
 
     Raises:

@@ -111,7 +111,7 @@ def load_experiment(
     there too.
 
     Args:
-        files: an experiment file, or several; a later one lies over an earlier one. Names without a pack in a run's
+        files: an experiment file, or several; a later one overrides an earlier one. Names without a pack in a run's
             ``config.yaml`` mean the packs of the ``run.json`` beside it.
         overrides: such as ``"model.channel_width=32"``.
         sections: plain data, for experiments made in Python, or a layer that knows where its values were written.

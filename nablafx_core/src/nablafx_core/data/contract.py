@@ -18,7 +18,7 @@ def checked(dataset: Dataset) -> Dataset:
 
     Raises:
         DataError: naming the recording, if a knob is outside [0, 1], there are more or fewer of them than the dataset
-            has controls, dry and wet differ in length, what counts lies outside of them, its channels are not those of
+            has controls, dry and wet differ in length, the part that counts is outside, its channels are not those of
             the other recordings, or its take or offset is of another type.
     """
     kind = type(dataset).__name__

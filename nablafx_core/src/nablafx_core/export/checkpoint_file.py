@@ -36,7 +36,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     tensors = {name: value.detach() for name, value in items if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
         raise ConversionError(f"{path}: holds no weights. Expected a Lightning checkpoint or a state dict of torch.")
-    # Views may overlap, and whoever copies each takes more than the file has.
+    # Views may overlap, and copies of all views may take more memory than the file.
     if sum(tensor.nbytes for tensor in tensors.values()) > _REPEATED * path.stat().st_size:
         raise ConversionError(f"{path}: its tensors share so much memory that they cannot be weights.")
     return tensors

@@ -111,7 +111,7 @@ class GrayBox(Model):
     def initial_state(self, batch_size: int, controls: Tensor | None = None, start: Start = 0) -> State:
         """Initial state of every part, with empty delay lines for audio, knobs and parameters.
 
-        The first sample that a part processes is the first that the chain is given, however late it arrives; so
+        The first sample that a part processes is the first sample of the chain's input, even if it arrives late; so
         `start` is the same for every part.
         """
         controls = self._controls_for(batch_size, controls, None, self._like)

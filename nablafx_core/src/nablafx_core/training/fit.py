@@ -316,7 +316,7 @@ class _Training:
                     return self._finish(run, best, use, trainer.strategy.root_device)
 
     def _again(self, run: Run) -> str:
-        """The command that goes on with a run."""
+        """Return the command that resumes a run."""
         return command("train", "--resume", run.id, runs_dir=self.experiment.track.runs_dir)
 
     def _fit(self, trainer: Trainer, task: TrainingTask) -> None:

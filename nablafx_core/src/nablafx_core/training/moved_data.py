@@ -74,7 +74,7 @@ def check_same_data(folder: Path, dataset: Dataset, moved: bool, otherwise: str)
     except (OSError, ValueError, RecursionError) as error:
         if moved:
             raise RunError(
-                f"the run {folder.name} has no usable {NAME}, so that nothing tells whether this is its data "
+                f"the run {folder.name} has no usable {NAME}, so this data cannot be compared with its own "
                 f"({getattr(error, 'strerror', None) or error}). Put the data where it was; a symbolic link will do."
             ) from error
         return

@@ -74,7 +74,7 @@ class TrackSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     observers: list[Annotated[dict[str, Any], Section("observer")]] = Field(
-        default_factory=list, description="Sacred's observers, or those of packs, that are told of the run too."
+        default_factory=list, description="Observers that record the run too: Sacred's or those of packs."
     )
     runs_dir: str = Field("runs", description="Folder that holds the run folders.")
     sample_seconds: Annotated[float, Gt(0)] | None = Field(

@@ -20,7 +20,7 @@ class PhaseShift(Processor):
 
     H is a finite response of linear phase (`nablafx_dsp.functional.hilbert`). From `lowest_hz` to sample_rate / 2 -
     `lowest_hz` its magnitude is within 0.25 % of 1; below, it falls to 0 at 0 Hz, so that a shift by 90 degrees takes
-    out a constant. Its delay is the latency: 545 samples by default, at 48 kHz. A shift by 0 lets the audio pass, one
+    out a constant. Its delay is the latency: 545 samples by default, at 48 kHz. A shift by 0 passes the audio, one
     by 180 degrees inverts it. A moving shift acts on the audio before H. State: ``direct``, the audio that waits, and
     ``quadrature``, the past that H needs.
 

@@ -43,7 +43,7 @@ def value_of(row: Row, name: str) -> Any:
 
 
 def names_component(name: str) -> bool:
-    """Return whether a name stands for the name of a component, which may be written with its pack or without."""
+    """Return whether a condition's name refers to a component, whose name may be written with or without its pack."""
     return name in ("model", "data", "device", "data.device") or name.rpartition(".")[2] == "name"
 
 
