@@ -12,13 +12,13 @@ from nablafx_core.errors import NablafxError, TrainingError
 
 @contextmanager
 def memory_explained(batch: str) -> Iterator[None]:
-    """Turn an error for too little memory into ours, and take the traceback out of what a data worker says.
+    """Explain errors for too little memory or a missing precision, and take the traceback out of a data worker's.
 
     Args:
         batch: what the memory did not hold, such as ``"a batch of 16 segments of 144,000 samples"``.
 
     Raises:
-        TrainingError: for too little memory, on the CPU or on a GPU.
+        TrainingError: for too little memory, on the CPU or on a GPU, or a precision that the CPU does not compute.
     """
     try:
         yield
@@ -31,6 +31,10 @@ def memory_explained(batch: str) -> Iterator[None]:
             raise TrainingError(
                 f"there is not enough memory for {batch}. Lower data.batch_size or data.segment_length, set "
                 "train.tbptt, or on a GPU train.precision: bf16-mixed. What was written before is kept."
+            ) from error
+        if "could not create a primitive" in str(error):  # what oneDNN says of a layer that has no float16
+            raise TrainingError(
+                "this CPU cannot compute a layer of the model in train.precision. Set it to bf16-mixed or 32-true."
             ) from error
         if "Original Traceback" not in str(error):
             raise
