@@ -159,7 +159,7 @@ def test_a_worker_process_says_what_its_source_raised(outcome, tmp_path):
 @pytest.mark.parametrize("error", [PanicException, Cancelled, GeneratorExit])
 def test_what_only_watches_stops_nothing(caplog, error):
     observer = SimpleNamespace(priority=0, started_event=Raising(error))
-    assert Guarded(observer).started_event() is None
+    assert Guarded(observer).started_event(_id="a") is None
     guarded(Counting(error("boom")), "nablafx-acme").on_train_batch_end(None, None, None, None, 0)
     first, second = [record.getMessage() for record in caplog.records]
     assert f"observer SimpleNamespace failed ({error.__name__}: boom)" in first

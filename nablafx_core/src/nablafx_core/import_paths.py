@@ -146,12 +146,12 @@ def import_outside(target: str, packages: Iterable[str]) -> Any:
 
 
 def remember(run_id: str, config: Mapping[str, Any]) -> None:
-    """Note for this user, outside the run, the files beside the experiment with which a run was trained."""
-    names = {name for name in _named_modules(config) if name in _found_beside}
+    """Note for this user, outside the run, the modules that its experiment names, and their folders beside it."""
+    names = {name for name in _named_modules(config) if name in sys.modules}
     if names:
         try:
             _memory(run_id).parent.mkdir(parents=True, exist_ok=True)
-            replace_json(_memory(run_id), {name: str(_found_beside[name]) for name in sorted(names)})
+            replace_json(_memory(run_id), {name: _folder_beside(name) for name in sorted(names)})
         except OSError:
             pass  # loading the model then requires --trust
 
@@ -159,9 +159,15 @@ def remember(run_id: str, config: Mapping[str, Any]) -> None:
 def _remembered(run_id: str) -> dict[str, Path | None]:
     try:
         content = json.loads(_memory(run_id).read_bytes())
-        return {str(name): Path(folder) for name, folder in content.items()}
+        return {str(name): Path(folder) if folder else None for name, folder in content.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
+
+
+def _folder_beside(module: str) -> str | None:
+    """Return the folder of a module that was found beside the experiment; None if it is installed."""
+    folder = _found_beside.get(module)
+    return None if folder is None else str(folder)
 
 
 def _memory(run_id: str) -> Path:
