@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axis import Tick
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -32,7 +33,6 @@ _STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
     "legend.frameon": False,
-    "text.parse_math": False,  # a name that contains two $ is not a formula
     "figure.titlesize": 12,
     "figure.titleweight": "bold",
 }
@@ -54,8 +54,11 @@ def picture(path: Path, height_inches: float) -> Iterator[Figure]:
 
 
 def _make_printable(figure: Figure) -> None:
-    """Replace bytes of a file name that are not UTF-8, because Matplotlib cannot draw them."""
+    """Keep names as they are: two $ are no formula, but in tick labels, and bytes that are not UTF-8 are replaced."""
+    labels = {id(label) for tick in figure.findobj(Tick) for label in (tick.label1, tick.label2)}  # type: ignore[attr-defined]
     for text in figure.findobj(Text):
+        if id(text) not in labels:
+            text.set_parse_math(False)  # type: ignore[attr-defined]
         shown = text.get_text().encode("utf-8", "replace").decode()
         if shown != text.get_text():
             text.set_text(shown)

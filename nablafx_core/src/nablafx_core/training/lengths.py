@@ -15,6 +15,7 @@ from nablafx_core.diagnosis import cause
 from nablafx_core.errors import ConfigError
 from nablafx_core.evaluation.metrics import PIECE
 from nablafx_core.interfaces import Metric, Model
+from nablafx_core.pack_code import contained
 from nablafx_core.training.losses import WeightedLoss
 from nablafx_core.training.random_states import random_states, set_random_states
 from nablafx_core.training.settings import TrainSettings
@@ -103,7 +104,8 @@ def _problem(score: Callable[[Tensor, Tensor], Any], length: int) -> str | None:
     prediction, target = 0.1 * torch.randn(2, 1, 1, length, generator=generator)
     with _undrawn(), torch.no_grad():
         try:
-            score(prediction, target)
+            with contained():
+                score(prediction, target)
         except Exception as error:  # any exception of a pack's code
             return f"{cause(error).rstrip('.')}."
     return None
