@@ -55,10 +55,10 @@ def picture(path: Path, height_inches: float) -> Iterator[Figure]:
 
 def _make_printable(figure: Figure) -> None:
     """Keep names as they are: two $ are no formula, but in tick labels, and bytes that are not UTF-8 are replaced."""
-    labels = {id(label) for tick in figure.findobj(Tick) for label in (tick.label1, tick.label2)}  # type: ignore[attr-defined]
+    labels = {id(label) for tick in figure.findobj(Tick) for label in (tick.label1, tick.label2)}
     for text in figure.findobj(Text):
         if id(text) not in labels:
-            text.set_parse_math(False)  # type: ignore[attr-defined]
+            text.set_parse_math(False)
         shown = text.get_text().encode("utf-8", "replace").decode()
         if shown != text.get_text():
             text.set_text(shown)
