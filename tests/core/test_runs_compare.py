@@ -110,7 +110,7 @@ def test_what_cannot_be_compared_is_said(runs_dir):
 def test_the_best_is_shown_for_each_device(runs_dir):
     write_run(runs_dir, "four", {"data": {"device": "RAT"}}, {"test/esr": 3.0})
     header, *rows = rows_of(invoke("best", "--runs-dir", runs_dir))
-    assert header == ["DEVICE", "ESR", "ID", "MODEL", "STEP", "AGE", "OF"]
+    assert header == ["DEVICE", "ESR", "ID", "MODEL", "STEP", "AGE", "OF", "NOTE"]
     assert [row[:3] for row in rows] == [["RAT", "3", "four"], ["TS9", "0.125", "two"]]
     found = json.loads(invoke("best", "--by", "-metrics.esr", "--per", "model.name", "--runs-dir", runs_dir, "--json"))
     assert {group: one["id"] for group, one in found.items()} == {"": "four", "tcn": "one"}

@@ -46,7 +46,7 @@ class Experiment:
 
     config: dict[str, Any]
     preset: str | None = None
-    code: Code = field(default_factory=Code)
+    code: Code = field(default_factory=Code, compare=False)
 
     @property
     def train(self) -> TrainSettings:
