@@ -42,7 +42,20 @@ def invoke(*arguments):
 def test_the_list_names_each_run_with_its_figures_and_troubles(runs_dir):
     header, *rows = (line.split() for line in invoke("--runs-dir", runs_dir).splitlines())
     by_id = {row[0]: row[1:] for row in rows}
-    assert header == ["ID", "STATUS", "COMMAND", "MODEL", "DATA", "STEP", "ESR", "MR_STFT", "AGE", "NOTE", "OR", "ERROR"]
+    assert header == [
+        "ID",
+        "STATUS",
+        "COMMAND",
+        "MODEL",
+        "DATA",
+        "STEP",
+        "ESR",
+        "MR_STFT",
+        "AGE",
+        "NOTE",
+        "OR",
+        "ERROR",
+    ]
     assert by_id["good"][:7] == ["COMPLETED", "train", "tcn", "tonetwist/TS9", "3", "0.0123", "inf"]
     assert by_id["bad"][:2] == ["FAILED", "test"]
     assert by_id["bad"][-3:] == ["ValueError:", "lost", "it"]
