@@ -49,8 +49,10 @@ def is_interrupt(error: BaseException | None) -> bool:
 
     A subclass of KeyboardInterrupt is not a Ctrl-C. While Ctrl-C is recorded and none has come, nor is any other one.
     """
-    while error is not None:
+    passed: set[int] = set()
+    while error is not None and id(error) not in passed:  # an exception that is raised again may be its own context
         if type(error) is KeyboardInterrupt:
             return _seen is not False
+        passed.add(id(error))
         error = error.__cause__ or error.__context__
     return False
