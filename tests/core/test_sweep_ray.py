@@ -79,23 +79,16 @@ class Sweeping:
         trials = [RunRecord.read(run.folder.parent / entry["id"]) for entry in sweep.info["trials"] for run in [sweep]]
         return sweep, trials
 
-    def wait(self, process: subprocess.Popen, number: int, validations: int) -> None:
-        """Until a trial has had so many validations."""
-
-        def reached() -> bool:
-            if not any((run / "stops").is_dir() and (run / "info.json").exists() for run in self.folder.glob("runs/*")):
-                return False
-            series = self.runs()[1][number - 1].metrics.get("validation/loss")
-            return bool(series) and len(series.steps) >= validations
-
-        until(reached, alive=lambda: process.poll() is None)
+    def wait(self, process: subprocess.Popen, path: str) -> None:
+        """Wait until the sweep has made a file."""
+        until(lambda: any(self.folder.glob(path)), alive=lambda: process.poll() is None)
 
 
 def test_killed_interrupted_and_resumed_each_time(tmp_path):
     sections = {
         "data": {"name": "reference.tiny:TanhDataset", "segment_length": 2048, "batch_size": 2},
         "model": {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4},
-        "loss": [{"name": "l1"}],
+        "loss": [{"name": "reference.held:HeldL1", "folder": str(tmp_path), "step": 110}],
         "metrics": ["esr"],
         "train": {"max_steps": 300, "validate_every": 50, "accelerator": "cpu", "warm_up": 100},
     }
@@ -106,7 +99,9 @@ def test_killed_interrupted_and_resumed_each_time(tmp_path):
     sweeping = Sweeping(tmp_path)
 
     process = sweeping.start("sweep.yaml")
-    sweeping.wait(process, 2, 2)
+    sweeping.wait(process, "held-0")
+    (tmp_path / "go-0").touch()
+    sweeping.wait(process, "held-1")  # the second trial, 10 steps after its second checkpoint
     process.kill()
     process.communicate()
     sweeping.helpers = {number for number, line in sweeping.processes().items() if "Agent" in line}
@@ -116,8 +111,10 @@ def test_killed_interrupted_and_resumed_each_time(tmp_path):
     first = {path: path.read_bytes() for path in trials[0].folder.rglob("*") if path.is_file()}
 
     process = sweeping.start("--resume", record.id)
-    sweeping.wait(process, 2, 4)
+    sweeping.wait(process, "held-2")  # the second trial, 10 steps after its fourth
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process that was not told to stay out of it
+    sweeping.wait(process, "runs/*/stops/everything")
+    (tmp_path / "go-2").touch()
     output = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, output
     assert f"nablafx sweep --resume {record.id}" in output[1]

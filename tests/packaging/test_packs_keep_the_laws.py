@@ -13,8 +13,8 @@ from nablafx_core.testing import check_pack, laws_dataset
 
 #: Of files that a Component's example cannot name.
 DATASETS = {"tonetwist", "pair", "simulated"}
-#: There is no exporter of their files: tests/models/test_nablafx01.py and tests/dsp/test_nablafx01_chain.py have some.
-IMPORTERS = {"nablafx01", "nablafx01_chain"}
+#: There is no exporter of their files: tests/models and tests/dsp have some, in test_nablafx*.py.
+IMPORTERS = {"nablafx01", "nablafx01_chain", "nablafx_pretrained"}
 
 
 @pytest.mark.parametrize("pack", ["nablafx-core", "nablafx-models", "nablafx-dsp", "nablafx-data"])

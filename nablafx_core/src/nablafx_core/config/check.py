@@ -80,12 +80,13 @@ class Checker:
         try:
             entry = self._names.find(kind, value["name"])
             target = component_class(entry)
-            own_settings = {name: self._as_meant(entry, one) for name, one in component_settings(entry).items()}
+            own_settings = component_settings(entry)
         except RegistryError as error:
             self._fail((*path, "name"), str(error))
         known = {**(beside or {}), **{one.name: one for one in BESIDE.get(kind, ())}, **own_settings}
         own = {key: item for key, item in (given or {}).items() if key in known}
         own |= {key: item for key, item in value.items() if key != "name"}
+        known |= {key: self._as_meant(entry, one, path) for key, one in own_settings.items() if key not in own}
         unfilled: Collection[str] = KINDS[kind].from_data
         if self._injected:
             filled = {name: one for name, one in settings_of(target).items() if name in KINDS[kind].injected}
@@ -143,12 +144,15 @@ class Checker:
                 checked[name] = self._value(setting, default, (*path, name)) if marked else default
         return checked
 
-    def _as_meant(self, entry: Entry, setting: Setting) -> Setting:
-        """Check a setting whose default names components; add their packs as the code with the default means them."""
+    def _as_meant(self, entry: Entry, setting: Setting, path: Path) -> Setting:
+        """Add packs to the names in a setting's default as the code with the default means them."""
         default = plain_default(setting)
         if default is REQUIRED or not is_marked(setting.annotation):
             return setting
-        return replace(setting, default=qualified_value(setting, default, OwnFirst(entry.pack, self._names)))
+        try:
+            return replace(setting, default=qualified_value(setting, default, OwnFirst(entry.pack, self._names)))
+        except RegistryError as error:
+            self._fail((*path, setting.name), str(error))
 
     def _value(self, setting: Setting, value: Any, path: Path) -> Any:
         if value is None and setting.default is None:
