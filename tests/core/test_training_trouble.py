@@ -146,6 +146,12 @@ def test_every_form_of_too_little_memory_is_explained(error):
         raise error
 
 
+def test_a_precision_that_the_cpu_lacks_is_named_with_one_that_it_has():
+    error = RuntimeError("could not create a primitive descriptor for the LSTM forward propagation primitive.")
+    with pytest.raises(TrainingError, match=r"train\.precision.*32-true\.$"), memory_explained("it"):
+        raise error
+
+
 def test_other_errors_stay_what_they_are():
     for error in (RuntimeError("shapes differ"), DataError("x.wav: is cut off"), KeyboardInterrupt()):
         with pytest.raises(type(error)) as raised, memory_explained("it"):

@@ -32,9 +32,9 @@ def memory_explained(batch: str) -> Iterator[None]:
                 f"there is not enough memory for {batch}. Lower data.batch_size or data.segment_length, set "
                 "train.tbptt, or on a GPU train.precision: bf16-mixed. What was written before is kept."
             ) from error
-        if "could not create a primitive" in str(error):  # what oneDNN says of a layer that has no float16
+        if "could not create a primitive" in str(error):  # what oneDNN says of a layer that has no float16 or bfloat16
             raise TrainingError(
-                "this CPU cannot compute a layer of the model in train.precision. Set it to bf16-mixed or 32-true."
+                "this CPU cannot compute a layer of the model in the chosen train.precision. Set it to 32-true."
             ) from error
         if "Original Traceback" not in str(error):
             raise
