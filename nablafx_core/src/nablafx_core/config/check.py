@@ -152,7 +152,7 @@ class Checker:
         try:
             return replace(setting, default=qualified_value(setting, default, OwnFirst(entry.pack, self._names)))
         except RegistryError as error:
-            self._fail((*path, setting.name), str(error))
+            return self._fail((*path, setting.name), str(error))
 
     def _value(self, setting: Setting, value: Any, path: Path) -> Any:
         if value is None and setting.default is None:
