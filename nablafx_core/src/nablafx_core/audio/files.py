@@ -13,6 +13,7 @@ import soundfile  # type: ignore[import-untyped]
 import torch
 from torch import Tensor
 
+from nablafx_core.audio.flac import PatchedFlac, flac_length
 from nablafx_core.audio.headers import Header, Span, read_header
 from nablafx_core.audio.values import StrPath, check_finite, native
 from nablafx_core.audio.writing import write
@@ -61,7 +62,7 @@ def probe(path: StrPath) -> AudioInfo:
 @lru_cache(maxsize=100_000)
 def _probed(path: str, number: int, size: int, modified: int) -> AudioInfo:
     with opened(path) as file:
-        header = read_header(path)
+        header = read_header(path) or flac_length(path)
         if header is not None and (remark := header.remark()):
             _log.warning("%s: %s", path, remark)
         return AudioInfo(file.frames, file.samplerate, file.channels, f"{file.format} {file.subtype}")
@@ -87,15 +88,14 @@ def opened(path: StrPath) -> Iterator[soundfile.SoundFile]:
 def open_file(path: StrPath) -> soundfile.SoundFile:
     """Open a file for reading; the caller closes it. Errors as in `probe`.
 
-    If the samples have a fixed size, the length is computed from the file's size and not taken from a wrong header.
+    Where a header declares too little, or nothing, the length is computed from the file's size, or from its last frame.
     """
     if not os.path.isfile(path):
         broken = os.path.islink(path) and not os.path.exists(path)
         target = f" It is a link to {os.readlink(path)}, which is missing." if broken else ""
         raise DataError(f"{path}: there is no such file.{target}")
     try:
-        header = read_header(path)
-        file = _open(path, header)
+        file = _open(path)
     except soundfile.LibsndfileError as error:
         raise DataError(f"{path}: is not an audio file that can be read: {error.error_string}") from error
     except (OSError, TypeError, ValueError) as error:  # TypeError: a raw file, which has no header
@@ -108,9 +108,11 @@ def open_file(path: StrPath) -> soundfile.SoundFile:
     return file
 
 
-def _open(path: StrPath, header: Header | None) -> soundfile.SoundFile:
+def _open(path: StrPath) -> soundfile.SoundFile:
+    header = read_header(path)
     if header is None:
-        return _AudioFile(path)
+        flac = flac_length(path)
+        return _AudioBytes(path, PatchedFlac(path, flac)) if flac and flac.found > flac.declared else _AudioFile(path)
     if header.cut_off:
         assert header.declared is not None
         raise DataError(
@@ -135,28 +137,36 @@ class _AudioFile(soundfile.SoundFile):  # type: ignore[misc]
         return self._path
 
 
-class _Samples(_AudioFile):
+class _AudioBytes(_AudioFile):
+    """Bytes of a file that libsndfile would misread."""
+
+    def __init__(self, path: StrPath, content: Span, *arguments: Any) -> None:
+        self._bytes = content
+        try:
+            super().__init__(path, content, "r", *arguments)
+        except BaseException:
+            content.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        super().close()
+        self._bytes.close()
+
+
+class _Samples(_AudioBytes):
     """Samples of a file whose header libsndfile would misread."""
 
     def __init__(self, path: StrPath, header: Header) -> None:
-        self._bytes = Span(path, header.start, header.stop)
         rate, channels, subtype = header.encoding.sample_rate, header.encoding.channels, header.encoding.subtype
-        try:
-            super().__init__(path, self._bytes, "r", rate, channels, subtype, header.encoding.endian, "RAW")
-        except BaseException:
-            self._bytes.close()
-            raise
+        content = Span(path, header.start, header.stop)
+        super().__init__(path, content, rate, channels, subtype, header.encoding.endian, "RAW")
         self._container = header.container
 
     @property
     def format(self) -> str:
         """Container of the file."""
         return self._container
-
-    def close(self) -> None:
-        """Close the file."""
-        super().close()
-        self._bytes.close()
 
 
 def read_blocks(file: soundfile.SoundFile, size: int = 1 << 16) -> Iterator[Tensor]:

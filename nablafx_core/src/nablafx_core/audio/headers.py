@@ -123,8 +123,7 @@ class Header:
 
     def duration(self, size: int) -> str:
         """Length of that many bytes of audio, in seconds or minutes."""
-        seconds = size / max(1, self.encoding.frame_bytes) / max(1, self.encoding.sample_rate)
-        return f"{seconds:.3g} s" if seconds < 60 else f"{seconds / 60:.1f} minutes"
+        return duration(size / max(1, self.encoding.frame_bytes) / max(1, self.encoding.sample_rate))
 
     def remark(self) -> str | None:
         """Describe, as the end of a sentence, the data after the declared end; None if the header is correct."""
@@ -138,6 +137,11 @@ class Header:
             return f"{told}. They are not read, because the file is compressed. Repair its header, or convert it."
         whole = self.duration(self.available)
         return f"{told}: {whole} in all. All of it is read. The header was never completed, or is damaged."
+
+
+def duration(seconds: float) -> str:
+    """Write a length in seconds, or in minutes if it is a minute or more."""
+    return f"{seconds:.3g} s" if seconds < 60 else f"{seconds / 60:.1f} minutes"
 
 
 def read_header(path: StrPath) -> Header | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 from nablafx_core.building import component_class, component_settings
 from nablafx_core.config.layers import Layer, Path, dotted
@@ -93,7 +93,7 @@ class Checker:
             known, unfilled = {**known, **filled}, {*unfilled, *filled}
         if kind == "observer":
             known, unfilled = self._observer(known, own, path)
-        checked = self._settings(getattr(target, "__name__", value["name"]), known, own, path, unfilled)
+        checked = self._settings(str(getattr(target, "__name__", value["name"])), known, own, path, unfilled)
         for inside, message in getattr(target, "setting_problems", lambda settings: ())(checked):
             self._fail((*path, *inside), message)
         return {"name": entry.qualified_name, **checked}
@@ -152,7 +152,7 @@ class Checker:
         try:
             return replace(setting, default=qualified_value(setting, default, OwnFirst(entry.pack, self._names)))
         except RegistryError as error:
-            return self._fail((*path, setting.name), str(error))
+            self._fail((*path, setting.name), str(error))
 
     def _value(self, setting: Setting, value: Any, path: Path) -> Any:
         if value is None and setting.default is None:
@@ -177,6 +177,6 @@ class Checker:
         except RegistryError as error:
             self._fail(path, str(error))
 
-    def _fail(self, path: Path, message: str) -> Any:
+    def _fail(self, path: Path, message: str) -> NoReturn:
         where = self._layer.where(path)
         raise ConfigError(f"{where + ': ' if where else ''}{dotted(path)}: {message}")
