@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 from nablafx_core.audio.headers import Span, duration
@@ -17,6 +18,7 @@ _TOTAL_AT = 18  # 64 bits that end with the number of samples, in 36 bits
 _TOTAL_BITS = 36
 _TAIL = 1 << 20  # bytes at the end that are searched; a frame of 8 channels and 65,535 samples may be longer
 _LONGEST_HEADER = 16
+_MOST_FRAMES = 6  # that are tried: the last one may be cut off, and a few bytes of audio look like a frame
 _BLOCK_SIZES = {1: 192, **{c: 576 << (c - 2) for c in range(2, 6)}, **{c: 256 << (c - 8) for c in range(8, 16)}}
 
 
@@ -90,7 +92,7 @@ class PatchedFlac(Span):
 def _last_sample(tail: bytes, block_size: int) -> int:
     """Return the number of samples up to the end of the last frame that is whole, which its checksum tells."""
     ends = [len(tail), len(tail) - 128 * (tail[-128:-125] == b"TAG")]  # ID3v1, which players write behind anything
-    for at, first, length in _frames(tail, block_size):
+    for at, first, length in islice(_frames(tail, block_size), _MOST_FRAMES):
         if any(_crc16(tail[at:end]) == 0 for end in ends):
             return first + length
         ends.append(at)
