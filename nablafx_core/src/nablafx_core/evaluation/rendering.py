@@ -16,6 +16,11 @@ WARM_UP_SECONDS = 10.0
 """Left context of a recording that begins inside a file, for a model that remembers without end."""
 
 
+def like_of(model: Model) -> Tensor:
+    """Return a weight that has the dtype and the device that the model's audio must have."""
+    return next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(()))
+
+
 def rendered(recording: Recording, model: Model, block_size: int, warm_up_seconds: float) -> Iterator[Tensor]:
     """What `model` makes of the samples of `recording` that count, in order, as blocks (1, channels, time).
 
@@ -24,8 +29,7 @@ def rendered(recording: Recording, model: Model, block_size: int, warm_up_second
     first sample that it hears. Memory does not grow with the file, except for a model that has no stream. `model` is in
     eval mode and gradients are off.
     """
-    like = next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(()))
-    controls = None
+    like, controls = like_of(model), None
     if model.controls and recording.controls:
         controls = torch.tensor([recording.controls], dtype=like.dtype, device=like.device)
     first, last = _context(recording, model, warm_up_seconds)
