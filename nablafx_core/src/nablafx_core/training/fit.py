@@ -179,8 +179,8 @@ def _train(
 def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tuple[str, Experiment]:
     """The full id and the experiment of a run that can be continued; ``"latest"`` is the newest training.
 
-    run_id: id of a run, or the beginning of one.
-        run_id: or the beginning of one.
+    Args:
+        run_id: id of a run, or the beginning of one.
         runs_dir: that holds the runs.
         overrides: where its data is now and who observes, as ``--set`` takes them.
 
