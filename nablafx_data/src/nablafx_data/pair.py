@@ -115,7 +115,7 @@ class Pair(Dataset):
         if next(silence(facts), None):
             complaints[0] += self._heard_elsewhere(facts)
         elif is_wire(facts):
-            complaints.append(said.pop(0) + self._other_channels())
+            complaints.append(said.pop(0) + self._other_channels())  # `remarks` says a wire first
         if facts.delay.inverted and facts.delay.confidence >= _ENOUGH:
             said.append(f"{wet}: the effect inverts the polarity; the model will too.")
         return complaints, said

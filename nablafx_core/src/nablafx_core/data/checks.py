@@ -28,6 +28,7 @@ DEAD, GHOST = 0.01, 0.05
 """Share of the other signal's playing time during which a silent wet or dry signal causes the pair to be refused."""
 FAR_ABOVE, INTEGERS = 4.0, 100.0
 """Peak of full scale that is noted, and the peak above which the samples must be integers."""
+_INTEGER_BITS = (15, 23, 31)  # of full scale in integers of 16, 24 and 32 bits
 FAINT = 1e-3
 """Peak of full scale below which a level is noted."""
 OFFSET = 0.05
@@ -71,9 +72,11 @@ def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
         return
     for signal, what in ((facts.dry, "its dry file "), (facts.wet, "")):
         if signal.peak >= INTEGERS:
+            highest = math.ceil(math.log2(signal.peak))
+            bits = next((bits for bits in _INTEGER_BITS if signal.peak <= 1.001 * 2**bits), highest)
             yield (
                 f"{what}peaks at {signal.peak:,.0f} times full scale: its samples are integers, written as floats. "
-                f"Divide them by {2 ** math.ceil(math.log2(signal.peak * 0.999)):,}."
+                f"Divide them by {2**bits:,}."
             )
     timing = [*_drifting(facts, sample_rate), *_jumping(facts, sample_rate)]
     yield from timing
@@ -96,15 +99,15 @@ def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
 
 
 def remarks(facts: PairFacts, sample_rate: int) -> Iterator[str]:
-    """What a person should know of a pair that can be used, each as the end of a sentence."""
+    """What a person should know of a pair that can be used, each as the end of a sentence; a wire is said first."""
+    if facts.gain is not None:
+        what = "its dry file itself" if is_wire(facts) else f"its dry file times {facts.gain:.4g}"
+        yield f"is {what}: a model of it is a wire. Is it the right file, and the right channel?"
     if UNRELATED <= facts.common < LITTLE:
         yield (
             f"has little in common with its dry file ({facts.common:.2f} of 1): that is another take, or an effect "
             "that leaves little, such as a vibrato or a reverb without its dry part."
         )
-    if facts.gain is not None:
-        what = "its dry file itself" if is_wire(facts) else f"its dry file times {facts.gain:.4g}"
-        yield f"is {what}: a model of it is a wire. Is it the right file, and the right channel?"
     if facts.dead.samples and (facts.dead.share < DEAD or facts.dead.by_level):
         gate = ", and only where that is quiet, as behind a gate" if facts.dead.by_level else ""
         yield _dead(facts.dead, sample_rate).rstrip(".") + gate + "."
@@ -175,7 +178,7 @@ def _spans(silent: Silence, sample_rate: int) -> str:
 
 
 def _clock(samples: float, sample_rate: int) -> str:
-    seconds = samples / sample_rate
+    seconds = round(samples / sample_rate, 1)
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)}:{seconds % 60:04.1f} min"
 
 
