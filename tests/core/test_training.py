@@ -155,7 +155,7 @@ def test_chunks_of_a_stream_are_the_whole_segment():
     from nablafx_core.data.segments import Batch
 
     batch = Batch(dry, wet, torch.zeros(2, 0), torch.tensor([0, 9]), ("a", "b"))
-    predictions, targets = zip(*task._chunks(batch, None, 256), strict=True)
+    predictions, targets = zip(*task._chunks(batch, 256), strict=True)
     expected = model(dry)[0][..., context : context + time - model.latency]
     torch.testing.assert_close(torch.cat(predictions, -1), expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.cat(targets, -1), wet[..., : time - model.latency])

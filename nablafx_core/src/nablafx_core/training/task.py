@@ -88,11 +88,10 @@ class TrainingTask(LightningModule):
     @contained()
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """Do one optimiser step for whole segments, or one per chunk for truncated ones; none after the last step."""
-        controls = _controls(batch)
         if self.chunk is None:
             self._step(self.predict(batch), batch.wet)
             return
-        for prediction, target in self._chunks(batch, controls, self.chunk):
+        for prediction, target in self._chunks(batch, self.chunk):
             self._step(prediction, target)
             if self.trainer.global_step == self.settings.max_steps:
                 break
@@ -102,7 +101,8 @@ class TrainingTask(LightningModule):
         context = batch.dry.shape[-1] - batch.wet.shape[-1]
         return self.model.offline(batch.dry, _controls(batch), batch.start)[..., context:]
 
-    def _chunks(self, batch: Batch, controls: Tensor | None, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _chunks(self, batch: Batch, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+        controls = _controls(batch)
         context, latency = batch.dry.shape[-1] - batch.wet.shape[-1], self.model.latency
         with torch.no_grad():
             state = state_at(self.model, batch.dry.shape[0], controls, batch.start)
