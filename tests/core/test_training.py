@@ -266,6 +266,6 @@ def test_what_is_wrong_is_found_before_a_run_is_begun(tmp_path, wrong, message):
 
 
 def test_hardware_that_is_not_there(tmp_path):
-    with pytest.raises(ConfigError, match="this machine cannot train so"):
+    with pytest.raises(ConfigError, match="do not work on this machine"):
         train(sections(tmp_path, train={"strategy": "nope"}))
     assert find_run(tmp_path / "runs", "latest").status == "FAILED"

@@ -36,7 +36,7 @@ OFFSET = 0.05
 
 
 def same_length(dry: Path, wet: Path) -> AudioInfo:
-    """What the header of a dry file says, if that of its wet file says the same.
+    """Return the properties of a dry file, if those of its wet file agree.
 
     Raises:
         DataError: if a file cannot be read, or their rates or lengths differ.
@@ -57,7 +57,7 @@ def same_length(dry: Path, wet: Path) -> AudioInfo:
 
 
 def silence(facts: PairFacts) -> Iterator[str]:
-    """Which of the two is silent, as the end of a sentence that begins with the wet file."""
+    """Report which signals are silent, each as the end of a sentence that begins with the wet file."""
     for signal, what in ((facts.dry, "its dry file "), (facts.wet, "")):
         if signal.peak < SILENT:
             yield f"{what}is silent (peak {signal.peak:.1e} of full scale)."
@@ -66,7 +66,7 @@ def silence(facts: PairFacts) -> Iterator[str]:
 
 
 def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
-    """Why a pair should not be trained on, each as the end of a sentence that begins with the file."""
+    """Report why a pair should not be trained on, each as the end of a sentence that begins with the wet file."""
     if silent := next(silence(facts), None):
         yield silent
         return
@@ -99,7 +99,7 @@ def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
 
 
 def remarks(facts: PairFacts, sample_rate: int) -> Iterator[str]:
-    """What a person should know of a pair that can be used, each as the end of a sentence; a wire is said first."""
+    """Report what a person should know of a pair, each as the end of a sentence; a wire comes first."""
     if facts.gain is not None:
         what = "its dry file itself" if is_wire(facts) else f"its dry file times {facts.gain:.4g}"
         yield f"is {what}: a model of it is a wire. Is it the right file, and the right channel?"
@@ -183,7 +183,7 @@ def _clock(samples: float, sample_rate: int) -> str:
 
 
 def odd_ones(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
-    """Pairs of one device that are aligned or poled otherwise than most, or of another take: name and what is wrong."""
+    """Report pairs of one device that differ from most in delay or polarity, or are of another take: name and fault."""
     strange = dict(_strangers(facts))
     yield from strange.items()
     facts = {name: fact for name, fact in facts.items() if name not in strange}

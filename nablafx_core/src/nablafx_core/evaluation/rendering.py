@@ -13,7 +13,7 @@ from nablafx_core.position import aligned
 from nablafx_core.streaming import Streamer
 
 WARM_UP_SECONDS = 10.0
-"""Left context of a recording that begins inside a file, for a model that remembers without end."""
+"""Left context of a recording that begins inside a file, for a model with unbounded memory."""
 
 
 def like_of(model: Model) -> Tensor:
@@ -22,7 +22,7 @@ def like_of(model: Model) -> Tensor:
 
 
 def rendered(recording: Recording, model: Model, block_size: int, warm_up_seconds: float) -> Iterator[Tensor]:
-    """What `model` makes of the samples of `recording` that count, in order, as blocks (1, channels, time).
+    """Render the samples of `recording` that count, in order, as blocks (1, channels, time).
 
     The model hears what comes before `recording.start`: its receptive field, or `warm_up_seconds` if that is
     unbounded; from the file's start where that is nearer. A model that remembers its position is given that of the

@@ -22,12 +22,12 @@ from nablafx_core.training.settings import TrainSettings
 
 
 class BrokenStep(NamedTuple):
-    """A step whose loss was no number.
+    """A step whose loss was NaN or infinite.
 
     Args:
         step: of the optimiser, counted from 1.
         batch: number of the batch in the stream, counted from 0.
-        items: of the batch, counted from 0, whose own loss was no number.
+        items: of the batch, counted from 0, whose own loss was NaN or infinite.
         batch_size: items in the batch.
     """
 
@@ -46,7 +46,7 @@ class TrainingTask(LightningModule):
 
     Args:
         model: with no device or precision of its own; Lightning places it.
-        loss: what is made small.
+        loss: the objective to minimise.
         settings: of the training.
         metrics: figures of merit of the validation, by name.
 
@@ -142,7 +142,7 @@ class TrainingTask(LightningModule):
         return means
 
     def broken_step(self) -> BrokenStep | None:
-        """The first step since the last call whose loss was no number. Waits for the device."""
+        """Return the first step since the last call whose loss was NaN or infinite. Waits for the device."""
         noted, self._noted = self._noted, []
         if not noted:
             return None
@@ -206,8 +206,9 @@ class TrainingTask(LightningModule):
         if wrong or groups != saved:
             what = f"its weights {', '.join(wrong[:5])} are not" if wrong else "its groups of parameters are not"
             raise RunError(
-                f"the checkpoint is of other code: {what} those of this {type(self.model).__name__}. Install the "
-                "version of the packs with which the run was begun, or train anew."
+                f"the checkpoint was written by a different version of the code: {what} those of this "
+                f"{type(self.model).__name__}. Install the version of the packs with which the run was begun, or train "
+                "anew."
             )
 
 
