@@ -190,4 +190,4 @@ def _open(path: Path, sample_rate: int, channels: int, written: _Format) -> Iter
         # libsndfile reports a full disk and a read-only one as "System error"; Python names the cause.
         with open(path, "ab") as rest:
             rest.write(bytes(1 << 16))
-        raise OSError(str(error).rstrip(".")) from error
+        raise OSError(error.error_string.rstrip(".")) from error
