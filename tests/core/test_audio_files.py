@@ -210,6 +210,21 @@ def test_names_that_no_file_can_have(tmp_path):
     assert list(tmp_path.iterdir()) == [longest]
 
 
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path):
+    path = tmp_path / f"{'あ' * 83}.wav"  # 253 bytes
+    files.write(path, torch.zeros(1, 10), 48000)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_container_cannot_hold_is_said_of_the_file_and_leaves_none(tmp_path):
+    with pytest.raises(DataError) as caught:
+        files.write(tmp_path / "a.flac", torch.zeros(1, 10), 999_999)
+    assert str(caught.value) == (
+        f"{tmp_path / 'a.flac'}: cannot be written: Error : flac does not support this sample rate."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_mp3_that_says_it_lasts_for_weeks_is_damaged(tmp_path, capfd):
     files.write(tmp_path / "x.mp3", _noise(2, 20_000), 48000)
     content = bytearray((tmp_path / "x.mp3").read_bytes())

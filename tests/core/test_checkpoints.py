@@ -122,7 +122,7 @@ def test_without_a_whole_one_it_is_said_what_can_be_done(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content: content.pop("loops"), "was written by other code than this: it has no loops"),
+        (lambda content: content.pop("loops"), "was written by a different version of the code: it has no loops"),
         (lambda content: content["callbacks"].pop("RandomStates"), "it has no callbacks.RandomStates"),
         (
             lambda content: content["state_dict"].update(new=torch.ones(1)),

@@ -39,7 +39,7 @@ def test_a_good_one_is_passed_as_it_is():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"controls": (0.5, 5.0)}, "recording 'riff' has its knob 'tone' at 5; knobs stand in [0, 1]"),
+        ({"controls": (0.5, 5.0)}, "recording 'riff' has its knob 'tone' at 5; control values must be in [0, 1]"),
         ({"controls": (-0.01, 1.0)}, "has its knob 'drive' at -0.01"),
         ({"controls": (float("nan"), 1.0)}, "has its knob 'drive' at nan"),
         ({"controls": (0.5,)}, "has 1 knobs; the dataset has 2: drive, tone"),

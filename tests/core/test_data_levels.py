@@ -110,8 +110,15 @@ def test_integers_written_as_floats_are_refused_with_their_scale():
     found = measured(notes() / np.abs(notes()).max() * 32768, notes())
     assert "its dry file peaks at 32,768 times full scale" in faults(found)
     assert "Divide them by 32,768." in faults(found)
+    quiet = measured(notes() / np.abs(notes()).max() * 3000, notes())
+    assert "Divide them by 32,768." in faults(quiet)  # as its louder wet file
     assert "Divide them by 8,388,608" in faults(measured(notes(), 2 * notes() * 2**23))
     loud = measured(notes(), 16 * notes())
     assert not faults(loud)
     assert "peaks at 8.0 times full scale (18 dB above it)" in remarks(loud)
     assert "is faint (peak -66 dB" in remarks(measured(notes(), notes() / 1000))
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(3.0, "3.0 s"), (59.97, "1:00.0 min"), (119.97, "2:00.0 min")])
+def test_times_are_rounded_before_they_are_divided_into_minutes(seconds, told):
+    assert checks._clock(seconds * RATE, RATE) == told

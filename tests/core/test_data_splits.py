@@ -126,6 +126,7 @@ def test_the_papers_split_cuts_segments_and_its_neighbours_leak():
         ([made("a"), made("b")], "setting", 0, "1 setting"),
         ([made("t", part="test")], "auto", 0, "no recordings to train on"),
         ([made("a", part="train"), made("t", part="test")], "auto", 0, "no recording for validation"),
+        ([made("a"), made("b"), made("t", length=0, part="test")], "file", 0, "no recording for test"),
         ([made("a"), made("t", part="test")], "time", 900, "0.a: 1000 samples.*gaps of 900"),
         ([made("a")], "time", 250, "nothing is left for validation"),
     ],

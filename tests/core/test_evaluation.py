@@ -232,6 +232,19 @@ def test_a_silent_target_is_called_so_and_has_no_ratio():
     assert math.isnan(evaluate(LateFIR(), files[:1], METRICS).split["esr"])
 
 
+@pytest.mark.parametrize("rest", [1, 3])
+def test_the_last_samples_of_a_target_are_too_few_to_be_called_silent(rest):
+    audio = torch.from_numpy(np.random.default_rng(0).normal(size=4800 + rest)).float()
+    audio[4800:] = 0.1
+    silent = ArraySource(torch.zeros(2400 + rest))
+    files = [
+        Recording("whole", ArraySource(audio), ArraySource(audio), "whole", stop=4800 + rest),
+        Recording("dead", silent, silent, "dead", stop=2400 + rest),
+    ]
+    whole, dead = evaluate(LateFIR(), files, METRICS).files
+    assert ("silent_samples" in whole, dead["silent_samples"]) == (False, 2400 + rest)
+
+
 def test_refusals():
     with pytest.raises(DataError, match="nothing to evaluate"):
         evaluate(LateFIR(), [recording(stop=0)], METRICS)

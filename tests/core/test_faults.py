@@ -133,7 +133,11 @@ FAULTS = [
         "Error: di.wav: cannot be resampled to 0 Hz; a rate is 1,000 to",
     ),
     Fault("no such channel", f"{PAIR} channel=1", "Error: di.wav: has no channel 1; it has 1, counted from 0."),
-    Fault("a delay beyond the file", f"{PAIR} delay=1000000", "Error: amp.wav: after alignment -928,000 samples"),
+    Fault(
+        "a delay beyond the file",
+        f"{PAIR} delay=1000000",
+        "Error: amp.wav: data.delay takes 1,000,000 samples off, and it has 72,000.",
+    ),
     Fault(
         "no range", f"{PAIR} max_delay_ms=.nan", "Error: data.max_delay_ms is nan; it is above 0 and at most 60,000."
     ),

@@ -140,7 +140,10 @@ def test_the_same_files_read_otherwise_are_other_data(place):
         go_on(place, "data.skip=7")
 
 
-@pytest.mark.parametrize("noted", [None, "{", "[]", '{"recordings": [1, 2, 3]}'])
+DAMAGED = ["{", "[]", '{"recordings": [1, 2, 3]}', '{"recordings": [{"dry": {"size": "many"}}, {}, {}]}']
+
+
+@pytest.mark.parametrize("noted", [None, *DAMAGED])
 def test_a_run_that_did_not_note_its_data_is_not_guessed_at(place, noted):
     file = Path("runs") / place / "data.json"
     file.unlink()

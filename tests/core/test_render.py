@@ -67,6 +67,13 @@ def test_a_knob_outside_its_range_leaves_the_old_file(source, tmp_path, value):
     assert (tmp_path / "out.wav").read_bytes() == b"old"
 
 
+def test_a_model_whose_first_parameter_is_an_integer_is_given_floats(source, tmp_path):
+    model = Whole()
+    model.order = torch.nn.Parameter(torch.tensor(3), requires_grad=False)
+    render_file(model, source, tmp_path / "out.wav")
+    assert torch.equal(files.read(tmp_path / "out.wav"), 2 * files.read(source))
+
+
 def test_a_file_is_not_rendered_over_itself(source, tmp_path):
     before = source.read_bytes()
     (tmp_path / "link.wav").symlink_to(source)

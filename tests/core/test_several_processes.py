@@ -115,7 +115,7 @@ def test_a_loss_that_is_no_number_in_one_process_ends_all(forked, tmp_path, rank
     arguments = ["train", str(experiment(tmp_path, TCN, None)), "--runs-dir", str(tmp_path / "runs"), *TWO]
     assert by_hand(forked, arguments, **{VARIABLE: f"train 6 {rank} nan"}) == [1, 1]
     found = find_run(tmp_path / "runs", "latest")
-    assert (found.status, found.error.count("no number at step 6")) == ("FAILED", 1)
+    assert (found.status, found.error.count("NaN or infinite at step 6")) == ("FAILED", 1)
     assert torch.load(found.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
 
 

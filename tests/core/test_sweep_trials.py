@@ -126,7 +126,7 @@ def test_a_trial_of_an_interrupted_sweep_does_not_begin(tmp_path):
 
 def test_a_failing_trial_says_why(tmp_path):
     found = reports(TrialThread(task(tmp_path, learning_rate=1e30, gradient_clip_val=None)))
-    assert "no number" in found[-1]["failure"]
+    assert "NaN or infinite" in found[-1]["failure"]
     assert find_run(tmp_path, "trial").status == "FAILED"
     lost = task(tmp_path, "lost")
     lost = Task(1, "lost", lost.sweep, lost.experiment, lost.metric, tmp_path / "elsewhere")
@@ -183,7 +183,7 @@ def test_a_sweep_goes_on_where_a_trial_fails(tmp_path, rayless):
     assert [entry["status"] for entry in record.info["trials"]] == ["COMPLETED", "FAILED"]
     assert record.info["space"][0] == {"setting": "train.learning_rate", "values": [0.01, 1e30]}
     assert said[1].startswith("Trial 1 of 2  train.learning_rate=0.01  train.gradient_clip_val=null  validation/loss ")
-    assert "FAILED: " in said[2] and "no number" in said[2]
+    assert "FAILED: " in said[2] and "NaN or infinite" in said[2]
     with pytest.raises(RunError, match="is finished"):
         resumable_sweep(result.id, tmp_path / "runs")
 
@@ -194,7 +194,7 @@ def test_a_sweep_of_which_no_trial_completes_fails(tmp_path, rayless):
 
     done = CliRunner().invoke(sweep, [str(file), "--runs-dir", str(tmp_path / "runs")])
     assert isinstance(done.exception, TrainingError)
-    assert "none of the 1 trials" in str(done.exception) and "no number" in str(done.exception)
+    assert "none of the 1 trials" in str(done.exception) and "NaN or infinite" in str(done.exception)
     assert next(run for run in list_runs(tmp_path / "runs") if run.command == "sweep").status == "FAILED"
 
 

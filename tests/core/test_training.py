@@ -155,7 +155,7 @@ def test_chunks_of_a_stream_are_the_whole_segment():
     from nablafx_core.data.segments import Batch
 
     batch = Batch(dry, wet, torch.zeros(2, 0), torch.tensor([0, 9]), ("a", "b"))
-    predictions, targets = zip(*task._chunks(batch, None, 256), strict=True)
+    predictions, targets = zip(*task._chunks(batch, 256), strict=True)
     expected = model(dry)[0][..., context : context + time - model.latency]
     torch.testing.assert_close(torch.cat(predictions, -1), expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.cat(targets, -1), wet[..., : time - model.latency])
@@ -266,6 +266,6 @@ def test_what_is_wrong_is_found_before_a_run_is_begun(tmp_path, wrong, message):
 
 
 def test_hardware_that_is_not_there(tmp_path):
-    with pytest.raises(ConfigError, match="this machine cannot train so"):
+    with pytest.raises(ConfigError, match="do not work on this machine"):
         train(sections(tmp_path, train={"strategy": "nope"}))
     assert find_run(tmp_path / "runs", "latest").status == "FAILED"

@@ -44,7 +44,7 @@ def checkpoint(folder):
 
 
 class BreaksFor(Loss):
-    """L1 that is no number for one item of the batch, in the 13th training step."""
+    """L1 that is NaN for one item of the batch, in the 13th training step."""
 
     calls = 0
 
@@ -72,7 +72,7 @@ def test_a_loss_that_is_no_number_is_said_with_its_step_and_input(tmp_path, tbpt
     BreaksFor.calls = 0
     seen = Remember()
     experiment = load_experiment(sections=sections(tmp_path, "tests.core.test_training_trouble:BreaksFor", tbptt=tbptt))
-    with pytest.raises(TrainingError, match=r"no number at step 13, for r\d \(samples") as error:
+    with pytest.raises(TrainingError, match=r"NaN or infinite at step 13, for r\d \(samples") as error:
         train(experiment, callbacks=[seen])
     found = find_run(tmp_path / "runs", "latest")
     assert found.status == "FAILED"
@@ -103,7 +103,10 @@ class BreakWeights(Callback):
 
 @pytest.mark.parametrize(
     ("step", "message"),
-    [(10, "no number at step 11, for all 4 segments of its batch"), (16, "validation loss was no number at step 16")],
+    [
+        (10, "NaN or infinite at step 11, for all 4 segments of its batch"),
+        (16, "validation loss was NaN or infinite at step 16"),
+    ],
 )
 def test_broken_weights_never_reach_a_checkpoint(tmp_path, step, message):
     with pytest.raises(TrainingError, match=message):

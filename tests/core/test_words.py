@@ -36,12 +36,13 @@ from nablafx_core.training.names import labels_of_losses
         (1.0, "ESR 1: worse than silence, whose ESR is 1 (error 0.0 dB)"),
         (53.0, "ESR 53: worse than silence, whose ESR is 1 (error 17.2 dB)"),
         (34_325_514_970.0, "ESR 3.433e+10: the target is nearly silent, or the model is broken (error 105.4 dB)"),
-        (float("nan"), "The ESR is undefined."),
-        (float("inf"), "The ESR is undefined."),
+        (float("nan"), "ESR undefined"),
+        (float("inf"), "ESR undefined"),
     ],
 )
 def test_an_esr_in_words(esr, words):
     assert verdict(esr) == words
+    assert not words.endswith(".")  # a sentence follows it
 
 
 def test_the_scale_rises_and_advice_is_for_bad_models():

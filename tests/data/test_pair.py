@@ -179,7 +179,10 @@ def test_a_small_rest_is_left_out_and_said(pair):
         ({"max_delay_ms": float("inf")}, "data.max_delay_ms is inf"),
         ({"sample_rate": 0}, "cannot be resampled to 0 Hz"),
         ({"sample_rate": 10**10}, "cannot be resampled to 10000000000 Hz"),
-        ({"delay": 10**12}, "after alignment"),
+        ({"delay": 10**12}, r"amp\.wav: data.delay takes 1,000,000,000,000 samples off, and it has 72,000"),
+        ({"delay": -len(DRY)}, r"di\.wav: data.delay takes 72,000 samples off, and it has 72,000"),
+        ({"wet": WET[:16_383]}, "shares only 16,383 samples with .* measured from 16,384 samples on"),
+        ({"wet": WET[:1]}, "shares only 1 samples with .* measured from 16,384 samples on"),
     ],
 )
 def test_files_that_do_not_belong_together_are_refused(pair, wrong, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -101,6 +102,16 @@ def test_two_files_of_one_name_and_setting_are_still_refused(tmp_path):
     add(tmp_path)
     write(tmp_path / "Pedal" / "trainval" / "other" / "D050.riff.target.wav", np.tanh(2 * DRY))
     with pytest.raises(DataError, match="are both riff at D050"):
+        names(tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    def refused(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, refused)
+    with pytest.raises(DataError, match="cannot be read: Permission denied"):
         names(tmp_path)
 
 

@@ -93,6 +93,7 @@ def test_another_w0_can_be_given(mlp):
         ({"net.numerator": torch.zeros(2)}, "has no sine layers"),
         ({"net.layers.0.weight": torch.zeros(4, 1), "net.odd": torch.zeros(1)}, "not those of a static_mlp"),
         ({"net.layers.0.weight": torch.zeros(4, 3)}, "not those of a static_mlp"),
+        ({"net.layers.0.weight": torch.zeros(4, 1), "coords": torch.tensor(0.0)}, "not those of a static_fir"),
     ],
 )
 def test_what_it_is_not(weights, message, tmp_path):

@@ -133,7 +133,7 @@ class Control(Parameter):
         return 0.5 if self.default is None else self.parse(self.default)
 
     def written(self, unit_value: float) -> float | str:
-        """Format a value in [0, 1] for a person: the value with its unit, or the name of the position."""
+        """Turn a value in [0, 1] into what a person writes: the value in units, or the name of the position."""
         if self.positions:
             return self.positions[round(unit_value * (len(self.positions) - 1))]
         return float(self.from_unit(unit_value))

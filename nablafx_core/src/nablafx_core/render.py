@@ -15,7 +15,7 @@ from nablafx_core.audio.files import AudioInfo, opened, probe, read_blocks
 from nablafx_core.audio.resampling import check_ratio, resample_blocks, resampled_length
 from nablafx_core.audio.writing import Bits, writing
 from nablafx_core.errors import DataError, ModelError
-from nablafx_core.evaluation.rendering import regrouped
+from nablafx_core.evaluation.rendering import like_of, regrouped
 from nablafx_core.interfaces import Model
 from nablafx_core.streaming import Streamer
 
@@ -73,13 +73,10 @@ def knob_settings(model: Model, values: Mapping[str, float | str]) -> list[KnobS
         model: model whose knobs are described.
         values: as `control_values` takes them.
     """
-    settings = []
-    for control in model.controls:
-        unit = control.parse(values[control.name]) if control.name in values else control.default_unit
-        switch = control.positions
-        value = switch[round(unit * (len(switch) - 1))] if switch else float(control.from_unit(unit))
-        settings.append(KnobSetting(control.name, value, control.unit, control.name not in values))
-    return settings
+    return [
+        KnobSetting(control.name, control.written(unit), control.unit, control.name not in values)
+        for control, unit in zip(model.controls, _units(model, values), strict=True)
+    ]
 
 
 def control_values(model: Model, values: Mapping[str, float | str]) -> Tensor | None:
@@ -98,13 +95,15 @@ def control_values(model: Model, values: Mapping[str, float | str]) -> Tensor | 
             close = difflib.get_close_matches(name, names, n=1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             raise ModelError(f"the model has no control '{name}'.{hint} Controls: {', '.join(names) or 'none'}.")
-    if not names:
-        return None
-    units = [
+    return torch.tensor([_units(model, values)]) if names else None
+
+
+def _units(model: Model, values: Mapping[str, float | str]) -> list[float]:
+    """Return the value of each knob in [0, 1]."""
+    return [
         control.parse(values[control.name]) if control.name in values else control.default_unit
         for control in model.controls
     ]
-    return torch.tensor([units])
 
 
 def render_file(
@@ -178,7 +177,7 @@ def _notes(model: Model, source: Path, info: AudioInfo) -> Iterator[str]:
 
 def _rendered(model: Model, blocks: Iterable[Tensor], settings: Tensor | None) -> Iterator[Tensor]:
     """Yield the output, aligned with the input, as blocks (channels, time)."""
-    like = next(model.parameters(), torch.zeros(()))
+    like = like_of(model)
     with torch.inference_mode():
         inputs = (block.to(like)[None] for block in blocks)
         if not model.streams:

@@ -16,7 +16,7 @@ _EACH = 4
 def chosen_channels(
     paths: Iterable[Path], channel: int, setting: str = "data.channel"
 ) -> tuple[dict[Path, int], tuple[str, ...]]:
-    """Which channel of each file is used: `channel` of those with several, the only one of the others.
+    """Choose the channel of each file: `channel` of files with several, the only one of the others.
 
     Args:
         paths: of audio files.

@@ -67,7 +67,7 @@ def device_folder(path: Path, device: str) -> Path:
     """
     if not os.path.isdir(path):
         raise DataError(f"{path}: there is no such folder.")
-    for folder in (path / device, *(category / device for category in sorted(path.iterdir()))):
+    for folder in (path / device, *(Path(category.path) / device for category in _entries(path))):
         if any(os.path.isdir(folder / part) for part in _PARTS):
             return folder
     parents = {inner.parent for part in _PARTS for inner in (*path.glob(f"*/{part}"), *path.glob(f"*/*/{part}"))}

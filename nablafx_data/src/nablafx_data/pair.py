@@ -9,6 +9,7 @@ from typing import Literal
 
 from nablafx_core.audio.files import probe
 from nablafx_core.data.checks import faults, is_wire, remarks, silence
+from nablafx_core.data.delay import SHORTEST
 from nablafx_core.data.facts import PairFacts, examine_files, whole_delay
 from nablafx_core.data.levels import SILENT, measure_levels
 from nablafx_core.data.recording import Dataset, Recording
@@ -115,7 +116,7 @@ class Pair(Dataset):
         if next(silence(facts), None):
             complaints[0] += self._heard_elsewhere(facts)
         elif is_wire(facts):
-            complaints.append(said.pop(0) + self._other_channels())
+            complaints.append(said.pop(0) + self._other_channels())  # `remarks` says a wire first
         if facts.delay.inverted and facts.delay.confidence >= _ENOUGH:
             said.append(f"{wet}: the effect inverts the polarity; the model will too.")
         return complaints, said
@@ -143,6 +144,11 @@ class Pair(Dataset):
 
     def _measured(self, length: int) -> tuple[int, str]:
         dry, wet = self._paths
+        if length < SHORTEST:
+            raise DataError(
+                f"{wet}: shares only {length:,} samples with its dry file {dry}; a delay can be measured from "
+                f"{SHORTEST:,} samples on. Use longer recordings, or set data.delay."
+            )
         facts = self._examined(self._source(0, 0, length), self._source(1, 0, length))
         if silent := next(silence(facts), None):
             raise DataError(f"{wet}: {silent}{self._heard_elsewhere(facts)}")
@@ -183,7 +189,12 @@ class Pair(Dataset):
         if shared == longest:
             return
         role = 1 if wet_rest > dry_rest else 0
-        if shared <= 0 or (shared < _LEAST_SHARED * longest and not self._is_silent(role, longest - shared)):
+        if shared <= 0:
+            total = self._source(1 - role).num_samples
+            raise DataError(
+                f"{self._paths[1 - role]}: data.delay takes {total - shared:,} samples off, and it has {total:,}."
+            )
+        if shared < _LEAST_SHARED * longest and not self._is_silent(role, longest - shared):
             raise DataError(
                 f"{self._paths[1]}: after alignment {wet_rest:,} samples, its dry file {self._paths[0]} {dry_rest:,}. "
                 "Cut both to one length, so that they begin together."

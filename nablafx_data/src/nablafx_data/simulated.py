@@ -96,7 +96,7 @@ def _folder_name(device: str) -> str:
 
 
 def _rendered(path: Path, manifest: Mapping[str, Any]) -> bool:
-    """Whether the folder holds what the manifest says."""
+    """Return True if the folder holds what the manifest says, False if it is missing or empty."""
     if not os.path.exists(path) or (path.is_dir() and not any(path.iterdir())):
         return False
     try:

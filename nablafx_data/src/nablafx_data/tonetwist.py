@@ -183,7 +183,7 @@ class ToneTwist(Dataset):
 
 
 def _unlike(one: WetFile, other: WetFile) -> str:
-    """Why two recordings cannot be of one device."""
+    """Explain why two recordings cannot be of one device."""
     if one.setting and other.setting:
         told = f"settings {one.setting} and {other.setting} do not name the same knobs."
         return f"{told} Every setting names every knob of the device."

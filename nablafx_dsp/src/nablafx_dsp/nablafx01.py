@@ -134,7 +134,7 @@ class NablAFx01Chain(Importer):
         self.controls = controls
 
     def reads(self, path: Path) -> bool:
-        """Whether the YAML describes a chain."""
+        """Return True if the YAML describes a chain."""
         try:
             return self.config is not None and bool(described(Path(self.config), "nablafx", MODELS))
         except NablafxError:
@@ -270,7 +270,7 @@ def _cutoffs(name: str, given: dict[str, Any]) -> dict[str, list[float]]:
 
 
 def _sample_rate(arguments: Mapping[str, Any], where: str) -> int:
-    """That of the processors; 48,000 Hz if they do not say it."""
+    """Return the sample rate of the processors; 48,000 Hz if they do not say it."""
     given = [(item.get("init_args") or {}).get("sample_rate") for item in arguments["processors"]]
     rates = sorted({int(rate) for rate in given if rate is not None}) or [48000]
     if len(rates) > 1:

@@ -92,7 +92,7 @@ class NablAFx01(Importer):
         self.controls = controls
 
     def reads(self, path: Path) -> bool:
-        """Whether the YAML describes one of these models."""
+        """Return True if the YAML describes one of these models."""
         try:
             return self.config is not None and bool(described(Path(self.config), "nablafx", ARGUMENTS))
         except NablafxError:

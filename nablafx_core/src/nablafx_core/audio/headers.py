@@ -168,7 +168,7 @@ def _chunked(file: BinaryIO, name: str, container: _Container) -> Header | None:
     encoding: Encoding | None = None
     long_size: int | None = None
     audio: tuple[int, int] | None = None
-    for chunk, start, length in _chunks(file, container, container.first, size):
+    for chunk, start, length in _chunks(file, container, container.first):
         if chunk == container.format:
             file.seek(start)
             encoding = _ENCODINGS[container.format[:4]](file.read(40), container)
@@ -197,7 +197,7 @@ def _chunked(file: BinaryIO, name: str, container: _Container) -> Header | None:
     return Header(encoding, start, length, size, follows, name)
 
 
-def _chunks(file: BinaryIO, container: _Container, at: int, size: int) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(file: BinaryIO, container: _Container, at: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, first byte and length of each chunk, until the data stops looking like chunks."""
     head = container.id_bytes + struct.calcsize(container.size)
     for _ in range(_MOST_CHUNKS):
@@ -233,7 +233,7 @@ def _follows(file: BinaryIO, container: _Container, end: int, size: int) -> str:
         return ""
     for at in {aligned, end}:
         reached, names = at, []
-        for name, start, length in _chunks(file, container, at, size):
+        for name, start, length in _chunks(file, container, at):
             if start + length > size and name[:4].decode() not in _KNOWN:
                 break
             names.append(name[:4])

@@ -114,8 +114,8 @@ def writing(
 
     If the block raises, an existing file stays as it was and no new one appears. The extension selects the container.
     Integers are rounded to the nearest step of 2^-15 or 2^-23. At 16 bits, triangular dither of +-1 step is added
-    first, so that quiet signals are not distorted; the dither is the same each
-    time. A ``.wav`` beyond 4 GiB is written as RF64, which every recent program reads.
+    first, so that quiet signals are not distorted; it is the same each time. A ``.wav`` beyond 4 GiB is written as
+    RF64, which every recent program reads.
 
     Args:
         path: path of the file; an existing file is replaced.
@@ -190,4 +190,4 @@ def _open(path: Path, sample_rate: int, channels: int, written: _Format) -> Iter
         # libsndfile reports a full disk and a read-only one as "System error"; Python names the cause.
         with open(path, "ab") as rest:
             rest.write(bytes(1 << 16))
-        raise OSError(str(error).rstrip(".")) from error
+        raise OSError(error.error_string.rstrip(".")) from error

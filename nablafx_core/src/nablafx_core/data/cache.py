@@ -89,9 +89,9 @@ def _whole(path: Path) -> bool:
 
 
 def remembered(name: str, key: str, kind: type[T], compute: Callable[[], T]) -> T:
-    """What `compute` gives, from the cache folder if it was computed before.
+    """Return the result of `compute`, from the cache folder if it was computed before.
 
-    A cache that cannot be written is told once and used no more.
+    A cache that cannot be written is reported once, and the result is computed each time.
 
     Args:
         name: of the folder within the cache.

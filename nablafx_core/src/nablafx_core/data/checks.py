@@ -28,6 +28,7 @@ DEAD, GHOST = 0.01, 0.05
 """Share of the other signal's playing time during which a silent wet or dry signal causes the pair to be refused."""
 FAR_ABOVE, INTEGERS = 4.0, 100.0
 """Peak of full scale that is noted, and the peak above which the samples must be integers."""
+_INTEGER_BITS = (15, 23, 31)  # of full scale in integers of 16, 24 and 32 bits
 FAINT = 1e-3
 """Peak of full scale below which a level is noted."""
 OFFSET = 0.05
@@ -35,7 +36,7 @@ OFFSET = 0.05
 
 
 def same_length(dry: Path, wet: Path) -> AudioInfo:
-    """What the header of a dry file says, if that of its wet file says the same.
+    """Return the properties of a dry file, if those of its wet file agree.
 
     Raises:
         DataError: if a file cannot be read, or their rates or lengths differ.
@@ -56,7 +57,7 @@ def same_length(dry: Path, wet: Path) -> AudioInfo:
 
 
 def silence(facts: PairFacts) -> Iterator[str]:
-    """Which of the two is silent, as the end of a sentence that begins with the wet file."""
+    """Report which signals are silent, each as the end of a sentence that begins with the wet file."""
     for signal, what in ((facts.dry, "its dry file "), (facts.wet, "")):
         if signal.peak < SILENT:
             yield f"{what}is silent (peak {signal.peak:.1e} of full scale)."
@@ -65,15 +66,17 @@ def silence(facts: PairFacts) -> Iterator[str]:
 
 
 def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
-    """Why a pair should not be trained on, each as the end of a sentence that begins with the file."""
+    """Report why a pair should not be trained on, each as the end of a sentence that begins with the wet file."""
     if silent := next(silence(facts), None):
         yield silent
         return
     for signal, what in ((facts.dry, "its dry file "), (facts.wet, "")):
         if signal.peak >= INTEGERS:
+            highest = math.ceil(math.log2(signal.peak))
+            bits = next((bits for bits in _INTEGER_BITS if signal.peak <= 1.001 * 2**bits), highest)
             yield (
                 f"{what}peaks at {signal.peak:,.0f} times full scale: its samples are integers, written as floats. "
-                f"Divide them by {2 ** math.ceil(math.log2(signal.peak * 0.999)):,}."
+                f"Divide them by {2**bits:,}."
             )
     timing = [*_drifting(facts, sample_rate), *_jumping(facts, sample_rate)]
     yield from timing
@@ -96,15 +99,15 @@ def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
 
 
 def remarks(facts: PairFacts, sample_rate: int) -> Iterator[str]:
-    """What a person should know of a pair that can be used, each as the end of a sentence."""
+    """Report what a person should know of a pair, each as the end of a sentence; a wire comes first."""
+    if facts.gain is not None:
+        what = "its dry file itself" if is_wire(facts) else f"its dry file times {facts.gain:.4g}"
+        yield f"is {what}: a model of it is a wire. Is it the right file, and the right channel?"
     if UNRELATED <= facts.common < LITTLE:
         yield (
             f"has little in common with its dry file ({facts.common:.2f} of 1): that is another take, or an effect "
             "that leaves little, such as a vibrato or a reverb without its dry part."
         )
-    if facts.gain is not None:
-        what = "its dry file itself" if is_wire(facts) else f"its dry file times {facts.gain:.4g}"
-        yield f"is {what}: a model of it is a wire. Is it the right file, and the right channel?"
     if facts.dead.samples and (facts.dead.share < DEAD or facts.dead.by_level):
         gate = ", and only where that is quiet, as behind a gate" if facts.dead.by_level else ""
         yield _dead(facts.dead, sample_rate).rstrip(".") + gate + "."
@@ -175,12 +178,12 @@ def _spans(silent: Silence, sample_rate: int) -> str:
 
 
 def _clock(samples: float, sample_rate: int) -> str:
-    seconds = samples / sample_rate
+    seconds = round(samples / sample_rate, 1)
     return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds // 60)}:{seconds % 60:04.1f} min"
 
 
 def odd_ones(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
-    """Pairs of one device that are aligned or poled otherwise than most, or of another take: name and what is wrong."""
+    """Report pairs of one device that differ from most in delay or polarity, or are of another take: name and fault."""
     strange = dict(_strangers(facts))
     yield from strange.items()
     facts = {name: fact for name, fact in facts.items() if name not in strange}

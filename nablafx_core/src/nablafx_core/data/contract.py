@@ -1,4 +1,4 @@
-"""What core relies on in a dataset, whoever wrote it."""
+"""Checks that a dataset keeps its contract, also one of a pack."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _fault(recording: Recording, dataset: Dataset) -> str | None:
     for control, position in zip(dataset.controls, recording.controls, strict=True):
         if not 0 <= position <= 1:
             turned = "Control.parse turns a value in units into that."
-            return f"has its knob '{control.name}' at {position:g}; knobs stand in [0, 1]. {turned}"
+            return f"has its knob '{control.name}' at {position:g}; control values must be in [0, 1]. {turned}"
     if recording.part not in get_args(Part):
         return f"is of the part '{recording.part}'. Parts: {', '.join(get_args(Part))}."
     dry, wet = recording.dry.num_samples, recording.wet.num_samples

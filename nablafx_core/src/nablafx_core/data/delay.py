@@ -1,4 +1,4 @@
-"""How much a recording of an effect lags its input, in fractions of a sample."""
+"""Measure the delay of a recording of an effect, in fractions of a sample."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ NAME = "data.json"
 """Name of the file in a run's folder."""
 
 _SIGNALS = ("dry", "wet")
-_SETTINGS = ("sample_rate", "controls", "part", "start", "stop", "channel", "offset", "num_samples")
+_OF_RECORDING = ("sample_rate", "controls", "part", "start", "stop")
+_OF_SIGNAL = ("channel", "offset", "num_samples")
 _AT_ONCE = 8
 
 
@@ -54,7 +55,7 @@ def difference(before: Mapping[str, Any], dataset: Dataset) -> str | None:
         for was, now_is, recording in zip(old, new, dataset.recordings, strict=True):
             if problem := _changed(was, now_is, dict(_files(recording))):
                 return problem
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{NAME} of the run is damaged: {type(error).__name__}: {error}.") from error
     return None
 
@@ -66,19 +67,15 @@ def _of_another_number(old: list[str], new: list[str]) -> str:
 
 
 def _changed(was: Mapping[str, Any], now: Mapping[str, Any], paths: Mapping[str, Path]) -> str | None:
+    settings = [(was.get(key), now.get(key), f"{key} of '{now['name']}'") for key in _OF_RECORDING]
     for signal in _SIGNALS:
         old, new = was.get(signal) or {}, now.get(signal) or {}
+        where = paths.get(signal, f"{signal} of '{now['name']}'")
         if old.get("size") != new.get("size"):
-            return f"{paths.get(signal)}: has {new.get('size', 0):,} bytes, the run's had {old.get('size', 0):,}"
+            return f"{where}: has {new.get('size', 0):,} bytes, the run's had {old.get('size', 0):,}"
         if old.get("sha256") != new.get("sha256"):
-            return f"{paths.get(signal)}: its content is not that of the run's file"
-    settings = [(was.get(key), now.get(key), f"{key} of '{now['name']}'") for key in _SETTINGS[:5]]
-    settings += [
-        (was[signal].get(key), now[signal].get(key), f"{key} of {paths.get(signal)}")
-        for signal in _SIGNALS
-        if signal in was and signal in now
-        for key in _SETTINGS[5:]
-    ]
+            return f"{where}: its content is not that of the run's file"
+        settings += [(old.get(key), new.get(key), f"{key} of {where}") for key in _OF_SIGNAL]
     return next((f"{what} is {new}, it was {old}" for old, new, what in settings if old != new), None)
 
 

@@ -73,7 +73,7 @@ class AudioDataModule(LightningDataModule):
     def require(self, min_samples: int, owner: str) -> None:
         """Validate on no segment shorter than this; recordings that are shorter as a whole are left out and noted.
 
-        min_samples: fewest samples of a segment; at most the length of a segment.
+        Args:
             min_samples: at most the length of a segment.
             owner: component that needs them, for messages, such as ``"the loss 'mr_stft'"``.
 
@@ -108,7 +108,7 @@ class AudioDataModule(LightningDataModule):
         return max(self.first_batch, trained)
 
     def segments_of(self, batch: int) -> list[Segment]:
-        """Yield the segments of a batch of this process, counted from the start of the stream."""
+        """Return the segments of this process in a batch, whose number counts from the start of the stream."""
         return self._training_batches().segments(batch)
 
     def _training_batches(self) -> TrainingBatches:

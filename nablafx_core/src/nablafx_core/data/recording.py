@@ -77,7 +77,7 @@ class Recording:
 
     @property
     def num_samples(self) -> int:
-        """How many samples count."""
+        """Number of samples that count."""
         return self.stop - self.start
 
     @property

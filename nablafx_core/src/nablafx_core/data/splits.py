@@ -53,7 +53,7 @@ def split(recordings: Sequence[Recording], settings: LoadingSettings, gap: int =
         for recording in _divide(divided, wanted, settings, gap):
             parts[recording.part].append(recording)
     for part, members in parts.items():
-        if not members:
+        if not any(recording.num_samples for recording in members):
             raise DataError(
                 f"the split leaves no recording for {part}. Put recordings of that part into the data, or leave more "
                 "of them in trainval so that some can be set aside."

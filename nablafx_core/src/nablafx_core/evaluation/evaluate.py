@@ -156,9 +156,12 @@ class _Score:
         for name, metric in self.metrics.items():
             sums = metric.statistics(prediction, target)[0].cpu()
             self.sums[name] = self.sums[name] + sums if name in self.sums else sums
-        self.samples += prediction.shape[-1]
         for piece in torch.split(wet, _SILENT_SAMPLES, dim=-1):
-            self.silent += piece.shape[-1] if float(piece.amax() - piece.amin()) < 2 * SILENT else 0
+            # The rest at the end is too short to tell, unless everything before it was silent.
+            counts = piece.shape[-1] == _SILENT_SAMPLES or self.silent == self.samples
+            if counts and float(piece.amax() - piece.amin()) < 2 * SILENT:
+                self.silent += piece.shape[-1]
+            self.samples += piece.shape[-1]
         if self.keep:
             self.audio.append((prediction[0].float().cpu(), target[0].float().cpu()))
 

@@ -152,7 +152,7 @@ class MultiResolutionSTFT(Quotient):
         hop_sizes: Sequence[int] = (120, 240, 50),
         win_lengths: Sequence[int] = (600, 1200, 240),
     ) -> None:
-        # A floor far below any recording: the published figure, and none that is no number.
+        # A floor far below any recording: the published figure, and never NaN.
         self.distance = losses.MultiResolutionSTFT(fft_sizes, hop_sizes, win_lengths, floor_db=-200.0)
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:

@@ -13,19 +13,23 @@ from nablafx_core.position import aligned
 from nablafx_core.streaming import Streamer
 
 WARM_UP_SECONDS = 10.0
-"""Left context of a recording that begins inside a file, for a model that remembers without end."""
+"""Left context of a recording that begins inside a file, for a model with unbounded memory."""
+
+
+def like_of(model: Model) -> Tensor:
+    """Return a weight that has the dtype and the device that the model's audio must have."""
+    return next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(()))
 
 
 def rendered(recording: Recording, model: Model, block_size: int, warm_up_seconds: float) -> Iterator[Tensor]:
-    """What `model` makes of the samples of `recording` that count, in order, as blocks (1, channels, time).
+    """Render the samples of `recording` that count, in order, as blocks (1, channels, time).
 
     The model hears what comes before `recording.start`: its receptive field, or `warm_up_seconds` if that is
     unbounded; from the file's start where that is nearer. A model that remembers its position is given that of the
     first sample that it hears. Memory does not grow with the file, except for a model that has no stream. `model` is in
     eval mode and gradients are off.
     """
-    like = next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(()))
-    controls = None
+    like, controls = like_of(model), None
     if model.controls and recording.controls:
         controls = torch.tensor([recording.controls], dtype=like.dtype, device=like.device)
     first, last = _context(recording, model, warm_up_seconds)

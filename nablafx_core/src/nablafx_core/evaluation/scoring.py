@@ -91,7 +91,7 @@ def _warn_of_ends(stages: Sequence[Mapping[str, Any]]) -> None:
 def _draw_chain(
     chain: GrayBox, recordings: Sequence[Recording], seen: Mapping[str, StageRange], pictures: Path
 ) -> None:
-    """Draw what there is to see; a chain of which no picture can be made is tested all the same."""
+    """Draw the chain; warn if that fails, because the figures of the test do not depend on it."""
     try:
         pictures.mkdir(exist_ok=True)
         draw_chain(chain, recordings, seen, pictures / "chain.png")

@@ -34,7 +34,7 @@ def verdict(esr: float) -> str:
         esr: energy of the error divided by that of the target.
     """
     if not math.isfinite(esr):
-        return "The ESR is undefined."
+        return "ESR undefined"
     words = next((words for bound, words in SCALE if esr < bound), _BEYOND)
     level = f" (error {10 * math.log10(esr):.1f} dB)" if esr > 0 else ""
     return f"ESR {esr:.4g}: {words}{level}"

@@ -1,4 +1,4 @@
-"""What a gray-box chain has learned, in physical units."""
+"""Describe what a gray-box chain has learned, in physical units."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterVa
 
 
 def ranges_as_rows(model: GrayBox, seen: Mapping[str, StageRange]) -> list[dict[str, Any]]:
-    """What every stage was given, as plain data: ``stage``, ``input`` and ``parameters``, by name least and greatest.
+    """Return the ranges of every stage as plain data: ``stage``, ``input``, and ``parameters`` by name.
 
     A range is None if a value was not finite. A stage with learned parameters that were always at an end of their range
     has ``at_end``, by name ``"lowest"`` or ``"highest"``.

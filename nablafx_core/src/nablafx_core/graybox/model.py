@@ -104,7 +104,7 @@ class GrayBox(Model):
 
     @staticmethod
     def setting_problems(settings: Mapping[str, Any]) -> Iterable[Problem]:
-        """What is wrong with settings that are right one by one, with the place of each."""
+        """Report settings that are right one by one and do not fit together, with the place of each."""
         for path, message in problems(settings["processors"], settings["key_input"]):
             yield ("processors", *path), message
 
@@ -174,7 +174,7 @@ class GrayBox(Model):
         return signals[self._output], after
 
     def _rest(self, state: State, steady: bool) -> Tensor:
-        """What is still in the chain: stage by stage, each to the end of the file before the next."""
+        """Return the audio that is still in the chain, stage by stage, each to the end of the file before the next."""
         seen, controls = self._seen(state), state.get("controls")
         tails: dict[str, Tensor] = {}
         nothing = self._like.new_zeros(state["position"].shape[0], 1, 0)

@@ -1,4 +1,4 @@
-"""What passes through a chain while it runs: the audio that reaches each processor, and its parameters."""
+"""Observe a chain while it runs: the audio that reaches each processor, and its parameters."""
 
 from __future__ import annotations
 
@@ -126,5 +126,5 @@ def _calls(model: GrayBox, told: Callable[[str, Tensor, Values], None]) -> Itera
 
 
 def moves(low: float, high: float) -> bool:
-    """Whether a parameter that was seen between two values moved, beyond the rounding of float32."""
+    """Return True if two extreme values of a parameter differ by more than the rounding of float32."""
     return not math.isclose(low, high, rel_tol=1e-5, abs_tol=1e-9)

@@ -19,7 +19,7 @@ from nablafx_core.report.plots import loudest
 
 SECONDS = 4.0
 SETTINGS = 3
-_WARM_UP_SECONDS = 5.0  # before the excerpt, for a chain that remembers without end
+_WARM_UP_SECONDS = 5.0  # before the excerpt, for a chain with unbounded memory
 _SEARCHED_SECONDS = 60.0
 
 

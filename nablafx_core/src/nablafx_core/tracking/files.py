@@ -30,7 +30,8 @@ def replacing(path: Path, alone: bool = True) -> Iterator[Path]:
     Raises:
         OSError: naming `path`, which a full disk does not.
     """
-    temporary = path.with_name(f".{path.name}.tmp" if alone else f".{path.name[:180]}.{uuid.uuid4().hex}.tmp")
+    start = os.fsencode(path.name)[:180].decode(errors="ignore")  # file systems limit the bytes of a name
+    temporary = path.with_name(f".{path.name}.tmp" if alone else f".{start}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)

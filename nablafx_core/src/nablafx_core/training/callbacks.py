@@ -1,4 +1,4 @@
-"""What happens between the steps of a training: recording, the learning rate, the time limit."""
+"""Callbacks between the steps of a training: recording, the learning rate, the time limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RECORD_EVERY = 20
 
 
 class RecordFigures(Callback):
-    """Writes losses and figures into the run's record, and stops a training whose loss is no number.
+    """Writes losses and figures into the run's record, and stops a training whose loss is NaN or infinite.
 
     It stops before the next checkpoint is written, so that the last one is good, and all processes together.
 
@@ -55,20 +55,20 @@ class RecordFigures(Callback):
             raise self._error(min(broken)[1])
 
     def _broken(self, trainer: Trainer, task: TrainingTask) -> tuple[int, str] | None:
-        """The first step whose loss was no number, and what to say of it."""
+        """Return the first step whose loss was NaN or infinite, and the message about it."""
         broken = task.broken_step()
         if broken is None:
             return None
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         where = _input_of(broken, data.segments_of(broken.batch))
-        return broken.step, f"the training loss was no number at step {broken.step}, {where}"
+        return broken.step, f"the training loss was NaN or infinite at step {broken.step}, {where}"
 
     def _log(self, name: str, value: float, step: int) -> None:
         if self.run is not None:
             self.run.log(name, value, step)
 
     def _error(self, message: str) -> BaseException:
-        """What ends a process when all are ended for the same reason: the first says it, the others are silent."""
+        """Return the exception that ends this process; rank 0 raises the message, the other ranks exit quietly."""
         if self.run is None:
             return SystemExit(1)
         if not (self.run.folder / BUNDLE_IN_RUN).is_file():
@@ -84,15 +84,15 @@ class RecordFigures(Callback):
         """The figures of the validation, and the learning rate.
 
         Raises:
-            TrainingError: if its loss is no number.
+            TrainingError: if its loss is NaN or infinite.
         """
         for name, value in pl_module.validation.items():
             self._log(f"validation/{name}", value, trainer.global_step)
         self._log("learning_rate", float(trainer.optimizers[0].param_groups[0]["lr"]), trainer.global_step)
         if not math.isfinite(pl_module.validation["loss"]):
             raise self._error(
-                f"the validation loss was no number at step {trainer.global_step}, though the training loss was one: "
-                "the last step broke the weights, or a validation recording does what no training one does."
+                f"the validation loss was NaN or infinite at step {trainer.global_step}, but the training loss was "
+                "finite: the last step broke the weights, or a validation recording is unlike those of the training."
             )
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what a training goes on from after it was stopped or killed."""
+"""Checkpoints, from which a training continues after it was stopped or killed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class CheckpointFiles(TorchCheckpointIO):
     """Checkpoints that appear whole or not at all, and on the disk before the last but one goes.
 
     (Lightning's own goes through the folder for temporary files, often on another disk, and is copied from there.)
-    What the disk refuses is told once; the last checkpoint that was written stays, and the training goes on.
+    A failure to write is reported once; the last checkpoint that was written stays, and the training goes on.
     """
 
     def __init__(self) -> None:
@@ -176,6 +176,6 @@ def _check_parts(path: Path, checkpoint: Any) -> None:
     missing += [f"callbacks.{name}" for name in _CALLBACKS if not missing and name not in has["callbacks"]]
     if missing:
         raise RunError(
-            f"{path}: was written by other code than this: it has no {', '.join(missing)}. Install the version of the "
-            f"packs that `nablafx runs show` names, or train anew: --init {path.parent.parent}."
+            f"{path}: was written by a different version of the code: it has no {', '.join(missing)}. Install the "
+            f"version of the packs that `nablafx runs show` names, or train anew: --init {path.parent.parent}."
         )

@@ -1,4 +1,4 @@
-"""What torch, Lightning and the disk say when a training cannot go on, in words that help."""
+"""Explain the errors of torch, Lightning and the disk that end a training."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def memory_explained(batch: str) -> Iterator[None]:
 
 @contextmanager
 def disk_explained(left: str) -> Iterator[None]:
-    """Turn what a disk refuses into an error of ours.
+    """Turn a failure to write into an error of ours.
 
     Args:
-        left: what is there all the same and how to make the rest, the end of the message.
+        left: end of the message: what exists nevertheless, and how to make the rest.
 
     Raises:
         TrainingError: with the file and the cause.

@@ -75,7 +75,7 @@ from nablafx_core.weights import weights_follow
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training left.
+    """Result of a training.
 
     Args:
         id: of the run.
@@ -179,8 +179,8 @@ def _train(
 def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tuple[str, Experiment]:
     """The full id and the experiment of a run that can be continued; ``"latest"`` is the newest training.
 
-    run_id: id of a run, or the beginning of one.
-        run_id: or the beginning of one.
+    Args:
+        run_id: id of a run, or the beginning of one.
         runs_dir: that holds the runs.
         overrides: where its data is now and who observes, as ``--set`` takes them.
 
@@ -378,10 +378,10 @@ class _Training:
             )
         except (MisconfigurationException, ValueError) as error:
             hardware = "accelerator, devices, strategy and precision"
-            raise ConfigError(f"train: this machine cannot train so ({hardware}): {error}") from error
+            raise ConfigError(f"train: these settings do not work on this machine ({hardware}): {error}") from error
 
     def _facts(self) -> dict[str, str]:
-        """What is the same in all processes of one training."""
+        """Return facts that must be equal in all processes of one training."""
         config = json.dumps(self.experiment.config, sort_keys=True).encode()
         return {
             "the experiment": hashlib.sha256(config).hexdigest()[:12],

@@ -20,7 +20,7 @@ _HOOKS = tuple(name for name, value in vars(Callback).items() if callable(value)
 
 
 def pack_callbacks(config: Mapping[str, Any], beside: Iterable[Callback] = ()) -> list[Callback]:
-    """The callbacks that packs add to a training, each `guarded`. What cannot be used is told and left out.
+    """Return the callbacks that packs add to a training, each `guarded`; report and leave out unusable ones.
 
     Args:
         config: the validated experiment; each pack gets a copy.
@@ -46,7 +46,7 @@ def pack_callbacks(config: Mapping[str, Any], beside: Iterable[Callback] = ()) -
 
 
 def _fault(callback: Any, keys: set[str]) -> str | None:
-    """Why Lightning would refuse a callback; the keys of those that have a state are collected."""
+    """Return why Lightning would refuse a callback; add its key to `keys` if it has a state."""
     if not isinstance(callback, Callback):
         return f"{type(callback).__name__}, no lightning.Callback: {callback!r:.60}"
     try:
@@ -66,7 +66,7 @@ def _has_state(callback: Callback) -> bool:
 
 
 def guarded(callback: Callback, pack: str) -> Callback:
-    """The same callback; when one of its hooks raises, that is told once and none of its hooks is called again.
+    """Return the same callback; if one of its hooks raises, report it once and call none of its hooks again.
 
     NablafxError, KeyboardInterrupt and SystemExit pass: they end a training on purpose. Only the hooks that its
     class overrides are replaced, on the instance, so that the callback stays what it is to Lightning and to pickle.

@@ -1,4 +1,4 @@
-"""What training makes small: distances between a prediction and its target, one value per item of the batch.
+"""Training losses: distances between a prediction and its target, one value per item of the batch.
 
 In the equations e = prediction - target, and mean and sum run over the time and the channels of one item.
 """
@@ -259,7 +259,7 @@ class WeightedLoss(nn.Module):
             if value.shape != target.shape[:1]:
                 raise ModelError(
                     f"the loss '{name}' gave values of shape {tuple(value.shape)} for a batch of {target.shape[0]}; "
-                    f"one value per item, ({target.shape[0]},), is due. Reduce over channels and time, not the batch."
+                    f"expected one value per item, ({target.shape[0]},). Reduce over channels and time, not the batch."
                 )
         weighted = [weight * value for weight, value in zip(self.weights, values, strict=True)]
         parts = {name: value.detach().mean() for name, value in zip(self.names, values, strict=True)}

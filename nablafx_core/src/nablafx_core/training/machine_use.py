@@ -1,4 +1,4 @@
-"""How fast each process trains, and the most memory that it took of its GPU."""
+"""Speed of each training process, and its largest use of GPU memory."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _peak_mib(device: torch.device) -> float | None:
 
 
 def gpu_uuids(trainer: Trainer) -> list[str]:
-    """Of the GPUs that this training uses on this host, in its order, as NVML names them."""
+    """Return the NVML UUIDs of the GPUs in use on this host, in the order of the training."""
     strategy: Any = trainer.strategy
     devices = getattr(strategy, "parallel_devices", None) or [strategy.root_device]
     return [

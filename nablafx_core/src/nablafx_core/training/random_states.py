@@ -15,9 +15,9 @@ from nablafx_core.training.processes import gathered
 class RandomStates(Callback):
     """Keeps the states of torch (CPU and CUDA), numpy and `random` of every process in the checkpoints.
 
-    They are those before the validation, and are set again at the start of the next epoch, so that it makes no
-    difference to the weights when a validation comes. After a resume that is later than everything that seeds or draws
-    while a training begins, and earlier than whatever draws in it. So it must be the first of the callbacks.
+    The states before a validation are set again at the start of the next epoch, so that the time of a validation does
+    not change the weights. After a resume, the start of the epoch is later than everything that seeds or draws while a
+    training begins, and earlier than anything that draws in it. So this must be the first of the callbacks.
     """
 
     def __init__(self) -> None:

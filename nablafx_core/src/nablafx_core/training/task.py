@@ -22,12 +22,12 @@ from nablafx_core.training.settings import TrainSettings
 
 
 class BrokenStep(NamedTuple):
-    """A step whose loss was no number.
+    """A step whose loss was NaN or infinite.
 
     Args:
         step: of the optimiser, counted from 1.
         batch: number of the batch in the stream, counted from 0.
-        items: of the batch, counted from 0, whose own loss was no number.
+        items: of the batch, counted from 0, whose own loss was NaN or infinite.
         batch_size: items in the batch.
     """
 
@@ -46,7 +46,7 @@ class TrainingTask(LightningModule):
 
     Args:
         model: with no device or precision of its own; Lightning places it.
-        loss: what is made small.
+        loss: the objective to minimise.
         settings: of the training.
         metrics: figures of merit of the validation, by name.
 
@@ -88,11 +88,10 @@ class TrainingTask(LightningModule):
     @contained()
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """Do one optimiser step for whole segments, or one per chunk for truncated ones; none after the last step."""
-        controls = _controls(batch)
         if self.chunk is None:
             self._step(self.predict(batch), batch.wet)
             return
-        for prediction, target in self._chunks(batch, controls, self.chunk):
+        for prediction, target in self._chunks(batch, self.chunk):
             self._step(prediction, target)
             if self.trainer.global_step == self.settings.max_steps:
                 break
@@ -102,7 +101,8 @@ class TrainingTask(LightningModule):
         context = batch.dry.shape[-1] - batch.wet.shape[-1]
         return self.model.offline(batch.dry, _controls(batch), batch.start)[..., context:]
 
-    def _chunks(self, batch: Batch, controls: Tensor | None, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _chunks(self, batch: Batch, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+        controls = _controls(batch)
         context, latency = batch.dry.shape[-1] - batch.wet.shape[-1], self.model.latency
         with torch.no_grad():
             state = state_at(self.model, batch.dry.shape[0], controls, batch.start)
@@ -142,7 +142,7 @@ class TrainingTask(LightningModule):
         return means
 
     def broken_step(self) -> BrokenStep | None:
-        """The first step since the last call whose loss was no number. Waits for the device."""
+        """Return the first step since the last call whose loss was NaN or infinite. Waits for the device."""
         noted, self._noted = self._noted, []
         if not noted:
             return None
@@ -206,8 +206,9 @@ class TrainingTask(LightningModule):
         if wrong or groups != saved:
             what = f"its weights {', '.join(wrong[:5])} are not" if wrong else "its groups of parameters are not"
             raise RunError(
-                f"the checkpoint is of other code: {what} those of this {type(self.model).__name__}. Install the "
-                "version of the packs with which the run was begun, or train anew."
+                f"the checkpoint was written by a different version of the code: {what} those of this "
+                f"{type(self.model).__name__}. Install the version of the packs with which the run was begun, or train "
+                "anew."
             )
 
 

@@ -115,7 +115,7 @@ def nablafx_network(path: Path) -> tuple[dict[str, Tensor], int | None]:
     net = {key.removeprefix("net."): value for key, value in tensors.items()}
     if not siren_size(net):
         raise ConversionError(f"{path}: is no pretrained processor of NablAFx: its network has no sine layers.")
-    return net, None if coords is None else coords.shape[-1]
+    return net, None if coords is None else coords.numel()
 
 
 def siren_size(weights: Mapping[str, Tensor]) -> dict[str, int]:
