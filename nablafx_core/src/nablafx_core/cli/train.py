@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nablafx_core.training.fit import TrainResult
 
 #: What a guitarist with two files and no experiment gets.
-PAIR_PRESET = "nablafx-models/capture-lstm"
+PAIR_PRESET = "nablafx-models/capture-tcn"
 
 
 @click.command()
@@ -55,7 +55,7 @@ def train(
     \b
     nablafx train experiment.yaml --set train.max_steps=2000
     nablafx train --dry di.wav --wet amp.wav --minutes 10
-    nablafx train --dry di.wav --wet amp.wav --preset capture-tcn
+    nablafx train --dry di.wav --wet amp.wav --preset capture-lstm
     nablafx train --resume 20261123-amber-fjord-7k3q
     nablafx train --resume latest --set data.path=moved
     """
