@@ -265,8 +265,32 @@ def test_observers_of_sacred_are_no_code_of_strangers(folder):
 
 @pytest.mark.parametrize(
     ("trust", "message"),
-    [("nowhere/mine.py", "there is no such file"), ("what is this", "expected a Python file such as mymodel.py")],
+    [
+        ("nowhere/mine.py", "there is no such file"),
+        ("what is this", "expected a Python file such as mymodel.py"),
+        ("my-model.py", "expected a Python file such as mymodel.py"),
+    ],
 )
 def test_what_cannot_be_trusted_is_told(trust, message, folder):
+    Path("my-model.py").touch()
     with pytest.raises(RegistryError, match=message):
         nfx.load("m.nfx", trust=trust)
+
+
+def test_a_trusted_file_has_the_name_and_the_folder_that_were_written(folder, monkeypatch):
+    package = folder / "package_of_mine"
+    package.mkdir()
+    (package / "link_of_mine.py").symlink_to(folder / f"{MODULE}.py")
+    monkeypatch.chdir(package)
+    with trusting([".", "link_of_mine.py"]):
+        trusted = code_of_stranger("m.nfx").trusted
+    assert trusted == {"package_of_mine": folder, "link_of_mine": package}
+
+
+def test_the_folder_of_a_module_is_not_another_one_that_begins_like_it(folder, tmp_path):
+    """The note of a run names the folder in which its code is found again."""
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / "first.yaml").write_text("train: {seed: 2}")
+    run = train(load_experiment([tmp_path / "exp" / "first.yaml", folder / "e.yaml"])).folder
+    forget()
+    assert type(nfx.load(run)).__module__ == MODULE
