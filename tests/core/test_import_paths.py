@@ -188,6 +188,20 @@ def test_a_run_of_somebody_else_imports_nothing(run, folder):
     assert CliRunner().invoke(cli, ["test", "latest", *trust], catch_exceptions=False).exit_code == 0
 
 
+@pytest.mark.parametrize("command", ["test {}", "train --resume {}"])
+def test_a_folder_without_a_record_is_no_file_of_the_users(command, run, folder):
+    """Whoever prepares a folder of a run may leave run.json out and put code beside config.yaml."""
+    (run / "run.json").unlink()
+    for name in (f"{MODULE}.py", f"{MODULE}_helper.py"):
+        (run / name).write_text((folder / name).read_text())
+    for file in (folder.parent / "cache" / "code").iterdir():
+        file.unlink()
+    name = str(run) if command.startswith("test") else run.name
+    with pytest.raises(NablafxError, match=rf"names code that is in no pack: {MODULE}:"):
+        CliRunner().invoke(cli, command.format(name).split(), catch_exceptions=False)
+    assert not (run / "imported").exists()
+
+
 def test_a_run_that_is_resumed_finds_its_code_or_asks(folder):
     class Stop(Exception):
         pass

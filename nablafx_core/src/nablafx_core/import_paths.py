@@ -68,7 +68,7 @@ def code_of_files(files: Iterable[Path | str]) -> Code:
     """
     folders = list(dict.fromkeys(Path(file).resolve().parent for file in files)) or [Path.cwd()]
     for folder in folders:
-        if (folder / _RUN).is_file():
+        if os.path.lexists(folder / _RUN):
             return code_of_run(folder)
     return Code(tuple(folders))
 
