@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from importlib.abc import Traversable
 
 
-_LISTED = 30  # names in the message about an unknown name; of longer lists only the number is given
+_LISTED = 30
+
+
+def listed(kind: Kind, names: Sequence[str]) -> str:
+    """Join the names of components for a message; of many, give the number and the command that lists them."""
+    return f"{len(names)}; `nablafx list {kind.plural}` lists them" if len(names) > _LISTED else ", ".join(names)
 
 
 @dataclass(frozen=True)
@@ -143,8 +148,7 @@ class Registry:
         if canonical(prefix) and not any(pack.is_called(prefix) for pack in self.packs):
             wanted = canonical(prefix) if canonical(prefix).startswith("nablafx-") else f"nablafx-{canonical(prefix)}"
             lines.append(f"  No pack named '{prefix}' is installed. If it is published: pip install {wanted}")
-        listed = f"{len(names)}; `nablafx list {kind.plural}` lists them" if len(names) > _LISTED else ", ".join(names)
-        lines.append(f"  {kind.plural}: {listed or 'none; is a pack installed?'}")
+        lines.append(f"  {kind.plural}: {listed(kind, names) or 'none; is a pack installed?'}")
         return "\n".join([*lines, *self.problems()])
 
     def problems(self) -> list[str]:

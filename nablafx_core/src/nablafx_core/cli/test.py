@@ -6,6 +6,7 @@ import json
 import os
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +21,9 @@ from nablafx_core.cli.options import (
     trust_option,
 )
 from nablafx_core.errors import RunError
+
+if TYPE_CHECKING:
+    from nablafx_core.evaluation.evaluate import Evaluation
 
 
 @click.command()
@@ -50,7 +54,6 @@ def test(
     say("Loading …")
     from nablafx_core.config import load_experiment
     from nablafx_core.evaluation.commands import record_test
-    from nablafx_core.evaluation.words import LISTEN, POOLED, verdict
     from nablafx_core.import_paths import code_of_run
     from nablafx_core.loading import find_model
     from nablafx_core.tracking.mongo.address import address_of
@@ -72,6 +75,12 @@ def test(
     if as_json:
         answer({"folder": str(folder), "test": evaluation.split, **json.loads((folder / "test.json").read_text())})
         return
+    _print(folder, evaluation)
+
+
+def _print(folder: Path, evaluation: Evaluation) -> None:
+    from nablafx_core.evaluation.words import LISTEN, POOLED, verdict
+
     names = list(evaluation.split)
     rows = [(row["name"], *(f"{row[name]:.4g}" for name in names)) for row in evaluation.files]
     rows.append(("all", *(f"{evaluation.split[name]:.4g}" for name in names)))

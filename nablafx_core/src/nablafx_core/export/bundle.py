@@ -25,10 +25,9 @@ from nablafx_core.export.fit import fitting_model
 from nablafx_core.import_paths import Code, code_of_stranger, file_of
 from nablafx_core.interfaces import Controller, Model, Processor
 from nablafx_core.pack_code import contained
-from nablafx_core.packs import Pack
 from nablafx_core.provenance import Provenance
-from nablafx_core.qualified import qualified
-from nablafx_core.registry import Entry, Registry
+from nablafx_core.qualified import Noted, qualified
+from nablafx_core.registry import Registry
 from nablafx_core.tracking.files import replacing
 from nablafx_core.weights import weights_follow
 
@@ -230,21 +229,8 @@ def _packs_of(model: Model) -> dict[str, str]:
     """Return the packs that the model's section names or whose code is in it, with their versions."""
     used = {type(module).__module__.partition(".")[0] for module in model.modules()}
     registry = Registry.discover()
-    named = _Noted(registry)
-    qualified("model", model.section, named)
+    noted = Noted(registry)
+    qualified("model", model.section, noted)
+    named = [entry.pack for _, entry in noted.found]
     packs = sorted(registry.packs, key=lambda pack: pack.name)
-    return {pack.name: pack.version for pack in packs if pack in named.packs or pack.package in used}
-
-
-class _Noted:
-    """Finder of components in the registry that keeps the packs that provide them."""
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
-        self.packs: list[Pack | None] = []
-
-    def find(self, kind: str, name: str) -> Entry:
-        """See `Registry.find`."""
-        entry = self.registry.find(kind, name)
-        self.packs.append(entry.pack)
-        return entry
+    return {pack.name: pack.version for pack in packs if pack in named or pack.package in used}
