@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -147,7 +148,8 @@ class Registry:
         prefix = name.rpartition("/")[0]
         if canonical(prefix) and not any(pack.is_called(prefix) for pack in self.packs):
             wanted = canonical(prefix) if canonical(prefix).startswith("nablafx-") else f"nablafx-{canonical(prefix)}"
-            lines.append(f"  No pack named '{prefix}' is installed. If it is published: pip install {wanted}")
+            install = shlex.join(["pip", "install", wanted])  # the name may be anything
+            lines.append(f"  No pack named '{prefix}' is installed. If it is published: {install}")
         lines.append(f"  {kind.plural}: {listed(kind, names) or 'none; is a pack installed?'}")
         return "\n".join([*lines, *self.problems()])
 
