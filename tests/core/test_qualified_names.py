@@ -318,6 +318,6 @@ def test_figures_are_called_by_short_names():
 
 def test_a_bundle_with_packs_that_are_no_texts_is_damaged(tmp_path):
     path = bundle_of(tmp_path, {"name": "ladder"}, {"nablafx-core": 1})
-    with pytest.raises(BundleError, match="'packs' has a name or a version that is no text"):
+    with pytest.raises(BundleError, match="a name or a version in 'packs' is not a string"):
         load_bundle(path)
     assert zipfile.is_zipfile(path)

@@ -117,7 +117,7 @@ class Registry:
                 yield Entry(which, component, pack)
 
     def find(self, kind: str, name: str) -> Entry:
-        """The component called `name`: a plain name, ``pack/name``, or an import path ``package.module:Class``.
+        """Return the component called `name`: a plain name, ``pack/name``, or an import path ``package.module:Class``.
 
         Raises:
             RegistryError: if no pack provides it, or several do.
@@ -154,7 +154,7 @@ class Registry:
         return "\n".join([*lines, *self.problems()])
 
     def problems(self) -> list[str]:
-        """What is wrong with the packs as far as they were asked, one line each, for the end of a message."""
+        """Return the problems with packs that are known so far, one line each, for the end of a message."""
         for pack in self.packs:
             pack.check_core()
         return [f"  broken pack {pack.name} {pack.version}: {text}" for pack in self.packs for text in pack.problems]

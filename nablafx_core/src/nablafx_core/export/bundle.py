@@ -84,7 +84,7 @@ def save_bundle(
 
 
 def facts(model: Model) -> dict[str, Any]:
-    """What a user of a model wants to know without building it."""
+    """Return the facts about a model that a user can read without building it."""
     return {
         "sample_rate": model.sample_rate,
         "latency": model.latency,
@@ -95,7 +95,7 @@ def facts(model: Model) -> dict[str, Any]:
 
 
 def describe_bundle(path: Path | str) -> dict[str, Any]:
-    """The description in a bundle, as plain data.
+    """Return the description in a bundle, as plain data.
 
     Raises:
         BundleError: if the file is no bundle.
@@ -104,7 +104,7 @@ def describe_bundle(path: Path | str) -> dict[str, Any]:
 
 
 def check_bundle(path: Path | str) -> dict[str, Any]:
-    """The description in a bundle whose weights are those that were saved; the model is not built.
+    """Return the description in a bundle, and check that its weights are the saved ones; the model is not built.
 
     Raises:
         BundleError: if the file is no bundle, or damaged.
@@ -185,7 +185,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
             if archive.getinfo(DESCRIPTION).file_size > _LARGEST_DESCRIPTION:
                 raise BundleError(f"{path}: {DESCRIPTION} is too large to be a description.")
             if sum(part.file_size for part in parts) > path.stat().st_size:
-                raise BundleError(f"{path}: damaged, or no NablAFx bundle: it says that it holds more than it does.")
+                raise BundleError(f"{path}: damaged, or no NablAFx bundle: it declares more than it holds.")
             text, weights = archive.read(DESCRIPTION), archive.read(WEIGHTS)
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file.") from None
@@ -201,7 +201,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def _checked(path: Path, description: Any) -> dict[str, Any]:
-    """A description whose parts are what they are called."""
+    """Return a description after checking the type of each part."""
     version = description.get("format") if isinstance(description, dict) else None
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise BundleError(f"{path}: {DESCRIPTION} is no description of a model.")
@@ -211,7 +211,7 @@ def _checked(path: Path, description: Any) -> dict[str, Any]:
         if not isinstance(description.setdefault(key, {}), dict):
             raise BundleError(f"{path}: {DESCRIPTION} is damaged: '{key}' is no mapping.")
     if not all(isinstance(text, str) for item in description["packs"].items() for text in item):
-        raise BundleError(f"{path}: {DESCRIPTION} is damaged: 'packs' has a name or a version that is no text.")
+        raise BundleError(f"{path}: {DESCRIPTION} is damaged: a name or a version in 'packs' is not a string.")
     if not isinstance(description["model"].get("name"), str):
         raise BundleError(f"{path}: {DESCRIPTION} is damaged: 'model' has no name.")
     return dict(description)
