@@ -306,6 +306,7 @@ def test_which_names_can_mean_the_same(one, other, same):
 
 def test_figures_are_called_by_short_names():
     assert figure_names(["nablafx-core/esr", "a:B", "acme/esr", "esr"]) == ["esr", "a:B", "esr_2", "esr_3"]
+    assert figure_names(["esr_2", "core/esr", "acme/esr"]) == ["esr_2", "esr", "esr_3"]
     assert told_apart(["tcn", "models/tcn", "nablafx-models/tcn", "acme/x", "x/x", "-"]) == {
         "tcn": "tcn",
         "models/tcn": "tcn",
