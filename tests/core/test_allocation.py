@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import zipfile
 
 import pytest
@@ -123,6 +124,14 @@ def test_an_experiment_that_would_is_refused_with_the_setting(model, setting, va
     monkeypatch.setattr("nablafx_core.training.fit.memory_of_this_machine", lambda: 16 * 10**9)
     with pytest.raises(ModelError, match=f"model.{setting} is [^:]*: the model would need .*{need}"):
         prepared_model(experiment, dataset)
+
+
+def test_a_refused_model_is_freed():
+    """Errors keep the frames that they passed, and these the model: none may be raised twice."""
+    with pytest.raises(ModelError, match="more than 4,000 parts"):
+        build_within(changed("delay", "times", 5_000), STATE_OF_A_BUNDLE)
+    gc.collect()
+    assert [found for found in gc.get_objects() if type(found).__name__ == "Delay"] == []
 
 
 def test_the_largest_value_that_is_told_is_allowed():

@@ -140,22 +140,22 @@ BROKEN = {
     "a name with a slash": (
         models("return [Component('a/b', 'a:B', '')]"),
         {},
-        "nablafx_models() gives the name 'a/b'; a name is text without '/' and ':'." + OTHERWISE,
+        "nablafx_models() gives the name 'a/b'; a name is a string without '/' and ':'." + OTHERWISE,
     ),
     "a target that is a class": (
         models("return [Component('a', dict, '')]"),
         {},
-        "nablafx_models() gives 'a' the target <class 'dict'>, which is no text." + OTHERWISE,
+        "nablafx_models() gives 'a' the target <class 'dict'>; expected a string." + OTHERWISE,
     ),
     "no summary": (
         models("return [Component('a', 'a:B', None)]"),
         {},
-        "nablafx_models() gives 'a' the summary None, which is no text." + OTHERWISE,
+        "nablafx_models() gives 'a' the summary None; expected a string." + OTHERWISE,
     ),
     "an example that is a list": (
         models("return [Component('a', 'a:B', '', [1])]"),
         {},
-        "nablafx_models() gives 'a' the example [1], which is no mapping." + OTHERWISE,
+        "nablafx_models() gives 'a' the example [1]; expected a mapping." + OTHERWISE,
     ),
     "a name twice": (
         models("return [Component('a', 'a:B', ''), Component('a', 'a:C', '')]"),

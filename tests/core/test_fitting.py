@@ -64,6 +64,19 @@ def test_a_large_tensor_is_refused_and_a_small_one_made(maker):
     assert len(made) == 1
 
 
+def test_many_buffers_take_no_more_than_a_large_one(monkeypatch):
+    def tables(count):
+        part = nn.Module()
+        for number in range(count):
+            part.register_buffer(f"table_{number}", torch.zeros(2**23, dtype=torch.int8), persistent=False)
+        return part
+
+    monkeypatch.setitem(MAKERS, "tables", tables)
+    fitting("tables", 2)
+    with pytest.raises(BundleError, match="the model is larger than its weights"):
+        fitting("tables", 3)
+
+
 def test_an_error_of_the_function_itself_stays(monkeypatch):
     monkeypatch.setitem(MAKERS, "wrong", lambda n: torch.arange(0, n, 0))
     with pytest.raises(ConfigError, match="step must be nonzero"):

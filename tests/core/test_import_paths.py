@@ -188,6 +188,20 @@ def test_a_run_of_somebody_else_imports_nothing(run, folder):
     assert CliRunner().invoke(cli, ["test", "latest", *trust], catch_exceptions=False).exit_code == 0
 
 
+@pytest.mark.parametrize("command", ["test {}", "train --resume {}"])
+def test_a_folder_without_a_record_is_no_file_of_the_users(command, run, folder):
+    """Whoever prepares a folder of a run may leave run.json out and put code beside config.yaml."""
+    (run / "run.json").unlink()
+    for name in (f"{MODULE}.py", f"{MODULE}_helper.py"):
+        (run / name).write_text((folder / name).read_text())
+    for file in (folder.parent / "cache" / "code").iterdir():
+        file.unlink()
+    name = str(run) if command.startswith("test") else run.name
+    with pytest.raises(NablafxError, match=rf"names code that is in no pack: {MODULE}:"):
+        CliRunner().invoke(cli, command.format(name).split(), catch_exceptions=False)
+    assert not (run / "imported").exists()
+
+
 def test_a_run_that_is_resumed_finds_its_code_or_asks(folder):
     class Stop(Exception):
         pass
@@ -265,8 +279,32 @@ def test_observers_of_sacred_are_no_code_of_strangers(folder):
 
 @pytest.mark.parametrize(
     ("trust", "message"),
-    [("nowhere/mine.py", "there is no such file"), ("what is this", "expected a Python file such as mymodel.py")],
+    [
+        ("nowhere/mine.py", "there is no such file"),
+        ("what is this", "expected a Python file such as mymodel.py"),
+        ("my-model.py", "expected a Python file such as mymodel.py"),
+    ],
 )
 def test_what_cannot_be_trusted_is_told(trust, message, folder):
+    Path("my-model.py").touch()
     with pytest.raises(RegistryError, match=message):
         nfx.load("m.nfx", trust=trust)
+
+
+def test_a_trusted_file_has_the_name_and_the_folder_that_were_written(folder, monkeypatch):
+    package = folder / "package_of_mine"
+    package.mkdir()
+    (package / "link_of_mine.py").symlink_to(folder / f"{MODULE}.py")
+    monkeypatch.chdir(package)
+    with trusting([".", "link_of_mine.py"]):
+        trusted = code_of_stranger("m.nfx").trusted
+    assert trusted == {"package_of_mine": folder, "link_of_mine": package}
+
+
+def test_the_folder_of_a_module_is_not_another_one_that_begins_like_it(folder, tmp_path):
+    """The note of a run names the folder in which its code is found again."""
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / "first.yaml").write_text("train: {seed: 2}")
+    run = train(load_experiment([tmp_path / "exp" / "first.yaml", folder / "e.yaml"])).folder
+    forget()
+    assert type(nfx.load(run)).__module__ == MODULE

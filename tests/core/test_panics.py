@@ -213,6 +213,12 @@ def test_an_error_is_told_with_the_pack_that_it_came_through(install, monkeypatc
     )
 
 
+def test_no_terminal_obeys_what_an_error_quotes(install, monkeypatch, capsys):
+    """Errors quote files that may be anybody's."""
+    status, said = played(install, monkeypatch, capsys, r"raise ValueError('\x1b[2Jä\x07')")
+    assert (status, said.split(" (")[0]) == (1, "Error: ValueError: \ufffd[2Jä\ufffd")
+
+
 def test_a_law_is_broken_by_it(outcome):
     status, out, _ = outcome("loss", "PanicException", "packs", "check", "acme", "--json")
     assert status == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import zipfile
 
 import pytest
@@ -15,6 +16,7 @@ from nablafx_core.config import load_experiment
 from nablafx_core.errors import BundleError, ConfigError, RegistryError
 from nablafx_core.export.bundle import describe_bundle, load_bundle, save_bundle
 from nablafx_core.names import figure_names, names_match, told_apart
+from nablafx_core.provenance import Provenance
 from nablafx_core.qualified import qualified_experiment
 from nablafx_core.registry import Registry
 from nablafx_core.sweeping.plan import resumable_sweep
@@ -145,7 +147,7 @@ def test_what_was_written_before_means_the_packs_that_a_run_records(install, tmp
     [
         ({"nablafx-gone": "0.2.1+local"}, "it is not installed: pip install 'nablafx-gone>=0.2.1'"),
         ({"nablafx-acme": "2.0"}, "1.0 is installed: pip install 'nablafx-acme>=2.0'"),
-        ({"nablafx-gone": "?"}, "it is not installed: pip install 'nablafx-gone'"),
+        ({"nablafx-gone": "?"}, "it is not installed: pip install nablafx-gone"),
         ({"nablafx-dsp": "0.1.0"}, "made with nablafx-dsp 0.1.0, which NABLAFX_PACKS leaves out"),
     ],
 )
@@ -162,6 +164,17 @@ def test_a_missing_or_older_pack_is_named_with_its_version(install, tmp_path, re
     with pytest.raises(BundleError) as told:
         load_bundle(bundle_of(tmp_path, model, recorded))
     assert str(told.value).count(said) == 1
+
+
+@pytest.mark.parametrize("told", ["recorded", "named"])
+def test_a_command_that_a_message_proposes_is_one_command(told):
+    """Names of packs come from files that may be anybody's, and users copy what a message proposes."""
+    name = "gone'; shutdown #"
+    packs, model = ({name: "0.2"}, "ladder") if told == "recorded" else ({}, f"{name}/ladder")
+    with pytest.raises(RegistryError) as error:
+        Provenance(packs).find("model", model)
+    (command,) = [line.partition("pip install ")[2] for line in str(error.value).splitlines() if "pip install" in line]
+    assert len(shlex.split(command)) == 1
 
 
 def test_another_pack_is_not_taken_in_place_of_a_missing_one(install, tmp_path):
@@ -293,6 +306,7 @@ def test_which_names_can_mean_the_same(one, other, same):
 
 def test_figures_are_called_by_short_names():
     assert figure_names(["nablafx-core/esr", "a:B", "acme/esr", "esr"]) == ["esr", "a:B", "esr_2", "esr_3"]
+    assert figure_names(["esr_2", "core/esr", "acme/esr"]) == ["esr_2", "esr", "esr_3"]
     assert told_apart(["tcn", "models/tcn", "nablafx-models/tcn", "acme/x", "x/x", "-"]) == {
         "tcn": "tcn",
         "models/tcn": "tcn",
@@ -305,6 +319,6 @@ def test_figures_are_called_by_short_names():
 
 def test_a_bundle_with_packs_that_are_no_texts_is_damaged(tmp_path):
     path = bundle_of(tmp_path, {"name": "ladder"}, {"nablafx-core": 1})
-    with pytest.raises(BundleError, match="'packs' has a name or a version that is no text"):
+    with pytest.raises(BundleError, match="a name or a version in 'packs' is not a string"):
         load_bundle(path)
     assert zipfile.is_zipfile(path)

@@ -183,6 +183,14 @@ def test_a_small_file_takes_little_memory(content, objects, tmp_path, no_torch_l
     assert peak < MEMORY
 
 
+@pytest.mark.parametrize("instruction", [b"\x8f", b"}", b"N\x85"], ids=["sets", "mappings", "tuples"])
+def test_the_number_of_objects_is_limited(instruction, tmp_path):
+    """An empty set takes one byte of a file and 200 of memory."""
+    path = with_pickle(tmp_path / "x.ckpt", b"\x80\x04" + instruction * 500_001 + b".")
+    with pytest.raises(ConversionError, match=r"x\.ckpt: .*it holds more than 500,000 lists, dicts"):
+        read_tensors(path)
+
+
 TENSORS = {
     "more values than bytes": (tensor(10**9, (10**9,), (1,)), r"has 16 bytes in data/0"),
     "a size beyond the storage": (tensor(4, (10**10,), (1,)), r"has 16 bytes"),

@@ -157,7 +157,7 @@ def test_an_observer_that_raises_loses_nothing_and_is_told_once(tmp_path, caplog
     assert found.artifacts == ["a.py", "b.py"]
     assert found.metrics["loss"].values == [1.0]
     assert [entry.getMessage() for entry in caplog.records if "no route" in entry.getMessage()] == [
-        "observer Failing failed (ConnectionError: no route to the database). The run folder has all."
+        "observer Failing failed (ConnectionError: no route to the database). The run folder is complete."
     ]
     later = {"started_event": [], "artifact_event": ["started_event", "log_metrics", "heartbeat_event"]}
     assert failing.seen[:3] == later.get(event, failing.seen[:3])

@@ -91,3 +91,13 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NablafxError, match="cannot be written"):
         write_pack("acme", tmp_path / "file" / "pack")
+
+
+@pytest.mark.parametrize(
+    ("core", "requirement"),
+    [("0.3.2", ">=0.3,<0.4"), ("1.0rc1", ">=1.0rc1,<1.1"), ("1.2.dev4+g1234", ">=1.2.dev4,<1.3")],
+)
+def test_a_new_pack_accepts_the_core_that_wrote_it(core, requirement, tmp_path, monkeypatch):
+    monkeypatch.setattr("nablafx_core.cli.new_pack.version", lambda name: core)
+    written = (write_pack("acme", tmp_path / "acme") / "pyproject.toml").read_text()
+    assert f'"nablafx-core{requirement}"' in written

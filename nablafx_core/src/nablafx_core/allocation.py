@@ -43,8 +43,9 @@ class TooLarge(ModelError):
         self.need = need
 
 
-_TOO_MANY_PARTS = TooLarge(f"more than {MOST_PARTS:,} parts, the most that a model may have")
-_BEYOND = TooLarge("more memory than there can be")
+# Texts and not errors: an error that is raised keeps the model that it stopped, and must not outlive its message.
+_TOO_MANY_PARTS = f"more than {MOST_PARTS:,} parts, the most that a model may have"
+_BEYOND = "more memory than there can be"
 
 
 def memory_of_this_machine() -> int:
@@ -80,7 +81,7 @@ def _built_small(section: Mapping[str, Any], injected: Mapping[str, Any]) -> Mod
     """Build a model with few weights; return `TooLarge` if it has too many parts, None if it has more weights."""
     states, larger = _random_states(), TooLarge("more memory than a small model")
     try:
-        with at_most(_SMALL, larger, _TOO_MANY_PARTS):
+        with at_most(_SMALL, larger, TooLarge(_TOO_MANY_PARTS)):
             model: Model = build("model", section, **injected)
     except Exception as error:
         problem = _reason(error)
@@ -104,8 +105,7 @@ def check_model(model: Model, section: Mapping[str, Any], most: int) -> None:
     """
     problem = _too_many_samples(model)
     if problem is None and largest_number(section) >= _LARGE:  # smaller settings cannot need so much memory
-        weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
-        most += weights
+        most += _weights(model)
         problem = _problem(section, most, {})
     if problem:
         raise _blamed(problem, section, most, {})
@@ -132,22 +132,27 @@ def _too_large_state(model: Model, most: int) -> TooLarge | None:
     except TooLarge as error:
         return error
     except Exception as error:  # the code needs values, or has many operations
-        return _BEYOND if "verflow" in str(error) else None
+        return TooLarge(_BEYOND) if "verflow" in str(error) else None
     total = sum(tensor.nbytes for tensor in state.values())
     return _bytes(total, most) if total > most else None
 
 
 def _problem(section: Mapping[str, Any], most: int, injected: Mapping[str, Any]) -> TooLarge | None:
     """Return the limit that a model exceeds; None if it exceeds none or cannot run on the meta device."""
+    beyond, parts = TooLarge(_BEYOND), TooLarge(_TOO_MANY_PARTS)
     try:
-        with _kept_random(), torch.device("meta"), at_most(2**62, _BEYOND, _TOO_MANY_PARTS), _Watch(most, None):
+        with _kept_random(), torch.device("meta"), at_most(2**62, beyond, parts), _Watch(most, None):
             model: Model = build("model", section, **injected)
     except Exception as error:
         return _reason(error)
-    weights = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
-    if weights > most:
-        return _bytes(weights, most)
+    if _weights(model) > most:
+        return _bytes(_weights(model), most)
     return _too_many_samples(model) or _too_large_state(model, most)
+
+
+def _weights(model: Model) -> int:
+    """Return the bytes of the parameters and buffers of a model."""
+    return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
 
 
 def _blamed(problem: TooLarge, section: Mapping[str, Any], most: int, injected: Mapping[str, Any]) -> ModelError:

@@ -104,8 +104,8 @@ def component_class(entry: Entry) -> Any:
 def component_settings(entry: Entry) -> dict[str, Setting]:
     """Return the settings of a component, by name: its constructor's arguments that an experiment may write.
 
-    RegistryError: if the component cannot be imported, or a setting has the name of a key of the framework.
-        RegistryError: if it cannot be imported, or has a setting named like a key of the framework.
+    Raises:
+        RegistryError: if the component cannot be imported, or a setting has the name of a key of the framework.
     """
     known = settings_of(component_class(entry), without=entry.kind.injected)
     taken = [name for name in known if name in reserved_keys(entry.kind.name)]

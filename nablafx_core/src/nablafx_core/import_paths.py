@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ def code_of_files(files: Iterable[Path | str]) -> Code:
     """
     folders = list(dict.fromkeys(Path(file).resolve().parent for file in files)) or [Path.cwd()]
     for folder in folders:
-        if (folder / _RUN).is_file():
+        if os.path.lexists(folder / _RUN):
             return code_of_run(folder)
     return Code(tuple(folders))
 
@@ -104,14 +105,15 @@ def trusting(modules: str | Path | Sequence[str | Path]) -> Iterator[None]:
 
 
 def _place(module: str | Path) -> tuple[str, Path | None]:
-    path = Path(module)
+    path = Path(os.path.abspath(module))  # links are not followed: the name of the link is the module's
+    name, folder = str(module), None
     if path.is_dir() or path.suffix == ".py":
         if not path.exists():
             raise RegistryError(f"--trust {module}: there is no such file.")
-        return path.stem, path.resolve().parent
-    if not str(module).isidentifier():
+        name, folder = path.name.removesuffix(".py"), path.parent
+    if not name.isidentifier():
         raise RegistryError(f"--trust {module}: expected a Python file such as mymodel.py, or the name of a module.")
-    return str(module), None
+    return name, folder
 
 
 def import_outside(target: str, packages: Iterable[str]) -> Any:
@@ -226,7 +228,8 @@ def _searched_first(folders: Sequence[Path], target: str) -> Iterator[None]:
             f"'{target}' means {spec.origin}, but another module '{name}' is loaded ({there}). Rename one of them, or "
             "use another process."
         )
-    _found_beside[name] = Path(next(folder for folder in folders if spec.origin.startswith(str(folder))))
+    found = Path(spec.origin)
+    _found_beside[name] = found.parents[1] if spec.submodule_search_locations else found.parent
     sys.meta_path.insert(0, finder)
     importlib.invalidate_caches()
     try:

@@ -41,7 +41,7 @@ class Model(nn.Module):
         controls: the knobs, in the order of the second axis of `controls` tensors.
         latency: samples by which the stream lags the offline output; 0 is real time.
         receptive_field: samples of input that one output sample depends on; None if unbounded (recurrent).
-        recurrent: remembers without end all the same, through its conditioning.
+        recurrent: True if its conditioning has unbounded memory despite a finite receptive field.
         causal: whether output n (before latency) depends on no input after n.
         streams: False for a model that needs the whole file; it has no state and says so.
         remembers_position: whether its output depends on where in the file a sample stands; `initial_state` then takes
@@ -122,7 +122,7 @@ class Model(nn.Module):
         """Samples that should go before a sample inside a file, so that it comes out as from the file's start.
 
         Args:
-            warm_up: samples that are enough for a memory without end.
+            warm_up: number of samples that is enough for an unbounded memory.
         """
         past = 0 if self.receptive_field is None else self.receptive_field - 1
         return max(past, warm_up) if self.recurrent or self.receptive_field is None else past

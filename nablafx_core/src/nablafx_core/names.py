@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain, count
 
 from nablafx_core.diagnosis import canonical
 
@@ -39,11 +40,10 @@ def figure_names(names: Iterable[str]) -> list[str]:
 
     ``[nablafx-core/esr, nablafx-core/mr_stft, acme/esr]`` gives ``[esr, mr_stft, esr_2]``.
     """
-    seen: dict[str, int] = {}
-    found = []
+    found: list[str] = []
     for name in map(short_name, names):
-        seen[name] = seen.get(name, 0) + 1
-        found.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+        numbered = (f"{name}_{number}" for number in count(2))
+        found.append(next(one for one in chain([name], numbered) if one not in found))
     return found
 
 

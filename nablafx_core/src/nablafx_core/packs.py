@@ -82,7 +82,7 @@ class Pack:
         self._lock = threading.Lock()
 
     def is_called(self, name: str) -> bool:
-        """Whether `name` means this pack: its name, with or without the prefix ``nablafx-``."""
+        """Return whether `name` is the name of this pack, with or without the prefix ``nablafx-``."""
         return canonical(name) in (self.name, self.name.removeprefix("nablafx-"))
 
     def add(self, entry_point: EntryPoint) -> None:
@@ -122,13 +122,13 @@ class Pack:
                 self.warnings.append(f"{name} takes {seconds:.1f} s to import; it should import nothing heavy")
 
     def why(self, error: BaseException, module: str) -> str:
-        """Why a module of the pack, or what it imports, cannot be imported, and what to do."""
+        """Return why a module of the pack, or one that it imports, cannot be imported, and what to do."""
         if mismatch := core_mismatch(self.name, self._requires):
             return f"{cause(error, module.partition('.')[0])}. It {mismatch}"
         return import_problem(error, module, self.name, self._requires)
 
     def check_core(self) -> None:
-        """Find out whether the pack is for another version of core; at start-up nobody waits for that."""
+        """Check whether the pack is for another version of core; deferred, to keep start-up fast."""
         mismatch = core_mismatch(self.name, self._requires)
         if mismatch and not any(mismatch in problem for problem in self.problems):
             self.problems.append(mismatch)
@@ -162,7 +162,7 @@ class Pack:
             yield f"{name:.60} has no hooks. Does the entry point name the right module?"
 
     def implements(self, hook: str) -> bool:
-        """Whether the pack has a hook of that name."""
+        """Return whether the pack has a hook of that name."""
         caller = getattr(self._hooks.hook, hook, None)
         return caller is not None and bool(caller.get_hookimpls())
 
@@ -231,17 +231,17 @@ _asked_now: ContextVar[frozenset[tuple[Pack, str]]] = ContextVar("asked_now", de
 
 
 def _fault(item: object, found: Mapping[str, Component]) -> str | None:
-    """What is wrong with one thing that a hook returned; a wrong one would fail wherever it is listed."""
+    """Return the fault of an item that a hook returned, which would fail wherever it is listed; None if it has none."""
     if not isinstance(item, Component):
         return f"returned {type(item).__name__}, not Component: {item!r:.60}"
     if not isinstance(item.name, str) or not item.name or set(item.name) & set("/:"):
-        return f"gives the name {item.name!r}; a name is text without '/' and ':'"
+        return f"gives the name {item.name!r}; a name is a string without '/' and ':'"
     texts = {"target": item.target, "summary": item.summary, "licence": item.licence or "", "sha256": item.sha256 or ""}
     for field, value in texts.items():
         if not isinstance(value, str):
-            return f"gives '{item.name}' the {field} {value!r:.60}, which is no text"
+            return f"gives '{item.name}' the {field} {value!r:.60}; expected a string"
     if not isinstance(item.example, Mapping):
-        return f"gives '{item.name}' the example {item.example!r:.60}, which is no mapping"
+        return f"gives '{item.name}' the example {item.example!r:.60}; expected a mapping"
     if not (isinstance(item.exceptions, Mapping) and all(map(_is_reason, item.exceptions.items()))):
         return f"gives '{item.name}' exceptions that do not map a law's name to a reason: {item.exceptions!r:.60}"
     return f"names '{item.name}' twice; the first one is used" if item.name in found else None

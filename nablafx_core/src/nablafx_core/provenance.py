@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -69,8 +70,8 @@ class Provenance:
                 lines.append(f"  It was made with {name} {recorded}, which NABLAFX_PACKS leaves out.")
             elif here is None or _is_older(here, recorded):
                 state = f"{here} is installed" if here else "it is not installed"
-                need = _requirement(name, recorded)
-                lines.append(f"  It was made with {name} {recorded}; {state}: pip install '{need}'")
+                install = shlex.join(["pip", "install", _requirement(name, recorded)])  # the name may be anything
+                lines.append(f"  It was made with {name} {recorded}; {state}: {install}")
         return lines
 
     def _has(self, entry: Entry) -> bool:

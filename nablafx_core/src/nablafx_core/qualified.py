@@ -77,6 +77,27 @@ def qualified_value(setting: Setting, value: Any, names: Names) -> Any:
     return with_marked(setting.annotation, value, (), change)
 
 
+class Noted:
+    """Finder of components that keeps what was looked up.
+
+    Args:
+        names: finder of the components.
+
+    Attributes:
+        found: name as it was looked up, and component, of each look-up.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self.found: list[tuple[str, Entry]] = []
+        self._names = names
+
+    def find(self, kind: str, name: str) -> Entry:
+        """See `Registry.find`."""
+        entry = self._names.find(kind, name)
+        self.found.append((name, entry))
+        return entry
+
+
 @dataclass(frozen=True)
 class OwnFirst:
     """Finder of components as a pack's code means them: a name without a pack is the pack's own, if it has one.

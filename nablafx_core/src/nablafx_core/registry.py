@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
     from importlib.abc import Traversable
 
 
-_LISTED = 30  # names in the message about an unknown name; of longer lists only the number is given
+_LISTED = 30
+
+
+def listed(kind: Kind, names: Sequence[str]) -> str:
+    """Join the names of components for a message; of many, give the number and the command that lists them."""
+    return f"{len(names)}; `nablafx list {kind.plural}` lists them" if len(names) > _LISTED else ", ".join(names)
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ class Registry:
                 yield Entry(which, component, pack)
 
     def find(self, kind: str, name: str) -> Entry:
-        """The component called `name`: a plain name, ``pack/name``, or an import path ``package.module:Class``.
+        """Return the component called `name`: a plain name, ``pack/name``, or an import path ``package.module:Class``.
 
         Raises:
             RegistryError: if no pack provides it, or several do.
@@ -142,13 +148,13 @@ class Registry:
         prefix = name.rpartition("/")[0]
         if canonical(prefix) and not any(pack.is_called(prefix) for pack in self.packs):
             wanted = canonical(prefix) if canonical(prefix).startswith("nablafx-") else f"nablafx-{canonical(prefix)}"
-            lines.append(f"  No pack named '{prefix}' is installed. If it is published: pip install {wanted}")
-        listed = f"{len(names)}; `nablafx list {kind.plural}` lists them" if len(names) > _LISTED else ", ".join(names)
-        lines.append(f"  {kind.plural}: {listed or 'none; is a pack installed?'}")
+            install = shlex.join(["pip", "install", wanted])  # the name may be anything
+            lines.append(f"  No pack named '{prefix}' is installed. If it is published: {install}")
+        lines.append(f"  {kind.plural}: {listed(kind, names) or 'none; is a pack installed?'}")
         return "\n".join([*lines, *self.problems()])
 
     def problems(self) -> list[str]:
-        """What is wrong with the packs as far as they were asked, one line each, for the end of a message."""
+        """Return the problems with packs that are known so far, one line each, for the end of a message."""
         for pack in self.packs:
             pack.check_core()
         return [f"  broken pack {pack.name} {pack.version}: {text}" for pack in self.packs for text in pack.problems]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import (
     BaseModel,
@@ -240,9 +240,9 @@ def type_text(annotation: Any) -> str:
         return f"{mark.kind} section" if isinstance(mark, Section) else f"name of a {mark.kind}"
     if annotation in (None, type(None)):
         return "null"
-    if str(origin) == "typing.Literal":
+    if origin is Literal:
         return " | ".join(str(argument) for argument in arguments)
-    if origin is Union or str(origin) == "<class 'types.UnionType'>":
+    if origin in (Union, UnionType):
         return " | ".join(type_text(argument) for argument in arguments)
     if origin is not None:
         inner = ", ".join(type_text(argument) for argument in arguments if argument is not Ellipsis)

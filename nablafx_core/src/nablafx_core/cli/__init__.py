@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import io
+import re
 import signal
 import sys
 from collections import Counter
@@ -98,6 +99,9 @@ def cli(traceback: bool) -> None:
 #: What the system refuses through no fault of ours: a full disk, one that is read-only, a file that is not the user's.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
+#: Control characters, except line feed and tab.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
 
 def _message(error: BaseException) -> str:
     if isinstance(error, NablafxError):
@@ -145,5 +149,6 @@ def _end(error: BaseException) -> NoReturn:
         sys.exit(130)
     if "--traceback" in sys.argv:
         raise raised
-    click.echo(f"Error: {_message(raised)}", err=True)
+    # Messages quote files that may be anybody's: no terminal may obey them.
+    click.echo(f"Error: {_CONTROL.sub(chr(0xFFFD), _message(raised))}", err=True)
     sys.exit(1)

@@ -14,6 +14,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from packaging.version import Version
+
 from nablafx_core.errors import NablafxError
 from nablafx_core.kinds import KINDS
 
@@ -89,8 +91,9 @@ def _with_needed(kinds: Sequence[str]) -> set[str]:
 
 def _write(folder: Path, name: str, kinds: Sequence[str]) -> None:
     package = f"nablafx_{name.replace('-', '_')}"
-    major, minor = (int(part) for part in version("nablafx-core").split(".")[:2])
-    words = {"name": name, "package": package, "core": f"{major}.{minor}", "next_core": f"{major}.{minor + 1}"}
+    core = Version(version("nablafx-core"))
+    least = core.public if core.is_prerelease else f"{core.major}.{core.minor}"  # 1.0rc1 is before 1.0
+    words = {"name": name, "package": package, "core": least, "next_core": f"{core.major}.{core.minor + 1}"}
     places = {template: place.format(package=package) for template, place in FILES.items()}
     code = dict.fromkeys(COMPONENT_FILES[kind] for kind in kinds if kind in COMPONENT_FILES)
     places |= {f"components/{file}.txt": f"src/{package}/{file}" for file in code}

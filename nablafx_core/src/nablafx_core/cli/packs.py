@@ -78,15 +78,9 @@ def new(name: str, folder: Path | None, kinds: tuple[str, ...]) -> None:
     say(f"Next: {shlex.join(['pip', 'install', '-e', str(made)])} && {command('packs', 'check', name)}")
 
 
-def _counts(pack: Pack) -> dict[str, int]:
-    counts = {kind.plural: len(pack.components(kind)) for kind in KINDS.values()}
-    return {plural: count for plural, count in counts.items() if count}
-
-
 def _contents(pack: Pack) -> str:
-    kinds = {kind.plural: kind.name for kind in KINDS.values()}
-    counts = _counts(pack).items()
-    provided = [f"{count} {plural if count > 1 else kinds[plural]}" for plural, count in counts]
+    counts = {kind: len(pack.components(kind)) for kind in KINDS.values()}
+    provided = [f"{count} {kind.plural if count > 1 else kind.name}" for kind, count in counts.items() if count]
     provided += ["callbacks"] if pack.implements("nablafx_callbacks") else []
     return ", ".join(provided) or "nothing"
 

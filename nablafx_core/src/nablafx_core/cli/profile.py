@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, say, table, trust_option
+from nablafx_core.cli.options import answer, as_json, runs_dir, say, table, trust_option
 
 if TYPE_CHECKING:
     from nablafx_core.profiling import CostCard
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--controls", type=click.IntRange(min=0), help="Knobs of a model that no data says them of.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of torch.")
 @click.option("--seconds", type=click.FloatRange(min=0), default=4.0, show_default=True, help="To spend on measuring.")
-@click.option("--runs-dir", default="runs", show_default=True, help="Folder that holds the run folders.")
+@runs_dir
 @trust_option
 @as_json
 def profile(

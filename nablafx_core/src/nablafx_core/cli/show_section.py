@@ -8,11 +8,10 @@ from nablafx_core.cli.options import table
 from nablafx_core.cli.show_settings import described_settings, settings_table
 from nablafx_core.config.sections import SectionHelp, sections
 from nablafx_core.kinds import KINDS
-from nablafx_core.registry import Registry
+from nablafx_core.registry import Registry, listed
 
 #: Name that shows all sections in brief.
 OVERVIEW = "experiment"
-_SHOWN = 30  # names of components; of longer lists only the number is shown
 
 _LAYERS = (
     "Layers lie over each other: preset < files < --set. Mappings merge, lists are replaced. `nablafx config FILE` "
@@ -61,6 +60,5 @@ def section_text(described: dict[str, Any]) -> str:
 
 def _names(described: dict[str, Any]) -> str:
     kind = KINDS[sections()[described["section"]].kind or ""]
-    names = described["components"]
-    listed = f"{', '.join(names)}" if len(names) <= _SHOWN else f"{len(names)}; `nablafx list {kind.plural}` lists them"
-    return f"{kind.plural.capitalize()}: {listed or 'none installed'}.\n`nablafx show NAME` has the settings of one."
+    names = listed(kind, described["components"])
+    return f"{kind.plural.capitalize()}: {names or 'none installed'}.\n`nablafx show NAME` has the settings of one."

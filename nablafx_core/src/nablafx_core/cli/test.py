@@ -6,17 +6,30 @@ import json
 import os
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, experiment_options, mongo_option, say, table, trust_option
+from nablafx_core.cli.options import (
+    answer,
+    as_json,
+    experiment_options,
+    mongo_option,
+    runs_dir,
+    say,
+    table,
+    trust_option,
+)
 from nablafx_core.errors import RunError
+
+if TYPE_CHECKING:
+    from nablafx_core.evaluation.evaluate import Evaluation
 
 
 @click.command()
 @click.argument("model")
 @experiment_options
-@click.option("--runs-dir", default="runs", show_default=True, help="Folder that holds the run folders.")
+@runs_dir
 @mongo_option
 @trust_option
 @as_json
@@ -41,26 +54,33 @@ def test(
     say("Loading …")
     from nablafx_core.config import load_experiment
     from nablafx_core.evaluation.commands import record_test
-    from nablafx_core.evaluation.words import LISTEN, POOLED, verdict
+    from nablafx_core.import_paths import code_of_run
     from nablafx_core.loading import find_model
     from nablafx_core.tracking.mongo.address import address_of
     from nablafx_core.training.moved_data import moved_explained
 
     address = address_of(mongo)
     source = find_model(model, Path(runs_dir))
-    own_data = not files
+    own_data, code = not files, None
     if own_data:
         own = Path(source) / "config.yaml"
         if not os.path.isfile(own):
             raise RunError(f"'{model}' is a model without an experiment. Give the FILE whose test recordings to use.")
-        files = (str(own),)
-    experiment = load_experiment(files, overrides, sections={"track": {"runs_dir": runs_dir}}, preset=preset)
+        files, code = (str(own),), code_of_run(Path(source))
+    sections = {"track": {"runs_dir": runs_dir}}
+    experiment = load_experiment(files, overrides, sections, preset, code=code)
     moved = own_data and any(item.startswith("data.") for item in overrides)
     with moved_explained(("test", model), experiment.config["data"], runs_dir) if own_data else nullcontext():
         folder, evaluation = record_test(source, experiment, say, address, Path(source) if moved else None)
     if as_json:
         answer({"folder": str(folder), "test": evaluation.split, **json.loads((folder / "test.json").read_text())})
         return
+    _print(folder, evaluation)
+
+
+def _print(folder: Path, evaluation: Evaluation) -> None:
+    from nablafx_core.evaluation.words import LISTEN, POOLED, verdict
+
     names = list(evaluation.split)
     rows = [(row["name"], *(f"{row[name]:.4g}" for name in names)) for row in evaluation.files]
     rows.append(("all", *(f"{evaluation.split[name]:.4g}" for name in names)))

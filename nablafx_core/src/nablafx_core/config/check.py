@@ -72,17 +72,7 @@ class Checker:
         for key, settings in STRUCTURES.get(kind, {}).items():
             if isinstance(value, dict) and key in value and "name" not in value:
                 return self._settings(f"'{key}'", {setting.name: setting for setting in settings}, value, path)
-        self._components += 1
-        if self._components > _MOST_COMPONENTS or len(path) > _DEEPEST:
-            self._fail(path, f"more than {_MOST_COMPONENTS} components, or nested too deeply. Use fewer components.")
-        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-            self._fail(path, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} section needs a name, such as {{name: …}}.")
-        try:
-            entry = self._names.find(kind, value["name"])
-            target = component_class(entry)
-            own_settings = component_settings(entry)
-        except RegistryError as error:
-            self._fail((*path, "name"), str(error))
+        entry, target, own_settings = self._component(kind, value, path)
         known = {**(beside or {}), **{one.name: one for one in BESIDE.get(kind, ())}, **own_settings}
         own = {key: item for key, item in (given or {}).items() if key in known}
         own |= {key: item for key, item in value.items() if key != "name"}
@@ -97,6 +87,19 @@ class Checker:
         for inside, message in getattr(target, "setting_problems", lambda settings: ())(checked):
             self._fail((*path, *inside), message)
         return {"name": entry.qualified_name, **checked}
+
+    def _component(self, kind: str, value: Any, path: Path) -> tuple[Entry, Any, dict[str, Setting]]:
+        """Find the component that a section names; return its entry, its class and the settings of that."""
+        self._components += 1
+        if self._components > _MOST_COMPONENTS or len(path) > _DEEPEST:
+            self._fail(path, f"more than {_MOST_COMPONENTS} components, or nested too deeply. Use fewer components.")
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            self._fail(path, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} section needs a name, such as {{name: …}}.")
+        try:
+            entry = self._names.find(kind, value["name"])
+            return entry, component_class(entry), component_settings(entry)
+        except RegistryError as error:
+            self._fail((*path, "name"), str(error))
 
     def _observer(
         self, known: Mapping[str, Setting], own: Mapping[str, Any], path: Path
@@ -126,7 +129,12 @@ class Checker:
         return self._settings(f"'{dotted(path)}'", known, value or {}, path)
 
     def _settings(
-        self, owner: str, known: Mapping[str, Setting], value: dict[str, Any], path: Path, unfilled: Any = ()
+        self,
+        owner: str,
+        known: Mapping[str, Setting],
+        value: dict[str, Any],
+        path: Path,
+        unfilled: Collection[str] = (),
     ) -> dict[str, Any]:
         for key in value:
             if key not in known:
@@ -135,11 +143,11 @@ class Checker:
         for name, setting in known.items():
             if name in value:
                 checked[name] = self._value(setting, value[name], (*path, name))
+            elif name in unfilled:
+                continue
             elif setting.default is REQUIRED:
-                if name not in unfilled:
-                    self._fail(path, f"{owner} needs the setting '{name}' ({setting.type_text}). {setting.doc}".strip())
-            elif name not in unfilled and plain_default(setting) is not REQUIRED:
-                default = plain_default(setting)
+                self._fail(path, f"{owner} needs the setting '{name}' ({setting.type_text}). {setting.doc}".strip())
+            elif (default := plain_default(setting)) is not REQUIRED:
                 marked = is_marked(setting.annotation)  # sections inside the value get their defaults too
                 checked[name] = self._value(setting, default, (*path, name)) if marked else default
         return checked

@@ -25,10 +25,9 @@ from nablafx_core.export.fit import fitting_model
 from nablafx_core.import_paths import Code, code_of_stranger, file_of
 from nablafx_core.interfaces import Controller, Model, Processor
 from nablafx_core.pack_code import contained
-from nablafx_core.packs import Pack
 from nablafx_core.provenance import Provenance
-from nablafx_core.qualified import qualified
-from nablafx_core.registry import Entry, Registry
+from nablafx_core.qualified import Noted, qualified
+from nablafx_core.registry import Registry
 from nablafx_core.tracking.files import replacing
 from nablafx_core.weights import weights_follow
 
@@ -85,7 +84,7 @@ def save_bundle(
 
 
 def facts(model: Model) -> dict[str, Any]:
-    """What a user of a model wants to know without building it."""
+    """Return the facts about a model that a user can read without building it."""
     return {
         "sample_rate": model.sample_rate,
         "latency": model.latency,
@@ -96,7 +95,7 @@ def facts(model: Model) -> dict[str, Any]:
 
 
 def describe_bundle(path: Path | str) -> dict[str, Any]:
-    """The description in a bundle, as plain data.
+    """Return the description in a bundle, as plain data.
 
     Raises:
         BundleError: if the file is no bundle.
@@ -105,7 +104,7 @@ def describe_bundle(path: Path | str) -> dict[str, Any]:
 
 
 def check_bundle(path: Path | str) -> dict[str, Any]:
-    """The description in a bundle whose weights are those that were saved; the model is not built.
+    """Return the description in a bundle, and check that its weights are the saved ones; the model is not built.
 
     Raises:
         BundleError: if the file is no bundle, or damaged.
@@ -186,7 +185,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
             if archive.getinfo(DESCRIPTION).file_size > _LARGEST_DESCRIPTION:
                 raise BundleError(f"{path}: {DESCRIPTION} is too large to be a description.")
             if sum(part.file_size for part in parts) > path.stat().st_size:
-                raise BundleError(f"{path}: damaged, or no NablAFx bundle: it says that it holds more than it does.")
+                raise BundleError(f"{path}: damaged, or no NablAFx bundle: it declares more than it holds.")
             text, weights = archive.read(DESCRIPTION), archive.read(WEIGHTS)
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file.") from None
@@ -202,7 +201,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def _checked(path: Path, description: Any) -> dict[str, Any]:
-    """A description whose parts are what they are called."""
+    """Return a description after checking the type of each part."""
     version = description.get("format") if isinstance(description, dict) else None
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise BundleError(f"{path}: {DESCRIPTION} is no description of a model.")
@@ -212,7 +211,7 @@ def _checked(path: Path, description: Any) -> dict[str, Any]:
         if not isinstance(description.setdefault(key, {}), dict):
             raise BundleError(f"{path}: {DESCRIPTION} is damaged: '{key}' is no mapping.")
     if not all(isinstance(text, str) for item in description["packs"].items() for text in item):
-        raise BundleError(f"{path}: {DESCRIPTION} is damaged: 'packs' has a name or a version that is no text.")
+        raise BundleError(f"{path}: {DESCRIPTION} is damaged: a name or a version in 'packs' is not a string.")
     if not isinstance(description["model"].get("name"), str):
         raise BundleError(f"{path}: {DESCRIPTION} is damaged: 'model' has no name.")
     return dict(description)
@@ -230,21 +229,8 @@ def _packs_of(model: Model) -> dict[str, str]:
     """Return the packs that the model's section names or whose code is in it, with their versions."""
     used = {type(module).__module__.partition(".")[0] for module in model.modules()}
     registry = Registry.discover()
-    named = _Noted(registry)
-    qualified("model", model.section, named)
+    noted = Noted(registry)
+    qualified("model", model.section, noted)
+    named = [entry.pack for _, entry in noted.found]
     packs = sorted(registry.packs, key=lambda pack: pack.name)
-    return {pack.name: pack.version for pack in packs if pack in named.packs or pack.package in used}
-
-
-class _Noted:
-    """Finder of components in the registry that keeps the packs that provide them."""
-
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
-        self.packs: list[Pack | None] = []
-
-    def find(self, kind: str, name: str) -> Entry:
-        """See `Registry.find`."""
-        entry = self.registry.find(kind, name)
-        self.packs.append(entry.pack)
-        return entry
+    return {pack.name: pack.version for pack in packs if pack in named or pack.package in used}

@@ -1,4 +1,4 @@
-"""Tensors out of a torch checkpoint that is not trusted."""
+"""Read tensors from an untrusted torch checkpoint."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from nablafx_core.export.torch_file import UnreadableError, read_torch_file
 
 #: Where a checkpoint keeps its weights, if not at the top.
 _PLACES = ("state_dict", "model_state_dict")
+#: Largest number of names under which a checkpoint may contain the same values.
+_REPEATED = 16
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -40,7 +42,3 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if sum(tensor.nbytes for tensor in tensors.values()) > _REPEATED * path.stat().st_size:
         raise ConversionError(f"{path}: its tensors share so much memory that they cannot be weights.")
     return tensors
-
-
-#: Largest number of names under which a checkpoint may contain the same values.
-_REPEATED = 16

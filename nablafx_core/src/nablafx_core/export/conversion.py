@@ -31,7 +31,7 @@ class Importer:
     suffixes: ClassVar[tuple[str, ...]] = ()
 
     def reads(self, path: Path) -> bool:
-        """Whether the file seems to be one of its own; asked where several importers are for files of the ending."""
+        """Return whether a file seems to be of its format; called if several importers read such files."""
         return True
 
     def read(self, path: Path) -> Model:
@@ -91,7 +91,7 @@ def import_model(path: Path | str, name: str | None = None, **settings: Any) -> 
 
 
 def _importers(path: Path, settings: Mapping[str, Any]) -> dict[str, Importer]:
-    """Those whose files end as `path` does; if that are several, those of them that know it as theirs."""
+    """Return the importers for files with this extension; of several, those whose `reads` accepts the file."""
     names = _for_ending("importer", path)
     if len(names) == 1:
         return {names[0]: _built("importer", names[0], settings)}
@@ -175,7 +175,7 @@ def _endings(kind: str) -> dict[str, tuple[str, ...]]:
     for entry in Registry.discover().entries(kind):
         try:
             target = entry.load()
-        except NablafxError:  # a broken one is no candidate; it is told where it is named
+        except NablafxError:  # a broken one is no candidate; its error is shown where it is named
             continue
         own = getattr(target, "suffixes" if kind == "importer" else "suffix", ())
         own = (own,) if isinstance(own, str) else own

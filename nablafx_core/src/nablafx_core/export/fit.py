@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
@@ -23,7 +24,7 @@ from nablafx_core.interfaces import Model
 #: Largest number of modules and parameters of a model.
 MOST_PARTS = 4_000
 _SPARE = 100_000  # values of temporary parameters that a constructor may make
-_SPARE_TENSOR = 2**24  # values of a tensor that is not a parameter, such as a table
+_SPARE_TENSOR = 2**24  # values of a tensor that is not a parameter, such as a table, and of all buffers
 
 
 def fitting_model(section: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Model:
@@ -64,14 +65,14 @@ def _difference(name: str, wanted: Mapping[str, tuple[int, ...]], there: Mapping
 
 @contextmanager
 def at_most(values: int, refusal: NablafxError, parts: NablafxError | None = None) -> Iterator[None]:
-    """Stop building a model that registers more parameters or parts than allowed, or allocates a far larger tensor.
+    """Stop building a model that registers more values or parts than allowed, or allocates a far larger tensor.
 
     Args:
-        values: of its parameters.
+        values: number of values of its parameters; buffers may have `_SPARE_TENSOR` more.
         refusal: the error to raise.
         parts: the error to raise for too many parts; `refusal` if None.
     """
-    token = _left.set(_Left(values + _SPARE, MOST_PARTS, refusal, parts or refusal))
+    token = _left.set(_Left(values + _SPARE, values + _SPARE_TENSOR, MOST_PARTS, refusal, parts or refusal))
     try:
         with _Largest(values + _SPARE_TENSOR, refusal):
             yield
@@ -81,9 +82,10 @@ def at_most(values: int, refusal: NablafxError, parts: NablafxError | None = Non
 
 @dataclass
 class _Left:
-    """Numbers of values and parts that the model built by this thread may still register."""
+    """Values of parameters and buffers, and parts, that the model built by this thread may still register."""
 
     values: int
+    buffers: int
     parts: int
     too_many_values: NablafxError
     too_many_parts: NablafxError
@@ -105,9 +107,19 @@ def _count(module: nn.Module, name: str, part: nn.Module | nn.Parameter | None) 
         raise left.too_many_values
 
 
+def _count_buffer(module: nn.Module, name: str, buffer: Tensor | None) -> None:
+    left = _left.get()
+    if left is None or buffer is None:
+        return
+    left.buffers -= buffer.numel()
+    if left.buffers < 0:
+        raise left.too_many_values
+
+
 # Never removed: torch goes through these hooks while other threads build models.
 register_module_module_registration_hook(_count)
 register_module_parameter_registration_hook(_count)
+register_module_buffer_registration_hook(_count_buffer)
 
 
 class _Largest(TorchFunctionMode):

@@ -1,8 +1,8 @@
 """Read files of ``torch.save`` without torch's unpickler: nothing in the file is imported, called or trusted.
 
 Such a file is a zip: ``NAME/data.pkl``, a pickle, and the values of each tensor in ``NAME/data/0``, ``NAME/data/1``, ….
-A pickle is a program. Here it may build lists, dicts, numbers, strings and tensors; and it can take no more memory than
-a small multiple of the file. TorchScript, which is a zip with code in it, is not read.
+A pickle is a program. Here it may build lists, dicts, numbers, strings and tensors, and takes no more memory than a
+small multiple of the file and that of a limited number of objects. TorchScript, a zip with code in it, is not read.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ _INSTRUCTIONS = frozenset(
     "TUPLE2 TUPLE3 EMPTY_SET ADDITEMS FROZENSET PUT BINPUT LONG_BINPUT MEMOIZE GET BINGET LONG_BINGET GLOBAL "
     "STACK_GLOBAL REDUCE NEWOBJ NEWOBJ_EX BUILD BINPERSID".split()
 )
+#: Instructions that make an object, which takes up to 400 times the memory of the instruction.
+_MAKING = frozenset(
+    "EMPTY_LIST LIST EMPTY_DICT DICT EMPTY_SET FROZENSET TUPLE TUPLE1 TUPLE2 TUPLE3 REDUCE NEWOBJ NEWOBJ_EX".split()
+)
+_MOST_OBJECTS = 500_000  # a tensor takes seven
 _LARGEST_PICKLE = 16 * 2**20
 _DIMENSIONS = 64
 
@@ -82,7 +87,7 @@ def read_torch_file(source: Path | IO[bytes], objects: bool) -> Any:
 
 
 class _Parts:
-    """Return the files in the zip, by their names below its one folder."""
+    """Files in the zip, by their names below its one folder."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         entries = archive.infolist()
@@ -107,7 +112,7 @@ class _Parts:
             raise UnreadableError("its byte order is not little-endian")
 
     def read(self, name: str, largest: int) -> bytes:
-        """Read a part whose size is at most that of the file."""
+        """Read a part of at most `largest` bytes."""
         if self._entries[name].file_size > largest:
             raise UnreadableError(f"its {name} is larger than {largest:,} bytes")
         return self._archive.read(self._entries[name])
@@ -136,10 +141,14 @@ def _size(archive: zipfile.ZipFile) -> int:
 
 
 def _check_instructions(content: bytes) -> None:
-    """Read a pickle without running it: no declared length or place may exceed the file."""
+    """Read a pickle without running it: it may not declare more than the file can hold, or make too many objects."""
+    made = 0
     for count, (instruction, argument, _) in enumerate(pickletools.genops(content)):
         if instruction.name not in _INSTRUCTIONS:
             raise UnreadableError(f"it holds an instruction ({instruction.name}) that no checkpoint needs")
+        made += instruction.name in _MAKING
+        if made > _MOST_OBJECTS:
+            raise UnreadableError(f"it holds more than {_MOST_OBJECTS:,} lists, dicts, tuples and tensors")
         largest = {"PUT": count, "LONG_BINPUT": count, "FRAME": len(content)}.get(instruction.name)
         if largest is not None and int(argument or 0) > largest:
             raise UnreadableError(f"it is damaged: {instruction.name} goes beyond its end")

@@ -167,7 +167,7 @@ def _connect(ray: Any, address: str | None, folder: Path) -> None:
         raise ConfigError(_no_cluster(address, str(error).strip().partition("\n")[0])) from error
 
 
-def _no_cluster(address: str | None, reason: str) -> str:
+def _no_cluster(address: str, reason: str) -> str:
     problem = f"--address {address}: no Ray cluster answers there: {reason.rstrip('.')}."
     return f"{problem} Start one with `ray start --head`, or leave --address out to sweep on this machine."
 

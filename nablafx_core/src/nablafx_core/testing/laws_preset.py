@@ -12,7 +12,7 @@ from nablafx_core.config.layers import read_yaml
 from nablafx_core.errors import NablafxError
 from nablafx_core.interfaces import Model
 from nablafx_core.names import is_qualified
-from nablafx_core.qualified import qualified_experiment
+from nablafx_core.qualified import Noted, qualified_experiment
 from nablafx_core.registry import Entry, Registry
 from nablafx_core.scores import built_losses, built_metrics
 from nablafx_core.state import detached
@@ -44,18 +44,6 @@ def preset_experiment(preset: Entry) -> Experiment:
     return experiment
 
 
-class _Seen:
-    """Finder of components in the registry that keeps the names that were looked up."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def find(self, kind: str, name: str) -> Entry:
-        """See `Registry.find`."""
-        self.names.append(name)
-        return Registry.discover().find(kind, name)
-
-
 def preset_names_packs(preset: Entry) -> int:
     """Check that every component in a preset is named with its pack, so that other packs may use the same names.
 
@@ -65,14 +53,15 @@ def preset_names_packs(preset: Entry) -> int:
     Raises:
         Remark: if some have no pack; names them.
     """
-    seen = _Seen()
+    noted = Noted(Registry.discover())
     written = read_yaml(preset.resource().read_text(encoding="utf-8"), f"preset {preset.qualified_name}").value
-    qualified_experiment(written, seen)
-    bare = [name for name in dict.fromkeys(seen.names) if not is_qualified(name)]
+    qualified_experiment(written, noted)
+    names = [name for name, _ in noted.found]
+    bare = [name for name in dict.fromkeys(names) if not is_qualified(name)]
     if bare:
         text = f"{', '.join(bare)}: named without a pack. Write pack/name; another pack may have the same name."
-        raise Remark(text, len(seen.names))
-    return len(seen.names)
+        raise Remark(text, len(names))
+    return len(names)
 
 
 def preset_builds(experiment: Experiment) -> int:

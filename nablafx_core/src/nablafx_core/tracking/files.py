@@ -87,7 +87,7 @@ def read_json(path: str) -> Any:
     Raises:
         OSError: if it cannot be read.
         ValueError: if it is no JSON.
-        RecursionError: if it lies too deep in itself.
+        RecursionError: if it is nested too deeply.
     """
     with opened(path) as file:
         return json.loads(file.read())

@@ -73,4 +73,4 @@ class Guarded:
         if not self._warned:
             self._warned = True
             what = redacted(hidden(cause(error), self._secrets))[:_LONGEST]
-            _log.warning("observer %s failed (%s). The run folder has all.", type(self._observer).__name__, what)
+            _log.warning("observer %s failed (%s). The run folder is complete.", type(self._observer).__name__, what)

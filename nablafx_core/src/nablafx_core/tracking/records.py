@@ -21,8 +21,8 @@ from nablafx_core.tracking.process import alive, as_time, since
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-#: Files of a run's folder, in addition to run.json, that are read to show it.
 _LONGEST = 100  # characters of the user's text that are shown
+#: Files of a run's folder, in addition to run.json, that are read to show it.
 _FILES = ("config.yaml", "config.json", "metrics.jsonl", "info.json", "notes.json")
 
 #: Parts of run.json that are used as what they are.
@@ -256,9 +256,13 @@ def _check(entry: Any) -> None:
 
 
 def plain_config(text: bytes, name: str) -> Any:
-    """Plain data of YAML.
+    """Parse YAML as plain data.
 
-    libyaml is quick, but it crashes where lists lie too deep in each other: it looks first.
+    libyaml is fast, but crashes if lists are nested too deeply. The depth is therefore checked before anything is
+    built; deep text, and text with anchors or tags, goes to `plain_yaml`.
+
+    Raises:
+        ConfigError: if the text is not such YAML.
     """
     import yaml
 

@@ -83,7 +83,7 @@ def expanded(value: Any, where: str, secrets: set[str]) -> Any:
 
 
 def all_texts(value: Any) -> set[str]:
-    """Yield every text in plain data."""
+    """Return every text in plain data."""
     return {text for _, text in _texts(value, ())}
 
 

@@ -29,7 +29,7 @@ from nablafx_core.evaluation.progress import shown_progress
 from nablafx_core.evaluation.scoring import score
 from nablafx_core.evaluation.words import LISTEN, advice, verdict
 from nablafx_core.export.bundle import save_bundle
-from nablafx_core.import_paths import remember
+from nablafx_core.import_paths import code_of_run, remember
 from nablafx_core.interfaces import Model
 from nablafx_core.loading import BUNDLE_IN_RUN, load
 from nablafx_core.report.curves import draw_curves
@@ -198,7 +198,8 @@ def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tup
     if not os.path.isfile(found.folder / "config.yaml"):
         raise RunError(f"the run {found.id} cannot be resumed: {found.folder} has no file config.yaml.")
     sections = {"track": {"runs_dir": str(runs_dir)}}
-    return found.id, load_experiment([found.folder / "config.yaml"], overrides, sections)
+    config, code = found.folder / "config.yaml", code_of_run(found.folder)
+    return found.id, load_experiment([config], overrides, sections, code=code)
 
 
 def prepared_data(experiment: Experiment) -> Dataset:
