@@ -73,10 +73,10 @@ def test_two_recordings_to_a_rendered_file(pair):
 
 
 def test_two_recordings_train_the_recipe_for_them_unless_a_model_is_chosen(pair):
-    small = ["model.hidden_size=3", "train.max_steps=16", "train.validate_every=16", "data.batch_size=2"]
+    small = ["model.channel_width=3", "train.max_steps=16", "train.validate_every=16", "data.batch_size=2"]
     run("train", "--dry", "di.wav", "--wet", "amp.wav", *(option for setting in small for option in ("--set", setting)))
     model = json.loads(run("runs", "show", "latest", "--json").stdout)["config"]["model"]
-    assert (model["name"], model["hidden_size"]) == ("nablafx-models/lstm", 3)
+    assert (model["name"], model["channel_width"]) == ("nablafx-models/tcn", 3)
 
 
 def test_a_stereo_file_is_rendered_channel_by_channel_and_resampled(pair):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import zipfile
 from pathlib import Path
@@ -275,6 +276,36 @@ def test_a_bundle_may_name_what_packs_have_and_nothing_else(name, message, folde
 def test_observers_of_sacred_are_no_code_of_strangers(folder):
     with code_of_stranger("config.yaml").used():
         assert component_class(Registry.discover().find("observer", "sacred.observers:FileStorageObserver"))
+
+
+def test_observers_of_a_run_of_somebody_else_are_left_out(folder, tmp_path, monkeypatch, caplog):
+    """They would be told what is recorded, and what stands in this user's environment."""
+    monkeypatch.setenv("PLACE_OF_MINE", str(tmp_path / "told"))
+    observers = [{"name": "sacred.observers:FileStorageObserver", "basedir": "${PLACE_OF_MINE}"}]
+    data = {"name": "nablafx_core.testing.tiny:TinyData", "segment_length": 4096}
+    tcn = {"name": "tcn", "num_blocks": 1, "channel_width": 2}
+    found = train({**SECTIONS, "data": data, "model": tcn, "track": {"observers": observers}}).folder
+
+    def told(*options):
+        caplog.clear()
+        before = len(list((tmp_path / "told").glob("[0-9]*")))
+        assert CliRunner().invoke(cli, ["test", "latest", *options], catch_exceptions=False).exit_code == 0
+        return len(list((tmp_path / "told").glob("[0-9]*"))) - before
+
+    def observers_of(config):
+        return load_experiment([config]).config["track"]["observers"]
+
+    assert told() == 1 and "left out" not in caplog.text
+    written = yaml.safe_load((found / "config.yaml").read_text())
+    another = {**written["track"]["observers"][0], "basedir": "${HOME}"}
+    written["track"]["observers"].append(another)
+    (found / "config.yaml").write_text(yaml.safe_dump(written))
+    assert observers_of(found / "config.yaml") == written["track"]["observers"][:1]
+    assert f"{found}: track.observers names 1 that this run did not have" in caplog.text
+    for file in (tmp_path / "cache" / "code").iterdir():
+        file.unlink()
+    assert told() == 0 and "names 2 that this run did not have" in caplog.text
+    assert told("--set", f"track.observers={json.dumps(observers)}") == 1 and "left out" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -37,11 +37,13 @@ class Code:
         stranger: name of the file in messages if its author is unknown, such as ``"ts9.nfx"``; empty for the
             user's own.
         trusted: modules that an untrusted file may name, with the folder of each; None for Python's own path.
+        observers: sections of the observers that are built for an untrusted file; None for any.
     """
 
     folders: tuple[Path, ...] = ()
     stranger: str = ""
     trusted: Mapping[str, Path | None] = field(default_factory=dict)
+    observers: Sequence[Any] | None = None
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -73,12 +75,18 @@ def code_of_files(files: Iterable[Path | str]) -> Code:
     return Code(tuple(folders))
 
 
-def code_of_run(folder: Path) -> Code:
-    """Return the rules for import paths of a run's config and of its model.
+def code_of_run(folder: Path, overrides: Iterable[str] = ()) -> Code:
+    """Return the rules for import paths of a run's config and of its model, and for its observers.
 
-    A run that this user trained here may import the modules with which it was trained.
+    A run that this user trained here may import the modules with which it was trained, and has its observers again.
+
+    Args:
+        folder: folder of the run.
+        overrides: what the user sets for it; any observer that is among it is the user's own.
     """
-    return Code(stranger=str(folder), trusted={**_remembered(folder.resolve().name), **(_trusted.get() or {})})
+    trusted, observers = _remembered(folder.resolve().name)
+    chosen = any(item.partition("=")[0].split(".")[:2] == ["track", "observers"] for item in overrides)
+    return Code((), str(folder), {**trusted, **(_trusted.get() or {})}, None if chosen else observers)
 
 
 def code_of_stranger(name: str) -> Code:
@@ -148,22 +156,33 @@ def import_outside(target: str, packages: Iterable[str]) -> Any:
 
 
 def remember(run_id: str, config: Mapping[str, Any]) -> None:
-    """Note for this user, outside the run, the modules that its experiment names, and their folders beside it."""
-    names = {name for name in _named_modules(config) if name in sys.modules}
-    if names:
+    """Note for this user, outside the run, what its experiment may do again.
+
+    Noted are the modules that it names, with their folders beside it, and its observers.
+
+    Args:
+        run_id: id of the run.
+        config: its experiment, or the record of a sweep.
+    """
+    modules = {name: _folder_beside(name) for name in sorted(set(_named_modules(config))) if name in sys.modules}
+    track = config.get("experiment", config).get("track")
+    observers = track.get("observers") if isinstance(track, Mapping) else None
+    if modules or observers:
         try:
             _memory(run_id).parent.mkdir(parents=True, exist_ok=True)
-            replace_json(_memory(run_id), {name: _folder_beside(name) for name in sorted(names)})
+            replace_json(_memory(run_id), {"modules": modules, "observers": observers or []})
         except OSError:
-            pass  # loading the model then requires --trust
+            pass  # loading the model then requires --trust, and the observers are left out
 
 
-def _remembered(run_id: str) -> dict[str, Path | None]:
+def _remembered(run_id: str) -> tuple[dict[str, Path | None], list[Any]]:
+    """Return the modules and the observers that were noted for a run; none if nothing was."""
     try:
         content = json.loads(_memory(run_id).read_bytes())
-        return {str(name): Path(folder) if folder else None for name, folder in content.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
+        modules = {str(name): Path(folder) if folder else None for name, folder in content["modules"].items()}
+        return modules, list(content["observers"])
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
+        return {}, []
 
 
 def _folder_beside(module: str) -> str | None:

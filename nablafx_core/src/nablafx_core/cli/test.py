@@ -66,7 +66,7 @@ def test(
         own = Path(source) / "config.yaml"
         if not os.path.isfile(own):
             raise RunError(f"'{model}' is a model without an experiment. Give the FILE whose test recordings to use.")
-        files, code = (str(own),), code_of_run(Path(source))
+        files, code = (str(own),), code_of_run(Path(source), overrides)
     sections = {"track": {"runs_dir": runs_dir}}
     experiment = load_experiment(files, overrides, sections, preset, code=code)
     moved = own_data and any(item.startswith("data.") for item in overrides)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -21,6 +22,8 @@ from nablafx_core.qualified import Names, qualified_experiment
 from nablafx_core.registry import Registry
 from nablafx_core.settings import settings_of, unknown_setting
 from nablafx_core.training.settings import TrackSettings, TrainSettings
+
+_log = logging.getLogger(__name__)
 
 SECTIONS = ("requires", "data", "model", "loss", "metrics", "train", "track")
 
@@ -152,8 +155,25 @@ def _loaded(
     registry.check_requirements(_requirements(below))
     below = merge(merge(Layer(DEFAULTS), below), other_limits_off(asked))
     # Overrides come last, since they may reach into a list of the preset's or of the defaults.
-    layer = _overridden(merge(below, layer), overrides)
+    layer = _trusted_observers(_overridden(merge(below, layer), overrides), code)
     return Experiment(_checked(layer, Checker(layer, names)), preset, code)
+
+
+def _trusted_observers(layer: Layer, code: Code) -> Layer:
+    """Leave out the observers of an untrusted file: they could send what is recorded, and secrets, to its author."""
+    track = layer.value["track"]
+    written = track.get("observers") if isinstance(track, Mapping) else None
+    if not code.stranger or code.observers is None or not isinstance(written, list):
+        return layer
+    kept = [section for section in written if section in code.observers]
+    if len(kept) < len(written):
+        _log.warning(
+            "%s: track.observers names %d that this run did not have when you made it here, and they are left out, "
+            "because they could send data and secrets elsewhere. To use them: --set 'track.observers=[…]'.",
+            code.stranger,
+            len(written) - len(kept),
+        )
+    return Layer({**layer.value, "track": {**track, "observers": kept}}, layer.marks)
 
 
 def _named(layer: Layer) -> Layer:

@@ -198,7 +198,7 @@ def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tup
     if not os.path.isfile(found.folder / "config.yaml"):
         raise RunError(f"the run {found.id} cannot be resumed: {found.folder} has no file config.yaml.")
     sections = {"track": {"runs_dir": str(runs_dir)}}
-    config, code = found.folder / "config.yaml", code_of_run(found.folder)
+    config, code = found.folder / "config.yaml", code_of_run(found.folder, overrides)
     return found.id, load_experiment([config], overrides, sections, code=code)
 
 
