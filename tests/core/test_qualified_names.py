@@ -15,6 +15,7 @@ from nablafx_core.cli import cli
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import BundleError, ConfigError, RegistryError
 from nablafx_core.export.bundle import describe_bundle, load_bundle, save_bundle
+from nablafx_core.import_paths import remember
 from nablafx_core.names import figure_names, names_match, told_apart
 from nablafx_core.provenance import Provenance
 from nablafx_core.qualified import qualified_experiment
@@ -133,6 +134,7 @@ def test_what_was_written_before_means_the_packs_that_a_run_records(install, tmp
     expected = load_experiment(sections=SECTIONS).config
     packs = [{"name": "nablafx_acme", "version": "1.0"}, {"name": "nablafx-core", "version": "0.1.0"}]
     run = write_run(tmp_path, "20261123-amber-fjord-7k3q", SECTIONS, status="INTERRUPTED", packs=packs)
+    remember(run.name, {"track": {"observers": ["nablafx-acme/log"]}})
     pack(install, "nablafx-other")
     with pytest.raises(ConfigError, match="is provided by 2 packs"):
         load_experiment(sections=SECTIONS)
