@@ -82,7 +82,7 @@ class TestTraining:
         result, _ = trained
         assert result["test"]["esr"] < 1e-4
         assert result["test"]["snr"] == pytest.approx(-10 * np.log10(result["test"]["esr"]), abs=1e-6)
-        learned = json.loads(elsewhere.nablafx("soft-tone", result["id"][:8], "--json"))
+        learned = json.loads(elsewhere.nablafx("soft-tone", result["id"], "--json"))
         assert learned["drive"] == pytest.approx(4, rel=0.02)
         assert learned["cutoff_hz"] == pytest.approx(500, rel=0.02)
         assert learned["knobs"] == {"tone": pytest.approx(3, abs=0.05)}
