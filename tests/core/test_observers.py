@@ -254,10 +254,19 @@ def test_s3(tmp_path, outcome, caplog, monkeypatch):
     assert not caplog.records
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Sacred's TinyDbObserver leaves files open
+@pytest.fixture
+def closed_later():
+    """Let go of the files that Sacred's TinyDbObserver leaves open, before another test is blamed for them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_tinydb(tmp_path, outcome, caplog):
+def test_tinydb(tmp_path, outcome, caplog, closed_later):
     pytest.importorskip("tinydb")
     pytest.importorskip("hashfs")
     from sacred.observers import TinyDbObserver, TinyDbReader

@@ -144,6 +144,20 @@ def test_a_training_makes_exactly_its_steps_and_the_cosine_ends_with_them(tmp_pa
     assert expected[-1] > 0
 
 
+@pytest.mark.parametrize("limit", [{"max_steps": 3}, {"max_steps": None, "max_minutes": 0.001}])
+def test_no_callback_takes_the_end_of_a_training_back(tmp_path, limit):
+    """``should_stop = figure < 0.05`` is what many write; it assigns False after each validation."""
+
+    class GoodEnough(Callback):
+        def on_validation_end(self, trainer, task):
+            assert trainer.global_step < 100, "it does not end"
+            trainer.should_stop = task.validation["esr"] < 0.0
+
+    train(sections(tmp_path, TCN, train={"validate_every": 1000, **limit}), callbacks=[GoodEnough()])
+    (run,) = list_runs(tmp_path / "runs")
+    assert run.status == "COMPLETED"
+
+
 def test_chunks_of_a_stream_are_the_whole_segment():
     """The predictions of truncated training, joined, are the offline output, and the targets are the wet signal."""
     torch.manual_seed(0)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, Trainer, seed_everything
+from lightning import Callback, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from nablafx_core.allocation import build_within, memory_of_this_machine
@@ -70,6 +70,7 @@ from nablafx_core.training.progress import RichProgress
 from nablafx_core.training.quiet import quiet_lightning
 from nablafx_core.training.random_states import RandomStates
 from nablafx_core.training.task import TrainingTask
+from nablafx_core.training.trainer import Trainer
 from nablafx_core.weights import weights_follow
 
 
