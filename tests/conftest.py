@@ -31,6 +31,11 @@ from nablafx_core.hookspecs import hookimpl
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow modules, so that processes which share the tests end at the same time."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 class Installer:
     """Makes installed distributions out of source text: a module and a ``*.dist-info`` on the import path.
 

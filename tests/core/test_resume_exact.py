@@ -20,7 +20,7 @@ from reference.forked import Forked
 from reference.killing import VARIABLE
 from reference.waiting import until
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and kills by signal")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="forks, and kills by signal")]
 
 MODELS = {
     "tcn": {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4},

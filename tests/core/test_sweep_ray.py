@@ -17,7 +17,10 @@ from nablafx_core.tracking.records import RunRecord, list_runs
 from reference.waiting import PATIENCE, until
 
 pytest.importorskip("ray.tune", reason="Ray Tune is not installed: pip install 'nablafx-core[sweep]'")
-pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc"),
+]
 
 TESTS = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "nablafx_core"]

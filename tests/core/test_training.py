@@ -24,6 +24,8 @@ from nablafx_core.training.losses import L1, WeightedLoss
 from nablafx_core.training.task import TrainingTask
 from reference.waiting import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 TCN = {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
 LSTM = {"name": "lstm", "hidden_size": 4}
 

@@ -25,6 +25,8 @@ from nablafx_core.training.fit import resumable, train
 from reference.full_disk import full_disk
 from reference.waiting import PATIENCE, until
 
+pytestmark = pytest.mark.slow
+
 TCN = {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
 
 

@@ -31,6 +31,8 @@ from nablafx_data.pair import Pair
 from nablafx_data.simulated import MANIFEST, Simulated
 from nablafx_data.tonetwist import ToneTwist
 
+pytestmark = pytest.mark.slow
+
 try:
     import resource
 except ImportError:  # not on Windows

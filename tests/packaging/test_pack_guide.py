@@ -14,6 +14,8 @@ import pytest
 from installing import CHECKOUT, Elsewhere
 from nablafx_core.kinds import KINDS
 
+pytestmark = pytest.mark.slow
+
 GUIDE = CHECKOUT / "docs" / "packs.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

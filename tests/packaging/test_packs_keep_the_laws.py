@@ -11,6 +11,8 @@ from nablafx_core.kinds import KINDS
 from nablafx_core.registry import Registry
 from nablafx_core.testing import check_pack, laws_dataset
 
+pytestmark = pytest.mark.slow
+
 #: Of files that a Component's example cannot name.
 DATASETS = {"tonetwist", "pair", "simulated"}
 #: There is no exporter of their files: tests/models and tests/dsp have some, in test_nablafx*.py.
