@@ -192,7 +192,10 @@ def test_paused_it_holds_up_nothing(tmp_path, own_server, caplog, impatient):
     ],
     ids=lambda value: next(iter(value)) + str(next(iter(value.values()))) if isinstance(value, dict) else "",
 )
-def test_from_the_middle_on_it_answers_wrong(tmp_path, proxy, database, caplog, impatient, fault, told):
+def test_from_the_middle_on_it_answers_wrong(tmp_path, proxy, database, caplog, monkeypatch, fault, told):
+    # An error is an answer, and must not be taken for a silence because the machine is busy.
+    observe(monkeypatch, END, PATIENCE if "error" in fault else 0.5)
+
     def middle(run):
         until(lambda: "loss" in series_in(database, run.id))
         for name, value in fault.items():
@@ -231,7 +234,8 @@ def test_slow_replies_slow_down_nothing(tmp_path, proxy, database, impatient):
     assert_pushed(folder, database)
 
 
-def test_a_wrong_password_is_said_without_it(tmp_path, proxy, database, caplog, impatient):
+def test_a_wrong_password_is_said_without_it(tmp_path, proxy, database, caplog, monkeypatch):
+    observe(monkeypatch, END, PATIENCE)
     proxy.error = "wrong password"
     url = f"mongodb://wintermute:hunter2@127.0.0.1:{proxy.port}/{database.name}"
     folder = a_run(tmp_path, url, lambda run: until(lambda: "wrong user or password. The run goes on" in caplog.text))
