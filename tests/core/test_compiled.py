@@ -27,7 +27,7 @@ def double(x):
 def from_disk(tmp_path, monkeypatch):
     """Call the kernel as a new process does; return the result and how often it was found on disk."""
     (tmp_path / "kernel.py").write_text(SOURCE)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python reads again what it wrote on a full disk
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")  # beside the module, whatever NUMBA_CACHE_DIR says
 
     def hits(value=3):
         monkeypatch.setattr(compiled, "_told", [])

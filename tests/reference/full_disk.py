@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 
 import pytest
 
@@ -11,10 +12,16 @@ resource = pytest.importorskip("resource", reason="limits of file sizes, which s
 
 @contextlib.contextmanager
 def full_disk(size):
-    """Refuse, as a full disk does, every byte of a file after the first `size`."""
+    """Refuse, as a full disk does, every byte of a file after the first `size`.
+
+    Python writes no compiled modules meanwhile: it would read again what is cut off.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "dont_write_bytecode", True)
+        patch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # of child processes
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -55,8 +55,11 @@ def _limited(folder, room, fill, read_only):
         return
     if os.geteuid() == 0:
         pytest.skip("root writes into every folder, and no file system can be mounted here")
-    folder.chmod(0o555)
+    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+    for path in folders:
+        path.chmod(0o555)
     try:
         yield
     finally:
-        folder.chmod(0o755)
+        for path in folders:
+            path.chmod(0o755)
