@@ -48,7 +48,7 @@ FAULTS = [
     # Two recordings
     Fault("no such file", "data pair dry=none.wav wet=amp.wav", "Error: none.wav: there is no such file."),
     Fault("no such file, train", "train --dry none.wav --wet amp.wav", "Error: none.wav: there is no such file."),
-    Fault("a folder for a file", "data pair dry=data wet=amp.wav", "Error: data: there is no such file."),
+    Fault("a folder for a file", "data pair dry=data wet=amp.wav", "Error: data: is a folder, not an audio file."),
     Fault(
         "a name that is too long",
         f"data pair dry={'a' * 5000} wet=amp.wav",

@@ -90,6 +90,8 @@ def open_file(path: StrPath) -> soundfile.SoundFile:
 
     Where a header declares too little, or nothing, the length is computed from the file's size, or from its last frame.
     """
+    if os.path.isdir(path):
+        raise DataError(f"{path}: is a folder, not an audio file. Name a file in it.")
     if not os.path.isfile(path):
         broken = os.path.islink(path) and not os.path.exists(path)
         target = f" It is a link to {os.readlink(path)}, which is missing." if broken else ""
