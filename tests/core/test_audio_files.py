@@ -119,6 +119,12 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_folder_is_not_called_a_missing_file(tmp_path):
+    for read in (files.probe, files.read):
+        with pytest.raises(DataError, match=r"is a folder, not an audio file\. Name a file in it\."):
+            read(tmp_path)
+
+
 def test_unknown_extensions_and_folders_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"\.xyz.*\.wav"):
         files.write(tmp_path / "a.xyz", _noise(), 48000)

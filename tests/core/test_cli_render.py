@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,27 @@ def test_clipping_at_16_bits_is_told_with_count_and_peak(folder):
     assert told["clipped"] > 900
     assert f"peaks at {told['peak']:.2f} of full scale" in told["notes"][0]
     assert json.loads(run("loud.wav", "out.wav", "--json").stdout)["files"][0]["clipped"] == 0
+
+
+def test_a_header_that_declares_too_little_is_noted_once_in_both_forms(folder):
+    files.write("cut.wav", torch.rand(1, 3000), 48_000, "16")
+    content = bytearray(Path("cut.wav").read_bytes())
+    at = content.index(b"data") + 4
+    struct.pack_into("<I", content, at, 2000)
+    Path("cut.wav").write_bytes(content)
+    result = run("cut.wav", "out.wav", "--json")
+    told = json.loads(result.stdout)["files"][0]
+    assert told["num_samples"] == 3000
+    (note,) = told["notes"]
+    assert note.startswith("cut.wav: declares ")
+    assert "All of it is read." in note
+    assert result.stderr.count("All of it is read.") == 1
+    assert run("cut.wav", "out.wav").stderr.count("All of it is read.") == 1
+
+
+@pytest.mark.parametrize(("peak", "divisor"), [(31_741, "32,768"), (8_000_000, "8,388,608")])
+def test_integers_that_were_written_as_floats_are_noted(folder, peak, divisor):
+    files.write("integers.wav", peak * torch.linspace(-1, 1, 100_000)[None], 48_000)
+    (note,) = json.loads(run("integers.wav", "out.wav", "--json").stdout)["files"][0]["notes"]
+    assert note.startswith(f"integers.wav: peaks at {peak:,} times full scale: its samples are probably integers")
+    assert f"Divide them by {divisor}" in note

@@ -204,11 +204,27 @@ def test_an_override_reaches_into_sections_of_a_list():
         ("model..x=5", "--set model..x=5: write it as section.setting=value."),
         ("loss.2.weight=1", "--set loss.2.weight: the list has 2 items, counted from 0; there is no '2'."),
         ("loss.first.weight=1", "--set loss.first.weight: the list has 2 items, counted from 0; there is no 'first'."),
-        ("model.x=[1", "--set model.x:"),
-        ("model.x=1\nrequires: [a]", "--set model.x: the value must be one line of YAML."),
     ],
 )
 def test_an_override_that_cannot_be_read(text, message):
     with pytest.raises(ConfigError) as error:
         with_override(Layer(BASE), text)
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[1", "this is not YAML"),
+        ("a: b", "this is not YAML"),
+        ("a\tb: c", "this is not YAML"),
+        ("\udcff.wav", "this is not YAML"),
+        ("!x", "the tag"),
+        ("1\nrequires: [a]", "the value must be one line of YAML."),
+        ("a #b", "'#b' begins a comment in YAML"),
+    ],
+)
+def test_an_override_that_is_not_yaml_is_the_text_itself(text, problem):
+    layer = with_override(Layer(BASE), f"model.x={text}")
+    assert layer.value["model"]["x"] == text
+    assert layer.marks["model", "x"].problem.startswith(problem)

@@ -48,7 +48,7 @@ FAULTS = [
     # Two recordings
     Fault("no such file", "data pair dry=none.wav wet=amp.wav", "Error: none.wav: there is no such file."),
     Fault("no such file, train", "train --dry none.wav --wet amp.wav", "Error: none.wav: there is no such file."),
-    Fault("a folder for a file", "data pair dry=data wet=amp.wav", "Error: data: there is no such file."),
+    Fault("a folder for a file", "data pair dry=data wet=amp.wav", "Error: data: is a folder, not an audio file."),
     Fault(
         "a name that is too long",
         f"data pair dry={'a' * 5000} wet=amp.wav",
@@ -152,7 +152,7 @@ FAULTS = [
         "Error: data.channel: should be a valid integer, not 'left'. It takes: int.",
     ),
     Fault("no value", "data pair dry", "Error: dry: write it as setting=value.", code=2),
-    Fault("no YAML", f"{PAIR} delay=[", "Error: data.delay:1: this is not YAML: "),
+    Fault("no YAML", f"{PAIR} delay=[", "\n  this is not YAML: expected the node content"),
     Fault("no dataset", "data pear", "Error: data.name: No dataset named 'pear'. Did you mean 'pair'?"),
     Fault(
         "code for a dataset", "data os:system", "Error: data.name: 'os:system' is no dataset: it does not derive from"

@@ -15,10 +15,13 @@ import torch
 from click.testing import CliRunner
 
 from nablafx_core.audio import files
+from nablafx_core.cli import cli
 from nablafx_core.cli.options import answer
 from nablafx_core.report.figure import picture
 from nablafx_core.settings import checked_value, settings_of
 from nablafx_core.tracking.mongo.documents import storable
+from nablafx_core.tracking.recorder import record
+from nablafx_core.tracking.records import list_runs
 
 ODD = "guitar \udcff\udc80 \u00e9 \U0001f3b8.wav"
 
@@ -62,6 +65,24 @@ def test_they_are_json_that_gives_them_back():
     told = CliRunner().invoke(tell).stdout
     told.encode()  # no lone surrogate is in it
     assert json.loads(told)["path"] == ODD
+
+
+def test_a_run_is_shown_with_its_settings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in (ODD, "plain.wav"):
+        record("train", {"data": {"name": "pair", "wet": name}}, Path("runs"), lambda run: {})
+    ids = [run.id for run in list_runs(Path("runs"))]
+    assert {run.config["data"]["wet"] for run in list_runs(Path("runs"))} == {ODD, "plain.wav"}
+
+    def told(*words):
+        result = CliRunner().invoke(cli, ["runs", *words], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    assert sorted(json.loads(told("compare", *ids, "--json"))["settings"]["data.wet"]) == [ODD, "plain.wav"]
+    assert "plain.wav" in told("compare", *ids)
+    for one in ids:
+        assert "name: pair" in told("show", one)
 
 
 def test_a_database_takes_them_as_text():

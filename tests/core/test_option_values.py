@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+import torch
 from click.testing import CliRunner
 
+from nablafx_core.audio import files
 from nablafx_core.cli import cli
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError
@@ -120,10 +123,43 @@ def test_the_default_folder_is_not_written_out():
     assert command("train", runs_dir="runs 2") == "nablafx train --runs-dir 'runs 2'"
 
 
-@pytest.mark.parametrize("value", ["runs #2", "# 2", "[1, 2] # y", "{a: 1} #", "1 # one"])
-def test_a_comment_in_an_override_is_not_left_out_in_silence(experiment, value):
-    with pytest.raises(ConfigError, match="begins a comment in YAML"):
-        load_experiment([experiment], [f"track.runs_dir={value}"])
+@pytest.mark.parametrize("name", [*NAMES, "1 # one", "\udcff\udce9", "x: y", "2024-01-01", "a: 1\nb: 2", "~", "|", ">"])
+def test_an_override_of_a_setting_that_is_text_is_taken_as_written(experiment, name):
+    loaded = load_experiment([experiment], [f"track.runs_dir={name}"])
+    assert loaded.track.runs_dir == {"'q'": "q"}.get(name, name)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
+@pytest.mark.parametrize(
+    "name", ["\udcff\udce9.wav", "x: y.wav", "a\tb.wav", "007", "[x]", "{a: 1}", "a #2.wav", "yes", " a "]
+)
+def test_a_path_of_a_dataset_is_taken_as_written(experiment, name):
+    audio = torch.rand(1, 48_000) - 0.5
+    files.write("dry.wav", audio, 48_000)
+    files.write("wet.wav", audio.tanh(), 48_000)
+    os.rename("wet.wav", name)
+    result = CliRunner().invoke(cli, ["data", "pair", "dry=dry.wav", f"wet={name}", "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["recordings"][0]["name"] == Path(name).stem
+
+
+@pytest.mark.parametrize("value", ["1 # one", "[1", "1: 2", "\udcff"])
+def test_an_override_that_is_not_yaml_fails_a_number_and_says_why(experiment, value):
+    with pytest.raises(ConfigError, match="(?s)train.seed: .*, not .*(this is not YAML|begins a comment in YAML)"):
+        load_experiment([experiment], [f"train.seed={value}"])
+
+
+def test_values_of_other_types_are_yaml_as_before(experiment):
+    overrides = [
+        "train.seed=7",
+        "train.learning_rate=1e-3",
+        "metrics=[esr]",
+        "train.init=null",
+        "data.name=reference.tiny:TanhDataset",
+    ]
+    loaded = load_experiment([experiment], overrides)
+    assert (loaded.train.seed, loaded.train.learning_rate, loaded.train.init) == (7, 1e-3, None)
+    assert [metric["name"] for metric in loaded.config["metrics"]] == ["nablafx-core/esr"]
 
 
 @pytest.mark.parametrize(("value", "expected"), [("'runs #2'", "runs #2"), ("runs#2", "runs#2"), ('"#"', "#")])

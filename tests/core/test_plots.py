@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import matplotlib.image
 import numpy as np
 import pytest
@@ -135,3 +137,27 @@ def test_curves_of_a_run_are_drawn_from_its_record(tmp_path):
     plot_losses({"train/loss": [(step, 1 / step) for step in range(1, 100)]}, tmp_path / "direct.png")
     assert np.array_equal(shown, pixels(tmp_path / "direct.png"))
     assert not errors
+
+
+@pytest.mark.parametrize(
+    ("loss", "parts"),
+    [
+        ([{"name": "nablafx-core/esr", "weight": 1.0}], []),
+        ([{"name": "nablafx-core/esr"}], []),
+        ([{"name": "nablafx-core/esr", "weight": 0.5}], ["esr"]),
+        ([{"name": "nablafx-core/esr", "weight": 1.0}, {"name": "nablafx-core/mae", "weight": 1.0}], ["esr", "mae"]),
+    ],
+)
+def test_a_single_loss_and_the_total_that_equals_it_are_drawn_once(tmp_path, monkeypatch, loss, parts):
+    (tmp_path / "run.json").write_text('{"status": "COMPLETED"}')
+    (tmp_path / "config.yaml").write_text(json.dumps({"loss": loss}))
+    record = metrics.MetricsFile(tmp_path / "metrics.jsonl", pytest.fail)
+    names = [section["name"].partition("/")[2] for section in loss]
+    whole = {"train/loss", "validation/loss", "validation/esr"}
+    for name in (*whole, *(f"train/{name}" for name in names), *(f"validation/loss/{name}" for name in names)):
+        record.append(name, 1, 0.5, "2026-01-01T00:00:00")
+    record.close()
+    drawn = []
+    monkeypatch.setattr(curves, "plot_losses", lambda series, *_: drawn.append(set(series)))
+    draw_curves(tmp_path)
+    assert drawn == [whole | {f"{place}/{part}" for part in parts for place in ("train", "validation/loss")}]

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nablafx_core.audio.files import AudioInfo, opened, probe, read_blocks
+from nablafx_core.audio.files import AudioInfo, opened, probe_quietly, read_blocks
 from nablafx_core.audio.resampling import check_ratio, resample_blocks, resampled_length
+from nablafx_core.audio.values import INTEGERS, integer_scale
 from nablafx_core.audio.writing import Bits, writing
 from nablafx_core.errors import DataError, ModelError
 from nablafx_core.evaluation.rendering import like_of, regrouped
@@ -134,19 +135,26 @@ def render_file(
         ModelError: for controls that do not fit.
     """
     settings = control_values(model, controls or {})
-    info = probe(source)
+    info, remark = probe_quietly(source)
     if os.path.exists(output) and os.path.samefile(source, output):
         raise DataError(f"{output}: is the file that is to be rendered. Give the output another name.")
     check_ratio(source, info.sample_rate, model.sample_rate)
-    notes = list(_notes(model, source, info))
+    notes = [f"{source}: {remark}"] if remark else []
+    notes += _notes(model, source, info)
+    level = _Level()
     length = resampled_length(info.num_samples, info.sample_rate, model.sample_rate)
     channels = model.out_channels * (info.channels if model.in_channels == 1 else 1)
     with opened(source) as file, writing(output, model.sample_rate, channels, length, bits) as written:
-        blocks = resample_blocks(read_blocks(file), info.sample_rate, model.sample_rate)
+        blocks = resample_blocks(level.measured(read_blocks(file)), info.sample_rate, model.sample_rate)
         for block in _rendered(model, regrouped(blocks, block_size or BLOCK), settings):
             written.write(block.float())
             if on_progress:
                 on_progress(block.shape[-1] / length)
+    if level.peak >= INTEGERS:
+        notes.append(
+            f"{source}: peaks at {level.peak:,.0f} times full scale: its samples are probably integers, written as "
+            f"floats. Divide them by {integer_scale(level.peak):,} and render again."
+        )
     notes += [written.clipping] if written.clipping else []
     return Rendering(
         source,
@@ -159,6 +167,18 @@ def render_file(
         written.clipped,
         tuple(notes),
     )
+
+
+class _Level:
+    """Largest magnitude of the blocks that passed; 1 is full scale."""
+
+    def __init__(self) -> None:
+        self.peak = 0.0
+
+    def measured(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        for block in blocks:
+            self.peak = max(self.peak, float(block.abs().max()))
+            yield block
 
 
 def _notes(model: Model, source: Path, info: AudioInfo) -> Iterator[str]:

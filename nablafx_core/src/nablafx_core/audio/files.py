@@ -19,7 +19,18 @@ from nablafx_core.audio.values import StrPath, check_finite, native
 from nablafx_core.audio.writing import write
 from nablafx_core.errors import DataError
 
-__all__ = ["AudioInfo", "StrPath", "open_file", "opened", "probe", "read", "read_blocks", "read_piece", "write"]
+__all__ = [
+    "AudioInfo",
+    "StrPath",
+    "open_file",
+    "opened",
+    "probe",
+    "probe_quietly",
+    "read",
+    "read_blocks",
+    "read_piece",
+    "write",
+]
 
 _NOT_DECLARED = (1 << 63) - 1  # libsndfile's number of samples for a FLAC without one
 _log = logging.getLogger(__name__)
@@ -51,21 +62,38 @@ def probe(path: StrPath) -> AudioInfo:
         DataError: if there is no such file, it is not audio, is empty, ends before its header says, or has a sample
             rate that no recording has.
     """
+    return _warned(*_identity(path))
+
+
+def probe_quietly(path: StrPath) -> tuple[AudioInfo, str | None]:
+    """Return the properties of a file as `probe`, and, instead of a warning, what its header declares wrongly."""
+    return _probed(*_identity(path))
+
+
+def _identity(path: StrPath) -> tuple[str, int, int, int]:
+    """Return the path, inode, size and time of a file, for a cache."""
     try:
         stat = os.stat(path)
     except (OSError, ValueError):
         with opened(path):  # raises
             raise
-    return _probed(os.fspath(path), stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    return os.fspath(path), stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 @lru_cache(maxsize=100_000)
-def _probed(path: str, number: int, size: int, modified: int) -> AudioInfo:
+def _warned(path: str, number: int, size: int, modified: int) -> AudioInfo:
+    info, remark = _probed(path, number, size, modified)
+    if remark:
+        _log.warning("%s: %s", path, remark)
+    return info
+
+
+@lru_cache(maxsize=100_000)
+def _probed(path: str, number: int, size: int, modified: int) -> tuple[AudioInfo, str | None]:
     with opened(path) as file:
         header = read_header(path) or flac_length(path)
-        if header is not None and (remark := header.remark()):
-            _log.warning("%s: %s", path, remark)
-        return AudioInfo(file.frames, file.samplerate, file.channels, f"{file.format} {file.subtype}")
+        info = AudioInfo(file.frames, file.samplerate, file.channels, f"{file.format} {file.subtype}")
+        return info, header.remark() if header is not None else None
 
 
 def read(path: StrPath, start: int = 0, stop: int | None = None) -> Tensor:
@@ -90,6 +118,8 @@ def open_file(path: StrPath) -> soundfile.SoundFile:
 
     Where a header declares too little, or nothing, the length is computed from the file's size, or from its last frame.
     """
+    if os.path.isdir(path):
+        raise DataError(f"{path}: is a folder, not an audio file. Name a file in it.")
     if not os.path.isfile(path):
         broken = os.path.islink(path) and not os.path.exists(path)
         target = f" It is a link to {os.readlink(path)}, which is missing." if broken else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import torch
@@ -32,3 +33,14 @@ def check_finite(audio: Tensor, path: StrPath, start: int) -> None:
     if bad.any():
         first = start + int(bad.reshape(-1, audio.shape[-1]).any(0).int().argmax())
         raise DataError(f"{path}: sample {first} is NaN or infinite ({int(bad.sum())} such values).")
+
+
+INTEGERS = 100.0
+"""Peak of full scale from which on the samples are taken for integers that were written as floats."""
+_INTEGER_BITS = (15, 23, 31)  # of full scale in integers of 16, 24 and 32 bits
+
+
+def integer_scale(peak: float) -> int:
+    """Return full scale of the integers of 16, 24 or 32 bits, or the power of 2, that have a peak."""
+    highest = math.ceil(math.log2(peak))
+    return int(2 ** next((bits for bits in _INTEGER_BITS if peak <= 1.001 * 2**bits), highest))

@@ -27,7 +27,7 @@ def data(name: str, settings: tuple[str, ...], write_device_file: bool, as_json:
     """
     from nablafx_core.building import build
     from nablafx_core.config.check import Checker
-    from nablafx_core.config.layers import Layer, with_override
+    from nablafx_core.config.layers import Layer, OptionMark, Path, with_override
     from nablafx_core.data.contract import checked
     from nablafx_core.data.loading import LoadingSettings
     from nablafx_core.data.splits import split
@@ -41,8 +41,13 @@ def data(name: str, settings: tuple[str, ...], write_device_file: bool, as_json:
         if "=" not in setting:
             raise click.UsageError(f"{setting}: write it as setting=value.")
         layer = with_override(layer, f"data.{setting}", flag="")
-    # Without its marks: where a value was written is what it is called.
-    checker = Checker(Layer(layer.value), Registry.discover())
+    # Without places: where a value was written is what it is called.
+    marks: dict[Path, str] = {
+        path: OptionMark("", mark.text, mark.problem)
+        for path, mark in layer.marks.items()
+        if isinstance(mark, OptionMark)
+    }
+    checker = Checker(Layer(layer.value, marks), Registry.discover())
     with code_of_files([]).used():
         section = checker.section("dataset", layer.value["data"], ("data",), settings_of(LoadingSettings))
         own = {key: value for key, value in section.items() if key not in LoadingSettings.model_fields}

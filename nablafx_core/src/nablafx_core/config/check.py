@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
 from nablafx_core.building import component_class, component_settings
-from nablafx_core.config.layers import Layer, Path, dotted
+from nablafx_core.config.layers import Layer, OptionMark, Path, dotted
 from nablafx_core.errors import ConfigError, RegistryError
 from nablafx_core.kinds import KINDS
 from nablafx_core.qualified import Names, OwnFirst, qualified_value
@@ -35,6 +36,9 @@ _MOST_COMPONENTS, _DEEPEST = 256, 24
 
 class Checker:
     """Checks the sections of one layer; every error says where the value was written.
+
+    The value of an option is YAML. But where a setting takes a text, such as a path, and the value is not in quotes,
+    the text of the option is the value, whatever it is in YAML.
 
     Args:
         layer: values of the layer, with their places.
@@ -167,12 +171,25 @@ class Checker:
             return None
 
         def leaf(annotation: Any, part: Any, place: Path) -> Any:
+            kept = replace(setting, annotation=annotation)
+            first, *others = self._readings(part, place)
             try:
-                return checked_value(replace(setting, annotation=annotation), part)
+                return checked_value(kept, first)
             except SettingsError as error:
+                for other in others:
+                    with suppress(SettingsError):
+                        return checked_value(kept, other)
                 self._fail(place, str(error))
 
         return with_marked(setting.annotation, value, path, self._marked, leaf)
+
+    def _readings(self, value: Any, path: Path) -> list[Any]:
+        """Return what a value can be, the likeliest first: an option's text is YAML, or a text as it was written."""
+        mark, written = self._layer.marks.get(path), self._layer.as_written(value, path)
+        if written == value or written == "":
+            return [value]
+        is_text = isinstance(value, str) and isinstance(mark, OptionMark) and not mark.is_quoted
+        return [written, value] if is_text else [value, written]
 
     def _marked(self, mark: Mark, value: Any, path: Path) -> Any:
         """Check a section inside a setting, or add the pack to the name of a component."""
@@ -187,4 +204,5 @@ class Checker:
 
     def _fail(self, path: Path, message: str) -> NoReturn:
         where = self._layer.where(path)
-        raise ConfigError(f"{where + ': ' if where else ''}{dotted(path)}: {message}")
+        problem = f"\n  {where.problem}" if isinstance(where, OptionMark) and where.problem else ""
+        raise ConfigError(f"{where + ': ' if where else ''}{dotted(path)}: {message}{problem}")

@@ -13,6 +13,7 @@ import yaml
 from nablafx_core.config.check import Checker
 from nablafx_core.config.layers import NUMBERS_AND_WORDS, Layer, Path, merge, read_file, read_yaml, with_override
 from nablafx_core.config.limits import limits_problem, other_limits_off
+from nablafx_core.config.recorded import is_record, read_record
 from nablafx_core.data.loading import LoadingSettings
 from nablafx_core.errors import ConfigError, RegistryError
 from nablafx_core.import_paths import Code, code_of_files
@@ -142,7 +143,9 @@ def _loaded(
 ) -> Experiment:
     layer = Layer({})
     for file in files:
-        layer = merge(layer, _as_written(_named(read_file(FilePath(file))), FilePath(file)))
+        path = FilePath(file)
+        read = read_record(path, SECTIONS) if is_record(path) else read_file(path)
+        layer = merge(layer, _as_written(_named(read), path))
     if sections:
         layer = merge(layer, _named(sections if isinstance(sections, Layer) else Layer(dict(sections))))
     registry = Registry.discover()

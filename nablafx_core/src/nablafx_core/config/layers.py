@@ -38,6 +38,30 @@ _Loader.add_implicit_resolver(
 NUMBERS_AND_WORDS = _Loader.yaml_implicit_resolvers
 
 
+class OptionMark(str):
+    """Place of a value that an option of the command line set, with the text of the option.
+
+    Args:
+        where: place of the value, such as ``"--set data.wet"``.
+        text: value as it was written.
+        problem: why the text is not YAML; empty if it is.
+    """
+
+    text: str
+    problem: str
+
+    def __new__(cls, where: str, text: str = "", problem: str = "") -> OptionMark:
+        """Make the place."""
+        mark = super().__new__(cls, where)
+        mark.text, mark.problem = text, problem
+        return mark
+
+    @property
+    def is_quoted(self) -> bool:
+        """Whether the text says itself what of it is the value, by quotes or a tag."""
+        return not self.problem and self.text.lstrip()[:1] in tuple("'\"!")
+
+
 @dataclass
 class Layer:
     """Plain data, and for the path of each value the place where it was written, such as ``e.yaml:4``."""
@@ -50,6 +74,17 @@ class Layer:
         while path not in self.marks and path:
             path = path[:-1]
         return self.marks.get(path, "")
+
+    def as_written(self, value: Any, path: Path) -> Any:
+        """Return a value with the text of the option in place of what the text is as YAML, here and inside."""
+        mark = self.marks.get(path)
+        if isinstance(mark, OptionMark):
+            return mark.text
+        if isinstance(value, dict):
+            return {key: self.as_written(item, (*path, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.as_written(item, (*path, index)) for index, item in enumerate(value)]
+        return value
 
     def under(self, path: Path) -> dict[Path, str]:
         """The marks at and below a path."""
@@ -226,6 +261,9 @@ def _same_name(below: Any, above: Any) -> bool:
 def with_override(layer: Layer, override: str, flag: str = "--set ") -> Layer:
     """Lay ``model.channel_width=32`` over a layer; a number in the path is a place in a list.
 
+    A value that is not YAML is the text itself. What is YAML keeps its text in its mark, for settings that are text:
+    see `nablafx_core.config.check.Checker`.
+
     Args:
         layer: that lies below.
         override: a path, ``=`` and a value as YAML.
@@ -237,14 +275,22 @@ def with_override(layer: Layer, override: str, flag: str = "--set ") -> Layer:
     name, equals, text = override.partition("=")
     if not equals or not all(name.split(".")):
         raise ConfigError(f"{flag}{override:.80}: write it as section.setting=value.")
-    where = f"{flag}{name}"
-    value = read_yaml(f"value: {text}", where).value
+    value, problem = _option_value(text)
+    mark = OptionMark(f"{flag}{name}", text, problem)
+    return merge(layer, Layer(*_nested(layer.value, tuple(name.split(".")), value, mark)))
+
+
+def _option_value(text: str) -> tuple[Any, str]:
+    """Return the value of an option, and why its text is not one value in YAML; empty if it is."""
+    try:
+        value = read_yaml(f"value: {text}", "").value
+    except ConfigError as error:
+        return text, re.sub(r"^(:\d+)?: ", "", str(error))
     if len(value) != 1:
-        raise ConfigError(f"{where}: the value must be one line of YAML.")
+        return text, "the value must be one line of YAML."
     if comment := _comment(text):
-        raise ConfigError(f"{where}: '{comment:.40}' begins a comment in YAML and would be left out. Quote the value.")
-    path: Path = tuple(name.split("."))
-    return merge(layer, Layer(*_nested(layer.value, path, value["value"], where)))
+        return text, f"'{comment:.40}' begins a comment in YAML and would be left out. Quote the value."
+    return value["value"], ""
 
 
 def _comment(text: str) -> str:
@@ -258,21 +304,22 @@ def _comment(text: str) -> str:
     return rest if rest.startswith("#") else ""
 
 
-def _nested(below: Any, path: Path, value: Any, where: str) -> tuple[Any, dict[Path, str]]:
+def _nested(below: Any, path: Path, value: Any, mark: OptionMark) -> tuple[Any, dict[Path, str]]:
     """The value wrapped so that it stands at `path`, whole lists copied from below."""
     if not path:
-        return value, {(): where}
+        return value, {(): mark}
+    where = str(mark)  # of what lies around the value
     key, rest = path[0], path[1:]
     if isinstance(below, list):
         if not (str(key).isdigit() and int(key) < len(below)):
             raise ConfigError(f"{where}: the list has {len(below)} items, counted from 0; there is no '{key}'.")
         index = int(key)
-        inner, marks = _nested(below[index], rest, value, where)
+        inner, marks = _nested(below[index], rest, value, mark)
         inner = merge(Layer(below[index]), Layer(inner)).value
         items = [*below[:index], inner, *below[index + 1 :]]
         return items, {(): where, **{(index, *place): mark for place, mark in marks.items()}}
     known = isinstance(below, dict) and key in below
-    inner, marks = _nested(below[key] if known else None, rest, value, where)
+    inner, marks = _nested(below[key] if known else None, rest, value, mark)
     return {key: inner}, {
         **({} if known else {(key,): where}),
         **{(key, *place): mark for place, mark in marks.items()},

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from nablafx_core.audio.files import AudioInfo, probe
+from nablafx_core.audio.values import INTEGERS, integer_scale
 from nablafx_core.data.facts import CONFIDENT, REACH, PairFacts
 from nablafx_core.data.levels import SILENT, Silence
 from nablafx_core.errors import DataError
@@ -26,9 +27,8 @@ SHARE_OF_OTHERS, SHARE_ELSEWHERE = 0.6, 0.8
 is for a pair that agrees best at another delay than the others."""
 DEAD, GHOST = 0.01, 0.05
 """Share of the other signal's playing time during which a silent wet or dry signal causes the pair to be refused."""
-FAR_ABOVE, INTEGERS = 4.0, 100.0
-"""Peak of full scale that is noted, and the peak above which the samples must be integers."""
-_INTEGER_BITS = (15, 23, 31)  # of full scale in integers of 16, 24 and 32 bits
+FAR_ABOVE = 4.0
+"""Peak of full scale that is noted."""
 FAINT = 1e-3
 """Peak of full scale below which a level is noted."""
 OFFSET = 0.05
@@ -72,11 +72,9 @@ def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
         return
     for signal, what in ((facts.dry, "its dry file "), (facts.wet, "")):
         if signal.peak >= INTEGERS:
-            highest = math.ceil(math.log2(signal.peak))
-            bits = next((bits for bits in _INTEGER_BITS if signal.peak <= 1.001 * 2**bits), highest)
             yield (
                 f"{what}peaks at {signal.peak:,.0f} times full scale: its samples are integers, written as floats. "
-                f"Divide them by {2**bits:,}."
+                f"Divide them by {integer_scale(signal.peak):,}."
             )
     timing = [*_drifting(facts, sample_rate), *_jumping(facts, sample_rate)]
     yield from timing

@@ -22,7 +22,10 @@ _SMOOTHED = 60  # training values that are drawn as they are; more are drawn fai
 
 
 def draw_curves(folder: Path) -> None:
-    """Draw what a run has recorded so far into ``pictures/losses.png`` of its folder."""
+    """Draw what a run has recorded so far into ``pictures/losses.png`` of its folder.
+
+    Of a single loss with weight 1 only the total is drawn, which equals it.
+    """
     record = RunRecord.read(folder)
     series = {
         name: list(zip(one.steps, one.values, strict=True))
@@ -35,7 +38,16 @@ def draw_curves(folder: Path) -> None:
         losses = record.config.get("loss") or []
     except RunError:
         losses = []
-    plot_losses(series, pictures / "losses.png", labels_of_losses(losses))
+    labels = labels_of_losses(losses)
+    if len(labels) == 1 and losses[0].get("weight", 1) == 1:  # the one part is the sum: they would hide each other
+        (part,) = labels
+        series = {name: points for name, points in series.items() if name not in _names_of_part(part)}
+    plot_losses(series, pictures / "losses.png", labels)
+
+
+def _names_of_part(part: str) -> tuple[str, str]:
+    """Return the names under which a part of the loss is recorded, in training and in validation."""
+    return f"train/{part}", f"validation/loss/{part}"
 
 
 def plot_losses(series: Mapping[str, Points], path: Path, labels: Mapping[str, str] = MappingProxyType({})) -> None:

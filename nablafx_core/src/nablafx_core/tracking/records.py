@@ -259,7 +259,8 @@ def plain_config(text: bytes, name: str) -> Any:
     """Parse YAML as plain data.
 
     libyaml is fast, but crashes if lists are nested too deeply. The depth is therefore checked before anything is
-    built; deep text, and text with anchors or tags, goes to `plain_yaml`.
+    built; deep text, and text with anchors or tags, goes to `plain_yaml`. So does text that libyaml refuses: it knows
+    no escapes such as ``\\uDCFF``, which stand for bytes of a file name that are not UTF-8.
 
     Raises:
         ConfigError: if the text is not such YAML.
@@ -277,8 +278,8 @@ def plain_config(text: bytes, name: str) -> Any:
             if depth > MAX_DEPTH or isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
                 return plain_yaml(text, name, "a run's experiment")
         return yaml.load(text, loader)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{name}: cannot be read: {str(error).partition(chr(10))[0]}.") from error
+    except (yaml.YAMLError, ValueError):
+        return plain_yaml(text, name, "a run's experiment")
 
 
 def run_folders(runs_dir: Path) -> list[Path]:

@@ -1,0 +1,56 @@
+"""The damaged record of a run's experiment is named, with what can be done, and nothing is changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nablafx_core.config import load_experiment
+from nablafx_core.errors import ConfigError
+from nablafx_core.tracking.recorder import record
+from nablafx_core.training.fit import resumable
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Create a run that was interrupted."""
+    monkeypatch.chdir(tmp_path)
+    config = load_experiment(sections={"data": "reference.tiny:TanhDataset", "model": "tcn"}).config
+
+    def interrupted(run):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        record("train", config, Path("runs"), interrupted)
+    return next(Path("runs").iterdir())
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("end", ["", "model:", "kernel_", "loss:", "- name: nablafx-core/mae", "train:", "track:"])
+def test_a_config_that_is_cut_off_is_named_with_what_can_be_done(folder, end):
+    file = folder / "config.yaml"
+    text = file.read_text()
+    file.write_text(text[: text.index(end)])
+    before = contents(folder)
+    with pytest.raises(ConfigError) as error:
+        resumable("latest", Path("runs"))
+    assert str(error.value).startswith(str(file))
+    assert "It is the record of the run's experiment. config.json beside it is whole" in str(error.value)
+    assert contents(folder) == before
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"Start a new run from your experiment file\."):
+        resumable("latest", Path("runs"))
+
+
+def test_what_the_message_says_repairs_the_run(folder):
+    whole = resumable("latest", Path("runs"))[1].config
+    (folder / "config.yaml").write_text("")
+    kept = json.loads((folder / "config.json").read_text())
+    del kept["seed"]
+    (folder / "config.yaml").write_text(json.dumps(kept, indent=2))
+    assert resumable("latest", Path("runs"))[1].config == whole
