@@ -143,6 +143,15 @@ def test_lost_or_repeated_samples_are_a_jump_and_its_place_is_named(effect, at_s
     assert "take" not in text
 
 
+@pytest.mark.parametrize(("effect", "at_s", "samples"), [("fuzz", 2, 777), ("amplifier", 10, 300), ("fuzz", 10, 2000)])
+def test_a_large_loss_near_an_end_is_found(effect, at_s, samples):
+    at = at_s * RATE
+    found = examined(played(), np.delete(wet_of(effect), slice(at, at + samples)))
+    (step,) = found.steps
+    assert step.samples == pytest.approx(-samples, abs=12)
+    assert abs((step.start + step.stop) / 2 / RATE - at_s) < 0.7
+
+
 def all_pass(audio):
     """Four stages that turn the phase around 500 Hz and change no magnitude."""
     for _ in range(4):

@@ -7,6 +7,7 @@
 3. Each window is measured again at the line's lag, against the average of all windows. The effect's phase is in both
    and cancels, which leaves an error of a fraction of a sample even through heavy distortion. A robust line through
    these delays is the drift; consecutive levels are jumps.
+4. If there are none, a large jump is searched in the sums of the correlations before and after each place.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from nablafx_core.data.cuts import SWING, find_cut
 from nablafx_core.data.delay import (
     SHORTEST,
     Array,
@@ -47,7 +49,6 @@ _CHANCE = 0.3  # confidence of windows that have nothing in common
 _BELIEVED = 0.5  # confidence of the median window below which no statement about time is made
 _ENOUGH = 0.7  # weighted share of the windows that must lie on a line or on levels
 _SHORT = 8192  # samples within which a jump is located
-_SWING = 240  # samples by which an effect with a moving delay may differ from its mean
 _DOUBT = 0.7  # factor on the weight of a window beside the line, to compare it with a window on the line
 _MORE, _MOST = 0.1, 0.75  # share of the windows that levels must explain in addition to a line, and in total
 _SMALL = 8.0  # samples; a smaller jump may come from an effect whose delay varies
@@ -57,6 +58,7 @@ _LIKELIER = 0.8  # share of another delay's explanation that a delay near the ex
 _AGREED = 0.8  # confidence of a weak delay on which the windows agree
 _BIAS = 6.0  # samples; through distortion, delays follow the brightness of the music, which may fade over the recording
 _REPEATED = 24_000.0  # samples after which a lag is half as likely to be that of a jump
+_ALIKE = 64.0  # samples by which the sum of correlations may miss a jump; a loudspeaker has several peaks
 _LEAST = 4  # fewest windows for a statement about time
 
 
@@ -149,11 +151,25 @@ def align(
     pieces = [_piece(dry, wet, *place, reach, around) for place in _places(energies, block, length, around)]
     plain = _aligned([_window(*piece) for piece in pieces], length / 2, within)
     if plain.followed or plain.delay.confidence >= 0.6:
-        return replace(plain, jumps=tuple(_located(dry, wet, jump) for jump in plain.jumps))
+        jumps = tuple(_located(dry, wet, jump) for jump in plain.jumps)
+        return _searched(dry, wet, replace(plain, jumps=jumps), length)
     rectified = _aligned([_window(at, rectify(x), rectify(y), first) for at, x, y, first in pieces], length / 2, within)
     if plain.delay.confidence >= rectified.delay.confidence and not rectified.followed:
-        return plain
-    return replace(rectified, delay=rectified.delay._replace(inverted=False))
+        return _searched(dry, wet, plain, length)
+    return _searched(dry, wet, replace(rectified, delay=rectified.delay._replace(inverted=False)), length, True)
+
+
+def _searched(dry: AudioSource, wet: AudioSource, found: Alignment, length: int, rectified: bool = False) -> Alignment:
+    """Search a large jump, unless the delay drifts as far. It replaces jumps of other sizes: pitch has other lags."""
+    if abs(found.slope) * length > SWING or not found.delay.confidence:
+        return found
+    lag = round(found.delay.samples)
+    cut = find_cut(dry, wet, lag, np.asarray)
+    if cut is None and rectified:
+        cut = find_cut(dry, wet, lag, rectify)
+    if cut is None or any(abs(jump.samples - Jump(*cut).samples) <= _ALIKE for jump in found.jumps):
+        return found
+    return replace(found, jumps=(Jump(*cut),))
 
 
 def _places(energies: Array, block: int, length: int, around: int) -> list[tuple[int, int]]:
@@ -366,7 +382,7 @@ def _usual_lags(windows: Sequence[_Window], within: tuple[float, float]) -> Arra
     power = np.zeros(max(window.low + len(window.power) for window in windows) - low)
     for window in windows:
         power[window.low - low :][: len(window.power)] += window.power
-    smooth = np.convolve(power, np.hanning(2 * _SWING + 1), mode="same")
+    smooth = np.convolve(power, np.hanning(2 * SWING + 1), mode="same")
     first = min(max(int(within[0]) - low, 0), len(smooth) - 1)
     best = first + int(np.argmax(smooth[first : max(int(within[1]) - low, first) + 1]))
     return np.full(len(windows), float(low + best))

@@ -127,11 +127,16 @@ def rectify(signal: Array) -> Array:
 
 def correlation(x: Array, y: Array) -> Array:
     """Magnitude of the whitened cross-correlation of two signals, circular: entry k is lag k, entry -k lag -k."""
+    return np.abs(whitened(x, y))
+
+
+def whitened(x: Array, y: Array) -> Array:
+    """Whitened cross-correlation of two signals, circular: entry k is lag k, entry -k lag -k."""
     size = 1 << (len(x) + len(y) - 1).bit_length()
     cross = np.conj(np.fft.rfft(x, size)) * np.fft.rfft(y, size)
     magnitude = np.abs(cross)
     weight = (magnitude + 1e-3 * np.sqrt(np.mean(magnitude**2)) + np.finfo(float).tiny) ** -0.8
-    return np.abs(np.fft.irfft(cross * weight, size))
+    return np.asarray(np.fft.irfft(cross * weight, size))
 
 
 def averaged(x: Array, y: Array, lag: float, slope: float = 0.0) -> Cross | None:

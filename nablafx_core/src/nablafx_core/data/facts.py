@@ -21,7 +21,7 @@ CONFIDENT = 0.85
 REACH = 480
 """Samples by which an effect with a moving delay may differ from its mean, 10 ms at 48 kHz."""
 
-_MEASURE = 6  # increment if a measurement changes, to invalidate cached ones
+_MEASURE = 7  # increment if a measurement changes, to invalidate cached ones
 _SHORT = 1 << 16
 _LEAST = 20 * 1024  # fewest samples for which a delay can be measured
 _FAR = 4  # places beyond the range at which a delay is tried
