@@ -11,6 +11,7 @@ import soundfile
 import torch
 from scipy.signal import butter, lfilter
 
+from nablafx_core.data.facts import Step
 from nablafx_core.errors import DataError
 from nablafx_data.pair import Pair
 from nablafx_data.plucked import music
@@ -170,6 +171,11 @@ def test_a_small_rest_is_left_out_and_said(pair):
         ({"dry": 0 * DRY}, r"amp\.wav: its dry file is silent"),
         ({"wet": np.where(np.arange(len(WET)) == 777, np.nan, WET)}, r"amp\.wav: sample 777 is NaN"),
         ({"wet": np.roll(WET, 1000), "delay": 0}, "lags its dry file by 1000"),
+        (
+            {"wet": np.where(np.arange(len(WET)) == 777, 1e30, WET)},
+            r"amp\.wav: peaks at 1e\+30 times full scale",
+        ),
+        ({"wet": 32767 * np.roll(WET, 40_000)}, r"amp\.wav: peaks at 32,\d\d\d times full scale"),
         ({"wet_rate": 48000}, "has 48000 Hz, its dry file .* has 24000 Hz"),
         ({"channel": 1}, "has no channel 1"),
         ({"channel": -1}, "has no channel -1"),
@@ -211,3 +217,17 @@ def test_a_delay_that_is_far_needs_more_confidence(pair, monkeypatch, samples, t
     else:
         with pytest.raises(DataError, match="little in common"):
             pair()
+
+
+def test_lost_samples_are_named_where_no_single_delay_is_found(pair, monkeypatch):
+    examined = Pair._examined
+
+    def cut(self, *sources):
+        facts = examined(self, *sources)
+        return replace(
+            facts, delay=facts.delay._replace(confidence=0.1), steps=(Step(RATE, RATE + 500, -777.0),), common=0.1
+        )
+
+    monkeypatch.setattr(Pair, "_examined", cut)
+    with pytest.raises(DataError, match=r"amp\.wav: jumps: its delay changes by -777 samples at about 1\.0 s"):
+        pair()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from nablafx_core.audio.files import probe
+from nablafx_core.audio.values import INTEGERS
 from nablafx_core.data.checks import faults, is_wire, remarks, silence
 from nablafx_core.data.delay import SHORTEST
 from nablafx_core.data.facts import PairFacts, examine_files, whole_delay
@@ -155,7 +156,11 @@ class Pair(Dataset):
         found = facts.delay
         near = abs(found.samples) <= _NEAR_S * self.sample_rate
         milliseconds = 1000 * found.samples / self.sample_rate
-        if found.confidence < (_ENOUGH if near else _ENOUGH_FAR):
+        weak = found.confidence < (_ENOUGH if near else _ENOUGH_FAR)
+        loud = max(facts.dry.peak, facts.wet.peak) >= INTEGERS
+        if (weak or abs(found.samples) > self._max_delay) and (facts.steps or loud):  # these are the reason
+            raise DataError(f"{wet}: {next(faults(facts, self.sample_rate))}")
+        if weak:
             raise DataError(
                 f"{wet}: no delay to {dry} could be measured; the two have little in common. "
                 f"Is wet another take?{self._fitting_channel(length)} If you know the delay, set data.delay."

@@ -37,6 +37,8 @@ def check_finite(audio: Tensor, path: StrPath, start: int) -> None:
 
 INTEGERS = 100.0
 """Peak of full scale from which on the samples are taken for integers that were written as floats."""
+LARGEST_INTEGER = 1.001 * 2**31
+"""Peak above which samples are no integers of 32 bits either."""
 _INTEGER_BITS = (15, 23, 31)  # of full scale in integers of 16, 24 and 32 bits
 
 

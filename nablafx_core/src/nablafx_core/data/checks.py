@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from nablafx_core.audio.files import AudioInfo, probe
-from nablafx_core.audio.values import INTEGERS, integer_scale
+from nablafx_core.audio.values import INTEGERS, LARGEST_INTEGER, integer_scale
 from nablafx_core.data.facts import CONFIDENT, REACH, PairFacts
 from nablafx_core.data.levels import SILENT, Silence
 from nablafx_core.errors import DataError
@@ -71,7 +71,12 @@ def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
         yield silent
         return
     for signal, what in ((facts.dry, "its dry file "), (facts.wet, "")):
-        if signal.peak >= INTEGERS:
+        if signal.peak > LARGEST_INTEGER:
+            yield (
+                f"{what}peaks at {signal.peak:.3g} times full scale, which no recording does: it is damaged. Record or "
+                "export it again."
+            )
+        elif signal.peak >= INTEGERS:
             yield (
                 f"{what}peaks at {signal.peak:,.0f} times full scale: its samples are integers, written as floats. "
                 f"Divide them by {integer_scale(signal.peak):,}."
