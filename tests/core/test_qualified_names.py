@@ -89,6 +89,7 @@ def pack(install, name, version="1.0", **names):
 
 
 SECTIONS = {
+    "requires": [],
     "data": "pair",
     "model": {
         "name": "ladder",
@@ -97,8 +98,11 @@ SECTIONS = {
     },
     "loss": ["esr2"],
     "metrics": [{"name": "esr2"}, "nablafx-core/esr"],
+    "train": {},
     "track": {"observers": ["log"]},
 }
+#: The other sections of a record, which has all of them.
+REST = {"requires": [], "loss": ["nablafx-core/l1"], "metrics": ["nablafx-core/esr"], "train": {}, "track": {}}
 CHAIN = {
     "name": "graybox",
     "processors": [
@@ -159,7 +163,8 @@ def test_a_missing_or_older_pack_is_named_with_its_version(install, tmp_path, re
     ((name, version),) = recorded.items()
     model = {"name": prefix.format(pack=name) + "tcn", "num_blocks": 2}
     packs = [{"name": name, "version": version}]
-    run = write_run(tmp_path, "20261123-amber-fjord-7k3q", {"data": "acme/pair", "model": model}, packs=packs)
+    config = {**REST, "data": "acme/pair", "model": model}
+    run = write_run(tmp_path, "20261123-amber-fjord-7k3q", config, packs=packs)
     with pytest.raises(ConfigError) as told:
         load_experiment([run / "config.yaml"])
     assert "tcn'" in str(told.value) and str(told.value).count(said) == 1
@@ -230,7 +235,7 @@ def test_a_pack_of_the_same_version_is_the_one_that_was_meant(install, tmp_path)
     pack(install, "nablafx-acme", "1.0", processors="gain", datasets="pair", models="ladder")
     pack(install, "nablafx-other", "2.0", processors="gain")
     packs = [{"name": "nablafx-acme", "version": "1.0"}, {"name": "nablafx-other", "version": "1.5"}]
-    config = {"data": "acme/pair", "model": {"name": "ladder", "first": "gain"}}
+    config = {**REST, "data": "acme/pair", "model": {"name": "ladder", "first": "gain"}}
     run = write_run(tmp_path, "20261123-amber-fjord-7k3q", config, packs=packs)
     model = load_experiment([run / "config.yaml"]).config["model"]
     assert model["first"]["name"] == "nablafx-acme/gain"
