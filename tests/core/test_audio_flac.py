@@ -85,7 +85,7 @@ def test_one_that_is_cut_off_is_still_refused(tmp_path):
 
 def test_no_length_and_no_frame_is_named(tmp_path):
     (tmp_path / "a.flac").write_bytes(flac(SIGNALS["noise"]((9000, 1)), 0)[:3000])
-    with pytest.raises(DataError, match=r"a\.flac: .*(length|cut off|read)"):
+    with pytest.raises(DataError, match=r"a\.flac: does not declare its length"):
         files.probe(tmp_path / "a.flac")
 
 

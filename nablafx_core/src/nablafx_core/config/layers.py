@@ -58,7 +58,7 @@ class OptionMark(str):
 
     @property
     def is_quoted(self) -> bool:
-        """Whether the text says itself what of it is the value, by quotes or a tag."""
+        """Return True if the text begins with a quote or a YAML tag, so that the value is not the whole text."""
         return not self.problem and self.text.lstrip()[:1] in tuple("'\"!")
 
 
