@@ -12,7 +12,7 @@ from nablafx_core.profiling import count_macs
 from nablafx_models.gcn import GCN
 from nablafx_models.lstm import LSTM
 from nablafx_models.s4 import S4
-from nablafx_models.ssm import S4D
+from nablafx_models.s4d import S4D
 from nablafx_models.tcn import TCN
 
 KNOBS = (Control("drive"), Control("tone"))

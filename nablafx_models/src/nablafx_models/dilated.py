@@ -13,14 +13,19 @@ from torch import Tensor, nn
 from nablafx_core.controls import Control
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import compiled_for
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.nn.blocks import BlockStep, Steps
 from nablafx_core.nn.norm import running_statistics
 from nablafx_core.state import State, joined, scoped
 from nablafx_models.conditioning.interface import AffineModulation, Condition, Modulation
 from nablafx_models.conditioning.table import Conditioned, with_condition
 from nablafx_models.conditioning.tvfilm import EndAligned
-from nablafx_models.kernels.dilated import ActivationName, Settings, Wanted, dilated, parted
-from nablafx_models.kernels.modulated import modulated
+from nablafx_models.functional.dilated_convolution import (
+    ActivationName,
+    ConvolutionSettings,
+    PartsRequest,
+    dilated_convolution,
+)
+from nablafx_models.functional.modulation import modulated_convolution
 from nablafx_models.streamed import Flow, StreamedModel
 
 
@@ -29,7 +34,7 @@ class Fused(NamedTuple):
 
     Args:
         activation: after the modulation.
-        gain: of the residual, if that is added after the activation; see `dilated`.
+        gain: of the residual, if that is added after the activation; see `dilated_convolution`.
     """
 
     activation: ActivationName
@@ -141,25 +146,27 @@ class DilatedBlock(nn.Module):
         self, line: Tensor, condition: Condition, film: State, final: bool, fused: Fused
     ) -> tuple[Tensor, State, Tensor | None]:
         """The activation's output by compiled functions, the modulation's state, and the history if that is made."""
-        gain = fused.gain
-        if self.film is None:
-            return self._compiled(line, fused.activation, gain), {}, None
-        assert isinstance(self.film, AffineModulation)
-        ready = self.film.ready(line.shape[-1] - self.span, final)
-        channels = 1 if gain is None else len(gain)
-        wanted = Wanted(channels, ready, self.film.pooled, self.film.lead(film))
-        parts = parted(line, self.conv.weight, self.conv.bias, self._settings("identity"), gain, wanted)
-        step = self.film.affine(parts.features, condition, film, final, whole=True, maxima=parts.maxima)
-        y = modulated(step.signal, step.steps, ready, fused.activation, parts.residual, gain)
-        return y, step.state, parts.rest
+        modulation = self.film
+        if modulation is None:
+            return self._compiled(line, fused.activation, fused.gain), {}, None
+        assert isinstance(modulation, AffineModulation)
+
+        def modulate(features: Tensor, maxima: Tensor | None) -> BlockStep:
+            return modulation.affine(features, condition, film, final, whole=True, maxima=maxima)
+
+        ready = modulation.ready(line.shape[-1] - self.span, final)
+        request = PartsRequest(ready, modulation.pooled, modulation.lead(film))
+        weights, settings = (self.conv.weight, self.conv.bias), self._settings(fused.activation)
+        y, step, rest = modulated_convolution(line, *weights, settings, fused.gain, request, modulate)
+        return y, step.state, rest
 
     def _compiled(self, line: Tensor, activation: ActivationName = "identity", gain: Tensor | None = None) -> Tensor:
-        """act(conv(line)) + gain residual, compiled; see `dilated`."""
-        return dilated(line, self.conv.weight, self.conv.bias, self._settings(activation), gain)
+        """act(conv(line)) + gain residual, compiled; see `dilated_convolution`."""
+        return dilated_convolution(line, self.conv.weight, self.conv.bias, self._settings(activation), gain)
 
-    def _settings(self, activation: ActivationName) -> Settings:
+    def _settings(self, activation: ActivationName) -> ConvolutionSettings:
         start = 0 if self.residual_lag is None else self.span - self.residual_lag
-        return Settings(self.conv.dilation[0], activation, start)
+        return ConvolutionSettings(self.conv.dilation[0], activation, start)
 
     def _none_yet(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """An empty output and contribution."""

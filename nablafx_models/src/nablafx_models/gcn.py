@@ -14,7 +14,7 @@ from nablafx_core.settings import Range
 from nablafx_core.state import State
 from nablafx_models.conditioning.table import BlockSettings, ConditioningName, conditioned
 from nablafx_models.dilated import DilatedBlock, DilatedNetwork, Fused, check_settings
-from nablafx_models.kernels.dilated import Settings, dilated
+from nablafx_models.functional.dilated_convolution import ConvolutionSettings, dilated_convolution
 from nablafx_models.streamed import Flow
 from nablafx_models.tcn import CONDITIONINGS
 
@@ -59,7 +59,7 @@ class GCNBlock(DilatedBlock):
         """The next block's input, and z."""
         if self._last:
             return activated, activated
-        x = dilated(activated, self.mix.weight, self.mix.bias, Settings(1))
+        x = dilated_convolution(activated, self.mix.weight, self.mix.bias, ConvolutionSettings(1))
         return (x if residual is None else x + residual), activated
 
 

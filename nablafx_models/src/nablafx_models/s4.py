@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from nablafx_core.controls import Control
 from nablafx_core.errors import ModelError
-from nablafx_core.kernels.choice import traced
 from nablafx_core.nn.activation import ActivationName
 from nablafx_core.nn.activation import activation as activation_named
 from nablafx_core.nn.rational import Degrees, FunctionName
@@ -18,8 +17,8 @@ from nablafx_core.settings import Range
 from nablafx_core.state import State, joined, scoped
 from nablafx_models.conditioning.interface import AffineModulation, Condition
 from nablafx_models.conditioning.table import BlockSettings, Conditioned, ConditioningName, conditioned
-from nablafx_models.kernels.residual import TanhAndResidual
-from nablafx_models.ssm import S4D
+from nablafx_models.functional.tanh_residual import tanh_residual
+from nablafx_models.s4d import S4D
 from nablafx_models.streamed import Flow, StreamedModel
 from nablafx_models.tcn import CONDITIONINGS
 
@@ -89,8 +88,8 @@ class S4Block(nn.Module):
             return Flow(activation(y), lag), after
         residual, after["waiting"] = x.line(state["waiting"], Flow(y, lag))
         gain = self.res.weight[:, 0]
-        if type(activation) is nn.Tanh and torch.is_grad_enabled() and not traced():
-            return Flow(TanhAndResidual.apply(y, residual, gain), lag), after  # type: ignore[no-untyped-call]
+        if type(activation) is nn.Tanh:
+            return Flow(tanh_residual(y, residual, gain), lag), after
         return Flow(torch.addcmul(activation(y), residual, gain), lag), after
 
 

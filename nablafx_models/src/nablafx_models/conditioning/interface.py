@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from nablafx_core.nn.blocks import BlockStep, Steps
 from nablafx_core.state import State
-from nablafx_models.kernels.dilated import ActivationName
-from nablafx_models.kernels.modulated import modulated
+from nablafx_models.functional.dilated_convolution import ActivationName
+from nablafx_models.functional.modulation import modulated
 
 #: What a layer is given: (batch, size) for the whole block, (batch, size, time) for its samples, or steps.
 Condition = Tensor | Steps | None
@@ -145,7 +145,7 @@ class AffineModulation(Modulation):
         final: bool = False,
         activation: ActivationName = "identity",
     ) -> tuple[Tensor, State]:
-        """Modulate features (batch, channels, time), see `Modulation`, and apply an activation of `dilated`."""
+        """Modulate features (batch, channels, time) and apply an activation of `ConvolutionSettings`."""
         if not features.shape[-1] and not (final and self.held(state)):
             return features, state
         step = self.affine(features, condition, state, final)
