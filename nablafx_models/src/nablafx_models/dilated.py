@@ -20,8 +20,8 @@ from nablafx_models.conditioning.interface import AffineModulation, Condition, M
 from nablafx_models.conditioning.table import Conditioned, with_condition
 from nablafx_models.conditioning.tvfilm import EndAligned
 from nablafx_models.functional.dilated_convolution import (
-    ActivationName,
     ConvolutionSettings,
+    FusedActivation,
     PartsRequest,
     dilated_convolution,
 )
@@ -37,7 +37,7 @@ class Fused(NamedTuple):
         gain: of the residual, if that is added after the activation; see `dilated_convolution`.
     """
 
-    activation: ActivationName
+    activation: FusedActivation
     gain: Tensor | None = None
 
 
@@ -160,11 +160,11 @@ class DilatedBlock(nn.Module):
         y, step, rest = modulated_convolution(line, *weights, settings, fused.gain, request, modulate)
         return y, step.state, rest
 
-    def _compiled(self, line: Tensor, activation: ActivationName = "identity", gain: Tensor | None = None) -> Tensor:
+    def _compiled(self, line: Tensor, activation: FusedActivation = "identity", gain: Tensor | None = None) -> Tensor:
         """act(conv(line)) + gain residual, compiled; see `dilated_convolution`."""
         return dilated_convolution(line, self.conv.weight, self.conv.bias, self._settings(activation), gain)
 
-    def _settings(self, activation: ActivationName) -> ConvolutionSettings:
+    def _settings(self, activation: FusedActivation) -> ConvolutionSettings:
         start = 0 if self.residual_lag is None else self.span - self.residual_lag
         return ConvolutionSettings(self.conv.dilation[0], activation, start)
 

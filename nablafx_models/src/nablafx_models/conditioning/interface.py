@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nablafx_core.nn.blocks import BlockStep, Steps
 from nablafx_core.state import State
-from nablafx_models.functional.dilated_convolution import ActivationName
+from nablafx_models.functional.dilated_convolution import FusedActivation
 from nablafx_models.functional.modulation import modulated
 
 #: What a layer is given: (batch, size) for the whole block, (batch, size, time) for its samples, or steps.
@@ -143,7 +143,7 @@ class AffineModulation(Modulation):
         condition: Condition,
         state: State,
         final: bool = False,
-        activation: ActivationName = "identity",
+        activation: FusedActivation = "identity",
     ) -> tuple[Tensor, State]:
         """Modulate features (batch, channels, time) and apply an activation of `ConvolutionSettings`."""
         if not features.shape[-1] and not (final and self.held(state)):

@@ -16,7 +16,8 @@ from nablafx_core.kernels.simd import REGISTER_LANES
 from nablafx_core.kernels.threads import for_each
 from nablafx_models.kernels import dilated_convolution as loops
 
-ActivationName = Literal["identity", "tanh", "gate"]
+#: The activations that compiled loops apply; a gate takes two channels for one, so it is no activation of a layer.
+FusedActivation = Literal["identity", "tanh", "gate"]
 Array = NDArray[np.float32]
 
 #: The number by which compiled loops know each activation.
@@ -34,7 +35,7 @@ class ConvolutionSettings(NamedTuple):
     """
 
     dilation: int
-    activation: ActivationName = "identity"
+    activation: FusedActivation = "identity"
     residual_start: int = 0
 
 
@@ -133,7 +134,7 @@ def _needs_gradients(*tensors: Tensor | None) -> bool:
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
-def apply_activation(y: Tensor, activation: ActivationName) -> Tensor:
+def apply_activation(y: Tensor, activation: FusedActivation) -> Tensor:
     """Apply an activation of `ConvolutionSettings` to y (batch, channels, time) with torch's operations."""
     if activation == "tanh":
         return torch.tanh(y)

@@ -14,9 +14,9 @@ from nablafx_core.kernels.threads import for_each
 from nablafx_core.nn.blocks import BlockStep, Steps
 from nablafx_models.functional.dilated_convolution import (
     ACTIVATION_NUMBERS,
-    ActivationName,
     Array,
     ConvolutionSettings,
+    FusedActivation,
     PartsRequest,
     _convolution_parts,
     apply_activation,
@@ -39,10 +39,10 @@ class ModulationSettings(NamedTuple):
     samples: int
     block_size: int
     skip: int
-    activation: ActivationName
+    activation: FusedActivation
 
 
-def modulated(features: Tensor, steps: Steps, count: int, activation: ActivationName = "identity") -> Tensor:
+def modulated(features: Tensor, steps: Steps, count: int, activation: FusedActivation = "identity") -> Tensor:
     """Modulate features by steps and apply the activation.
 
     y[o, t] = act(g[o, b(t)] x[o, t] + h[o, b(t)]), where b(t) is the block that contains t.
@@ -98,7 +98,7 @@ def _modulated(
     features: Tensor,
     steps: Steps,
     count: int,
-    activation: ActivationName,
+    activation: FusedActivation,
     residual: Tensor | None,
     gain: Tensor | None,
 ) -> Tensor:
