@@ -45,6 +45,16 @@ Mark = Section | Named
 
 
 @dataclass(frozen=True)
+class Described:
+    """Documents a setting by its type: ``Annotated[Literal["a", "b"], Described("…")]``.
+
+    An entry of the setting under ``Args:`` takes precedence.
+    """
+
+    doc: str
+
+
+@dataclass(frozen=True)
 class Range:
     """Limits the numbers of a setting, both ends included: ``Annotated[int, Range(1, 256)]``.
 
@@ -175,7 +185,15 @@ def settings_of(target: Any, without: Collection[str] = ()) -> dict[str, Setting
                 found[parameter.name] = Setting(parameter.name, annotation, parameter.default)
     for cls in getattr(target, "__mro__", [target]):
         docs = {**argument_docs(cls.__doc__), **docs}
-    return {name: Setting(name, s.annotation, s.default, docs.get(name, "")) for name, s in found.items()}
+    return {
+        name: Setting(name, s.annotation, s.default, docs.get(name) or _description(s.annotation))
+        for name, s in found.items()
+    }
+
+
+def _description(annotation: Any) -> str:
+    marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+    return next((mark.doc for mark in marks if isinstance(mark, Described)), "")
 
 
 def _annotated(annotation: Any, metadata: Iterable[Any]) -> Any:
