@@ -144,7 +144,7 @@ def test_weights_have_the_keys_of_old_checkpoints():
     }
 
 
-def test_batch_norm_ignores_the_pre_roll():
+def test_statistics_of_batch_norm_ignore_the_pre_roll():
     torch.manual_seed(0)
     model = TCN(num_blocks=2, kernel_size=3, norm="batch").train()
     audio = torch.rand(4, 1, 50) + 3

@@ -25,23 +25,23 @@ from nablafx_models.streamed import Flow, StreamedModel
 class DilatedNetwork(StreamedModel):
     """Blocks of dilated convolutions, computed as one stream.
 
-    Block n has the dilation dilation_growth^(n mod stack_size). With P = receptive_field - 1, a causal network sees P
-    zeros before the first sample of a file and has no latency, unless its conditioning looks ahead. A network that is
-    not causal sees P / 2 zeros before the file and P / 2 after it, and streams with a latency of P / 2 samples. Blocks
-    shorten their input instead of padding it, so the features of each block begin at a place of their own, and so does
-    the grid of the block's conditioning.
+    With P = receptive_field - 1, a causal network sees P zeros before the first sample of a file; another network sees
+    P / 2 zeros before the file and P / 2 after it. Blocks shorten their input instead of padding it, so the features of
+    each block begin at a different sample of the file, and so does the grid of the block's conditioning.
 
     A subclass builds `blocks` from `_layouts`, then its other layers, calls `_connect` and implements `_output`.
 
     Args:
         num_blocks: number of blocks.
         kernel_size: taps of each convolution; must be odd if ``causal: false``.
-        dilation_growth: factor on the dilation from block to block.
+        dilation_growth: factor on the dilation from block to block; block n has the dilation
+            dilation_growth^(n mod stack_size).
         channel_width: channels of every block.
         channel_growth: if above 1, each block has that many times the channels of its input, and `channel_width` has
             no effect.
         stack_size: number of blocks after which the dilation starts again at 1.
-        causal: use past samples only.
+        causal: use past samples only, without latency unless the conditioning looks ahead; otherwise the network sees
+            as far ahead as back and streams with a latency of (receptive_field - 1) / 2 samples.
         residual: add the input of each block to its output.
         direct_path: add the audio, through a gain, to the output of the network.
         bias: add a bias to each convolution.

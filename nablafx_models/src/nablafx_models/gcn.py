@@ -61,8 +61,8 @@ class GCN(DilatedNetwork):
     y = sum over n of mix(z_n) [+ direct_gain(audio)]
 
     This is a WaveNet (van den Oord et al., 2016, arXiv:1609.03499) without the layers after its sum. The input has one
-    channel and is added to all channels of the first block. A modulation acts on both halves of a block. See
-    `DilatedNetwork` for the start of a file, the latency and the other settings.
+    channel and is added to all channels of the first block. A modulation acts on both halves of a block. A file begins
+    in silence, as for `TCN`.
 
     Args:
         channel_growth: if above 1, each block has that many times the channels of its input, and `channel_width` has

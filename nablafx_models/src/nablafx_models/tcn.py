@@ -57,7 +57,8 @@ class TCN(DilatedNetwork):
 
     x_{n+1} = act(modulation(conv_n(x_n))) + res_n(x_n),  y = tanh(output(x_N) [+ direct_gain(audio)])
 
-    where res_n is a gain per channel. See `DilatedNetwork` for the start of a file, the latency and the other settings.
+    where res_n is a gain per channel. A file begins in silence: its first sample sees zeros before it, as many as the
+    receptive field needs.
 
     Args:
         activation: activation of every block.
