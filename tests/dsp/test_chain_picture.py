@@ -26,7 +26,7 @@ from nablafx_dsp.controllers.static import Static
 from nablafx_dsp.processors.biquad import TYPES, Biquad
 from nablafx_dsp.processors.memoryless import Gain
 from nablafx_dsp.processors.nonlinearities import Tanh
-from nablafx_dsp.processors.sections import WITH_GAIN
+from nablafx_dsp.processors.second_order_sections import WITH_GAIN
 from reference.parts import Ahead
 from reference.toys import Swell
 

@@ -12,7 +12,8 @@ from scipy import integrate, optimize, special
 from nablafx_core.errors import ModelError
 from nablafx_core.graybox import GrayBox
 from nablafx_core.testing import laws, laws_gradients, laws_saving, laws_shape
-from nablafx_dsp.functional.waveshaping import NEAR, segment_mean, wright_omega
+from nablafx_dsp.functional.waveshaping import NEAR, segment_mean
+from nablafx_dsp.functional.wright_omega import wright_omega
 from nablafx_dsp.processors.nonlinearities import AsymmetricTanh, Diode, HardClip, SoftClip, Tanh, WaveFolder
 
 FAMILY = (Tanh, HardClip, SoftClip, AsymmetricTanh, WaveFolder, Diode)

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nablafx_dsp.nn.siren import Siren, textbook
+from nablafx_dsp.functional.siren import siren
+from nablafx_dsp.nn.siren import Siren
 
 
 def made(hidden_size=32, num_layers=3, w0=30.0):
@@ -35,7 +36,7 @@ def test_it_is_its_formula(hidden_size, num_layers, shape, threads):
     torch.set_num_threads(threads)
     found = values_and_gradients(ours, values, 30.0, net.parameters(), gradient, torch.float32)
     torch.set_num_threads(before)
-    wanted = values_and_gradients(textbook, values, 30.0, net.parameters(), gradient, torch.float64)
+    wanted = values_and_gradients(siren, values, 30.0, net.parameters(), gradient, torch.float64)
     for single, double in zip(found, wanted, strict=True):
         assert single.shape == double.shape
         peak = max(1.0, float(double.abs().max())) if double.numel() else 1.0
@@ -72,9 +73,11 @@ def test_only_what_needs_a_gradient_has_one(needed):
     assert all((p.grad is not None) == needed[1] for p in net.parameters())
 
 
-def test_gradients_of_second_order_are_torchs():
+def test_gradients_of_second_order_are_those_of_torchs_operations(monkeypatch):
     net, values, found = made(8, 2, 3.0), torch.randn(20, requires_grad=True), []
-    for y in (net(values), textbook(values, 3.0, *net.parameters())):
+    for kernels in ("auto", "torch"):
+        monkeypatch.setenv("NABLAFX_KERNELS", kernels)
+        y = net(values)
         (slope,) = torch.autograd.grad(y.sum(), values, create_graph=True)
         found.append(torch.autograd.grad(slope.square().sum(), [values, *net.parameters()], allow_unused=True))
     for ours, expected in zip(*found, strict=True):

@@ -17,7 +17,7 @@ from nablafx_core.export.class_paths import Argument, described, named_controls,
 from nablafx_core.export.conversion import Importer
 from nablafx_core.interfaces import Model
 from nablafx_core.names import short_name
-from nablafx_dsp.pretraining.weights import NABLAFX_SUFFIXES, nablafx_network, siren_size
+from nablafx_dsp.pretraining.pretrained_weights import NABLAFX_SUFFIXES, nablafx_network, siren_size
 from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ
 
 _log = logging.getLogger(__name__)

@@ -13,8 +13,9 @@ from torch.autograd.function import once_differentiable
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import compiled_for
 from nablafx_core.kernels.threads import for_each
+from nablafx_dsp.functional.linear_recursion import linear_recursion
+from nablafx_dsp.functional.precision import wide_dtype
 from nablafx_dsp.kernels import biquad as recursion
-from nablafx_dsp.kernels import biquad_scan as scan
 
 
 def cascade(
@@ -31,8 +32,9 @@ def cascade(
 
     Differentiable once, in audio, coefficients and state, through the output and through the final state, so that
     truncated backpropagation may carry gradients across chunks. The same samples come out, bit for bit, wherever a
-    signal is cut. The torch path (on accelerators, or with ``NABLAFX_KERNELS=torch``) has the tolerance that
-    `nablafx_dsp.kernels.biquad_scan` states.
+    signal is cut. The torch path (on accelerators, or with ``NABLAFX_KERNELS=torch``) is a parallel scan: output, state
+    and gradients are within 1e-9 of the compiled ones in float64 and within 1e-5 for float32 audio, relative to the
+    peak of each; on MPS, which has no float64, within 1e-3 for poles of radius below 0.99.
 
     Args:
         audio: (batch, time), float32 or float64.
@@ -116,12 +118,7 @@ def frequency_sampled(audio: Tensor, coefficients: Tensor) -> Tensor:
     return output
 
 
-def wide_dtype(device: torch.device) -> torch.dtype:
-    """float64 where the device has it: what coefficients and states are computed in."""
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
-def large(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+def empty_in_large_pages(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
     """Memory for coefficients per sample, which is large: numpy asks for large pages where torch does not.
 
     With small ones, half the time of a kernel that goes through it once is spent on page tables.
@@ -176,7 +173,7 @@ class _Cascade(torch.autograd.Function):
         batch, sections = audio.shape[0], framed.shape[2]
         grad_audio, grad_state = torch.empty_like(audio), grad_final.contiguous().clone()
         if ctx.moving:
-            grad_framed = large(*framed.shape, dtype=framed.dtype)
+            grad_framed = empty_in_large_pages(*framed.shape, dtype=framed.dtype)
         else:
             grad_framed = torch.zeros_like(framed, dtype=torch.float64)
         arrays = audio.numpy(), framed.view(-1).numpy(), *ctx.plan, marks.numpy(), grad_output.contiguous().numpy()
@@ -200,15 +197,39 @@ def _scanned(audio: Tensor, coefficients: Tensor, state: Tensor, block_size: int
 
 
 class _Scan(torch.autograd.Function):
+    """One section as a parallel scan, with the adjoint of `nablafx_dsp.kernels.biquad.backward_of`."""
+
     @staticmethod
     def forward(ctx: Any, audio: Tensor, coefficients: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        output, final = scan.forward(audio, coefficients, state)
+        """Filter audio (batch, time) by coefficients (batch, 5, time or 1) from a state (batch, 2)."""
+        b0, b1, b2, a1, a2 = coefficients.unbind(1)
+        x = audio.to(coefficients.dtype)
+        drive = torch.stack([(b1 - a1 * b0) * x, (b2 - a2 * b0) * x], dim=-1)
+        after = linear_recursion(_transition(a1, a2), drive, state)
+        before = torch.cat([state[:, None], after], dim=1)
+        output = (b0 * x + before[:, :-1, 0]).to(audio.dtype)
         ctx.save_for_backward(audio, coefficients, output)
-        return output, final
+        return output, before[:, -1]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor, grad_final: Tensor) -> tuple[Tensor | None, ...]:
         audio, coefficients, output = ctx.saved_tensors
-        gradients = scan.backward(grad_output, grad_final, audio, output, coefficients)
+        b0, b1, b2, a1, a2 = coefficients.unbind(1)
+        g, x, y = (signal.to(coefficients.dtype) for signal in (grad_output, audio, output))
+        reversed_transition = _transition(a1, a2).flip(1).transpose(-1, -2)
+        drive = torch.stack([g, torch.zeros_like(g)], dim=-1).flip(1)
+        before = linear_recursion(reversed_transition, drive, grad_final).flip(1)
+        after = torch.cat([before, grad_final[:, None]], dim=1)
+        h, l1, l2 = before[..., 0], after[:, 1:, 0], after[:, 1:, 1]
+        grad_coefficients = torch.stack([h * x, l1 * x, l2 * x, -l1 * y, -l2 * y], dim=1)
+        if coefficients.shape[-1] == 1:
+            grad_coefficients = grad_coefficients.sum(-1, keepdim=True)
+        gradients = (b0 * h + b1 * l1 + b2 * l2).to(audio.dtype), grad_coefficients, after[:, 0]
         return tuple(g if needed else None for g, needed in zip(gradients, ctx.needs_input_grad, strict=True))
+
+
+def _transition(a1: Tensor, a2: Tensor) -> Tensor:
+    """Return A of z' = A z + B x, (batch, frames, 2, 2)."""
+    one = torch.ones_like(a1)
+    return torch.stack([torch.stack([-a1, one], -1), torch.stack([-a2, torch.zeros_like(a1)], -1)], -2)

@@ -16,7 +16,8 @@ from torch.autograd.function import once_differentiable
 
 from nablafx_core.kernels.choice import compiled_for
 from nablafx_core.kernels.threads import for_each
-from nablafx_dsp.functional.biquad import large, wide_dtype
+from nablafx_dsp.functional.biquad import empty_in_large_pages
+from nablafx_dsp.functional.precision import wide_dtype
 from nablafx_dsp.kernels import cookbook as compiled_formulas
 
 #: A filter's six numbers b0, b1, b2, a0, a1, a2 from cos(w0), alpha and A = 10^(gain_db / 40).
@@ -108,7 +109,7 @@ class _Coefficients(torch.autograd.Function):
         batch, sections, frames = w0.shape
         w0 = w0.contiguous()
         knobs = w0.cos(), w0.sin(), q.contiguous(), (gain_db.contiguous() * (math.log(10) / 40)).exp_()
-        framed = large(batch, frames, sections, 5)
+        framed = empty_in_large_pages(batch, frames, sections, 5)
         arrays = [values.numpy() for values in (*knobs, framed)]
         kernels = [compiled_formulas.coefficients_of(*compiled_formulas.KINDS[type]) for type in types]
         for_each(batch, lambda item: _of_each(kernels, item, arrays))
@@ -121,7 +122,7 @@ class _Coefficients(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """None for the types, and the gradients of the rest."""
         *knobs, framed = ctx.saved_tensors
-        gradients = [large(*knobs[0].shape) for _ in range(3)]
+        gradients = [empty_in_large_pages(*knobs[0].shape) for _ in range(3)]
         arrays = [values.numpy() for values in (*knobs, framed, gradient.contiguous(), *gradients)]
         kernels = [compiled_formulas.gradients_of(*compiled_formulas.KINDS[type]) for type in ctx.types]
         for_each(framed.shape[0], lambda item: _of_each(kernels, item, arrays))

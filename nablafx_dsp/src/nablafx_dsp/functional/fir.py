@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import compiled_for
-from nablafx_dsp.kernels.correlation import correlate
+from nablafx_dsp.kernels.fir import correlate
 
 #: Taps from which on a response is multiplied in the frequency domain.
 LONG = 256

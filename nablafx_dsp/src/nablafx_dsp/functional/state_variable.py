@@ -10,10 +10,10 @@ from torch.autograd.function import once_differentiable
 
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import compiled_for
-from nablafx_dsp.functional.biquad import wide_dtype
-from nablafx_dsp.functional.frames import Frames, frames_over, held
+from nablafx_dsp.frames import Frames, frames_over, held
+from nablafx_dsp.functional.linear_recursion import linear_recursion
+from nablafx_dsp.functional.precision import wide_dtype
 from nablafx_dsp.kernels import state_variable as recursion
-from nablafx_dsp.kernels.biquad_scan import linear_recursion
 
 
 def state_variable_filter(

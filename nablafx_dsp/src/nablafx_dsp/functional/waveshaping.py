@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from nablafx_core.kernels.choice import compiled_for
-from nablafx_dsp.kernels.wright_omega import wright_omega as kernel
+from nablafx_dsp.functional.precision import wide_dtype
+from nablafx_dsp.functional.wright_omega import wright_omega
 
 #: A curve of the input, with its parameters by name.
 Curve = Callable[..., Tensor]
@@ -118,47 +117,6 @@ def _conducting(x: Tensor, thermal_voltage_volt: Tensor, saturation_volt: Tensor
     return side, wright_omega(a.log() + side * x / thermal_voltage_volt + a), a
 
 
-def wright_omega(z: Tensor) -> Tensor:
-    """The solution w > 0 of w + log w = z, for real z.
-
-    By the iteration of Fritsch, Shafer and Crowley, "Solution of the transcendental equation w e^w = x",
-    Communications of the ACM 16, 1973, twice, which is exact in float64. Compiled on the CPU.
-
-    Differentiable, any number of times: w' = w / (1 + w).
-    """
-    omega: Tensor = _WrightOmega.apply(z)  # type: ignore[no-untyped-call]
-    return omega
-
-
-class _WrightOmega(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
-        w = kernel(z) if compiled_for(z, dtypes=(torch.float32, torch.float64)) else _by_torch(z)
-        ctx.save_for_backward(w)
-        return w
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (w,) = ctx.saved_tensors
-        slope: Tensor = torch.where(w < 1, w / (1 + w), 1 - 1 / (1 + w))  # of infinity it is 1
-        return gradient * slope
-
-
-def _by_torch(value: Tensor) -> Tensor:
-    z = value.clamp(-40, 1e10)  # beyond, exp(z) and z - log z are the value to the last bit
-    near = z - 1
-    w = 1 + near / 2 + near.square() / 16 - near**3 / 192  # its series about 1
-    w = torch.where(z < -1.5, torch.exp(z.clamp(max=0)), w)
-    w = torch.where(z > 4, z - z.clamp(min=1).log(), w)
-    for _ in range(2):
-        rest = z - w - w.log()
-        twice = 2 * (1 + w) * (1 + w + 2 * rest / 3)
-        w = w * (1 + rest / (1 + w) * (twice - rest) / (twice - 2 * rest))
-    w = torch.where(value < -40, torch.exp(value), w)
-    large = torch.where(value < torch.inf, value - value.clamp(min=1).log(), value)
-    return torch.where(value > 1e10, large, w)
-
-
 def segment_mean(curve: Curve, integral: Curve, start: Tensor, end: Tensor, **parameters: Tensor) -> Tensor:
     """The mean of a curve between two inputs, (F(end) - F(start)) / (end - start).
 
@@ -173,7 +131,7 @@ def segment_mean(curve: Curve, integral: Curve, start: Tensor, end: Tensor, **pa
         start, end: inputs, of one shape.
         parameters: of the curve.
     """
-    wide = torch.float32 if end.device.type == "mps" else torch.float64
+    wide = wide_dtype(end.device)
     given = {name: value.to(wide) for name, value in parameters.items()}
     a, b = start.to(wide), end.to(wide)
     step = b - a

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nablafx_core.kernels.compiled import compiled, inlined
 from nablafx_core.kernels.threads import for_each
-from nablafx_dsp.functional.frames import Frames
+from nablafx_dsp.frames import Frames
 
 #: Added to the power that is detected, so that silence has a level: -100 dB.
 FLOOR = 1e-10

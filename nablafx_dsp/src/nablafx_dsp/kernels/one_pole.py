@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nablafx_core.kernels.compiled import compiled
 from nablafx_core.kernels.threads import for_each
-from nablafx_dsp.functional.frames import Frames
+from nablafx_dsp.frames import Frames
 
 
 def forward(audio: Tensor, pole: Tensor, state: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:

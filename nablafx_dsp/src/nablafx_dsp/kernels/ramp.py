@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nablafx_core.kernels.compiled import compiled, inlined
 from nablafx_core.kernels.threads import for_each
-from nablafx_dsp.functional.frames import Frames
+from nablafx_dsp.frames import Frames
 
 
 def forward(audio: Tensor, ends: Tensor, blocks: Frames) -> Tensor:

@@ -18,6 +18,9 @@ from nablafx_core.kernels.threads import for_each
 
 LANES = REGISTER_LANES
 
+#: Units whose outputs are computed together; the number of units of a layer must be a multiple of it.
+UNITS_AT_ONCE = 4
+
 #: Samples of a piece, and of what is computed together.
 PIECE, TILE = 128, 2 * LANES
 
@@ -227,7 +230,7 @@ def _cos(r: Any) -> Any:
 @inlined
 def _dense(matrix: Any, begin: int, features: Any, units: int, count: int, output: Any) -> None:
     """output[o, t] = sum over i of matrix[o, i] features[i, t], of four o and a tile of t at a time."""
-    for o in range(0, units, 4):
+    for o in range(0, units, UNITS_AT_ONCE):
         row = begin + o * units
         for t in range(0, count, TILE):
             a = b = c = d = a1 = b1 = c1 = d1 = full(_ZERO, LANES)
@@ -255,7 +258,7 @@ def _dense(matrix: Any, begin: int, features: Any, units: int, count: int, outpu
 @inlined
 def _outer(grads: Any, features: Any, units: int, count: int, output: Any, begin: int) -> None:
     """output[o, i] += sum over t of grads[o, t] features[i, t], of four o and two i at a time."""
-    for o in range(0, units, 4):
+    for o in range(0, units, UNITS_AT_ONCE):
         for i in range(0, units, 2):
             a = b = c = d = a1 = b1 = c1 = d1 = full(_ZERO, LANES)
             for t in range(0, count, LANES):

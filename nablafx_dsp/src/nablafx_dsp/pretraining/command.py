@@ -46,7 +46,7 @@ def pretrain(
     import torch
 
     from nablafx_dsp.pretraining import fitting
-    from nablafx_dsp.pretraining.weights import save_pretrained
+    from nablafx_dsp.pretraining.pretrained_weights import save_pretrained
     from nablafx_dsp.processors.static_fir import StaticFIR
 
     torch.manual_seed(seed)

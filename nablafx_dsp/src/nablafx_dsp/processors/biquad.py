@@ -6,7 +6,7 @@ import inspect
 from typing import Any, Literal
 
 from nablafx_core.errors import ModelError
-from nablafx_dsp.processors.sections import Band, Curves, Sections
+from nablafx_dsp.processors.second_order_sections import Band, Curves, SecondOrderSections
 
 BiquadType = Literal["peaking", "lowpass", "highpass", "lowshelf", "highshelf"]
 
@@ -28,7 +28,7 @@ TITLES = {
 }
 
 
-class Biquad(Sections):
+class Biquad(SecondOrderSections):
     """Second-order filter by the audio EQ cookbook, an exact recursion, whether its parameters move or not.
 
     Parameters: ``gain_db`` (peaking filters and shelves only), ``cutoff_hz`` (the centre of a peaking filter) and

@@ -15,7 +15,7 @@ from nablafx_core.interfaces import Processor
 from nablafx_core.settings import Range
 from nablafx_core.state import State
 from nablafx_core.weights import are_weights_to_follow
-from nablafx_dsp.functional.partitioned import partitioned_fir, partitions
+from nablafx_dsp.functional.partitioned_fir import partitioned_fir, partitions
 from nablafx_dsp.impulse_response import check_impulse_response, read_impulse_response
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Cabinet(Processor):
     The file is brought to the sample rate, its frequency response kept, and cut or filled up with zeros to `num_taps`.
     The response is ``taps``, (num_taps,), which is saved with the weights: a bundle needs no file. An experiment file
     that names one that cannot be used is refused; a processor built in Python says so when it is first used, unless
-    its weights have been loaded. State: that of `nablafx_dsp.functional.partitioned.partitioned_fir`.
+    its weights have been loaded. State: that of `nablafx_dsp.functional.partitioned_fir.partitioned_fir`.
 
     Args:
         sample_rate: Hz.

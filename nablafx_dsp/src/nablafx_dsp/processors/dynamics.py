@@ -14,6 +14,7 @@ from nablafx_core.interfaces import Processor
 from nablafx_core.nn.blocks import Steps
 from nablafx_core.settings import Range
 from nablafx_core.state import State
+from nablafx_dsp.frames import framed
 from nablafx_dsp.functional.dynamics import (
     CURVES,
     Kind,
@@ -22,7 +23,6 @@ from nablafx_dsp.functional.dynamics import (
     dynamics_gain,
     silent_state,
 )
-from nablafx_dsp.functional.frames import framed
 
 Detector = Literal["peak", "rms"]
 Curves = Literal["perceptual", "linear"]

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from nablafx_core.errors import ModelError
-from nablafx_dsp.processors.sections import Band, Curves, Sections
+from nablafx_dsp.processors.second_order_sections import Band, Curves, SecondOrderSections
 
 
-class Equalizer(Sections):
+class Equalizer(SecondOrderSections):
     """Bands of a table.
 
     Args:

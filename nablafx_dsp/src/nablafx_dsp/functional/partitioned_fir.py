@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from nablafx_core.kernels.choice import compiled_for
 from nablafx_core.state import State
 from nablafx_dsp.functional.fir import fir
-from nablafx_dsp.kernels import partitions as kernel
+from nablafx_dsp.kernels import partitioned_fir as kernel
 
 #: Samples of a part.
 SIZE = 256
@@ -92,7 +92,7 @@ def _planes(spectrum: Tensor) -> Tensor:
 
 
 def _multiplied(blocks: Tensor, parts: Tensor) -> Tensor:
-    """See `nablafx_dsp.kernels.partitions.forward`."""
+    """See `nablafx_dsp.kernels.partitioned_fir.forward`."""
     if compiled_for(blocks, parts, dtypes=(torch.float32, torch.float64)):
         product: Tensor = _Multiplied.apply(blocks.contiguous(), parts.contiguous())  # type: ignore[no-untyped-call]
         return product

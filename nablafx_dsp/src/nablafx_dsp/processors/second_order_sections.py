@@ -13,9 +13,9 @@ from nablafx_core.controls import Curve, Parameter
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Processor
 from nablafx_core.state import State
+from nablafx_dsp.frames import framed
 from nablafx_dsp.functional.biquad import cascade
 from nablafx_dsp.functional.cookbook import HIGHEST, cascade_coefficients
-from nablafx_dsp.functional.frames import framed
 
 Curves = Literal["perceptual", "linear"]
 
@@ -48,7 +48,7 @@ class Band(NamedTuple):
         return self._replace(lowest=lowest, highest=highest)
 
 
-class Sections(Processor):
+class SecondOrderSections(Processor):
     """Second-order filters one after the other by the audio EQ cookbook, exact whether their parameters move or not.
 
     Each band has the parameters ``gain_db`` (peaking filters and shelves only), ``cutoff_hz`` (the centre of a peaking

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import oaconvolve
 
-from nablafx_dsp.functional.partitioned import partitioned_fir, partitions
+from nablafx_dsp.functional.partitioned_fir import partitioned_fir, partitions
 
 every_engine = pytest.mark.parametrize("engine", ["auto", "torch"])
 every_dtype = pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
