@@ -183,9 +183,9 @@ def test_ranges_and_what_is_wrong_with_them():
     chain = [{"name": "soft_clip", "ranges": {"drive_db": [0, 6]}, "controller": "static", "fixed": {"knee": 0.5}}]
     drive, threshold, _ = GrayBox(chain).processors[0].effect_parameters
     assert (drive.minimum, drive.maximum, drive.unit, threshold.maximum) == (0, 6, "dB", 1)
-    with pytest.raises(ModelError, match="hard clipper: there is no parameter 'knee' to give a range to"):
+    with pytest.raises(ModelError, match="hard clipper: .* 'knee'"):
         HardClip(ranges={"knee": (0, 1)})
-    with pytest.raises(ModelError, match="knee must be above 0"):
+    with pytest.raises(ModelError, match="soft clipper: knee .* 0"):
         SoftClip(ranges={"knee": (0, 1)})
     with pytest.raises(ModelError, match="not a range"):
         HardClip(ranges={"drive_db": (3, 1)})

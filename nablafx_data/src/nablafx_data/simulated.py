@@ -210,9 +210,10 @@ def _positions(
                 raise DataError(f"data.settings: names no position of '{control.name}'.")
         elif count == 1:
             values = [control.default_unit]
+        elif control.positions:
+            values = [control.parse(position) for position in control.positions]
         else:
-            steps = len(control.positions) or count
-            values = [float(value) for value in np.linspace(0, 1, steps)]
+            values = [float(value) for value in np.linspace(0, 1, count)]
         yield tuple(sorted({round(value, 2) for value in values}))
 
 

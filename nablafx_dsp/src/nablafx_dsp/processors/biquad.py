@@ -6,7 +6,8 @@ import inspect
 from typing import Any, Literal
 
 from nablafx_core.errors import ModelError
-from nablafx_dsp.processors.second_order_sections import Band, Curves, SecondOrderSections
+from nablafx_dsp.processors.ranges import Curves
+from nablafx_dsp.processors.second_order_sections import Band, SecondOrderSections
 
 BiquadType = Literal["peaking", "lowpass", "highpass", "lowshelf", "highshelf"]
 

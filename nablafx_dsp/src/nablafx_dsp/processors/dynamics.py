@@ -23,9 +23,9 @@ from nablafx_dsp.functional.dynamics import (
     dynamics_gain,
     silent_state,
 )
+from nablafx_dsp.processors.ranges import Curves, with_ranges
 
 Detector = Literal["peak", "rms"]
-Curves = Literal["perceptual", "linear"]
 
 # As wide as devices are; 0.5 is in the middle of what is common, and there a learned parameter begins.
 _THRESHOLD = Centred("threshold_db", -80.0, 0.0, "dB", middle=-30.0)
@@ -99,29 +99,7 @@ class Dynamics(Processor):
         self.smoothing: Smoothing = smoothing
         self.latency = round(lookahead_ms * sample_rate / 1000)
         table = (*PARAMETERS[self.kind], *((_RMS,) if detector == "rms" else ()))
-        self.effect_parameters = tuple(self._ranged(table, ranges or {}, curves))
-
-    def _ranged(
-        self, table: tuple[Parameter, ...], ranges: Mapping[str, tuple[float, float]], curves: Curves
-    ) -> list[Parameter]:
-        names = [parameter.name for parameter in table]
-        for name, (low, _) in ranges.items():
-            if name not in names:
-                raise ModelError(f"{self.kind}: there is no parameter '{name}'. Parameters: {', '.join(names)}.")
-            least = {"ratio": 1.0, "knee_db": 0.0, "range_db": 0.0}.get(name, float("-inf"))
-            if low < least or (name.endswith("_ms") and low <= 0):
-                raise ModelError(f"{self.kind}: {name} cannot be as low as {low:g}.")
-        return [
-            own
-            if curves == "perceptual" and own.name not in ranges
-            else Parameter(
-                own.name,
-                *ranges.get(own.name, (own.minimum, own.maximum)),
-                own.unit,
-                own.curve if curves == "perceptual" else "linear",
-            )
-            for own in table
-        ]
+        self.effect_parameters = with_ranges(self.kind, table, ranges or {}, curves, least={"ratio": 1.0})
 
     def macs_per_sample(self) -> float:
         """Two products for each of average, ballistics and smoothing, and the gain."""

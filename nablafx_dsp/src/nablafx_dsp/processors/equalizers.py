@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from nablafx_core.errors import ModelError
-from nablafx_dsp.processors.second_order_sections import Band, Curves, SecondOrderSections
+from nablafx_dsp.processors.ranges import Curves
+from nablafx_dsp.processors.second_order_sections import Band, SecondOrderSections
 
 
 class Equalizer(SecondOrderSections):

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from nablafx_core.controls import Parameter
-from nablafx_core.errors import ModelError
 from nablafx_core.state import State
 from nablafx_dsp.functional import waveshaping as shapes
 from nablafx_dsp.functional.waveshaping import Curve, segment_mean
 from nablafx_dsp.processors.memoryless import Memoryless
+from nablafx_dsp.processors.ranges import with_ranges
 
 Antialiasing = Literal["none", "adaa1"]
 
@@ -66,18 +66,7 @@ class Nonlinearity(Memoryless):
         self.antialiasing = antialiasing
         self.title = self.formula.title
         self.shape = "nonlinearity" if antialiasing == "none" else "other"
-        known = {parameter.name: parameter for parameter in self.formula.parameters}
-        for name, ends in (ranges or {}).items():
-            if name not in known:
-                raise ModelError(
-                    f"{self.title}: there is no parameter '{name}' to give a range to. Parameters: "
-                    f"{', '.join(known) or 'none'}."
-                )
-            before = known[name]
-            known[name] = Parameter(name, *ends, before.unit, before.curve)
-            if before.minimum > 0 >= known[name].minimum:
-                raise ModelError(f"{self.title}: {name} must be above 0, and its range begins at {ends[0]:g}.")
-        self.effect_parameters = tuple(known.values())
+        self.effect_parameters = with_ranges(self.title, self.formula.parameters, ranges or {})
 
     def effect(self, audio: Tensor, **parameters: Tensor) -> Tensor:
         """The curve of each sample."""

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nablafx_core.controls import Curve, Parameter
+from nablafx_core.controls import Parameter
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Processor
 from nablafx_core.state import State
 from nablafx_dsp.frames import framed
 from nablafx_dsp.functional.biquad import cascade
 from nablafx_dsp.functional.cookbook import HIGHEST, cascade_coefficients
-
-Curves = Literal["perceptual", "linear"]
+from nablafx_dsp.processors.ranges import Curves, log_curve
 
 #: The types that have a gain.
 WITH_GAIN = ("peaking", "lowshelf", "highshelf")
@@ -79,7 +78,7 @@ class SecondOrderSections(Processor):
         curves: Curves,
     ) -> None:
         super().__init__(sample_rate)
-        curve: Curve = "linear" if curves == "linear" else "log"
+        curve = log_curve(curves)
         parameters: list[Parameter] = []
         for band in bands:
             self._check(band, q[0])

@@ -9,14 +9,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nablafx_core.controls import Curve, Parameter
+from nablafx_core.controls import Parameter
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Processor
 from nablafx_core.nn.blocks import Steps
 from nablafx_core.state import State
 from nablafx_dsp.frames import framed
 from nablafx_dsp.functional.cookbook import HIGHEST
+from nablafx_dsp.functional.precision import wide_dtype
 from nablafx_dsp.functional.state_variable import state_variable_filter
+from nablafx_dsp.processors.ranges import Curves, log_curve
 
 ModeName = Literal["lowpass", "bandpass", "highpass", "notch", "allpass", "mix"]
 
@@ -63,7 +65,7 @@ class StateVariable(Processor):
         max_cutoff_hz: float | None = None,
         min_q: float = 0.1,
         max_q: float = 10.0,
-        curves: Literal["perceptual", "linear"] = "perceptual",
+        curves: Curves = "perceptual",
     ) -> None:
         super().__init__(sample_rate)
         if mode != "mix" and mode not in MODES:
@@ -78,7 +80,7 @@ class StateVariable(Processor):
                 f"{HIGHEST * sample_rate:g} Hz is clamped there. Lower max_cutoff_hz to use the whole range.",
                 stacklevel=2,
             )
-        curve: Curve = "linear" if curves == "linear" else "log"
+        curve = log_curve(curves)
         cutoff = Parameter("cutoff_hz", min_cutoff_hz, max_cutoff_hz, "Hz", curve)
         mix = tuple(Parameter(name, -1.0, 1.0) for name in _MIX) if mode == "mix" else ()
         self.mode = mode
@@ -100,7 +102,7 @@ class StateVariable(Processor):
     ) -> tuple[Tensor, State]:
         """Filter audio (batch, 1, time)."""
         values, block_size, skip = framed(parameters, audio.shape[-1])
-        wide = {name: value.double() if value.device.type != "mps" else value for name, value in values.items()}
+        wide = {name: value.to(wide_dtype(value.device)) for name, value in values.items()}
         g = torch.tan(math.pi / self.sample_rate * wide["cutoff_hz"].clamp(max=HIGHEST * self.sample_rate))
         one, k = torch.ones_like(wide["q"]), 1 / wide["q"]
         if self.mode == "mix":
