@@ -216,12 +216,12 @@ def test_frequency_sampling_folds_a_long_response():
     assert float((frequency_sampled(audio, coefficients) - exact).abs().max()) > 0.1 * float(exact.abs().max())
 
 
-def test_what_does_not_belong_together_is_refused():
+def test_shapes_that_do_not_match_are_refused():
     with pytest.raises(ModelError, match=r"\(2, sections, 5, 1\) or \(2, sections, 5, 60\)"):
         cascade(noise(2, 60), stable(5, 59))
-    with pytest.raises(ModelError, match=r"\(2, sections, 5, 9\) belong .* blocks of 8 with 5 samples to come"):
+    with pytest.raises(ModelError, match=r"\(2, sections, 5, 9\) .* blocks of 8 .* 5 of them"):
         cascade(noise(2, 60), stable(5, 60), block_size=8, skip=5)
-    with pytest.raises(ModelError, match=r"state of 5 sections is \(2, 5, 2\), not \(2, 2\)"):
+    with pytest.raises(ModelError, match=r"cascade: .* state .*\(2, 5, 2\) .*\(2, 2\)"):
         cascade(noise(2, 60), stable(5, 1), noise(2, 2))
-    with pytest.raises(ModelError, match="Those that move need cascade"):
+    with pytest.raises(ModelError, match="frequency_sampled: .* cascade"):
         frequency_sampled(noise(2, 60), stable(5, 60))

@@ -318,15 +318,15 @@ def test_the_torch_engine_agrees_over_a_long_signal(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "ducker"}, "there is no 'ducker' .* Kinds: compressor, limiter"),
-        ({"kind": "gate"}, "a gate needs range_db too"),
-        ({"smoothing": "soft"}, "with 'soft' smoothing"),
-        ({"key": torch.zeros(1, 1, 9)}, "a key of that batch and time"),
-        ({"key": torch.zeros(2, 1, 14), "link": False}, "a key of 1 channels for 2. Link them"),
+        ({"kind": "ducker"}, "'ducker' .* Kinds: compressor, limiter"),
+        ({"kind": "gate"}, "gate .*range_db"),
+        ({"smoothing": "soft"}, "smoothing 'soft'"),
+        ({"key": torch.zeros(1, 1, 9)}, r"key .*\(1, 1, 9\)"),
+        ({"key": torch.zeros(2, 1, 14), "link": False}, "key has 1 channels and the audio 2"),
         ({"block_size": 8}, "2 frames of 8 samples"),
     ],
 )  # fmt: skip
-def test_what_does_not_go_together_is_refused(arguments, message):
+def test_arguments_that_do_not_match_are_refused(arguments, message):
     frames = 2 if "block_size" in arguments else 1
     with pytest.raises(ModelError, match=message):
         dynamics(torch.zeros(2, 2, 14), settings("compressor", frames), **{"skip": 3 if frames == 2 else 0} | arguments)

@@ -221,7 +221,7 @@ def test_it_stays_bounded_however_its_cutoff_jumps():
     ("arguments", "message"),
     [({"mode": "comb"}, "no mode 'comb'. Modes: lowpass"), ({"min_q": 0.0}, "must be above 0")],
 )
-def test_what_makes_no_filter_is_refused(arguments, message):
+def test_settings_that_make_no_filter_are_refused(arguments, message):
     with pytest.raises(ModelError, match=message):
         StateVariable(**arguments)
 
@@ -234,10 +234,10 @@ def test_a_cutoff_beyond_the_range_of_the_sample_rate_is_clamped_with_a_warning(
     torch.testing.assert_close(high, highest, rtol=0, atol=0)
 
 
-def test_frames_that_do_not_reach_are_refused():
-    with pytest.raises(ModelError, match="2 frames of 8 samples, 3 of them after the signal, are not enough for 14"):
+def test_frames_that_do_not_cover_the_signal_are_refused():
+    with pytest.raises(ModelError, match="2 frames of 8 samples, 3 .* 14 samples"):
         one_pole(noise(1, 14), between(0, 1, 1, 2), block_size=8, skip=3)
-    with pytest.raises(ModelError, match=r"\(2, frames\) belong to 2 signals"):
+    with pytest.raises(ModelError, match=r"one_pole: .*\(2, frames\) for 2 signals"):
         one_pole(noise(2, 14), between(0, 1, 1, 1))
-    with pytest.raises(ModelError, match=r"\(2, frames\) and a mix of \(2, 3, frames\)"):
+    with pytest.raises(ModelError, match=r"state_variable_filter: .*\(2, frames\) and mix of \(2, 3, frames\)"):
         state_variable_filter(noise(2, 14), *(torch.ones(2, 3), torch.ones(2, 2), torch.ones(2, 3, 1)))

@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 def linear_recursion(transition: Tensor, drive: Tensor, initial: Tensor) -> Tensor:
-    """v[t] = A[t] v[t-1] + drive[t], by doubling (Hillis and Steele, "Data parallel algorithms", CACM 1986).
+    """Compute v[t] = A[t] v[t-1] + drive[t] by doubling (Hillis and Steele, "Data parallel algorithms", CACM 1986).
 
     Args:
-        transition: A, (batch, time, n, n), or (batch, 1, n, n) where it stands still.
+        transition: A, (batch, time, n, n), or (batch, 1, n, n) if it is constant.
         drive: (batch, time, n).
         initial: v[-1], (batch, n).
 
