@@ -56,7 +56,7 @@ def test_a_low_sharp_filter_is_exact_in_float32(filter_type):
 
 @every_type
 def test_frequencies_beyond_the_range_of_the_sample_rate_are_clamped_with_a_warning(filter_type):
-    with pytest.warns(UserWarning, match="above 7840 Hz is clamped") as caught:
+    with pytest.warns(UserWarning, match="above 7840 Hz are clamped") as caught:
         processor = Biquad(filter_type, sample_rate=16000, max_cutoff_hz=12000)
     assert caught[0].filename == __file__
     audio = noise(1, 100)[:, None]
@@ -70,7 +70,7 @@ def test_the_range_of_a_table_ends_where_filters_do(make):
     for parameter in make(sample_rate=44100).effect_parameters:
         assert parameter.unit != "Hz" or parameter.maximum <= 0.49 * 44100
     name = make.table[-1].name
-    with pytest.warns(UserWarning, match=f"{name}: its cutoff reaches 24000 Hz; at 48000 Hz what is above 23520 Hz"):
+    with pytest.warns(UserWarning, match=f"{name}: .* 24000 Hz; .* 48000 Hz, .* 23520 Hz"):
         make(cutoffs_hz={name: (1000.0, 24_000.0)})
 
 
@@ -172,12 +172,12 @@ def test_each_type_has_a_name_of_its_own(filter_type):
 @pytest.mark.parametrize(
     ("make", "arguments", "message"),
     [
-        (Biquad, {"type": "comb"}, "no type 'comb'"),
-        (Biquad, {"type": "peaking", "min_q": 0.0}, "must be above 0"),
-        (ParametricEQ, {"cutoffs_hz": {"peak4": (1.0, 2.0)}}, "no band 'peak4'. Bands: lowshelf, peak1, peak2"),
-        (ShelvingEQ, {"cutoffs_hz": {"lowpass": (0.0, 2.0)}}, "lowpass: cutoff .* must be above 0"),
+        (Biquad, {"type": "comb"}, "'comb'. Types: peaking"),
+        (Biquad, {"type": "peaking", "min_q": 0.0}, "peaking: .* Q .*from 0"),
+        (ParametricEQ, {"cutoffs_hz": {"peak4": (1.0, 2.0)}}, "'peak4'. Bands: lowshelf, peak1, peak2"),
+        (ShelvingEQ, {"cutoffs_hz": {"lowpass": (0.0, 2.0)}}, "lowpass: cutoff .*from 0 Hz"),
     ],
 )
-def test_what_makes_no_filter_is_refused(make, arguments, message):
+def test_settings_that_make_no_filter_are_refused(make, arguments, message):
     with pytest.raises(ModelError, match=message):
         make(**arguments)

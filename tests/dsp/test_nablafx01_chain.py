@@ -145,13 +145,13 @@ class TestKinds:
         model = imported(tmp_path, config, weights)
         assert model.controllers[1].logits.tolist() == [0.5]
 
-    def test_a_high_shelf_is_the_low_shelf_that_it_was(self, tmp_path, caplog):
+    def test_a_high_shelf_is_imported_as_a_low_shelf(self, tmp_path, caplog):
         config = with_processors(processor("Highshelf", control_type="static"))
         model = imported(tmp_path, config, {"controller.controllers.0.control_params": torch.zeros(3)})
         assert model.processors[0].bands[0].type == "lowshelf"
         assert "NablAFx's Highshelf computes a low shelf" in caplog.text
 
-    def test_knobs_that_nothing_hears(self, tmp_path, caplog):
+    def test_controls_that_no_controller_reads_are_reported(self, tmp_path, caplog):
         assert imported(tmp_path, with_processors(*CHAIN["model_cfg"]["init_args"]["processors"], num_controls=2))
         assert "does not hear its 2 controls" in caplog.text
 
@@ -180,12 +180,12 @@ def _theirs(model):
     ("config", "told"),
     [
         (with_processors(), "the chain has no processors"),
-        (with_processors(processor("Vocoder")), r"processors\[0\]: no processor 'nablafx.processors.Vocoder'"),
+        (with_processors(processor("Vocoder")), r"processors\[0\]: .*'nablafx.processors.Vocoder'"),
         (with_processors(processor("Gain", colour=1)), "NablAFx's Gain has no argument 'colour'"),
-        (with_processors(processor("Gain", control_type="wild")), "control_type 'wild' is none of static,"),
-        (with_processors(processor("Gain"), speed=1), "NablAFx's chain has no argument 'speed'"),
-        (with_processors(processor("Gain", control_type=None)), "control_type 'None' is none of static,"),
-        (with_processors(processor("Gain", min_gain_db=5, max_gain_db=0)), "cannot be built: .*gain"),
+        (with_processors(processor("Gain", control_type="wild")), "control_type 'wild'. Types: static,"),
+        (with_processors(processor("Gain"), speed=1), "argument 'speed'"),
+        (with_processors(processor("Gain", control_type=None)), "control_type 'None'. Types: static,"),
+        (with_processors(processor("Gain", min_gain_db=5, max_gain_db=0)), "cannot build .*gain"),
         (
             with_processors(processor("Gain", sample_rate=1, control_type="static"), processor("Tanh", sample_rate=2)),
             "different sample rates: 1, 2",
@@ -193,7 +193,7 @@ def _theirs(model):
     ],
     ids=str,
 )
-def test_what_cannot_be_imported(config, told, tmp_path):
+def test_unsupported_configurations_are_refused(config, told, tmp_path):
     with pytest.raises(ConversionError, match=told):
         imported(tmp_path, config)
 
@@ -202,19 +202,19 @@ def test_what_cannot_be_imported(config, told, tmp_path):
     ("change", "told"),
     [
         (lambda w: w.pop("controller.controllers.3.control_params"), r"lacks the weights 'controllers.3.logits'"),
-        (lambda w: w.update({"processor.processors.0.x": torch.ones(1)}), "'processors.0.x' have no place"),
+        (lambda w: w.update({"processor.processors.0.x": torch.ones(1)}), "'processors.0.x'"),
         (lambda w: w.update({"controller.controllers.0.control_params": torch.ones(3)}), r"has the shape \(3,\)"),
     ],
 )
-def test_weights_that_do_not_fit(change, told, tmp_path):
+def test_weights_that_do_not_fit_are_refused(change, told, tmp_path):
     weights = dict(CHAIN["state_dict"])
     change(weights)
     with pytest.raises(ConversionError, match=told):
         imported(tmp_path, weights=weights)
 
 
-def test_no_configuration(tmp_path):
-    with pytest.raises(ConversionError, match="give the YAML of its model with --config"):
+def test_a_missing_configuration_is_named(tmp_path):
+    with pytest.raises(ConversionError, match="requires --config"):
         nfx.import_model(written(tmp_path), "nablafx01_chain")
     (tmp_path / "other.yaml").write_text(json.dumps({"class_path": "nablafx.models.TCN"}))
     with pytest.raises(ConversionError, match="no models that can be imported: GrayBoxModel, GreyBoxModel"):

@@ -72,10 +72,10 @@ def test_import_and_pretrained_give_the_function_that_it_was(file, tolerance, re
 
 
 def test_another_size_says_which_it_is(mlp, fir):
-    with pytest.raises(ModelError, match="another size: hidden_size 8, num_layers 2. Set these sizes"):
+    with pytest.raises(ModelError, match="another size: hidden_size 8, num_layers 2"):
         nfx.build("processor", {"name": "static_mlp", "pretrained": str(mlp)})
     sizes = {"name": "static_fir", "hidden_size": 6, "num_layers": 4, "pretrained": str(fir)}
-    with pytest.raises(ModelError, match="made with num_taps 48, not 64"):
+    with pytest.raises(ModelError, match="num_taps 48, .* 64"):
         nfx.build("processor", sizes)
 
 
@@ -89,14 +89,14 @@ def test_another_w0_can_be_given(mlp):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"lstm.weight": torch.zeros(2)}, "is no pretrained processor of NablAFx"),
+        ({"lstm.weight": torch.zeros(2)}, "lstm.weight"),
         ({"net.numerator": torch.zeros(2)}, "has no sine layers"),
-        ({"net.layers.0.weight": torch.zeros(4, 1), "net.odd": torch.zeros(1)}, "not those of a static_mlp"),
-        ({"net.layers.0.weight": torch.zeros(4, 3)}, "not those of a static_mlp"),
-        ({"net.layers.0.weight": torch.zeros(4, 1), "coords": torch.tensor(0.0)}, "not those of a static_fir"),
+        ({"net.layers.0.weight": torch.zeros(4, 1), "net.odd": torch.zeros(1)}, "static_mlp"),
+        ({"net.layers.0.weight": torch.zeros(4, 3)}, "static_mlp"),
+        ({"net.layers.0.weight": torch.zeros(4, 1), "coords": torch.tensor(0.0)}, "static_fir"),
     ],
 )
-def test_what_it_is_not(weights, message, tmp_path):
+def test_other_files_are_refused(weights, message, tmp_path):
     torch.save(weights, tmp_path / "x.pt")
     with pytest.raises(ConversionError, match=re.escape(str(tmp_path / "x.pt")) + f".*{message}"):
         nfx.import_model(tmp_path / "x.pt", "nablafx_pretrained")

@@ -99,9 +99,9 @@ def test_an_impulse_response_is_fitted(tmp_path):
     with torch.no_grad():
         np.testing.assert_allclose(fitted.taps(), response, atol=max(1.1 * said, 1e-6))
     assert said < 1e-3
-    with pytest.raises(ModelError, match="made with num_taps 12, not 24"):
+    with pytest.raises(ModelError, match="num_taps 12, .* 24"):
         StaticFIR(pretrained=path, **{**SMALL_FIR, "num_taps": 24})
-    with pytest.raises(ModelError, match="made with w0 50.0, not 60.0"):
+    with pytest.raises(ModelError, match="w0 50.0, .* 60.0"):
         StaticFIR(pretrained=path, **{**SMALL_FIR, "w0": 60.0})
 
 
@@ -167,11 +167,11 @@ def test_curves_pass_through_zero_with_no_jump(name):
 
 
 BAD_TABLES = {
-    "words": ("input,output\n0,0\n1,one\n2,2\n3,3\n", r"words.csv:3: '1,one' is not input,output"),
-    "three": ("0,0,0\n1,1,1\n", r"three.csv:1: '0,0,0' is not input,output"),
-    "few": ("0,0\n1,1\n", r"few.csv: has 2 points; a transfer curve needs 4"),
-    "twice": ("0,0\n1,1\n0,2\n3,3\n", r"twice.csv:3: the input 0 has an output already"),
-    "infinite": ("0,0\n1,inf\n", r"infinite.csv:2: '1,inf' holds a value that is not finite"),
+    "words": ("input,output\n0,0\n1,one\n2,2\n3,3\n", "words.csv:3: '1,one'"),
+    "three": ("0,0,0\n1,1,1\n", "three.csv:1: '0,0,0'"),
+    "few": ("0,0\n1,1\n", "few.csv: has 2 points"),
+    "twice": ("0,0\n1,1\n0,2\n3,3\n", "twice.csv:3: the input 0"),
+    "infinite": ("0,0\n1,inf\n", "infinite.csv:2: '1,inf'"),
     "binary": (b"\xff\xfe\x00\x80", r"binary.csv: cannot be read as CSV"),
 }
 
@@ -197,14 +197,18 @@ def test_bad_tables_are_refused_with_their_line(tmp_path, name):
         (["static_fir", "noise.wav"], DataError, "noise.wav"),
         (["static_fir", "silence.wav"], DataError, "silence.wav: is silent"),
         (["static_fir", "late.wav"], DataError, "the first 64 samples at 48000 Hz are silent"),
-        (["static_fir", "stereo.wav"], DataError, "has 2 channels; an impulse response has one"),
-        (["gain", "tanh"], ConfigError, "processor 'gain' has no network to fit"),
+        (["static_fir", "stereo.wav"], DataError, "stereo.wav: has 2 channels"),
+        (["gain", "tanh"], ConfigError, "processor 'gain'"),
         (["static_mlp", "tanh", "--set", "pretrained=tanh"], ConfigError, "--set takes"),
         (["static_mlp", "tanh", "--set", "units=3"], ConfigError, "no setting 'units'"),
-        (["static_mlp", "tanh", "-o", "nowhere/w.safetensors"], DataError, "there is no folder nowhere"),
+        (
+            ["static_mlp", "tanh", "-o", "nowhere/w.safetensors"],
+            DataError,
+            "nowhere/w.safetensors: there is no folder nowhere",
+        ),
     ],
 )
-def test_what_is_refused_leaves_nothing(tmp_path, monkeypatch, arguments, error, message):
+def test_a_refused_fit_writes_no_file(tmp_path, monkeypatch, arguments, error, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "noise.wav").write_bytes(b"RIFF" + bytes(range(200)))
     soundfile.write(tmp_path / "silence.wav", np.zeros(100), 48000)
@@ -216,13 +220,13 @@ def test_what_is_refused_leaves_nothing(tmp_path, monkeypatch, arguments, error,
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_weights_have_their_ending():
+def test_an_output_without_the_extension_is_refused():
     result = CliRunner().invoke(pretrain, ["static_mlp", "tanh", "-o", "w.pt"])
     assert result.exit_code == 2
-    assert "weights are written to .safetensors files" in result.output
+    assert "--output" in result.output
 
 
-def test_a_disk_that_refuses_leaves_the_old_weights(tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_old_weights(tmp_path, monkeypatch):
     path, _ = pretrained(tmp_path, "static_mlp", "tanh", steps=5, **SMALL_MLP)
     before = Path(path).read_bytes()
 
@@ -239,5 +243,5 @@ def test_a_disk_that_refuses_leaves_the_old_weights(tmp_path, monkeypatch):
 
 def test_a_file_that_holds_no_weights(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"nothing")
-    with pytest.raises(ModelError, match="holds no weights that can be read"):
+    with pytest.raises(ModelError, match="cannot be read as weights"):
         StaticMLP(pretrained=str(tmp_path / "w.safetensors"))

@@ -227,7 +227,7 @@ def test_settings_that_make_no_filter_are_refused(arguments, message):
 
 
 def test_a_cutoff_beyond_the_range_of_the_sample_rate_is_clamped_with_a_warning():
-    with pytest.warns(UserWarning, match="above 7840 Hz is clamped"):
+    with pytest.warns(UserWarning, match="above 7840 Hz are clamped"):
         processor = StateVariable(sample_rate=16000, max_cutoff_hz=12000)
     audio, q = noise(1, 1, 100), torch.tensor([1.0])
     high, highest = (processor(audio, {"cutoff_hz": torch.tensor([hz]), "q": q})[0] for hz in (12000.0, 7840.0))

@@ -1,1 +1,1 @@
-"""What processors begin as: targets, fits of them, and files of weights."""
+"""Initial weights of processors: targets, fits to them, and weight files."""
