@@ -1,4 +1,4 @@
-"""Two files: the delay is found and taken out; what was done is said."""
+"""Pairs of files: the delay is measured, removed and noted."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def test_the_delay_is_measured_removed_and_noted(pair, delay):
     assert data.controls == ()
 
 
-def test_a_delay_that_is_given_is_used(pair):
+def test_a_given_delay_is_used(pair):
     dry, wet = audio(pair(delay=5, check=False).recordings[0])
     assert np.array_equal(wet, WET[5:])
     assert np.array_equal(dry, DRY[:-5])
 
 
-def test_stereo_files_give_one_channel_and_it_is_said(pair):
+def test_one_channel_of_stereo_files_is_used_and_noted(pair):
     stereo = np.stack([0 * WET, WET], axis=1)
     data = pair(dry=np.stack([DRY, DRY], axis=1), wet=stereo, channel=1)
     assert np.array_equal(next(iter([*audio(data.recordings[0])][1:])), WET)
@@ -75,13 +75,13 @@ def test_a_mono_dry_file_goes_with_either_channel_of_a_stereo_wet_one(pair):
     assert np.array_equal(wet, WET)
 
 
-def test_little_in_common_is_said_where_the_delay_is_given(pair):
+def test_little_in_common_is_noted_if_the_delay_is_given(pair):
     other = music(3.0, RATE, np.random.default_rng(5))
     assert any("amp.wav: has little in common" in note for note in pair(wet=other, delay=0).notes)
     assert not any("in common" in note for note in pair(delay=0).notes)
 
 
-def test_clipping_is_said(pair):
+def test_clipping_is_noted(pair):
     assert any("amp.wav: clips (" in note for note in pair(wet=np.clip(20 * WET, -1, 1)).notes)
 
 

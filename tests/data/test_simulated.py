@@ -1,4 +1,4 @@
-"""Simulated recordings: what the device makes of music, rendered once and read like any other."""
+"""Simulated recordings: music through a device, rendered once and read like other recordings."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def made(tmp_path, **settings):
     return Simulated(str(tmp_path / "sim"), **{**SMALL, **settings})
 
 
-def test_every_setting_is_what_the_device_makes_of_the_dry_file(tmp_path):
+def test_every_wet_file_is_the_device_applied_to_the_dry_file(tmp_path):
     data = made(tmp_path)
     device = build("device", "clip")
     assert data.controls == device.controls
@@ -65,7 +65,7 @@ def test_every_setting_is_what_the_device_makes_of_the_dry_file(tmp_path):
         assert torch.equal(recording.wet.read(0, recording.num_samples), torch.from_numpy(wet).float())
 
 
-def test_the_test_has_other_music_and_settings_that_no_training_saw(tmp_path):
+def test_the_test_has_other_music_and_settings_than_the_training(tmp_path):
     data = made(tmp_path)
     training = [r for r in data.recordings if r.part == "trainval"]
     test = [r for r in data.recordings if r.part == "test"]
@@ -80,11 +80,11 @@ def test_the_test_has_other_music_and_settings_that_no_training_saw(tmp_path):
             assert one == other or abs(np.corrcoef(signals[one], signals[other])[0, 1]) < 0.2
 
 
-def test_a_switch_stands_at_its_positions_only(tmp_path):
+def test_a_switch_is_only_recorded_at_its_positions(tmp_path):
     assert {r.controls[1] for r in made(tmp_path).recordings} == {0.0, 1.0}
 
 
-def test_positions_can_be_chosen_in_the_knobs_units(tmp_path):
+def test_positions_can_be_set_in_the_knobs_units(tmp_path):
     data = made(tmp_path, settings={"drive": [5, 20.0], "mode": ["hard"]})
     assert {r.controls for r in data.recordings if r.part == "trainval"} == {(0.25, 1.0), (1.0, 1.0)}
 

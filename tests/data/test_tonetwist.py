@@ -1,4 +1,4 @@
-"""Recordings in the ToneTwist layout: paired by name, knobs from the names, bad files refused by name."""
+"""Recordings in the ToneTwist layout: paired by name, with knobs from their names; invalid files are named."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write(path, audio, rate=RATE):
 
 
 class Folder:
-    """Writes data in the layout."""
+    """Write data in the layout."""
 
     def __init__(self, path, device="Pedal", dry="DRY"):
         self.path, self.device, self.dry = path, device, dry
@@ -324,7 +324,7 @@ def test_a_setting_that_cannot_be_read_is_named(plain, wrong):
         ToneTwist(str(plain.path), "Pedal")
 
 
-def test_a_position_beyond_the_end_is_named_with_its_file(plain):
+def test_a_position_above_100_is_named_with_its_file(plain):
     target = plain.target("trainval", "bass", "D050_T070")
     target.rename(target.with_name("D050_T101.bass.target.wav"))
     with pytest.raises(DataError, match=r"D050_T070: D050_T101\.bass\.target\.wav: .*T101 is outside 000 to 100"):
@@ -363,7 +363,7 @@ def test_one_dry_file_twice_at_one_setting_is_refused(plain):
         ToneTwist(str(plain.path), "Pedal")
 
 
-def test_two_parts_may_have_files_of_one_name(plain):
+def test_two_parts_may_have_files_of_the_same_name(plain):
     plain.add("test", "bass", "D050_T070")
     write(plain.target("test", "bass", "D050_T070"), 0 * dry_of("bass"))
     with pytest.raises(DataError, match=r"test/D050_T070: D050_T070\.bass\.target\.wav is silent"):

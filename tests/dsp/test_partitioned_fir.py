@@ -1,4 +1,4 @@
-"""Long responses in parts: the same convolution, in blocks of any size."""
+"""Partitioned convolution equals the plain one, in blocks of any size."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_gradients_through_output_and_state(monkeypatch, engine, items):
     assert torch.autograd.gradcheck(call, (noise(2, 19).requires_grad_(), noise(items, 14).requires_grad_()))
 
 
-def test_nothing_comes_late_or_early():
+def test_the_output_is_neither_late_nor_early():
     impulse = torch.zeros(1, 64)
     impulse[0, 5] = 1
     taps = torch.arange(1.0, 31.0)[None]

@@ -1,4 +1,4 @@
-"""``nablafx pretrain``: what it fits is what a processor begins with, and what it refuses leaves nothing behind."""
+"""``nablafx pretrain``: processors start with the fitted weights, and a refused fit writes no file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMALL_FIR = {"hidden_size": 16, "num_layers": 2, "w0": 50.0, "num_taps": 12}
 
 
 def pretrained(folder, processor, target, steps=300, **settings):
-    """The file that the command writes, and the error that it prints."""
+    """Run the command; return the file that it writes and the error that it prints."""
     path = folder / "weights.safetensors"
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     arguments = [processor, str(target), "-o", str(path), "--steps", str(steps), *sets]
@@ -44,7 +44,7 @@ def through(processor, x):
         return processor(x.float()[None, None], {})[0][0, 0].double()
 
 
-def test_a_chain_begins_with_what_was_fitted(tmp_path):
+def test_a_chain_starts_with_fitted_weights(tmp_path):
     path, said = pretrained(tmp_path, "static_mlp", "soft_clip", **SMALL_MLP)
     x = torch.linspace(-4, 4, 4010, dtype=torch.float64)
     error = (through(StaticMLP(pretrained=path, **SMALL_MLP), x) - CURVES["soft_clip"](x)).abs().max()
@@ -52,13 +52,13 @@ def test_a_chain_begins_with_what_was_fitted(tmp_path):
     assert said == pytest.approx(float(error), rel=0.1)
 
 
-def test_a_bundle_needs_no_file_of_what_its_chain_began_with(tmp_path):
+def test_a_bundle_does_not_need_the_pretrained_file(tmp_path):
     folder = tmp_path / "fit"
     folder.mkdir()
     path, _ = pretrained(folder, "static_mlp", "hard_clip", 20, **SMALL_MLP)
     model = build("model", {"name": "graybox", "processors": [{"name": "static_mlp", "pretrained": path, **SMALL_MLP}]})
     with torch.no_grad():
-        model.processors[0].net.last_layer.bias += 0.1  # as training does
+        model.processors[0].net.last_layer.bias += 0.1  # like a step of training
     save_bundle(model, tmp_path / "clip.nfx")
     Path(path).unlink()
     audio = torch.linspace(-1, 1, 64)[None, None]
@@ -105,7 +105,7 @@ def test_an_impulse_response_is_fitted(tmp_path):
         StaticFIR(pretrained=path, **{**SMALL_FIR, "w0": 60.0})
 
 
-def test_a_response_keeps_its_frequencies_at_another_rate_and_says_what_it_leaves_off(tmp_path):
+def test_a_response_is_resampled_and_its_cut_energy_noted(tmp_path):
     time = np.arange(2000)
     response = np.exp(-time / 60) * np.sin(2 * np.pi * 1000 * time / 48000)
     soundfile.write(tmp_path / "cab.wav", response, 48000, subtype="FLOAT")
@@ -147,7 +147,7 @@ def test_the_cabinet_is_its_formula():
         response.append(last)
     magnitudes = np.abs(np.fft.rfft(response, 1 << 16))
     np.testing.assert_allclose(RESPONSES["cabinet"](64, 48000), response / magnitudes.max(), atol=1e-12)
-    assert magnitudes[int(12000 / 48000 * (1 << 16))] < 0.1 * magnitudes.max()  # dark above
+    assert magnitudes[int(12000 / 48000 * (1 << 16))] < 0.1 * magnitudes.max()  # little energy there
 
 
 def test_the_diode_curve_is_the_circuit_at_rest():
@@ -158,7 +158,7 @@ def test_the_diode_curve_is_the_circuit_at_rest():
 
 
 @pytest.mark.parametrize("name", sorted(CURVES))
-def test_curves_pass_through_zero_with_no_jump(name):
+def test_curves_pass_through_zero_without_a_jump(name):
     x = torch.linspace(-4, 4, 80_001, dtype=torch.float64)
     y = CURVES[name](x)
     assert abs(float(y[40_000])) < 1e-12
@@ -241,7 +241,7 @@ def test_a_full_disk_keeps_the_old_weights(tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_file_that_holds_no_weights(tmp_path):
+def test_a_file_without_weights_is_refused(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelError, match="cannot be read as weights"):
         StaticMLP(pretrained=str(tmp_path / "w.safetensors"))

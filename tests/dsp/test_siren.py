@@ -1,4 +1,4 @@
-"""Networks of sines: the compiled one has the values and gradients of its formula."""
+"""Networks with sine activations: the compiled one has the values and gradients of its formula."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_it_is_its_formula(hidden_size, num_layers, shape, threads):
 
 
 def test_fast_sines_are_sines():
-    """One unit of weight w0 that is handed through: sin of numbers of any size."""
+    """A network with a single unit of weight w0 is the sine of its input, of any size."""
     net = Siren(4, 1, 1.0)
     with torch.no_grad():
         for weights in net.parameters():
@@ -59,13 +59,13 @@ def test_fast_sines_are_sines():
 
 
 @given(cuts=st.lists(st.integers(0, 300), min_size=1, max_size=5))
-def test_cut_anywhere_it_has_the_same_bits(cuts):
+def test_a_signal_cut_anywhere_has_the_same_bits(cuts):
     net, values = made(), torch.randn(sum(cuts))
     assert torch.equal(torch.cat([net(part) for part in values.split(cuts)]), net(values))
 
 
 @pytest.mark.parametrize("needed", [(True, False), (False, True)])
-def test_only_what_needs_a_gradient_has_one(needed):
+def test_only_tensors_that_require_a_gradient_get_one(needed):
     net = made(4, 2).requires_grad_(needed[1])
     values = torch.randn(10).requires_grad_(needed[0])
     net(values).sum().backward()
