@@ -6,8 +6,8 @@ import json
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from nablafx_core.cli.options import table
-from nablafx_core.settings import REQUIRED, Setting, plain_default
+from nablafx_core.commands import table
+from nablafx_core.registry.settings import REQUIRED, Setting, plain_default
 
 _WIDEST_TYPE = 30
 

@@ -32,7 +32,7 @@ from nablafx_core.data.delay import (
     relative_delay,
 )
 from nablafx_core.data.lines import Line, common_line, fitted_line, is_bent, levels
-from nablafx_core.data.recording import AudioSource
+from nablafx_core.interfaces import AudioSource
 
 STEEPEST = 1e-3
 """Largest drift that is attributed to two clocks, in samples per sample (1,000 ppm)."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nablafx_core.data.delay import Array, whitened
-from nablafx_core.data.recording import AudioSource
+from nablafx_core.interfaces import AudioSource
 
 SWING = 240
 """Samples by which an effect with a moving delay may differ from its mean; a smaller cut is not searched."""

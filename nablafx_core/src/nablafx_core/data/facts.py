@@ -14,7 +14,7 @@ from nablafx_core.data.alignment import Alignment, align
 from nablafx_core.data.cache import file_key, remembered
 from nablafx_core.data.delay import Array, Delay, find_delay
 from nablafx_core.data.levels import BLOCK, Signal, Silence, measure_levels, silent_parts
-from nablafx_core.data.recording import AudioSource
+from nablafx_core.interfaces import AudioSource
 
 CONFIDENT = 0.85
 """Confidence above which a measured delay may cause a pair to be refused."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nablafx_core.data.cache import file_key, remembered
-from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.errors import DataError
-from nablafx_core.tracking.files import file_hash
+from nablafx_core.files import file_hash
+from nablafx_core.interfaces import Dataset, Recording
 
 NAME = "data.json"
 """Name of the file in a run's folder."""

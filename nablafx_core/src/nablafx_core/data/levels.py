@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from nablafx_core.data.delay import Array
-from nablafx_core.data.recording import AudioSource
+from nablafx_core.interfaces import AudioSource
 
 SILENT = 1e-5
 """Peak of full scale below which a signal counts as silent, -100 dB."""

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from nablafx_core.data.loading import LoadingSettings
-from nablafx_core.data.recording import Part, Recording
+from nablafx_core.config.schema import LoadingSettings
 from nablafx_core.errors import DataError
+from nablafx_core.interfaces import Part, Recording
 
 Parts = dict[Part, tuple[Recording, ...]]
 

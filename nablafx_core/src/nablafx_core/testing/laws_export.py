@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from nablafx_core.diagnosis import cause
+from nablafx_core.bundles.conversion import export_model, import_model
+from nablafx_core.causes import cause
 from nablafx_core.errors import NablafxError
-from nablafx_core.export.conversion import export_model, import_model
 from nablafx_core.interfaces import Model
 from nablafx_core.registry import Entry, Registry
 from nablafx_core.testing.candidates import models_to_export, preset_models

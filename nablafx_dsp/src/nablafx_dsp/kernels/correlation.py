@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nablafx_core.kernels.compiled import compiled
+from nablafx_core.kernels.pool import for_each
 from nablafx_core.kernels.simd import add, broadcast, fma, full, load, store
-from nablafx_core.kernels.threads import for_each
 
 #: Samples that are computed together, and terms that are summed before they are added to the rest: a sum of many
 #: float32 loses less so.
