@@ -28,16 +28,23 @@ def list_components(kind: str | None, as_json: bool) -> None:
         for entry in entries
     ]
     if as_json:
-        keys = ("kind", "name", "pack", "target", "summary")
+        keys = ("kind", "name", "pack", "target", "summary", "experimental")
         rows = [
-            (e.kind.name, name, e.pack.name if e.pack else None, e.component.target, e.component.summary)
+            (
+                e.kind.name,
+                name,
+                e.pack.name if e.pack else None,
+                e.component.target,
+                e.component.summary,
+                e.component.experimental,
+            )
             for e, name in zip(entries, shown, strict=True)
         ]
         answer([dict(zip(keys, row, strict=True)) for row in rows])
         return
     for which in kinds:
         rows_of = [
-            (name, entry.pack.name if entry.pack else "", entry.component.summary)
+            (name, entry.pack.name if entry.pack else "", entry.component.described)
             for entry, name in zip(entries, shown, strict=True)
             if entry.kind is which
         ]

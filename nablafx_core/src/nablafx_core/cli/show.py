@@ -125,6 +125,7 @@ def _described(entry: Entry) -> dict[str, Any]:
         "kind": entry.kind.name,
         "name": entry.component.name,
         "summary": entry.component.summary,
+        "experimental": entry.component.experimental,
         "pack": f"{pack.name} {pack.version}" if pack else None,
         "target": entry.component.target,
     }
@@ -150,6 +151,8 @@ def _text(item: dict[str, Any]) -> str:
     from nablafx_core.cli.show_settings import settings_table
 
     head = f"{item['kind']} {item['name']}: {item['summary']}\n  from {item['pack']}, {item['target']}"
+    if item["experimental"]:
+        head += "\n  experimental: its settings, its sound and its files may change in any release"
     if "text" in item:
         return f"{head}\n\n{item['text'].rstrip()}"
     if "settings" not in item:

@@ -22,6 +22,8 @@ class Component:
         exceptions: laws that it does not keep, each with the reason:
             ``{"every parameter moves the output": "the format needs a bias that nothing uses"}``. The check shows them,
             and fails when one of them holds.
+        experimental: True while its settings, its sound or its files may change in any release; ``nablafx list`` and
+            ``nablafx show`` say so. See docs/compatibility.md.
     """
 
     name: str
@@ -31,3 +33,9 @@ class Component:
     licence: str | None = None
     sha256: str | None = None
     exceptions: Mapping[str, str] = field(default_factory=dict)
+    experimental: bool = False
+
+    @property
+    def described(self) -> str:
+        """The summary, after a word about an experimental component."""
+        return f"(experimental) {self.summary}" if self.experimental else self.summary
