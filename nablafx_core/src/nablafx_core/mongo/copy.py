@@ -29,8 +29,8 @@ from nablafx_core.mongo.series import Chunk, Series
 from nablafx_core.runs.notes import Notes, read_notes
 
 _log = logging.getLogger(__name__)
-_DUPLICATE = 11000
-_BAD_VALUE = 8
+_DUPLICATE = 11000  # code of a server that already has a document of this id
+_BAD_VALUE = 8  # code of a server that refuses the form of a document
 _OF_AN_END = ("stop_time", "fail_trace")
 _AT_ONCE = 20  # chunks in one message, about 4 MB; fewer after a slow one
 _INDEXES = {

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 _LISTED_RUNS = {"deleting": {"$ne": True}}
-_LISTED = {"captured_out": 0, "config_yaml": 0, "info": 0}
+_LISTED = {"captured_out": 0, "config_yaml": 0, "info": 0}  # parts of a document that a list does not need
+#: Parts of a document of which one changes with every change of the run.
 _STAMPED = {"revision": 1, "values": 1, "edited": 1}
-_AT_ONCE = 500
+_AT_ONCE = 500  # documents of a request
 
 
 class MongoBook:

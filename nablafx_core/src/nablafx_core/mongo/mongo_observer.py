@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 END_SECONDS = 20.0
 """How long the end of a run waits for what is not sent yet, whatever the server does."""
 
-_LONGEST_PAUSE = 60.0
+_LONGEST_PAUSE = 60.0  # seconds between two attempts
 _QUIET_SECONDS = 60.0  # between two messages about an unstable server
 _TRIES_AT_THE_END = 2  # where the server is down or refuses, nobody has to wait for the whole time
 

@@ -14,7 +14,7 @@ from nablafx_core.mongo.copy import RunCopy
 from nablafx_core.runs.notes import read_notes
 from nablafx_core.runs.records import RunRecord
 
-_TRIES = 3
+_TRIES = 3  # attempts without progress after which a push gives up
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from nablafx_core.runs.metrics_file import parsed
 CHUNK = 5000
 """Points of one document: far below MongoDB's 16 MB, and cheap to write again while the last one grows."""
 
-_BLOCK = 4 << 20
+_BLOCK = 4 << 20  # bytes read at a time
 
 
 @dataclass

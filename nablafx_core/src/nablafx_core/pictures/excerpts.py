@@ -18,10 +18,10 @@ from nablafx_core.interfaces.dataset import read_channels
 from nablafx_core.interfaces.position import aligned
 from nablafx_core.pictures.plots import loudest
 
-SECONDS = 4.0
-SETTINGS = 3
+SECONDS = 4.0  # long enough to hear a phrase, short enough to see attacks
+SETTINGS = 3  # of the knobs; more curves cannot be told apart
 _WARM_UP_SECONDS = 5.0  # before the excerpt, for a chain with unbounded memory
-_SEARCHED_SECONDS = 60.0
+_SEARCHED_SECONDS = 60.0  # of a recording in which its loudest part is searched
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from nablafx_core.pictures.figure import COLOURS, picture
 Signal = NDArray[np.float64]
 
 TARGET, PREDICTION, ERROR = COLOURS[0], COLOURS[1], "#444444"
-ZOOM_SECONDS = 0.02
+ZOOM_SECONDS = 0.02  # a few periods of a low note
 _COLUMNS = 1000  # about one per pixel of an axis
-_FFT = 2048
-_RANGE_DB = 80.0
-_DIFFERENCE_DB = 20.0
+_FFT = 2048  # samples; 23 Hz and 43 ms at 48 kHz
+_RANGE_DB = 80.0  # below the loudest; what is quieter is noise in most recordings
+_DIFFERENCE_DB = 20.0  # larger differences have the same colour
 
 
 def plot_prediction(

@@ -10,7 +10,7 @@ from nablafx_core.runs.metrics_file import Series
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _PLAIN = "_.:-=+*#"
-_WIDTH = 50
+_WIDTH = 50  # characters, so that two labels fit beside it
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ PLAIN = "#222222"
 """The colour of what is the same at every setting."""
 
 _POSITIONS = ((0.05, "low", ":"), (0.5, "median", "-"), (0.95, "high", "--"))
-_SHOWN_DB = 60.0
+_SHOWN_DB = 60.0  # below the highest level of a response
 _UNBROKEN = "\N{NO-BREAK SPACE}"
 _LINE_WIDTH = 118  # characters of a line of text
 TITLE, LINE, GAP = 0.3, 0.18, 0.2  # inches

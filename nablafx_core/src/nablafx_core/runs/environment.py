@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-_GIT_SECONDS = 5.0
+_GIT_SECONDS = 5.0  # a repository on a slow disk must not hold up a training
 
 
 def packs() -> list[dict[str, Any]]:

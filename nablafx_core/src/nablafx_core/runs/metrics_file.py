@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nablafx_core.files import opened
 
-_RETRY_SECONDS = 1.0
+_RETRY_SECONDS = 1.0  # between two attempts to write to a full disk
 
 
 @dataclass(frozen=True)

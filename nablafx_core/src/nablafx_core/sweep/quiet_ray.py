@@ -48,7 +48,7 @@ _PROBE = (
     "ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)\n"
     "print('connected to the cluster', flush=True)"
 )
-_PROBE_SECONDS = 60.0
+_PROBE_SECONDS = 60.0  # for a first connection to a cluster
 _CONNECTED = "connected to the cluster"
 _REFUSALS = ("InvalidAuthToken", "Unauthenticated", "authentication token")
 _MODE = "RAY_AUTH_MODE"

@@ -17,7 +17,7 @@ from nablafx_core.testing.candidates import models_to_export, preset_models
 from nablafx_core.testing.result import NotChecked
 from nablafx_core.testing.subject import LawBroken, check, error, knobs, noise
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-5  # of float32, relative to max(1, peak)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from nablafx_core.testing.subject import (
 )
 
 _SILENCE = 4099  # prime, so that it is no multiple of a period
-_TIME = 512
+_TIME = 512  # samples after the silence
 _HOURS = 10**9  # number of samples
 
 

@@ -7,7 +7,7 @@ import ctypes
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
 #: glibc takes no larger one: beyond, it asks the system for each buffer.
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20
-_NEVER = 2**31 - 1
+_NEVER = 2**31 - 1  # the largest value of mallopt's int
 
 
 def keep_freed_memory() -> bool:

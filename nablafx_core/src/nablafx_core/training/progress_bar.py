@@ -18,7 +18,7 @@ from rich.text import Text
 
 from nablafx_core.training.callbacks import TimeLimit
 
-_REDRAW_SECONDS = 0.25
+_REDRAW_SECONDS = 0.25  # reading the loss waits for the GPU, so it is rare
 _RECENT = 40  # redraws over which the speed is measured: ten seconds at the least
 
 

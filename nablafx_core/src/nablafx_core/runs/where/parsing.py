@@ -8,7 +8,7 @@ from nablafx_core.runs.where.tokens import Token, tokens, wrong
 
 _SIGNS = ("=", "==", "!=", "<", "<=", ">", ">=", "~")
 _KEYWORDS = ("and", "or", "not", "in")
-_DEEPEST = 50
+_DEEPEST = 50  # nesting; deeper text would exhaust the stack
 
 
 def parse(text: str) -> Condition:
