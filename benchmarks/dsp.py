@@ -34,7 +34,7 @@ import torch
 from ratios import Row, compare, parser_for
 from scipy.signal import lfilter, sosfilt
 
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.steps import Steps
 from nablafx_dsp.functional.biquad import cascade, empty_in_large_pages, frequency_sampled
 from nablafx_dsp.functional.cookbook import FORMULAS
 from nablafx_dsp.processors.dynamics import Compressor

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from nablafx_core.building import build
 from nablafx_core.errors import DataError, NablafxError
+from nablafx_core.registry.building import build
 from nablafx_data import simulated
 from nablafx_data.plucked import music, pluck
 from nablafx_data.simulated import Simulated

@@ -15,8 +15,8 @@ from scipy.signal import lfilter
 
 from nablafx_core import build
 from nablafx_core.errors import ConfigError, ModelError
-from nablafx_core.nn.blocks import Steps
-from nablafx_core.settings import settings_of
+from nablafx_core.registry.settings import settings_of
+from nablafx_core.steps import Steps
 from nablafx_dsp.functional.cookbook import FORMULAS
 from nablafx_dsp.processors.biquad import TYPES, Biquad
 from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ

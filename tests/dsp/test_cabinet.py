@@ -8,11 +8,11 @@ import soundfile
 import torch
 from scipy import signal
 
-from nablafx_core.building import build
+from nablafx_core.bundles.bundle import load_bundle, save_bundle
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError, DataError, ModelError
-from nablafx_core.export.bundle import load_bundle, save_bundle
 from nablafx_core.graybox import GrayBox
+from nablafx_core.registry.building import build
 from nablafx_core.testing import laws, laws_gradients, laws_saving, laws_shape
 from nablafx_dsp.processors.cabinet import Cabinet
 

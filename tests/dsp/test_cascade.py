@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.signal import sosfilt
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.steps import Steps
 from nablafx_dsp.functional.biquad import cascade, frequency_sampled
 from nablafx_dsp.kernels.biquad import SEGMENT
 from reference.biquad import cascade as slow

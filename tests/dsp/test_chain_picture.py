@@ -12,16 +12,15 @@ import scipy.signal
 import torch
 from matplotlib.figure import Figure
 
-from nablafx_core.building import build
 from nablafx_core.controls import Control
-from nablafx_core.data.recording import Recording
 from nablafx_core.data.sources import ArraySource
-from nablafx_core.evaluation import scoring
+from nablafx_core.evaluation import test_folder as scoring
 from nablafx_core.graybox import GrayBox, Stage, describe
 from nablafx_core.graybox.observing import observed_ranges
-from nablafx_core.interfaces import Processor
-from nablafx_core.report.chain import draw_chain
-from nablafx_core.report.responses import frequency_response, transfer_curve
+from nablafx_core.interfaces import Processor, Recording
+from nablafx_core.pictures.chain import draw_chain
+from nablafx_core.registry.building import build
+from nablafx_core.scoring.responses import frequency_response, transfer_curve
 from nablafx_dsp.controllers.static import Static
 from nablafx_dsp.processors.biquad import TYPES, Biquad
 from nablafx_dsp.processors.memoryless import Gain

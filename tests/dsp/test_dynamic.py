@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from nablafx_core.controls import Control
 from nablafx_core.errors import ConfigError, ModelError
 from nablafx_core.graybox import GrayBox, describe
-from nablafx_core.nn.blocks import Steps
 from nablafx_core.profiling import count_macs
+from nablafx_core.steps import Steps
 from nablafx_core.testing import laws, laws_gradients, laws_saving
 from nablafx_dsp.controllers.dynamic import Dynamic, DynamicConditional
 from nablafx_dsp.controllers.static import StaticConditional

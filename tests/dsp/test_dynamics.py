@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.steps import Steps
 from nablafx_dsp.functional.dynamics import CURVES, dynamics, dynamics_coefficients, dynamics_gain, static_curve
 from reference.dynamics import gains, output_db
 

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from nablafx_core.building import build
 from nablafx_core.config import load_experiment
+from nablafx_core.config.schema import TrainSettings
 from nablafx_core.errors import ConfigError
 from nablafx_core.graybox import GrayBox, Stage
 from nablafx_core.profiling import count_macs
+from nablafx_core.registry.building import build
 from nablafx_core.testing import laws, laws_gradients, laws_position, laws_saving
 from nablafx_core.training.optimizer import optimizer_of
-from nablafx_core.training.settings import TrainSettings
 from nablafx_dsp.functional.halfband import STAGES, down, half_band, up
 from reference.tremolo import TremoloProcessor
 

@@ -11,8 +11,8 @@ import torch
 from click.testing import CliRunner
 
 from nablafx_core import build
+from nablafx_core.bundles.bundle import load_bundle, save_bundle
 from nablafx_core.errors import ConfigError, DataError, ModelError, NablafxError
-from nablafx_core.export.bundle import load_bundle, save_bundle
 from nablafx_dsp.circuits.diode_clipper import DiodeClipper
 from nablafx_dsp.pretraining.command import pretrain
 from nablafx_dsp.pretraining.targets import CURVES, RESPONSES, read_response, read_table

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.steps import Steps
 from nablafx_core.testing import laws
 from nablafx_dsp.functional.ramp import ramp
 from nablafx_dsp.processors.memoryless import DCOffset, Gain

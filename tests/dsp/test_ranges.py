@@ -13,17 +13,17 @@ import yaml
 from click.testing import CliRunner
 
 import nablafx_core as nfx
+from nablafx_core.bundles.bundle import save_bundle
 from nablafx_core.cli import cli
 from nablafx_core.controls import Centred, Control
-from nablafx_core.data.recording import Recording
 from nablafx_core.data.sources import ArraySource
 from nablafx_core.errors import ModelError
-from nablafx_core.evaluation.metrics import ESR
-from nablafx_core.evaluation.scoring import score
-from nablafx_core.export.bundle import save_bundle
+from nablafx_core.evaluation.test_folder import score
+from nablafx_core.interfaces import Recording
+from nablafx_core.pictures.excerpts import Excerpt
+from nablafx_core.pictures.stage_panel import StagePanel
 from nablafx_core.registry import Registry
-from nablafx_core.report.excerpts import Excerpt
-from nablafx_core.report.stage_panel import StagePanel
+from nablafx_core.scoring.metrics import ESR
 from nablafx_dsp.processors.dynamics import PARAMETERS
 from nablafx_dsp.processors.equalizers import ParametricEQ
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.steps import Steps
 from nablafx_dsp.functional.one_pole import one_pole
 from nablafx_dsp.functional.state_variable import state_variable_filter
 from nablafx_dsp.processors.state_variable import MODES, StateVariable

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nablafx_core.building import build
+from nablafx_core.registry.building import build
 from nablafx_core.testing import check_pack, laws, laws_gradients, laws_position, laws_saving
 
 

@@ -10,15 +10,15 @@ import pytest
 import scipy.signal
 import torch
 
-from nablafx_core.building import build
 from nablafx_core.controls import Control
-from nablafx_core.data.recording import Recording
 from nablafx_core.data.segments import Segment, stack
 from nablafx_core.data.sources import ArraySource
 from nablafx_core.errors import ConfigError, DataError
 from nablafx_core.evaluation.evaluate import evaluate
-from nablafx_core.evaluation.metrics import ESR
-from nablafx_core.tracking.recorder import record
+from nablafx_core.interfaces import Recording
+from nablafx_core.registry.building import build
+from nablafx_core.runs.recorder import record
+from nablafx_core.scoring.metrics import ESR
 
 
 def test_the_filter_is_its_recursion():

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nablafx_core.controls import Control
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.steps import Steps
 from nablafx_models.gcn import GCN
 from nablafx_models.kernels import modulated as module
 from nablafx_models.kernels.dilated import Settings, Wanted, activated, parted

@@ -7,9 +7,8 @@ import math
 import torch
 
 from nablafx_core.controls import Parameter
-from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import ArraySource
-from nablafx_core.interfaces import Controller, Model, Processor
+from nablafx_core.interfaces import Controller, Dataset, Model, Processor, Recording
 
 RATE_HZ = 3.3
 

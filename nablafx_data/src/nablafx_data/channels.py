@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from nablafx_core.audio.files import probe
+from nablafx_core.audio.reading import probe
 from nablafx_core.data.levels import SILENT, measure_levels
 from nablafx_core.data.sources import WavSource
 from nablafx_core.errors import DataError

@@ -18,10 +18,10 @@ from typing import Any
 
 import yaml
 
-from nablafx_core.config.layers import plain_yaml
 from nablafx_core.controls import Control
 from nablafx_core.errors import ConfigError, DataError, ModelError
-from nablafx_core.tracking.files import replacing
+from nablafx_core.files import replacing
+from nablafx_core.yaml import plain_yaml
 
 #: Format of a setting, for messages.
 SETTING = "A setting is a letter and three digits for each knob, 000 to 100, such as D050_T100."

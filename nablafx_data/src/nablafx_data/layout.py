@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nablafx_core.data.recording import Part
 from nablafx_core.errors import DataError
+from nablafx_core.interfaces import Part
 from nablafx_data.device_file import SETTING, parse_setting
 
 LAYOUT = "DEVICE/{trainval,test}/SETTING/SETTING.NAME.target.wav beside DRY/{trainval,test}/NAME.input.wav"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import maximum_filter1d  # type: ignore[import-untyped]
 
-from nablafx_core.data.recording import AudioSource
+from nablafx_core.interfaces import AudioSource
 
 #: Time at each end of a file in which impulses are searched.
 _SEARCHED_S = 5.0

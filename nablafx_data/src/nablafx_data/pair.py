@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from nablafx_core.audio.files import probe
+from nablafx_core.audio.reading import probe
 from nablafx_core.audio.values import INTEGERS
 from nablafx_core.data.checks import faults, is_wire, remarks, silence
 from nablafx_core.data.delay import SHORTEST
 from nablafx_core.data.facts import PairFacts, examine_files, whole_delay
 from nablafx_core.data.levels import SILENT, measure_levels
-from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import WavSource
 from nablafx_core.errors import DataError
+from nablafx_core.interfaces import Dataset, Recording
 from nablafx_data.channels import chosen_channels, sounding_channels, sounding_elsewhere
 from nablafx_data.markers import music_between_markers
 

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 import yaml
 
-from nablafx_core.audio.files import RATES, write
-from nablafx_core.building import build
-from nablafx_core.config.layers import plain_yaml
+from nablafx_core.audio.reading import RATES, write
 from nablafx_core.controls import Control
 from nablafx_core.errors import ConfigError, DataError, ModelError
 from nablafx_core.interfaces import Device
+from nablafx_core.marks import Named
 from nablafx_core.names import names_match, short_name
-from nablafx_core.settings import Named
+from nablafx_core.registry.building import build
+from nablafx_core.yaml import plain_yaml
 from nablafx_data.device_file import format_setting, write_knobs
 from nablafx_data.plucked import music
 from nablafx_data.tonetwist import DEVICE_FILE, ToneTwist

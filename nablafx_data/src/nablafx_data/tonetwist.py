@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from nablafx_core.audio.files import AudioInfo
+from nablafx_core.audio.reading import AudioInfo
 from nablafx_core.controls import Control
 from nablafx_core.data.cache import resampled_file
 from nablafx_core.data.checks import faults, odd_ones, remarks, same_length, silence
 from nablafx_core.data.facts import PairFacts, examine_files
 from nablafx_core.data.levels import SILENT
-from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import WavSource
 from nablafx_core.errors import DataError
+from nablafx_core.interfaces import Dataset, Recording
 from nablafx_core.parallel import mapped
 from nablafx_data.channels import chosen_channels, sounding_elsewhere
 from nablafx_data.device_file import SETTING, default_knobs, parse_setting, read_knobs, write_knobs

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.steps import Steps
 
 
 class Frames(NamedTuple):
@@ -35,7 +35,7 @@ def frames_over(count: int, time: int, block_size: int, skip: int) -> Frames:
 
 
 def blocks_over(count: int, time: int, block_size: int, skip: int) -> Frames:
-    """Lay `count` blocks over a signal; see `nablafx_core.nn.blocks.Steps`.
+    """Lay `count` blocks over a signal; see `nablafx_core.steps.Steps`.
 
     Raises:
         ModelError: if the blocks do not cover the signal.

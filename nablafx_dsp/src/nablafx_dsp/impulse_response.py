@@ -6,7 +6,7 @@ import os
 
 from torch import Tensor
 
-from nablafx_core.audio.files import opened, probe, read_piece
+from nablafx_core.audio.reading import opened, probe, read_piece
 from nablafx_core.audio.resampling import check_ratio, resample
 from nablafx_core.errors import DataError
 

@@ -10,13 +10,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from nablafx_core.building import build
+from nablafx_core.bundles.checkpoint_file import read_tensors
+from nablafx_core.bundles.class_paths import Argument, described, named_controls, settings_from
 from nablafx_core.errors import ConversionError, NablafxError
-from nablafx_core.export.checkpoint_file import read_tensors
-from nablafx_core.export.class_paths import Argument, described, named_controls, settings_from
-from nablafx_core.export.conversion import Importer
-from nablafx_core.interfaces import Model
+from nablafx_core.interfaces import Importer, Model
 from nablafx_core.names import short_name
+from nablafx_core.registry.building import build
 from nablafx_dsp.pretraining.pretrained_weights import NABLAFX_SUFFIXES, nablafx_network, siren_size
 from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from nablafx_core.controls import Control
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import compiled_for
-from nablafx_core.nn.blocks import Steps
 from nablafx_core.nn.norm import running_statistics
 from nablafx_core.state import State, joined, scoped
+from nablafx_core.steps import Steps
 from nablafx_models.conditioning.interface import AffineModulation, Condition, Modulation
 from nablafx_models.conditioning.table import Conditioned, with_condition
 from nablafx_models.conditioning.tvfilm import EndAligned

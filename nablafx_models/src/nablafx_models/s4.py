@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from nablafx_core.controls import Control
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import traced
+from nablafx_core.marks import Range
 from nablafx_core.nn.activation import ActivationName
 from nablafx_core.nn.activation import activation as activation_named
 from nablafx_core.nn.rational import Degrees, FunctionName
-from nablafx_core.settings import Range
 from nablafx_core.state import State, joined, scoped
 from nablafx_models.conditioning.interface import AffineModulation, Condition
 from nablafx_models.conditioning.table import BlockSettings, Conditioned, ConditioningName, conditioned

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.controls import Control
+from nablafx_core.marks import Range
 from nablafx_core.nn.activation import ActivationName
 from nablafx_core.nn.activation import activation as activation_named
 from nablafx_core.nn.rational import Degrees, FunctionName
-from nablafx_core.settings import Range
 from nablafx_core.state import State
 from nablafx_models.conditioning.table import BlockSettings, ConditioningName, conditioned
 from nablafx_models.dilated import DilatedBlock, DilatedNetwork, Fused, check_settings

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from nablafx_core.errors import ConfigError, ModelError
 from nablafx_core.interfaces import Controller
-from nablafx_core.nn.blocks import BlockRecurrence, Steps
-from nablafx_core.settings import Range
+from nablafx_core.marks import Range
+from nablafx_core.nn.block_recurrence import BlockRecurrence
 from nablafx_core.state import State
+from nablafx_core.steps import Steps
 
 
 class Dynamic(BlockRecurrence, Controller):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Controller
+from nablafx_core.marks import Range
 from nablafx_core.nn.mlp import MLP
-from nablafx_core.settings import Range
 from nablafx_core.state import State
 
 

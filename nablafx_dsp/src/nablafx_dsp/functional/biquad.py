@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import compiled_for
-from nablafx_core.kernels.threads import for_each
+from nablafx_core.kernels.pool import for_each
 from nablafx_dsp.functional.linear_recursion import linear_recursion
 from nablafx_dsp.functional.precision import wide_dtype
 from nablafx_dsp.kernels import biquad as recursion

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nablafx_core.kernels.choice import compiled_for
-from nablafx_core.kernels.threads import for_each
+from nablafx_core.kernels.pool import for_each
 from nablafx_dsp.functional.biquad import empty_in_large_pages
 from nablafx_dsp.functional.precision import wide_dtype
 from nablafx_dsp.kernels import cookbook as compiled_formulas

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import compiled_for
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.steps import Steps
 from nablafx_dsp.frames import Frames, blocks_over
 from nablafx_dsp.kernels import ramp as kernel
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nablafx_core.kernels.compiled import compiled
+from nablafx_core.kernels.pool import for_each
 from nablafx_core.kernels.simd import add, broadcast, fma, full, load, store
-from nablafx_core.kernels.threads import for_each
 
 #: Number of samples that are computed together, and number of terms that are summed before they are added to the total:
 #: partial sums lose less precision in float32.

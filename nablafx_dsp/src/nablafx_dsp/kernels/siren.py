@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from nablafx_core.kernels.compiled import compiled, inlined
+from nablafx_core.kernels.pool import for_each
 from nablafx_core.kernels.simd import REGISTER_LANES, add, broadcast, fma, full, load, mul, store, sub, sum_of
-from nablafx_core.kernels.threads import for_each
 
 LANES = REGISTER_LANES
 

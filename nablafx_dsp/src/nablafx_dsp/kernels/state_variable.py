@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from nablafx_core.kernels.compiled import compiled, inlined
-from nablafx_core.kernels.threads import for_each
+from nablafx_core.kernels.pool import for_each
 from nablafx_dsp.frames import Frames
 
 

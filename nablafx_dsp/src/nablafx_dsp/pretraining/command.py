@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nablafx_core.cli.options import say, setting_values
+from nablafx_core.commands import say, setting_values
 from nablafx_core.errors import ConfigError, DataError
 
 
@@ -66,8 +66,8 @@ def pretrain(
 
 def _processor(name: str, overrides: tuple[str, ...]) -> Any:
     """Build a processor that can be fitted, with random weights."""
-    from nablafx_core.building import build, component_class
     from nablafx_core.registry import Registry
+    from nablafx_core.registry.building import build, component_class
     from nablafx_dsp.processors.static_fir import StaticFIR
     from nablafx_dsp.processors.static_mlp import StaticMLP
     from nablafx_dsp.processors.static_rational import StaticRational

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nablafx_core.errors import ConfigError
 from nablafx_core.nn.rational import fit_rational
-from nablafx_core.report.figure import COLOURS, picture
+from nablafx_core.pictures.figure import COLOURS, picture
 from nablafx_dsp.nn.siren import Siren
 from nablafx_dsp.pretraining.targets import CURVES, RESPONSES, read_response, read_table
 from nablafx_dsp.processors.static_fir import StaticFIR

@@ -13,9 +13,9 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
+from nablafx_core.bundles.checkpoint_file import read_tensors
 from nablafx_core.errors import ConversionError, DataError, ModelError
-from nablafx_core.export.checkpoint_file import read_tensors
-from nablafx_core.tracking.files import replacing
+from nablafx_core.files import replacing
 from nablafx_core.weights import are_weights_to_follow
 
 #: Extensions of pretrained files of NablAFx 1.0.

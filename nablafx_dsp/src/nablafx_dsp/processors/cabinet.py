@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from nablafx_core.errors import DataError, ModelError, NablafxError
 from nablafx_core.interfaces import Processor
-from nablafx_core.settings import Range
+from nablafx_core.marks import Range
 from nablafx_core.state import State
 from nablafx_core.weights import are_weights_to_follow
 from nablafx_dsp.functional.partitioned_fir import partitioned_fir, partitions

@@ -11,9 +11,9 @@ from torch import Tensor
 from nablafx_core.controls import Centred, Parameter
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Processor
-from nablafx_core.nn.blocks import Steps
-from nablafx_core.settings import Range
+from nablafx_core.marks import Range
 from nablafx_core.state import State
+from nablafx_core.steps import Steps
 from nablafx_dsp.frames import framed
 from nablafx_dsp.functional.dynamics import (
     CURVES,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
-from nablafx_core.settings import Range
+from nablafx_core.marks import Range
 from nablafx_dsp.processors.memoryless import Memoryless
 
 Interpolation = Literal["linear", "cubic", "monotone"]

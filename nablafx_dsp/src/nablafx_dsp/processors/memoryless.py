@@ -7,8 +7,8 @@ from torch import Tensor
 
 from nablafx_core.controls import Parameter
 from nablafx_core.interfaces import Processor
-from nablafx_core.nn.blocks import Steps
 from nablafx_core.state import State
+from nablafx_core.steps import Steps
 from nablafx_dsp.frames import blocks_over, framed
 from nablafx_dsp.functional.ramp import ramp
 

@@ -8,13 +8,14 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from nablafx_core.building import build
 from nablafx_core.errors import ConfigError
 from nablafx_core.graybox.naming import in_words
-from nablafx_core.interfaces import Processor
-from nablafx_core.position import Start, state_at
+from nablafx_core.interfaces import Processor, Start
+from nablafx_core.interfaces.position import state_at
+from nablafx_core.marks import Section
 from nablafx_core.profiling import count_macs
-from nablafx_core.settings import BESIDE, Section
+from nablafx_core.registry.building import build
+from nablafx_core.registry.settings import beside
 from nablafx_core.state import State, joined, scoped
 from nablafx_dsp.functional.halfband import STAGES, down, up
 
@@ -78,7 +79,7 @@ class Oversampled(Processor):
             return
         if "name" not in section:
             yield ("processor",), "oversampled contains exactly one processor. Put branches and side-chains around it."
-        for setting in BESIDE["processor"]:
+        for setting in beside("processor"):
             if section.get(setting.name):
                 yield ("processor", setting.name), f"write {setting.name} beside `name: oversampled`, not inside."
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from nablafx_core.controls import Parameter
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Processor
-from nablafx_core.nn.blocks import Steps
 from nablafx_core.state import State
+from nablafx_core.steps import Steps
 from nablafx_dsp.frames import framed
 from nablafx_dsp.functional.cookbook import HIGHEST
 from nablafx_dsp.functional.precision import wide_dtype

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nablafx_core.interfaces import Processor
-from nablafx_core.settings import Range
+from nablafx_core.marks import Range
 from nablafx_core.state import State
 from nablafx_dsp.functional.fir import fir
 from nablafx_dsp.nn.siren import Siren

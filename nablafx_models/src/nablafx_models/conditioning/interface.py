@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nablafx_core.nn.blocks import BlockStep, Steps
 from nablafx_core.state import State
+from nablafx_core.steps import BlockStep, Steps
 from nablafx_models.kernels.dilated import ActivationName
 from nablafx_models.kernels.modulated import modulated
 

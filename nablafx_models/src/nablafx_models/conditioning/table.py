@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.steps import Steps
 from nablafx_models.conditioning.film import ControlMLP, FiLM
 from nablafx_models.conditioning.interface import Condition, Conditioner, Modulation
 from nablafx_models.conditioning.tfilm import TFiLM, TinyTFiLM

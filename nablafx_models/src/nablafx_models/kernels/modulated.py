@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nablafx_core.kernels.choice import compiled_for
-from nablafx_core.kernels.threads import for_each
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.kernels.pool import for_each
+from nablafx_core.steps import Steps
 from nablafx_models.kernels import modulation as loops
 from nablafx_models.kernels.dilated import NUMBERS, ActivationName, Array, activated, flat, in_rows
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, runs_dir, table
+from nablafx_core.bundles.loading import load
+from nablafx_core.commands import answer, as_json, runs_dir, table
 from nablafx_core.errors import ModelError
-from nablafx_core.loading import find_model, load
+from nablafx_core.runs.find_model import find_model
 
 
 @click.command("soft-tone")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nablafx_core.controls import Control
-from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import ArraySource
+from nablafx_core.interfaces import Dataset, Recording
 from nablafx_example.one_pole import one_pole
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from nablafx_core.controls import Control
 from nablafx_core.errors import ConversionError
-from nablafx_core.export.conversion import Exporter
-from nablafx_core.interfaces import Model
+from nablafx_core.interfaces import Exporter, Model
 from nablafx_example.file_format import SUFFIX, Knob, SoftToneFile
 from nablafx_example.model import SoftTone
 

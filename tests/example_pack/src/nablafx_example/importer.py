@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from nablafx_core.building import build
 from nablafx_core.controls import Control
 from nablafx_core.errors import ConversionError, ModelError
-from nablafx_core.export.conversion import Importer
+from nablafx_core.interfaces import Importer
+from nablafx_core.registry.building import build
 from nablafx_example.file_format import SUFFIX, SoftToneFile
 from nablafx_example.model import SoftTone
 

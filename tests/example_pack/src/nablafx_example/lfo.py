@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ConfigError
-from nablafx_core.interfaces import Controller
-from nablafx_core.position import Start
+from nablafx_core.interfaces import Controller, Start
 from nablafx_core.state import State
 from nablafx_example.phase import phase_at, phases
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nablafx_core.tracking.observer import RunObserver
+from nablafx_core.interfaces import RunObserver
 
 
 class EventLog(RunObserver):

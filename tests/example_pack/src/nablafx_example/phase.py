@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nablafx_core.position import Start
+from nablafx_core.interfaces import Start
 
 
 def phases(rate_hz: Tensor, sample_rate: float, start: Tensor, time: int) -> tuple[Tensor, Tensor]:

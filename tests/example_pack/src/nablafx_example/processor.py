@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from nablafx_core.controls import Parameter
-from nablafx_core.interfaces import Processor
-from nablafx_core.position import Start
+from nablafx_core.interfaces import Processor, Start
 from nablafx_core.state import State
 from nablafx_example.phase import phase_at, phases
 
