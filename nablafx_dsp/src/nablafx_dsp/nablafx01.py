@@ -16,7 +16,7 @@ from nablafx_core.errors import ConversionError, NablafxError
 from nablafx_core.interfaces import Importer, Model
 from nablafx_core.names import short_name
 from nablafx_core.registry.building import build
-from nablafx_dsp.pretraining.pretrained_weights import NABLAFX_SUFFIXES, nablafx_network, siren_size
+from nablafx_dsp.pretrained_weights import NABLAFX_SUFFIXES, nablafx_network, siren_size
 from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ
 
 _log = logging.getLogger(__name__)

@@ -1,1 +1,1 @@
-"""Initial weights of processors: targets, fits to them, and weight files."""
+"""Fit the initial weights of processors to targets."""

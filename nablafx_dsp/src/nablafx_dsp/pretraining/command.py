@@ -45,8 +45,8 @@ def pretrain(
 
     import torch
 
+    from nablafx_dsp.pretrained_weights import save_pretrained
     from nablafx_dsp.pretraining import fitting
-    from nablafx_dsp.pretraining.pretrained_weights import save_pretrained
     from nablafx_dsp.processors.static_fir import StaticFIR
 
     torch.manual_seed(seed)

@@ -12,7 +12,7 @@ from nablafx_core.marks import Range
 from nablafx_core.state import State
 from nablafx_dsp.functional.fir import fir
 from nablafx_dsp.nn.siren import Siren
-from nablafx_dsp.pretraining.pretrained_weights import load_pretrained
+from nablafx_dsp.pretrained_weights import load_pretrained
 
 
 class StaticFIR(Processor):

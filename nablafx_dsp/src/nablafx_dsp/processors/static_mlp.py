@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nablafx_core.marks import Range
 from nablafx_dsp.nn.siren import Siren
-from nablafx_dsp.pretraining.pretrained_weights import load_pretrained
+from nablafx_dsp.pretrained_weights import load_pretrained
 from nablafx_dsp.processors.memoryless import Memoryless
 
 

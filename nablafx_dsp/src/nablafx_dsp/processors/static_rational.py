@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from nablafx_core.nn.rational import Degrees, FunctionName, Rational
-from nablafx_dsp.pretraining.pretrained_weights import load_pretrained
+from nablafx_dsp.pretrained_weights import load_pretrained
 from nablafx_dsp.processors.memoryless import Memoryless
 
 

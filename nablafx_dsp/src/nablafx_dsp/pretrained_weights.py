@@ -21,7 +21,7 @@ from nablafx_core.weights import are_weights_to_follow
 #: Extensions of pretrained files of NablAFx 1.0.
 NABLAFX_SUFFIXES = (".pt", ".pth")
 
-_FOLDER = Path(__file__).parents[1] / "pretrained"
+_FOLDER = Path(__file__).parent / "pretrained"
 
 
 def save_pretrained(net: nn.Module, path: Path, settings: Mapping[str, object]) -> None:
