@@ -8,7 +8,7 @@ from scipy.signal import lfilter  # type: ignore[import-untyped]
 
 Array = npt.NDArray[np.float64]
 
-# Semitones above the root.
+# Semitones above the root. This table, and the tempi, weights and levels in `music` and `_play`, are a matter of taste.
 _CHORDS = ((0, 7, 12), (0, 4, 7, 12), (0, 3, 7, 10), (0, 4, 7, 11, 14), (0, 5, 7, 12))
 _SCALE = (0, 2, 3, 5, 7, 9, 10, 12, 15, 17, 19)
 

@@ -14,6 +14,9 @@ from nablafx_core.state import State
 from nablafx_dsp.functional.fir import fir
 from nablafx_dsp.functional.hilbert import half_length, hilbert_taps
 
+#: Largest ratio of the sample rate to `lowest_hz`; it limits the latency to 43,507 samples.
+_LARGEST_RATIO = 48_000
+
 
 class PhaseShift(Processor):
     """y = cos(s) x + sin(s) H{x}, where H is the Hilbert transform: every frequency is delayed by the angle s.
@@ -48,9 +51,10 @@ class PhaseShift(Processor):
         lowest_hz: float = 80.0,
     ) -> None:
         super().__init__(sample_rate)
-        if not sample_rate / 48_000 <= lowest_hz < sample_rate / 4:
+        lowest, highest = sample_rate / _LARGEST_RATIO, sample_rate / 4  # above, the band would be empty
+        if not lowest <= lowest_hz < highest:
             raise ModelError(
-                f"phase_shift: lowest_hz {lowest_hz:g} is outside {sample_rate / 48_000:g} to {sample_rate / 4:g} Hz, "
+                f"phase_shift: lowest_hz {lowest_hz:g} is outside {lowest:g} to {highest:g} Hz, "
                 f"1 / 48,000 and a quarter of the sample rate of {sample_rate} Hz."
             )
         self.effect_parameters = (Parameter("shift_deg", min_shift_deg, max_shift_deg, "°"),)

@@ -36,7 +36,7 @@ class StaticFIR(Processor):
         ModelError: if the weights are not found, or have another size, `w0` or number of taps.
     """
 
-    lr_multiplier = 0.01
+    lr_multiplier = 0.01  # that of the presets of NablAFx 1.0
     coords: Tensor
 
     shape = "filter"

@@ -30,7 +30,7 @@ class StaticMLP(Memoryless):
         ModelError: if the weights are not found, or have another size or `w0`.
     """
 
-    lr_multiplier = 0.01
+    lr_multiplier = 0.01  # that of the presets of NablAFx 1.0
 
     shape = "nonlinearity"
 
