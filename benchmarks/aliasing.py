@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from nablafx_core.building import build
 from nablafx_core.interfaces import Processor
+from nablafx_core.registry.building import build
 
 RATE = 48_000
 PRIME = 47_981

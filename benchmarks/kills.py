@@ -23,7 +23,7 @@ import torch
 import yaml
 
 import nablafx_core as nfx
-from nablafx_core.tracking.records import list_runs
+from nablafx_core.runs.records import list_runs
 from reference.forked import Forked
 
 TCN = {"name": "tcn", "num_blocks": 3, "kernel_size": 3, "dilation_growth": 2, "channel_width": 8}

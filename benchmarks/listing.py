@@ -29,13 +29,13 @@ from typing import Any
 
 import yaml
 
-from nablafx_core.tracking.book import Book, FolderBook
-from nablafx_core.tracking.ids import new_id
-from nablafx_core.tracking.mongo.documents import run_document
-from nablafx_core.tracking.mongo.reading import opened
-from nablafx_core.tracking.notes import read_notes
-from nablafx_core.tracking.records import run_folders
-from nablafx_core.tracking.rows import Row
+from nablafx_core.mongo.documents import run_document
+from nablafx_core.mongo.mongo_book import opened
+from nablafx_core.runs.book import Book, FolderBook
+from nablafx_core.runs.ids import new_id
+from nablafx_core.runs.notes import read_notes
+from nablafx_core.runs.records import run_folders
+from nablafx_core.runs.rows import Row
 
 WHERE = "model.name=tcn and metrics.esr<0.02"
 PROGRAM = "from nablafx_core.cli import main; main()"

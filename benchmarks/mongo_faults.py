@@ -20,10 +20,10 @@ from pathlib import Path
 import gridfs
 import pymongo
 
-from nablafx_core.tracking.metrics import read_series
-from nablafx_core.tracking.mongo.address import address_of
-from nablafx_core.tracking.mongo.push import push
-from nablafx_core.tracking.recorder import record
+from nablafx_core.mongo.address import address_of
+from nablafx_core.mongo.pushing import push
+from nablafx_core.runs.metrics_file import read_series
+from nablafx_core.runs.recorder import record
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from reference.full_disk import full_disk
@@ -124,7 +124,7 @@ def measured(name, folder, told):
         before(server, proxy)
     told.texts.clear()
     login = "ada:secret@" if name == "wrong password" else ""
-    address = address_of(f"mongodb://{login}127.0.0.1:{proxy.port}/lab")
+    address = f"mongodb://{login}127.0.0.1:{proxy.port}/lab"
     run = record("train", {}, folder / "runs", body, mongo=address)
     seconds = time.monotonic() - ended[0]
     texts = [text.partition(": ")[2] for text in told.texts]
@@ -157,7 +157,7 @@ def killed(folder):
         "import sys; sys.path.insert(0, 'benchmarks')\n"
         "from mongo_faults import *\n"
         f"record('train', {{}}, Path({str(folder / 'runs')!r}), lambda run: log(run, 0, STEPS), 'mine', "
-        f"mongo=address_of('mongodb://127.0.0.1:{server.port}/lab'))"
+        f"mongo='mongodb://127.0.0.1:{server.port}/lab')"
     )
     process = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[1])
     time.sleep(4.0)
@@ -186,7 +186,7 @@ def disk_full(folder, told):
         return run.folder
 
     told.texts.clear()
-    run = record("train", {}, folder / "runs", body, mongo=address_of(f"mongodb://127.0.0.1:{server.port}/lab"))
+    run = record("train", {}, folder / "runs", body, mongo=f"mongodb://127.0.0.1:{server.port}/lab")
     full.__exit__(None, None, None)
     seconds = time.monotonic() - ended[0]
     with pymongo.MongoClient(server.host, server.port) as client:

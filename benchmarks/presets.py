@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import nablafx_core as nfx
-from nablafx_core.training.memory import keep_freed_memory
+from nablafx_core.training.allocator import keep_freed_memory
 
 #: A device, our preset and NablAFx's of the same kind.
 ROWS = {

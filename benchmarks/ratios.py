@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from nablafx_core.training.memory import keep_freed_memory
+from nablafx_core.training.allocator import keep_freed_memory
 
 
 class Row(NamedTuple):

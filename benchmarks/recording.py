@@ -16,16 +16,14 @@ import statistics
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 import torch
 
-from nablafx_core.building import build
-from nablafx_core.tracking import recorder
-from nablafx_core.tracking.mongo.address import address_of
-from nablafx_core.tracking.mongo.observer import MongoObserver
-from nablafx_core.training.memory import keep_freed_memory
+from nablafx_core.mongo.mongo_observer import MongoObserver
+from nablafx_core.registry.building import build
+from nablafx_core.runs import recorder
+from nablafx_core.training.allocator import keep_freed_memory
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from reference.mongo_server import Proxy, Server, free_port
@@ -65,7 +63,7 @@ def main():
     torch.set_num_threads(1)
     keep_freed_memory()
     # The end of a run is measured by mongo_faults.py; here it is cut short.
-    recorder.MongoObserver = partial(MongoObserver, end_seconds=0.5)
+    MongoObserver.__init__.__defaults__ = (1.0, 0.5, None)  # the last pause and wait of each run are not measured
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder) / "mongo").start()
         slow, silent = Proxy(server.host, server.port), Proxy(server.host, server.port)
@@ -77,7 +75,7 @@ def main():
         for repeat in range(options.repeats):
             taken = {}
             for condition in CONDITIONS[repeat % 5 :] + CONDITIONS[: repeat % 5]:
-                address = None if condition == "none" else address_of(f"mongodb://127.0.0.1:{ports[condition]}/lab")
+                address = None if condition == "none" else f"mongodb://127.0.0.1:{ports[condition]}/lab"
                 taken[condition] = recorder.record("train", {}, Path(folder) / "runs", body, mongo=address)
             for condition, (medians, means) in ratios.items():
                 medians.append(statistics.median(taken[condition]) / statistics.median(taken["none"]))

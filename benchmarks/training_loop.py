@@ -22,11 +22,11 @@ from pathlib import Path
 import torch
 from lightning import Callback
 
-from nablafx_core.audio.files import write
-from nablafx_core.building import build
+from nablafx_core.audio.reading import write
 from nablafx_core.config import load_experiment
 from nablafx_core.profiling import cost_card
-from nablafx_core.scores import built_losses
+from nablafx_core.registry.building import build
+from nablafx_core.scoring.built import built_losses
 from nablafx_core.training.callbacks import RECORD_EVERY
 from nablafx_core.training.fit import data_module, prepared_data, prepared_model, train
 from nablafx_core.training.optimizer import optimizer_of

@@ -26,8 +26,8 @@ settings.register_profile("nablafx", derandomize=True, deadline=None)
 settings.load_profile("nablafx")
 
 HEAD = """
-from nablafx_core.component import Component
-from nablafx_core.hookspecs import hookimpl
+from nablafx_core.registry.component import Component
+from nablafx_core.registry.hookspecs import hookimpl
 """
 
 

@@ -10,14 +10,14 @@ import torch
 import yaml
 
 import nablafx_core as nfx
-from nablafx_core.allocation import STATE_OF_A_BUNDLE, build_within
-from nablafx_core.building import build, component_settings
+from nablafx_core.bundles.allocation import STATE_OF_A_BUNDLE, build_within
+from nablafx_core.bundles.bundle import DESCRIPTION, save_bundle
 from nablafx_core.config import load_experiment
 from nablafx_core.config.check import Checker
 from nablafx_core.config.layers import Layer
 from nablafx_core.errors import BundleError, ModelError, NablafxError
-from nablafx_core.export.bundle import DESCRIPTION, save_bundle
-from nablafx_core.settings import SettingsError, checked_value, plain_default
+from nablafx_core.registry.building import build, component_settings
+from nablafx_core.registry.settings import SettingsError, checked_value, plain_default
 from nablafx_core.training.fit import prepared_data, prepared_model
 
 COMPRESSOR = {"name": "compressor", "controller": {"name": "static"}, "lookahead_ms": 0.0}

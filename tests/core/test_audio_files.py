@@ -9,7 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from nablafx_core.audio import files, writing
+from nablafx_core.audio import reading as files
+from nablafx_core.audio import writing
 from nablafx_core.errors import DataError
 from reference.small_disk import small_disk
 

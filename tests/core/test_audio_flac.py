@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from nablafx_core.audio import files
+from nablafx_core.audio import reading as files
 from nablafx_core.audio.flac import flac_length
 from nablafx_core.errors import DataError
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from nablafx_core.audio import files
+from nablafx_core.audio import reading as files
 from nablafx_core.data.sources import WavSource
 from nablafx_core.errors import DataError
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nablafx_core.kernels.blocks import block_maxima
+from nablafx_core.functional.block_maxima import block_maxima
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])

@@ -10,11 +10,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from nablafx_core.bundles.loading import load
 from nablafx_core.cli import cli
 from nablafx_core.errors import NablafxError, RunError
-from nablafx_core.loading import find_model, load
-from nablafx_core.tracking.recorder import record
-from nablafx_core.tracking.records import RunRecord
+from nablafx_core.runs.find_model import find_model
+from nablafx_core.runs.recorder import record
+from nablafx_core.runs.records import RunRecord
 from nablafx_core.training import checkpoints
 from nablafx_core.training.checkpoints import newest_checkpoint, set_damaged_aside
 from nablafx_core.training.failures import disk_explained

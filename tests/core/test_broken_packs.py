@@ -78,7 +78,7 @@ BROKEN = {
         "from nablafx_core.interfaces import Oracle",
         {"requires": ["nablafx-core >= 9"]},
         "cannot import nablafx_bad: ImportError: cannot import name 'Oracle' from 'nablafx_core.interfaces' "
-        "({core}/interfaces.py) (nablafx_bad.py:4). It needs nablafx-core>=9, but 0.1.0 is installed. "
+        "({core}/interfaces/__init__.py) (nablafx_bad.py:4). It needs nablafx-core>=9, but 0.1.0 is installed. "
         "Try: pip install --upgrade nablafx-core",
     ),
     "it was made for an older core": (
@@ -271,8 +271,8 @@ def test_a_component_whose_core_is_too_old_says_so(install):
 
 @pytest.mark.parametrize("more", ["", "raise ValueError"])
 def test_a_slow_import_is_told_by_every_command(install, monkeypatch, capsys, more):
-    monkeypatch.setattr("nablafx_core.packs.time", Clock())
-    install("nablafx-slow", "from nablafx_core import packs\npacks.time.seconds += 3\n" + more)
+    monkeypatch.setattr("nablafx_core.registry.packs.time", Clock())
+    install("nablafx-slow", "from nablafx_core.registry import packs\npacks.time.seconds += 3\n" + more)
     install("nablafx-acme", GOOD)
     for arguments in (["list"], ["--help"], ["packs"]):
         Registry.discover.cache_clear()

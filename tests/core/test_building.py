@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from nablafx_core.building import build, interface_of
 from nablafx_core.config import load_experiment
 from nablafx_core.controls import Control
 from nablafx_core.errors import ConfigError, DataError, RegistryError
-from nablafx_core.kinds import KINDS, Kind
-from nablafx_core.tracking.observer import RunObserver
+from nablafx_core.interfaces import RunObserver
+from nablafx_core.registry.building import build, interface_of
+from nablafx_core.registry.kinds import KINDS, Kind
 from nablafx_core.training.fit import train
 
 SECTIONS = {"data": {"name": "pair", "dry": "a.wav", "wet": "b.wav"}, "model": {"name": "tcn"}}
@@ -54,7 +54,9 @@ def test_no_module_of_python_itself_is_imported(kind, name):
 
 def test_no_kind_of_code_is_without_an_interface():
     with pytest.raises(ValueError, match="kind 'reverb': code needs an interface"):
-        Kind("reverb", "reverbs")
+        Kind("reverb", "reverbs", "Reverbs.", "", laws="a.module:REVERB")
+    with pytest.raises(TypeError, match="laws"):
+        Kind("reverb", "reverbs", "Reverbs.", "", interface="a.module:Reverb")
     for kind in CODE:
         assert isinstance(interface_of(KINDS[kind]), type)
 

@@ -13,9 +13,9 @@ import torch
 import yaml
 
 import nablafx_core as nfx
+from nablafx_core.bundles.bundle import describe_bundle, save_bundle
 from nablafx_core.controls import Control
 from nablafx_core.errors import BundleError, ConfigError, RunError
-from nablafx_core.export.bundle import describe_bundle, save_bundle
 
 TCN = {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "channel_width": 4, "conditioning": "film"}
 

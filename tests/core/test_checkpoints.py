@@ -12,9 +12,9 @@ import torch
 from lightning import Callback
 
 import nablafx_core as nfx
+from nablafx_core.bundles.bundle import save_bundle
 from nablafx_core.errors import NablafxError, RunError
-from nablafx_core.export.bundle import save_bundle
-from nablafx_core.tracking.records import find_run
+from nablafx_core.runs.records import find_run
 from nablafx_core.training.best import KeepBest
 from nablafx_core.training.checkpoints import DAMAGED, LAST, PREVIOUS, CheckpointFiles, newest_checkpoint
 from nablafx_core.training.fit import resumable, train
@@ -156,9 +156,7 @@ def test_what_the_disk_refuses_leaves_both(tmp_path, monkeypatch):
     files, path = CheckpointFiles(), tmp_path / LAST
     for number in (1, 2):
         files.save_checkpoint({"callbacks": {}, "n": number}, path)
-    monkeypatch.setattr(
-        "nablafx_core.tracking.files.os.fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "full"))
-    )
+    monkeypatch.setattr("nablafx_core.files.os.fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "full")))
     files.save_checkpoint({"callbacks": {}, "n": 3}, path)
     assert [torch.load(tmp_path / name)["n"] for name in (LAST, PREVIOUS)] == [2, 1]
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["last.ckpt", "previous.ckpt"]
@@ -213,8 +211,6 @@ class TestKeepBest:
     def test_what_is_only_in_memory_is_not_in_the_checkpoint(self, tmp_path, monkeypatch):
         best = KeepBest(tmp_path / "model.nfx", {"run": "run"})
         self.validated(best, 0.25, 8, 1.0)
-        monkeypatch.setattr(
-            "nablafx_core.tracking.files.os.replace", lambda *names: (_ for _ in ()).throw(OSError(28, "full"))
-        )
+        monkeypatch.setattr("nablafx_core.files.os.replace", lambda *names: (_ for _ in ()).throw(OSError(28, "full")))
         self.validated(best, 0.125, 12, 2.0)
         assert (best.best["step"], best.state_dict()["best"]["step"]) == (12, 8)

@@ -11,11 +11,11 @@ import soundfile
 import torch
 from click.testing import CliRunner
 
-from nablafx_core.building import build
+from nablafx_core.bundles.bundle import save_bundle
 from nablafx_core.cli import cli, quickstart
 from nablafx_core.controls import Control
-from nablafx_core.export.bundle import save_bundle
 from nablafx_core.graybox import describe
+from nablafx_core.registry.building import build
 
 RATE, DELAY = 48000, 100
 SMALL = [

@@ -94,6 +94,7 @@ def test_a_list_has_name_pack_and_summary(install):
         "pack": "nablafx-acme",
         "target": "nablafx_acme_ladder:Ladder",
         "summary": "4-pole ladder",
+        "experimental": False,
     }
     assert answered("list", "embeddings").strip() == "No embeddings."
     assert answered("list", "embeddings", "--json").strip() == "[]"
@@ -242,3 +243,23 @@ def test_a_defect_is_one_line_and_a_traceback_on_request(install, monkeypatch, c
 
 def test_packs_check_of_a_pack_that_is_not_installed():
     assert "No pack named" in str(CliRunner().invoke(cli, ["packs", "check", "nope"]).exception)
+
+
+def test_an_experimental_component_says_so(install):
+    install(
+        "nablafx-acme",
+        """
+        from nablafx_core import Model
+
+        class New(Model):
+            pass
+
+        @hookimpl
+        def nablafx_models():
+            return [Component("new", "nablafx_acme:New", "A new model", experimental=True)]
+        """,
+    )
+    assert "(experimental) A new model" in CliRunner().invoke(cli, ["list", "models"]).stdout
+    listed = json.loads(CliRunner().invoke(cli, ["list", "models", "--json"]).stdout)
+    assert [one["experimental"] for one in listed] == [False, True]
+    assert "experimental: its settings" in CliRunner().invoke(cli, ["show", "new"]).stdout

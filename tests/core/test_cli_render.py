@@ -10,7 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from nablafx_core.audio import files
+from nablafx_core.audio import reading as files
 from nablafx_core.cli import cli
 from reference.toys import Echo
 
@@ -20,8 +20,8 @@ def folder(tmp_path, monkeypatch):
     """Three recordings, and a model with one knob."""
     monkeypatch.chdir(tmp_path)
     model = Echo(2)
-    monkeypatch.setattr("nablafx_core.loading.find_model", lambda name, runs_dir: Path(name))
-    monkeypatch.setattr("nablafx_core.loading.load", lambda place: model)
+    monkeypatch.setattr("nablafx_core.runs.find_model.find_model", lambda name, runs_dir: Path(name))
+    monkeypatch.setattr("nablafx_core.bundles.loading.load", lambda place: model)
     for seed, name in enumerate(("a.wav", "b.flac", "c.wav")):
         generator = torch.Generator().manual_seed(seed)
         files.write(name, 0.02 * torch.randn(1, 3000, generator=generator), 48_000)

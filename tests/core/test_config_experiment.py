@@ -19,7 +19,7 @@ PACK = '''
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 from annotated_types import Ge
-from nablafx_core.settings import Section
+from nablafx_core.marks import Section
 
 @hookimpl
 def nablafx_models():

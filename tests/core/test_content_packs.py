@@ -11,9 +11,9 @@ import torch
 from click.testing import CliRunner
 
 import nablafx_core as nfx
+from nablafx_core.bundles.bundle import save_bundle
 from nablafx_core.cli import cli
 from nablafx_core.errors import BundleError, RegistryError
-from nablafx_core.export.bundle import save_bundle
 from reference.toys import Echo
 
 

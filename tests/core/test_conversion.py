@@ -26,7 +26,7 @@ import json
 from pathlib import Path
 import nablafx_core as nfx
 from nablafx_core.errors import ConversionError
-from nablafx_core.export.conversion import Exporter, Importer
+from nablafx_core.interfaces.model import Exporter, Importer
 
 class Reader(Importer):
     suffixes = (".echo", ".ECO")
@@ -121,7 +121,7 @@ class TestWhichOne:
 
     def test_of_several_the_one_that_knows_the_file(self, install):
         other = "class Reader(Importer):\n    suffixes = '.echo'\n    def reads(self, path):\n        return False\n"
-        install.module("other_files", "from nablafx_core.export.conversion import Importer\n" + other)
+        install.module("other_files", "from nablafx_core.bundles.conversion import Importer\n" + other)
         install("nablafx-other", PLUGIN.replace("acme_files", "other_files"))
         nfx.export_model(echo(), "a.echo", "acme/echo")
         assert nfx.import_model("a.echo").latency == 2

@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nablafx_core.building import build
+from nablafx_core.bundles.bundle import save_bundle
 from nablafx_core.config import load_experiment
 from nablafx_core.controls import Control
 from nablafx_core.data.contract import checked
-from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import ArraySource
 from nablafx_core.errors import DataError
-from nablafx_core.evaluation.commands import record_test
-from nablafx_core.export.bundle import save_bundle
+from nablafx_core.evaluation.record_test import record_test
+from nablafx_core.interfaces import Dataset, Recording
+from nablafx_core.registry.building import build
 from nablafx_core.training.fit import train
 from reference.tiny import TanhDataset
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.signal import butter, lfilter
 
-from nablafx_core.audio import files
+from nablafx_core.audio import reading as files
 from nablafx_core.audio.resampling import resample
 from nablafx_core.data import checks, facts
 from nablafx_core.data.delay import find_delay

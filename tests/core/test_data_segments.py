@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lightning import LightningModule, Trainer
 
-from nablafx_core.data.loading import LoadingSettings
+from nablafx_core.config.schema import LoadingSettings
 from nablafx_core.data.module import AudioDataModule
-from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.segments import BatchNumbers, FixedBatches, TrainingBatches
 from nablafx_core.data.sources import ArraySource
 from nablafx_core.errors import DataError
+from nablafx_core.interfaces import Dataset, Recording
 
 
 def recording(length, number=0, start=0, stop=None, part="trainval", source=None):

@@ -11,12 +11,12 @@ import pytest
 import soundfile
 import torch
 
-from nablafx_core.audio import files
+from nablafx_core.audio import reading as files
 from nablafx_core.audio.resampling import check_ratio, resample
 from nablafx_core.data import cache
-from nablafx_core.data.recording import channels_of, read_channels
 from nablafx_core.data.sources import ArraySource, WavSource
 from nablafx_core.errors import DataError
+from nablafx_core.interfaces.dataset import channels_of, read_channels
 from reference.small_disk import small_disk
 from reference.waiting import PATIENCE
 

@@ -9,11 +9,11 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nablafx_core.data.loading import LoadingSettings
-from nablafx_core.data.recording import Recording
+from nablafx_core.config.schema import LoadingSettings
 from nablafx_core.data.sources import ArraySource
 from nablafx_core.data.splits import split
 from nablafx_core.errors import DataError
+from nablafx_core.interfaces import Recording
 
 
 def made(source, setting=0, length=1000, part="trainval"):

@@ -12,11 +12,11 @@ import types
 import pytest
 import torch
 
-from nablafx_core.tracking import devices
-from nablafx_core.tracking.devices import sampled_gpus
-from nablafx_core.tracking.environment import nvidia
-from nablafx_core.tracking.recorder import record
-from nablafx_core.tracking.records import find_run
+from nablafx_core.runs import devices
+from nablafx_core.runs.devices import sampled_gpus
+from nablafx_core.runs.environment import nvidia
+from nablafx_core.runs.recorder import record
+from nablafx_core.runs.records import find_run
 from nablafx_core.training import machine_use
 from nablafx_core.training.fit import train
 from reference.waiting import PATIENCE, until

@@ -11,16 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nablafx_core import position
 from nablafx_core.controls import Control
-from nablafx_core.data.recording import Recording
 from nablafx_core.data.sources import ArraySource
 from nablafx_core.errors import DataError, ModelError
 from nablafx_core.evaluation import evaluate as module
-from nablafx_core.evaluation import metrics as metrics_module
 from nablafx_core.evaluation.evaluate import evaluate
-from nablafx_core.evaluation.metrics import DC, ESR, MAE, MultiResolutionSTFT
-from nablafx_core.interfaces import Model
+from nablafx_core.interfaces import Model, Recording, position
+from nablafx_core.scoring import metrics as metrics_module
+from nablafx_core.scoring.metrics import DC, ESR, MAE, MultiResolutionSTFT
 
 METRICS = {
     "esr": ESR(),

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from nablafx_core.bundles.fitting import fitting_model
 from nablafx_core.errors import BundleError, ConfigError
-from nablafx_core.export.fit import fitting_model
 from nablafx_core.testing.tiny import TinyModel
 
 LARGE = 2**40

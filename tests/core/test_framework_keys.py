@@ -6,13 +6,13 @@ import logging
 
 import pytest
 
-from nablafx_core.building import build
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError, RegistryError
-from nablafx_core.evaluation.commands import record_test
-from nablafx_core.kinds import KINDS
+from nablafx_core.evaluation.record_test import record_test
 from nablafx_core.registry import Registry
-from nablafx_core.settings import reserved_keys
+from nablafx_core.registry.building import build
+from nablafx_core.registry.kinds import KINDS
+from nablafx_core.registry.settings import reserved_keys
 from nablafx_core.testing import pack_results
 from nablafx_core.testing.laws_preset import preset_experiment, preset_trains
 from nablafx_core.training.fit import train
@@ -20,7 +20,7 @@ from reference.registered import preset_file
 
 PACK = """
 from nablafx_core.interfaces import Loss, Metric, Processor
-from nablafx_core.data.recording import Dataset
+from nablafx_core.interfaces.model import Dataset
 from nablafx_core.testing.tiny import TinyData
 import torch
 
@@ -100,7 +100,7 @@ def test_the_laws_give_what_the_framework_gives(install):
 
 def test_a_rate_that_is_set_is_kept_with_a_warning(install, caplog):
     install("nablafx-acme", PACK)
-    from nablafx_core.scores import built_losses
+    from nablafx_core.scoring.built import built_losses
 
     with caplog.at_level(logging.WARNING):
         built_losses([{"name": "mel", "weight": 1.0, "sample_rate": 48000}], 16000)

@@ -24,7 +24,7 @@ def nablafx_exporters():
     return [Component("echo", __name__ + ":Writer", "b")]
 
 import nablafx_core as nfx
-from nablafx_core.export.conversion import Exporter, Importer
+from nablafx_core.interfaces.model import Exporter, Importer
 
 class Reader(Importer):
     suffixes = (".echo",)

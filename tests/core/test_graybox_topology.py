@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nablafx_core import build, load
+from nablafx_core.bundles.bundle import save_bundle
 from nablafx_core.config import load_experiment
 from nablafx_core.controls import Control
 from nablafx_core.errors import ConfigError
-from nablafx_core.export.bundle import save_bundle
 from nablafx_core.graybox import GrayBox, Mix, Parallel, Sidechain, Stage, describe
 from nablafx_core.profiling import count_macs
 from nablafx_core.testing import laws, laws_gradients, laws_saving

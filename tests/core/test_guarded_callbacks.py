@@ -14,8 +14,8 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import nablafx_core as nfx
 from nablafx_core.errors import ConfigError, TrainingError
+from nablafx_core.runs.records import find_run
 from nablafx_core.testing.tiny import tiny_sections
-from nablafx_core.tracking.records import find_run
 from nablafx_core.training.guarded import guarded, pack_callbacks
 from reference.callbacks import Counting
 

@@ -12,13 +12,13 @@ import yaml
 from click.testing import CliRunner
 
 import nablafx_core as nfx
-from nablafx_core.building import component_class
+from nablafx_core.bundles.bundle import DESCRIPTION, describe_bundle, save_bundle
 from nablafx_core.cli import cli
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import BundleError, ConfigError, NablafxError, RegistryError
-from nablafx_core.export.bundle import DESCRIPTION, describe_bundle, save_bundle
-from nablafx_core.import_paths import code_of_stranger, trusting
 from nablafx_core.registry import Registry
+from nablafx_core.registry.building import component_class
+from nablafx_core.registry.import_paths import code_of_stranger, trusting
 from nablafx_core.training.fit import resumable, train
 
 MODULE = "a_model_of_mine"

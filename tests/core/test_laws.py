@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.steps import Steps
 from nablafx_core.testing import laws, laws_gradients, laws_saving, laws_scores, laws_steps
 from nablafx_core.testing.subject import LawBroken, check
 from reference.parts import Leaky, Peaks, SteppedLeaky

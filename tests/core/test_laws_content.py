@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import nablafx_core as nfx
-from nablafx_core.export.bundle import save_bundle
+from nablafx_core.bundles.bundle import save_bundle
 from nablafx_core.testing import pack_results
 from nablafx_core.testing.table import LAWS
 from reference.registered import preset_file

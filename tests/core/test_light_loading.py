@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import nablafx_core as nfx
-from nablafx_core.audio.files import write
+from nablafx_core.audio.reading import write
+from nablafx_core.bundles.bundle import save_bundle
 from nablafx_core.config import load_experiment
-from nablafx_core.export.bundle import save_bundle
 from nablafx_core.registry import Registry
 from nablafx_core.testing.candidates import model_of
 from nablafx_core.testing.tiny import TINY_DATA, TinyData
@@ -33,7 +33,7 @@ source, *bundles = sys.argv[1:]
 for bundle in bundles:
     model = nfx.load(bundle)
     check(f"loading {{bundle}}")
-    from nablafx_core.render import render_file
+    from nablafx_core.playing.render_file import render_file
     render_file(model, Path(source), Path(source).with_name("out.wav"))
     check(f"rendering with {{bundle}}")
 """

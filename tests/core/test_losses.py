@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nablafx_core.errors import ConfigError, ModelError
-from nablafx_core.training.losses import DC, ESR, L1, MSE, LogCosh, MultiResolutionSTFT, WeightedLoss
+from nablafx_core.scoring.losses import DC, ESR, L1, MSE, LogCosh, MultiResolutionSTFT, WeightedLoss
 
 SMALL_STFT = {"fft_sizes": [64, 128], "hop_sizes": [16, 25], "win_lengths": [40, 128]}
 LOSSES = {

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nablafx_core.errors import ModelError
+from nablafx_core.functional.lstm import lstm
 from nablafx_core.kernels import lstm as kernel
-from nablafx_core.kernels import workspaces
-from nablafx_core.nn.blocks import BlockRecurrence
-from nablafx_core.nn.recurrence import lstm
+from nablafx_core.kernels import workspace as workspaces
+from nablafx_core.nn.block_recurrence import BlockRecurrence
 
 
 @pytest.fixture(autouse=True)

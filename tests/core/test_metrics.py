@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nablafx_core.evaluation import metrics as module
-from nablafx_core.evaluation.metrics import DC, ESR, MAE, MAPE, MSE, CosineSimilarity, LogCosh, MultiResolutionSTFT
+from nablafx_core.scoring import metrics as module
+from nablafx_core.scoring.metrics import DC, ESR, MAE, MAPE, MSE, CosineSimilarity, LogCosh, MultiResolutionSTFT
 
 SMALL_STFT = {"fft_sizes": [64, 128], "hop_sizes": [16, 25], "win_lengths": [40, 128]}
 METRICS = {

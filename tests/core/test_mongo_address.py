@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nablafx_core.errors import ConfigError
-from nablafx_core.tracking.mongo.address import address_of
+from nablafx_core.mongo.address import address_of
 
 
 @pytest.fixture(autouse=True)

@@ -16,16 +16,15 @@ from sacred import Experiment
 from sacred.observers import MongoObserver as SacredsObserver
 
 from nablafx_core.errors import RunError
-from nablafx_core.tracking.files import inside
-from nablafx_core.tracking.metrics import read_series
-from nablafx_core.tracking.mongo import series
-from nablafx_core.tracking.mongo.address import address_of
-from nablafx_core.tracking.mongo.artifacts import CHUNK_BYTES, content_of, is_stored, store
-from nablafx_core.tracking.mongo.copy import RunCopy
-from nablafx_core.tracking.mongo.documents import fitting, storable
-from nablafx_core.tracking.mongo.push import incomplete, push
-from nablafx_core.tracking.recorder import record
-from nablafx_core.tracking.records import RunRecord, list_runs
+from nablafx_core.files import inside
+from nablafx_core.mongo import series
+from nablafx_core.mongo.artifacts import CHUNK_BYTES, content_of, is_stored, store
+from nablafx_core.mongo.copy import RunCopy
+from nablafx_core.mongo.documents import fitting, storable
+from nablafx_core.mongo.pushing import incomplete, push
+from nablafx_core.runs.metrics_file import read_series
+from nablafx_core.runs.recorder import record
+from nablafx_core.runs.records import RunRecord, list_runs
 from reference.mongo_server import database, running_server, url
 
 __all__ = ["database", "running_server", "url"]  # fixtures
@@ -381,8 +380,7 @@ def test_a_run_that_goes_on_is_pushed_as_far_as_it_is(tmp_path, database):
 
 def test_the_address_of_a_run_is_in_no_record(tmp_path, url, caplog):
     secret = url.replace("mongodb://", "mongodb://wintermute:hunter2@") if "@" not in url else url
-    address = address_of(secret)
-    record("train", CONFIG, tmp_path, lambda run: None, "mine", mongo=address)
+    record("train", CONFIG, tmp_path, lambda run: None, "mine", mongo=secret)
     written = "".join(path.read_text() for path in (tmp_path / "mine").iterdir() if path.is_file())
     for text in (written, caplog.text):
         assert "hunter2" not in text

@@ -20,13 +20,13 @@ import pytest
 from pymongo.errors import AutoReconnect
 from tests.core.test_mongo_copy import CONFIG, assert_whole, series_in
 
-from nablafx_core.tracking import metrics, recorder
-from nablafx_core.tracking.mongo import observer as observing
-from nablafx_core.tracking.mongo.address import address_of
-from nablafx_core.tracking.mongo.observer import MongoObserver
-from nablafx_core.tracking.mongo.push import push
-from nablafx_core.tracking.recorder import record
-from nablafx_core.tracking.records import RunRecord
+from nablafx_core.mongo import mongo_observer as observing
+from nablafx_core.mongo.address import address_of
+from nablafx_core.mongo.mongo_observer import MongoObserver
+from nablafx_core.mongo.pushing import push
+from nablafx_core.runs import metrics_file as metrics
+from nablafx_core.runs.recorder import record
+from nablafx_core.runs.records import RunRecord
 from reference.full_disk import full_disk
 from reference.mongo_server import (
     Proxy,
@@ -52,8 +52,12 @@ def observe(monkeypatch, end_seconds, seconds):
     """Set how long the end of a run's copy waits, and the time limit of each request in seconds."""
     names = ("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS")
     options = dict.fromkeys(names, int(1000 * seconds))
-    made = partial(MongoObserver, pause=0.05, end_seconds=end_seconds, options=options)
-    monkeypatch.setattr(recorder, "MongoObserver", made)
+
+    class Observer(MongoObserver):
+        def __init__(self, address, folder):
+            super().__init__(address, folder, pause=0.05, end_seconds=end_seconds, options=options)
+
+    monkeypatch.setattr(observing, "MongoObserver", Observer)
     monkeypatch.setattr(metrics, "_RETRY_SECONDS", 0.0)
 
 
@@ -99,7 +103,7 @@ def a_run(tmp_path, url, middle=lambda run: None):
         run.summary({"test/esr": 0.5})
         return run.folder
 
-    folder = record("train", CONFIG, tmp_path / "runs", body, mongo=address_of(url))
+    folder = record("train", CONFIG, tmp_path / "runs", body, mongo=url)
     assert RunRecord.read(folder).status == "COMPLETED"
     assert len(RunRecord.read(folder).metrics["loss"].steps) == 2 * VALUES
     return folder
@@ -276,7 +280,7 @@ def test_the_runs_own_disk_is_full_and_mongodb_has_what_it_does_not_take(tmp_pat
 
     full = full_disk(0)
     try:
-        folder = record("train", CONFIG, tmp_path, body, mongo=address_of(url_of_database))
+        folder = record("train", CONFIG, tmp_path, body, mongo=url_of_database)
     finally:
         full.__exit__(None, None, None)
     assert len(RunRecord.read(folder).metrics["loss"].steps) == VALUES
@@ -295,14 +299,14 @@ def test_a_resumed_run_goes_on_in_its_copy(tmp_path, database, url_of_database):
         raise KeyError("broke")
 
     with pytest.raises(KeyError):
-        record("train", CONFIG, tmp_path, first, "mine", mongo=address_of(url_of_database))
+        record("train", CONFIG, tmp_path, first, "mine", mongo=url_of_database)
     assert database.runs.find_one({})["status"] == "FAILED"
 
     def rest(run):
         log(run, VALUES - 10, 20)
         return run.folder
 
-    folder = record("train", CONFIG, tmp_path, rest, "mine", resume=True, mongo=address_of(url_of_database))
+    folder = record("train", CONFIG, tmp_path, rest, "mine", resume=True, mongo=url_of_database)
     document = assert_whole(database, folder)
     assert (document["status"], document["complete"]) == ("COMPLETED", True)
     assert "fail_trace" not in document
@@ -311,15 +315,14 @@ def test_a_resumed_run_goes_on_in_its_copy(tmp_path, database, url_of_database):
 ENDLESS = """
 import sys, time
 from pathlib import Path
-from nablafx_core.tracking.mongo.address import address_of
-from nablafx_core.tracking.recorder import record
+from nablafx_core.runs.recorder import record
 
 def body(run):
     for step in range(100000):
         run.log("loss", 1.0, step)
         time.sleep(0.001)
 
-record("train", {"model": {"name": "lstm"}}, Path(sys.argv[1]), body, "mine", mongo=address_of(sys.argv[2]))
+record("train", {"model": {"name": "lstm"}}, Path(sys.argv[1]), body, "mine", mongo=sys.argv[2])
 """
 
 
@@ -338,8 +341,8 @@ def test_killed_itself_a_run_is_pushed_with_all_that_it_logged(tmp_path, databas
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_a_process_that_is_stopped_ends_although_the_server_hangs(tmp_path, proxy, database, ending):
     proxy.silent = True
-    program = ENDLESS.replace("def body", "from nablafx_core.tracking.mongo import observer\n\ndef body").replace(
-        'record("train"', 'observer.MongoObserver.__init__.__defaults__ = (1.0, 2.0, None)\nrecord("train"'
+    program = ENDLESS.replace("def body", "from nablafx_core.mongo import mongo_observer\n\ndef body").replace(
+        'record("train"', 'mongo_observer.MongoObserver.__init__.__defaults__ = (1.0, 2.0, None)\nrecord("train"'
     )
     url = url_through(proxy.port, database.name)
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), url], stderr=subprocess.PIPE, text=True)

@@ -10,13 +10,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from nablafx_core.audio.files import write
+from nablafx_core.audio.reading import write
 from nablafx_core.cli import cli
 from nablafx_core.data.fingerprint import difference, fingerprint
 from nablafx_core.errors import ConfigError, DataError, NablafxError, RunError
-from nablafx_core.tracking.records import RunRecord
+from nablafx_core.runs.moved_data import check_overrides
+from nablafx_core.runs.records import RunRecord
 from nablafx_core.training.fit import resumable, train
-from nablafx_core.training.moved_data import check_overrides
 from reference.folder import Folder
 
 BASE = {

@@ -14,14 +14,14 @@ import soundfile
 import torch
 from click.testing import CliRunner
 
-from nablafx_core.audio import files
+from nablafx_core.audio import reading as files
 from nablafx_core.cli import cli
-from nablafx_core.cli.options import answer
-from nablafx_core.report.figure import picture
-from nablafx_core.settings import checked_value, settings_of
-from nablafx_core.tracking.mongo.documents import storable
-from nablafx_core.tracking.recorder import record
-from nablafx_core.tracking.records import list_runs
+from nablafx_core.commands import answer
+from nablafx_core.mongo.documents import storable
+from nablafx_core.pictures.figure import picture
+from nablafx_core.registry.settings import checked_value, settings_of
+from nablafx_core.runs.recorder import record
+from nablafx_core.runs.records import list_runs
 
 ODD = "guitar \udcff\udc80 \u00e9 \U0001f3b8.wav"
 

@@ -20,13 +20,13 @@ from sacred.observers import FileStorageObserver, MongoObserver, QueuedMongoObse
 
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError, RunError
-from nablafx_core.evaluation.commands import record_test
-from nablafx_core.tracking.mongo import artifacts
-from nablafx_core.tracking.mongo.push import push
-from nablafx_core.tracking.observers import built_observers
-from nablafx_core.tracking.recorder import record
-from nablafx_core.tracking.records import RunRecord
-from nablafx_core.tracking.stock import fitted, main_figure
+from nablafx_core.evaluation.record_test import record_test
+from nablafx_core.mongo import artifacts
+from nablafx_core.mongo.pushing import push
+from nablafx_core.runs.observers import built_observers
+from nablafx_core.runs.recorder import record
+from nablafx_core.runs.records import RunRecord
+from nablafx_core.runs.stock import fitted, main_figure
 from nablafx_core.training.fit import resumable, train
 from reference.mongo_server import database, running_server, url
 
@@ -458,7 +458,7 @@ def test_a_section_is_checked_as_others_are_and_no_secret_is_taken_or_shown(tmp_
 
 
 def test_nothing_is_said_about_sacred_by_naming_one_of_its_observers():
-    program = "from nablafx_core.building import component_class; from nablafx_core.registry import Registry\n"
+    program = "from nablafx_core.registry.building import component_class; from nablafx_core.registry import Registry\n"
     program += "component_class(Registry.discover().find('observer', 'sacred.observers:RunObserver'))"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert said.stdout + said.stderr == ""

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from nablafx_core.controls import Control, Parameter
-from nablafx_core.data.recording import Recording
 from nablafx_core.data.sources import ArraySource
 from nablafx_core.graybox import GrayBox, Stage
 from nablafx_core.graybox.description import ranges_as_rows
 from nablafx_core.graybox.naming import called, in_words, labelled_stages, quantity, setting_in_words, title_of
 from nablafx_core.graybox.observing import observed_ranges, parameters_over_time
-from nablafx_core.report.excerpts import excerpts
-from nablafx_core.streaming import Streamer
+from nablafx_core.interfaces import Recording
+from nablafx_core.pictures.excerpts import excerpts
+from nablafx_core.playing.streaming import Streamer
 from reference.parts import Ahead, Envelope, Leaky, Setting
 from reference.tremolo import Level, Swinging, gain
 

@@ -14,13 +14,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from nablafx_core.audio import files
+from nablafx_core.audio import reading as files
 from nablafx_core.cli import cli
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError
-from nablafx_core.report.figure import picture
+from nablafx_core.pictures.figure import picture
+from nablafx_core.runs.recorder import record
 from nablafx_core.shell import command
-from nablafx_core.tracking.recorder import record
 from nablafx_core.training.fit import resumable
 
 NAMES = [
@@ -75,7 +75,7 @@ def test_a_test_is_recorded_in_the_folder_that_was_named(experiment, monkeypatch
         seen.append(experiment.track.runs_dir)
         raise SystemExit(0)
 
-    monkeypatch.setattr("nablafx_core.evaluation.commands.record_test", record_test)
+    monkeypatch.setattr("nablafx_core.evaluation.record_test.record_test", record_test)
     run("test", "model.nfx", experiment, f"--runs-dir={name}")
     assert seen == [name]
 

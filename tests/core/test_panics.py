@@ -13,14 +13,14 @@ import pytest
 import yaml
 
 import nablafx_core as nfx
+from nablafx_core.bundles.bundle import save_bundle
 from nablafx_core.cli import main
 from nablafx_core.errors import ConfigError
-from nablafx_core.export.bundle import save_bundle
 from nablafx_core.interrupts import is_interrupt, noted_interrupts
 from nablafx_core.pack_code import PackFailure, contained
 from nablafx_core.registry import Registry
-from nablafx_core.tracking.guard import Guarded
-from nablafx_core.tracking.records import list_runs
+from nablafx_core.runs.guard import Guarded
+from nablafx_core.runs.records import list_runs
 from nablafx_core.training.guarded import guarded
 from reference.callbacks import Counting
 from reference.panics import ERRORS, VARIABLE, Cancelled, PanicException

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nablafx_core.report import curves, figure
-from nablafx_core.report.curves import draw_curves, plot_losses
-from nablafx_core.report.plots import loudest, plot_prediction, spectrogram_db
-from nablafx_core.tracking import metrics
+from nablafx_core.pictures import curves, figure
+from nablafx_core.pictures.curves import draw_curves, plot_losses
+from nablafx_core.pictures.plots import loudest, plot_prediction, spectrogram_db
+from nablafx_core.runs import metrics_file as metrics
 
 RATE = 48000
 SECONDS = np.arange(RATE) / RATE

@@ -8,8 +8,8 @@ import torch
 from nablafx_core.errors import ModelError
 from nablafx_core.graybox import GrayBox, Parallel, Stage
 from nablafx_core.graybox.topology import Mix
-from nablafx_core.position import state_at
-from nablafx_core.streaming import Streamer, stream_blocks
+from nablafx_core.interfaces.position import state_at
+from nablafx_core.playing.streaming import Streamer, stream_blocks
 from nablafx_core.testing.laws_position import begins_anywhere
 from nablafx_core.testing.subject import LawBroken
 from reference.parts import Peaks

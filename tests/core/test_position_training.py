@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nablafx_core.audio.files import read, write
+from nablafx_core.audio.reading import read, write
 from nablafx_core.config import load_experiment
 from nablafx_core.data.splits import split
 from nablafx_core.errors import ConfigError
 from nablafx_core.evaluation.evaluate import evaluate
-from nablafx_core.evaluation.metrics import ESR
-from nablafx_core.render import render_file
+from nablafx_core.playing.render_file import render_file
+from nablafx_core.scoring.metrics import ESR
 from nablafx_core.testing import laws_dataset
 from nablafx_core.training.fit import prepared_data, prepared_model, train
 from reference.tremolo import Swung, Tremolo, gain

@@ -10,13 +10,13 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
+from nablafx_core.bundles.bundle import save_bundle
 from nablafx_core.cli import cli
+from nablafx_core.cli.profiled import find_subject
 from nablafx_core.errors import ConfigError, DataError, RegistryError
-from nablafx_core.export.bundle import save_bundle
 from nablafx_core.interfaces import Model, Processor
 from nablafx_core.profiling import cost_card, count_macs
-from nablafx_core.profiling.memory import peak_memory
-from nablafx_core.profiling.naming import find_subject
+from nablafx_core.profiling.peak_memory import peak_memory
 from nablafx_core.testing.tiny import TINY_DATA, TinyModel
 
 CPU = torch.device("cpu")
@@ -170,7 +170,7 @@ def test_an_experiment_whose_data_is_not_here(tmp_path, install):
     install.module(
         "acme_away",
         """
-        from nablafx_core.data.recording import Dataset
+        from nablafx_core.interfaces.model import Dataset
         from nablafx_core.errors import DataError
 
         class Away(Dataset):

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch.utils.data import DataLoader
 
 from nablafx_core.training.callbacks import TimeLimit
-from nablafx_core.training.progress import RichProgress, Status
+from nablafx_core.training.progress_bar import RichProgress, Status
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"

@@ -10,17 +10,17 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from nablafx_core.building import build
+from nablafx_core.bundles.bundle import describe_bundle, load_bundle, save_bundle
 from nablafx_core.cli import cli
 from nablafx_core.config import load_experiment
+from nablafx_core.config.components import qualified_experiment
 from nablafx_core.errors import BundleError, ConfigError, RegistryError
-from nablafx_core.export.bundle import describe_bundle, load_bundle, save_bundle
-from nablafx_core.import_paths import remember
 from nablafx_core.names import figure_names, names_match, told_apart
-from nablafx_core.provenance import Provenance
-from nablafx_core.qualified import qualified_experiment
 from nablafx_core.registry import Registry
-from nablafx_core.sweeping.plan import resumable_sweep
+from nablafx_core.registry.building import build
+from nablafx_core.registry.import_paths import remember
+from nablafx_core.registry.provenance import Provenance
+from nablafx_core.sweep.resuming import resumable_sweep
 from nablafx_core.training.fit import resumable
 from reference.run_folders import write_run
 
@@ -28,9 +28,9 @@ ACME = """
 from typing import Annotated, Any, Literal
 from nablafx_core.interfaces import Controller, Loss, Metric, Model, Processor
 from nablafx_core.controls import Parameter
-from nablafx_core.data.recording import Dataset
-from nablafx_core.settings import Named, Section
-from nablafx_core.tracking.observer import RunObserver
+from nablafx_core.interfaces.model import Dataset
+from nablafx_core.marks import Named, Section
+from nablafx_core.interfaces.model import RunObserver
 
 KINDS = {
     "models": "Ladder", "processors": "Gain", "controllers": "Static", "losses": "ESR", "metrics": "Score",
@@ -203,7 +203,7 @@ def bundle_of(folder, section, packs, weights=None):
             setattr(model, name, value)
     path = folder / "old.nfx"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nablafx_core.export.bundle._packs_of", lambda model: packs)
+        patch.setattr("nablafx_core.bundles.bundle._packs_of", lambda model: packs)
         return save_bundle(model, path)
 
 

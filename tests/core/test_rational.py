@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nablafx_core.errors import ModelError
+from nablafx_core.functional.rational import rational, textbook
 from nablafx_core.nn.activation import activation
-from nablafx_core.nn.rational import Rational, fitted_rational, rational, textbook
+from nablafx_core.nn.rational import Rational, fitted_rational
 
 X = torch.linspace(-3, 3, 2001, dtype=torch.float64)
 NEAR = {"tanh": 1e-6, "gelu": 1e-3, "relu": 0.03, "leaky_relu": 0.03, "elu": 1e-3, "silu": 1e-6, "sigmoid": 1e-6}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nablafx_core.errors import RegistryError
-from nablafx_core.kinds import KINDS
 from nablafx_core.registry import Registry
+from nablafx_core.registry.kinds import KINDS
 
 PLUGIN = """
 @hookimpl

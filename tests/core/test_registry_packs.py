@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from nablafx_core.cli import cli
-from nablafx_core.diagnosis import canonical
 from nablafx_core.errors import RegistryError
+from nablafx_core.names import canonical
 from nablafx_core.registry import Registry
 from reference.clock import Clock
 
@@ -128,8 +128,8 @@ def test_what_a_pack_prints_does_not_stand_in_an_answer(install, capsys):
 
 
 def test_a_slow_import_is_a_warning(install, monkeypatch):
-    monkeypatch.setattr("nablafx_core.packs.time", Clock())
-    install("nablafx-slow", "from nablafx_core import packs\npacks.time.seconds += 0.6")
+    monkeypatch.setattr("nablafx_core.registry.packs.time", Clock())
+    install("nablafx-slow", "from nablafx_core.registry import packs\npacks.time.seconds += 0.6")
     assert [text for text in discovered()["nablafx-slow"].warnings if "s to import; it should import" in text]
 
 

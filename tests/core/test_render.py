@@ -11,11 +11,11 @@ import pytest
 import soundfile
 import torch
 
-from nablafx_core.audio import files
+from nablafx_core.audio import reading as files
 from nablafx_core.audio.resampling import resample
 from nablafx_core.errors import DataError, ModelError
 from nablafx_core.interfaces import Model
-from nablafx_core.render import knob_settings, render_file
+from nablafx_core.playing.render_file import knob_settings, render_file
 from reference.toys import Echo
 
 
@@ -147,7 +147,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     code = (
         "import resource, sys, torch; torch.set_num_threads(1)\n"
         "from pathlib import Path\n"
-        "from nablafx_core.render import knob_settings, render_file\n"
+        "from nablafx_core.playing.render_file import knob_settings, render_file\n"
         "from reference.toys import Echo\n"
         "for path in sys.argv[1:]:\n"
         "    render_file(Echo(2), Path(path), Path(path + '.out.wav'))\n"

@@ -14,8 +14,8 @@ import torch
 import yaml
 
 import nablafx_core as nfx
-from nablafx_core.export.bundle import describe_bundle
-from nablafx_core.tracking.records import find_run, list_runs
+from nablafx_core.bundles.bundle import describe_bundle
+from nablafx_core.runs.records import find_run, list_runs
 from reference.forked import Forked
 from reference.killing import VARIABLE
 from reference.waiting import until

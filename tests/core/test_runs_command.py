@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from nablafx_core.cli.runs import runs
 from nablafx_core.errors import RunError
-from nablafx_core.tracking.recorder import record
+from nablafx_core.runs.recorder import record
 
 CONFIG = {"model": {"name": "tcn"}, "data": {"name": "tonetwist", "device": "TS9"}, "train": {"max_steps": 7}}
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from nablafx_core.cli.runs import runs
 from nablafx_core.errors import RunError
-from nablafx_core.report.sparkline import Chart
-from nablafx_core.tracking.metrics import Series
+from nablafx_core.pictures.sparkline import Chart
+from nablafx_core.runs.metrics_file import Series
 from reference.run_folders import write_run
 
 FIRST = {"model": {"name": "tcn", "stages": [{"name": "eq"}]}, "data": {"device": "TS9"}, "train": {"rate": 0.1}}

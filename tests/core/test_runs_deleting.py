@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from nablafx_core.cli.runs import runs
 from nablafx_core.errors import RunError
-from nablafx_core.tracking import deleting
-from nablafx_core.tracking.book import FolderBook
-from nablafx_core.tracking.process import identity, only_process
+from nablafx_core.runs import deleting
+from nablafx_core.runs.book import FolderBook
+from nablafx_core.runs.process import identity, only_process
 from reference.run_folders import write_run
 
 

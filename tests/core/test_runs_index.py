@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nablafx_core.errors import RunError
-from nablafx_core.tracking.book import FolderBook
-from nablafx_core.tracking.notes import Notes, read_notes
-from nablafx_core.tracking.process import identity
-from nablafx_core.tracking.records import RunRecord, find_run, list_runs
-from nablafx_core.tracking.rows import Row
+from nablafx_core.runs.book import FolderBook
+from nablafx_core.runs.notes import Notes, read_notes
+from nablafx_core.runs.process import identity
+from nablafx_core.runs.records import RunRecord, find_run, list_runs
+from nablafx_core.runs.rows import Row
 from reference.run_folders import write_run
 
 CONFIG = {"model": {"name": "tcn"}, "data": {"name": "tonetwist", "device": "TS9"}, "train": {"rate": 1e-3}}
@@ -175,7 +175,7 @@ def refuse(path):
 
 def test_a_record_that_could_not_be_read_once_is_read_again(cache, runs_dir, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("nablafx_core.tracking.records.read_json", refuse)
+        patch.setattr("nablafx_core.runs.records.read_json", refuse)
         assert {row.status for row in FolderBook(runs_dir).rows()} == {"DAMAGED"}
     assert {row.status for row in FolderBook(runs_dir).rows()} == {"COMPLETED", "FAILED"}
 

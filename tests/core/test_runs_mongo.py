@@ -14,11 +14,11 @@ from click.testing import CliRunner
 
 from nablafx_core.cli.runs import runs
 from nablafx_core.errors import ConfigError, RunError
-from nablafx_core.tracking.book import FolderBook
-from nablafx_core.tracking.mongo.push import push
-from nablafx_core.tracking.mongo.reading import opened
-from nablafx_core.tracking.process import identity
-from nablafx_core.tracking.records import RunRecord
+from nablafx_core.mongo.mongo_book import opened
+from nablafx_core.mongo.pushing import push
+from nablafx_core.runs.book import FolderBook
+from nablafx_core.runs.process import identity
+from nablafx_core.runs.records import RunRecord
 from reference.mongo_server import Proxy, database, free_port, running_server, url  # noqa: F401
 from reference.run_folders import write_run
 

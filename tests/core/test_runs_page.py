@@ -15,11 +15,11 @@ import pytest
 
 from nablafx_core.cli import cli
 from nablafx_core.config import load_experiment
-from nablafx_core.sweeping.file import read_sweep
-from nablafx_core.sweeping.trials import trials
-from nablafx_core.tracking.mongo.address import address_of
-from nablafx_core.tracking.observers import built_observers
-from nablafx_core.tracking.where import parse
+from nablafx_core.mongo.address import address_of
+from nablafx_core.runs.observers import built_observers
+from nablafx_core.runs.where import parse
+from nablafx_core.sweep.sweep_file import read_sweep
+from nablafx_core.sweep.trials import trials
 
 PAGE = (Path(__file__).parents[2] / "docs" / "runs.md").read_text(encoding="utf-8")
 PROFILE, OBSERVERS, TELEGRAM, SWEEP = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)

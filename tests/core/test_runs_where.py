@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nablafx_core.errors import RunError
-from nablafx_core.tracking.ranking import ordered, ranked, select
-from nablafx_core.tracking.rows import Row
-from nablafx_core.tracking.where import parse
+from nablafx_core.runs.ranking import ordered, ranked, select
+from nablafx_core.runs.rows import Row
+from nablafx_core.runs.where import parse
 
 
 def row(run_id="a", config=None, start=None, **given):

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from nablafx_core.settings import (
+from nablafx_core.hints import unknown_setting
+from nablafx_core.marks import Described, Section
+from nablafx_core.registry.settings import (
     REQUIRED,
-    Described,
-    Section,
     Setting,
     SettingsError,
     argument_docs,
@@ -23,7 +23,6 @@ from nablafx_core.settings import (
     plain_default,
     settings_of,
     type_text,
-    unknown_setting,
 )
 
 

@@ -11,10 +11,9 @@ import nablafx_core as nfx
 from nablafx_core.cli import cli
 from nablafx_core.config.experiment import SECTIONS
 from nablafx_core.config.layers import read_yaml
+from nablafx_core.config.schema import LoadingSettings, TrackSettings, TrainSettings
 from nablafx_core.config.sections import sections
-from nablafx_core.data.loading import LoadingSettings
 from nablafx_core.errors import NablafxError
-from nablafx_core.training.settings import TrackSettings, TrainSettings
 
 OLD, NEW = "20261123-amber-fjord-7k3q", "20261124-quiet-heron-p2ws"
 

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nablafx_core import streaming
 from nablafx_core.errors import ModelError
-from nablafx_core.streaming import Streamer, stream_blocks
+from nablafx_core.playing import streaming
+from nablafx_core.playing.streaming import Streamer, stream_blocks
 from reference.toys import Echo
 
 

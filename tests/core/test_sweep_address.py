@@ -9,7 +9,7 @@ import time
 import pytest
 
 from nablafx_core.errors import ConfigError
-from nablafx_core.sweeping import quiet_ray
+from nablafx_core.sweep import quiet_ray
 
 REFUSES = """
 import os, time

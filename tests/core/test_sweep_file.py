@@ -13,12 +13,12 @@ import yaml
 
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError
-from nablafx_core.import_paths import Code
-from nablafx_core.provenance import Provenance
-from nablafx_core.sweeping.book import Entry, new_entries, recorded_entries
-from nablafx_core.sweeping.file import read_sweep, recorded_sweep
-from nablafx_core.sweeping.trials import trials
-from nablafx_core.tracking.plain import plain
+from nablafx_core.registry.import_paths import Code
+from nablafx_core.registry.provenance import Provenance
+from nablafx_core.runs.plain import plain
+from nablafx_core.sweep.sweep_file import read_sweep, recorded_sweep
+from nablafx_core.sweep.trial_book import Entry, new_entries, recorded_entries
+from nablafx_core.sweep.trials import trials
 
 EXPERIMENT = {
     "data": {"name": "reference.tiny:TanhDataset"},

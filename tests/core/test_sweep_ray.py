@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nablafx_core.tracking.records import RunRecord, list_runs
+from nablafx_core.runs.records import RunRecord, list_runs
 from reference.waiting import PATIENCE, until
 
 pytest.importorskip("ray.tune", reason="Ray Tune is not installed: pip install 'nablafx-core[sweep]'")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nablafx_core.errors import ConfigError
-from nablafx_core.sweeping.space import Choices, Range, drawn, grid
+from nablafx_core.sweep.space import Choices, Range, drawn, grid
 
 POSITIONS = st.floats(0, 1, exclude_max=True)
 

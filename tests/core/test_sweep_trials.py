@@ -11,17 +11,17 @@ import yaml
 from click.testing import CliRunner
 
 from nablafx_core.config import load_experiment
+from nablafx_core.config.schema import Resources
 from nablafx_core.errors import ConfigError, RunError, TrainingError
-from nablafx_core.sweeping import quiet_ray
-from nablafx_core.sweeping.book import Book, Entry
-from nablafx_core.sweeping.decisions import Decisions
-from nablafx_core.sweeping.file import read_sweep
-from nablafx_core.sweeping.plan import Plan, resumable_sweep
-from nablafx_core.sweeping.settings import Resources
-from nablafx_core.sweeping.sweep import run_sweep
-from nablafx_core.sweeping.trial import Task, TrialThread
-from nablafx_core.sweeping.trials import trials
-from nablafx_core.tracking.records import RunRecord, find_run, list_runs
+from nablafx_core.runs.records import RunRecord, find_run, list_runs
+from nablafx_core.sweep import quiet_ray
+from nablafx_core.sweep.decisions import Decisions
+from nablafx_core.sweep.resuming import Plan, resumable_sweep
+from nablafx_core.sweep.run_sweep import run_sweep
+from nablafx_core.sweep.sweep_file import read_sweep
+from nablafx_core.sweep.trial import Task, TrialThread
+from nablafx_core.sweep.trial_book import Book, Entry
+from nablafx_core.sweep.trials import trials
 from nablafx_core.training.fit import train
 
 SECTIONS = {
@@ -141,13 +141,13 @@ def loop(tasks, sweep, scheduler, folder, ended, stopper):
 
 @pytest.fixture
 def rayless(monkeypatch):
-    scheduling = pytest.importorskip("nablafx_core.sweeping.scheduling", reason="Ray Tune is not installed")
+    scheduling = pytest.importorskip("nablafx_core.sweep.scheduling", reason="Ray Tune is not installed")
 
     @contextmanager
     def session(address, needed):
         yield None
 
-    monkeypatch.setattr("nablafx_core.sweeping.sweep.ray_session", session)
+    monkeypatch.setattr("nablafx_core.sweep.run_sweep.ray_session", session)
     monkeypatch.setattr(scheduling, "run_trials", loop)
     return scheduling
 
@@ -308,7 +308,7 @@ def test_what_no_machine_has_is_told_before_anything_waits_for_it():
 
 
 def test_a_cluster_that_does_not_answer_is_told_at_once_and_no_run_is_begun(tmp_path, monkeypatch):
-    monkeypatch.setattr("nablafx_core.sweeping.sweep.require_ray", lambda: None)
+    monkeypatch.setattr("nablafx_core.sweep.run_sweep.require_ray", lambda: None)
     monkeypatch.setattr(quiet_ray, "_PROBE", "print('connected to the cluster')")
     with socket.create_server(("127.0.0.1", 0)) as cluster:
         port = cluster.getsockname()[1]

@@ -15,10 +15,10 @@ import pytest
 import torch
 from torch import nn
 
+from nablafx_core.bundles import torch_file
+from nablafx_core.bundles.checkpoint_file import read_tensors
+from nablafx_core.bundles.torch_file import UnreadableError, read_torch_file
 from nablafx_core.errors import ConversionError, RunError
-from nablafx_core.export import torch_file
-from nablafx_core.export.checkpoint_file import read_tensors
-from nablafx_core.export.torch_file import UnreadableError, read_torch_file
 from nablafx_core.training.checkpoints import CheckpointFiles
 
 MEMORY = 16 << 20  # bytes that no file of a few kB may take

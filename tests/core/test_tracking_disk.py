@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nablafx_core.tracking import metrics
-from nablafx_core.tracking.files import replace_copy, replace_json
-from nablafx_core.tracking.metrics import MetricsFile, last_step, read_series
-from nablafx_core.tracking.recorder import record
-from nablafx_core.tracking.records import RunRecord
+from nablafx_core.files import replace_copy, replace_json
+from nablafx_core.runs import metrics_file as metrics
+from nablafx_core.runs.metrics_file import MetricsFile, last_step, read_series
+from nablafx_core.runs.recorder import record
+from nablafx_core.runs.records import RunRecord
 from reference.full_disk import full_disk
 
 

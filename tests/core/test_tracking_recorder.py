@@ -17,11 +17,11 @@ import yaml
 from sacred.observers import FileStorageObserver, RunObserver
 
 from nablafx_core.errors import RunError
-from nablafx_core.tracking.folder import FolderObserver
-from nablafx_core.tracking.process import identity
-from nablafx_core.tracking.recorder import Run, record
-from nablafx_core.tracking.records import RunRecord, list_runs
-from nablafx_core.tracking.rows import Row
+from nablafx_core.runs.folder import FolderObserver
+from nablafx_core.runs.process import identity
+from nablafx_core.runs.recorder import Run, record
+from nablafx_core.runs.records import RunRecord, list_runs
+from nablafx_core.runs.rows import Row
 
 CONFIG = {"model": {"name": "tcn", "dilations": [1, 2]}, "loss": [{"name": "l1"}], "train": {"seed": 3, "limit": None}}
 

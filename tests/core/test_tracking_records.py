@@ -6,16 +6,17 @@ import json
 import os
 import random
 import subprocess
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from nablafx_core.errors import RunError
-from nablafx_core.tracking import environment
-from nablafx_core.tracking.ids import is_run_id, new_folder, new_id
-from nablafx_core.tracking.process import identity, only_process
-from nablafx_core.tracking.records import RunRecord, find_run, list_runs, matching_id
+from nablafx_core.runs import environment, process
+from nablafx_core.runs.ids import is_run_id, new_folder, new_id
+from nablafx_core.runs.process import alive, identity, only_process
+from nablafx_core.runs.records import RunRecord, find_run, list_runs, matching_id
 
 
 def write(runs_dir, run_id, started="2026-11-23T07:00:00", **entry):
@@ -29,7 +30,13 @@ def seconds_ago(seconds):
     return (datetime.now(timezone.utc) - timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="elsewhere only the heartbeat tells")
+@pytest.fixture(params=["/proc", "/nothing"])
+def system(request, monkeypatch):
+    """Run a test with /proc, and as on a system without it."""
+    monkeypatch.setattr("nablafx_core.runs.process._PROC", request.param)
+
+
+@pytest.mark.usefixtures("system")
 @pytest.mark.parametrize(
     ("process", "status"),
     [
@@ -42,6 +49,19 @@ def seconds_ago(seconds):
 def test_a_run_of_this_machine_runs_as_long_as_its_process(tmp_path, process, status):
     folder = write(tmp_path, "mine", status="RUNNING", heartbeat=seconds_ago(3600), **identity() | process)
     assert RunRecord.read(folder).status == status
+
+
+@pytest.mark.usefixtures("system")
+def test_a_process_that_has_ended_is_dead_even_before_its_parent_has_noticed():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    mine = identity() | {"pid": child.pid, "process_start": process._start(child.pid)}
+    assert alive(mine, None)
+    child.stdin.close()
+    while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT) is None:
+        pass
+    assert not alive(mine, seconds_ago(0))
+    child.wait()
+    assert not alive(mine, seconds_ago(0))
 
 
 @pytest.mark.parametrize("process", [{"pid": 1, "process_start": "1", "machine": "another"}, {"pid": 1}, {}])

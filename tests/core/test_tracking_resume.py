@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from nablafx_core.errors import RunError
-from nablafx_core.tracking.process import identity, only_process
-from nablafx_core.tracking.recorder import record
-from nablafx_core.tracking.records import RunRecord
+from nablafx_core.runs.process import identity, only_process
+from nablafx_core.runs.recorder import record
+from nablafx_core.runs.records import RunRecord
 from reference.waiting import PATIENCE, until
 
 CONFIG = {"model": {"name": "lstm"}, "train": {"seed": 1}}
@@ -24,7 +24,7 @@ CONFIG = {"model": {"name": "lstm"}, "train": {"seed": 1}}
 ENDLESS = """
 import sys, time
 from pathlib import Path
-from nablafx_core.tracking.recorder import record
+from nablafx_core.runs.recorder import record
 
 def body(run):
     for step in range(100):

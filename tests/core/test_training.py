@@ -18,9 +18,9 @@ from lightning import Callback
 import nablafx_core as nfx
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError, NablafxError, RunError, TrainingError
-from nablafx_core.tracking.records import find_run, list_runs
+from nablafx_core.runs.records import find_run, list_runs
+from nablafx_core.scoring.losses import L1, WeightedLoss
 from nablafx_core.training.fit import prepared_data, prepared_model, resumable, train
-from nablafx_core.training.losses import L1, WeightedLoss
 from nablafx_core.training.task import TrainingTask
 from reference.waiting import PATIENCE
 

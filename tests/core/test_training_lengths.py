@@ -14,7 +14,7 @@ import nablafx_core as nfx
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError, DataError
 from nablafx_core.interfaces import Loss, Metric
-from nablafx_core.tracking.records import find_run, list_runs
+from nablafx_core.runs.records import find_run, list_runs
 from nablafx_core.training.fit import TrainResult, _Training, train
 from nablafx_core.training.task import chunk_cuts, chunk_length
 

@@ -11,7 +11,7 @@ import pytest
 STEPS = """
 import resource, sys
 import torch
-from nablafx_core.training.memory import keep_freed_memory
+from nablafx_core.training.allocator import keep_freed_memory
 
 if "keep" in sys.argv:
     assert keep_freed_memory()

@@ -19,7 +19,7 @@ import nablafx_core as nfx
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import DataError, TrainingError
 from nablafx_core.interfaces import Loss
-from nablafx_core.tracking.records import find_run, list_runs
+from nablafx_core.runs.records import find_run, list_runs
 from nablafx_core.training.failures import disk_explained, memory_explained
 from nablafx_core.training.fit import resumable, train
 from reference.full_disk import full_disk

@@ -11,7 +11,7 @@ from lightning import Callback
 
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError
-from nablafx_core.tracking.records import find_run
+from nablafx_core.runs.records import find_run
 from nablafx_core.training import callbacks
 from nablafx_core.training.epochs import counted, early_seconds
 from nablafx_core.training.fit import TrainResult, _Training, resumable, train

@@ -11,19 +11,19 @@ import torch
 from click.testing import CliRunner
 from rich.console import Console
 
-from nablafx_core.building import build
 from nablafx_core.cli import cli
 from nablafx_core.cli.train import PAIR_PRESET
 from nablafx_core.config import load_experiment
 from nablafx_core.controls import Control
-from nablafx_core.data.recording import Recording
 from nablafx_core.data.sources import ArraySource
-from nablafx_core.evaluation.progress import shown_progress
-from nablafx_core.evaluation.scoring import score
-from nablafx_core.evaluation.words import SCALE, advice, verdict
+from nablafx_core.evaluation.shown_progress import shown_progress
+from nablafx_core.evaluation.test_folder import score
+from nablafx_core.evaluation.verdict import SCALE, advice, verdict
+from nablafx_core.interfaces import Recording
 from nablafx_core.names import short_name
+from nablafx_core.registry.building import build
+from nablafx_core.scoring.labels import labels_of_losses
 from nablafx_core.training.fit import TrainResult
-from nablafx_core.training.names import labels_of_losses
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from nablafx_core.errors import ModelError
-from nablafx_core.settings import settings_of
+from nablafx_core.registry.settings import settings_of
 from nablafx_models.conditioning.table import CONDITIONINGS
 from nablafx_models.gcn import GCN
 from nablafx_models.lstm import LSTM

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nablafx_core.kernels.threads import for_each
+from nablafx_core.kernels.pool import for_each
 from nablafx_models.functional import dilated_convolution as module
 from nablafx_models.functional.dilated_convolution import (
     ConvolutionSettings,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nablafx_core.controls import Control
-from nablafx_core.streaming import stream_blocks
+from nablafx_core.playing.streaming import stream_blocks
 from nablafx_core.testing import laws, laws_gradients, laws_saving
 from nablafx_models.conditioning.table import APPENDED, CONDITIONINGS
 from nablafx_models.gcn import GCN

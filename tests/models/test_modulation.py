@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nablafx_core.controls import Control
-from nablafx_core.nn.blocks import BlockStep, Steps
+from nablafx_core.steps import BlockStep, Steps
 from nablafx_models.functional import modulation as module
 from nablafx_models.functional.dilated_convolution import ConvolutionSettings, PartsRequest, apply_activation
 from nablafx_models.functional.modulation import modulated, modulated_convolution

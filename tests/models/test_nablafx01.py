@@ -125,7 +125,7 @@ CONFIGURATIONS = [
 
 def weights_of(name, arguments):
     """Return random weights with the keys of NablAFx and the shapes that the arguments give."""
-    from nablafx_core.building import build
+    from nablafx_core.registry.building import build
     from nablafx_models.nablafx01 import _section
 
     fake = {"blocks.0.film.bn.running_mean": 0} if arguments["cond_type"] == "film" else {}

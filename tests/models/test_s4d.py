@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nablafx_core.profiling.memory import peak_memory
+from nablafx_core.config.schema import TrainSettings
+from nablafx_core.profiling.peak_memory import peak_memory
 from nablafx_core.training.optimizer import optimizer_of
-from nablafx_core.training.settings import TrainSettings
 from nablafx_models.s4 import S4
 from nablafx_models.s4d import S4D
 from reference.nablafx01 import kernel, state_space

@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from nablafx_core import build, load
-from nablafx_core.export.bundle import save_bundle
+from nablafx_core.bundles.bundle import save_bundle
 
 
 def test_a_bundle_renders_a_file(tmp_path):

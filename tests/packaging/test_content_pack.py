@@ -12,7 +12,7 @@ import torch
 
 import nablafx_core as nfx
 from installing import Elsewhere
-from nablafx_core.export.bundle import save_bundle
+from nablafx_core.bundles.bundle import save_bundle
 
 PYPROJECT = """
 [build-system]

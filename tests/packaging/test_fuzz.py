@@ -19,13 +19,13 @@ from click.testing import CliRunner
 
 from installing import CHECKOUT
 from nablafx_core import build, load
-from nablafx_core.audio.files import read
+from nablafx_core.audio.reading import read
+from nablafx_core.bundles.bundle import DESCRIPTION, save_bundle
+from nablafx_core.bundles.checkpoint_file import read_tensors
 from nablafx_core.cli import cli
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import NablafxError
-from nablafx_core.export.bundle import DESCRIPTION, save_bundle
-from nablafx_core.export.checkpoint_file import read_tensors
-from nablafx_core.tracking.recorder import record
+from nablafx_core.runs.recorder import record
 from nablafx_data.device_file import parse_setting, read_knobs
 from nablafx_data.pair import Pair
 from nablafx_data.simulated import MANIFEST, Simulated

@@ -12,8 +12,8 @@ from installing import Elsewhere
 from nablafx_core.cli import cli
 from nablafx_core.cli.new_pack import write_pack
 from nablafx_core.errors import NablafxError
-from nablafx_core.kinds import KINDS
 from nablafx_core.registry import Registry
+from nablafx_core.registry.kinds import KINDS
 from nablafx_core.testing import check_pack
 
 

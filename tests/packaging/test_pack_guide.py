@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from installing import CHECKOUT, Elsewhere
-from nablafx_core.kinds import KINDS
+from nablafx_core.registry.kinds import KINDS
 
 pytestmark = pytest.mark.slow
 

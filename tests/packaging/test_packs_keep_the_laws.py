@@ -7,8 +7,8 @@ import pytest
 import soundfile
 
 from nablafx_core import build
-from nablafx_core.kinds import KINDS
 from nablafx_core.registry import Registry
+from nablafx_core.registry.kinds import KINDS
 from nablafx_core.testing import check_pack, laws_dataset
 
 pytestmark = pytest.mark.slow

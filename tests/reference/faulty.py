@@ -11,11 +11,9 @@ from sacred.observers import RunObserver
 
 from nablafx_core import build
 from nablafx_core.controls import Control
-from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import ArraySource
 from nablafx_core.errors import ConversionError, NablafxError
-from nablafx_core.export.conversion import Exporter, Importer
-from nablafx_core.interfaces import Device
+from nablafx_core.interfaces import Dataset, Device, Exporter, Importer, Recording
 from nablafx_core.testing.tiny import TINY_MODEL, TinyModel
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import WavSource
 from nablafx_core.errors import DataError
+from nablafx_core.interfaces import Dataset, Recording
 
 
 class Folder(Dataset):

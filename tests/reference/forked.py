@@ -61,7 +61,7 @@ def _serve() -> None:
     # Everything that a training imports, and nothing that starts a thread, which a fork would not have.
     import nablafx_core.cli.train
     import nablafx_core.training.fit
-    import nablafx_core.training.progress  # noqa: F401
+    import nablafx_core.training.progress_bar  # noqa: F401
 
     assert threading.active_count() == 1
     for line in sys.stdin:

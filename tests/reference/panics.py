@@ -6,9 +6,9 @@ import os
 
 import click
 
-from nablafx_core.export.conversion import Exporter, Importer
+from nablafx_core.interfaces import Exporter, Importer
+from nablafx_core.scoring.losses import L1
 from nablafx_core.testing.tiny import TinyData, TinyModel
-from nablafx_core.training.losses import L1
 from reference.tiny import TanhDataset
 
 

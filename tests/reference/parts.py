@@ -8,7 +8,7 @@ from torch import nn
 from nablafx_core.controls import Parameter
 from nablafx_core.graybox import Parallel, Sidechain
 from nablafx_core.interfaces import Controller, Processor
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.steps import Steps
 
 
 def shifted(line, block):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nablafx_core.kinds import kind_named
+from nablafx_core.registry.kinds import kind_named
 from nablafx_core.testing import pack_results
 
 

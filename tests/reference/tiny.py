@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from nablafx_core.controls import Control
-from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import ArraySource
 from nablafx_core.errors import DataError
+from nablafx_core.interfaces import Dataset, Recording
 
 
 class TanhDataset(Dataset):

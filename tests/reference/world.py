@@ -12,10 +12,10 @@ import pytest
 import soundfile
 import yaml
 
-from nablafx_core.building import build
+from nablafx_core.bundles.bundle import DESCRIPTION, WEIGHTS, save_bundle
 from nablafx_core.cli import main
 from nablafx_core.controls import Control
-from nablafx_core.export.bundle import DESCRIPTION, WEIGHTS, save_bundle
+from nablafx_core.registry.building import build
 from nablafx_data.plucked import music
 
 RATE = 24000

@@ -15,6 +15,10 @@ class RegistryError(NablafxError):
     """A component that no pack provides, that several provide, or whose pack is broken."""
 
 
+class AmbiguousNameError(RegistryError):
+    """A name that several packs provide; the message lists them."""
+
+
 class ModelError(NablafxError, ValueError):
     """A model, processor or controller that was given something it cannot work with."""
 
@@ -37,3 +41,7 @@ class RunError(NablafxError):
 
 class TrainingError(NablafxError):
     """A training that cannot go on, such as a loss that is no longer a number."""
+
+
+class NablafxDeprecationWarning(DeprecationWarning):
+    """A name or setting that a later version removes; the message says which version, and what replaces it."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import chain, count
 
-from nablafx_core.diagnosis import canonical
+
+def canonical(name: str) -> str:
+    """A distribution's name as packaging tools compare it: lower case, runs of ``-_.`` as one dash."""
+    return "-".join(part for part in name.lower().replace("_", "-").replace(".", "-").split("-") if part)
 
 
 def short_name(name: str) -> str:

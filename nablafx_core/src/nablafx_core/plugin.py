@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nablafx_core.component import Component
-from nablafx_core.hookspecs import hookimpl
+from nablafx_core.registry.component import Component
+from nablafx_core.registry.hookspecs import hookimpl
 
-_LOSSES = "nablafx_core.training.losses"
-_METRICS = "nablafx_core.evaluation.metrics"
+_LOSSES = "nablafx_core.scoring.losses"
+_METRICS = "nablafx_core.scoring.metrics"
 _SMALL_STFT = {"fft_sizes": [64, 128], "hop_sizes": [16, 32], "win_lengths": [40, 128]}
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.kernels.choice import compiled_for
-from nablafx_core.nn.blocks import BlockStep
 from nablafx_core.state import State, joined, scoped
+from nablafx_core.steps import BlockStep
 from nablafx_models.conditioning.interface import AffineModulation, Condition, LayerInput, Modulation
 from nablafx_models.conditioning.selection import ModelConditioning
 from nablafx_models.functional.dilated_convolution import (

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.marks import Range
 from nablafx_core.nn.norm import running_statistics
-from nablafx_core.settings import Range
 from nablafx_core.state import State, joined, scoped
+from nablafx_core.steps import Steps
 from nablafx_models.conditioning.concatenated import append_condition
 from nablafx_models.conditioning.interface import Condition
 from nablafx_models.conditioning.table import CONDITIONINGS

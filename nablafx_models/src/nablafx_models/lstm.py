@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.recurrence import lstm
-from nablafx_core.settings import Range
+from nablafx_core.functional.lstm import lstm
+from nablafx_core.marks import Range
 from nablafx_core.state import State
 from nablafx_models.conditioning.table import AppendedName
 from nablafx_models.streamed import StreamedModel

@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from nablafx_core.building import build
+from nablafx_core.bundles.checkpoint_file import read_tensors
+from nablafx_core.bundles.class_paths import Argument, described, named_controls, settings_from
 from nablafx_core.errors import ConversionError, ModelError, NablafxError
-from nablafx_core.export.checkpoint_file import read_tensors
-from nablafx_core.export.class_paths import Argument, described, named_controls, settings_from
-from nablafx_core.export.conversion import Importer
-from nablafx_core.interfaces import Model
+from nablafx_core.interfaces import Importer, Model
+from nablafx_core.registry.building import build
 from nablafx_models.conditioning.table import CONDITIONINGS
 
 #: Prefixes of the model's weights in a checkpoint; the longest match is tried first.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nablafx_core.component import Component
-from nablafx_core.hookspecs import hookimpl
+from nablafx_core.registry.component import Component
+from nablafx_core.registry.hookspecs import hookimpl
 from nablafx_models.preset_table import ALIASES, NABLAFX, OURS
 
 _DRIVE, _TONE = {"name": "drive"}, {"name": "tone"}

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
+from nablafx_core.marks import Range
 from nablafx_core.nn.activation import ActivationName
 from nablafx_core.nn.activation import activation as activation_named
 from nablafx_core.nn.rational import Degrees, FunctionName
-from nablafx_core.settings import Range
 from nablafx_core.state import State, joined, scoped
 from nablafx_models.conditioning.interface import AffineModulation, Condition
 from nablafx_models.conditioning.selection import ModelConditioning

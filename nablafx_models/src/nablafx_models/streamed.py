@@ -11,8 +11,8 @@ from torch import Tensor
 
 from nablafx_core.controls import Control
 from nablafx_core.interfaces import Model
+from nablafx_core.marks import Range
 from nablafx_core.nn.norm import running_statistics
-from nablafx_core.settings import Range
 from nablafx_core.state import State, joined, scoped
 from nablafx_models.conditioning.concatenated import append_condition
 from nablafx_models.conditioning.interface import BlockSettings, Condition, over_time

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nablafx_core.audio.values import StrPath, check_finite, native
 from nablafx_core.errors import DataError
-from nablafx_core.tracking.files import replacing
+from nablafx_core.files import replacing
 
 _log = logging.getLogger(__name__)
 

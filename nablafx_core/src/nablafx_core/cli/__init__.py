@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "config": ("nablafx_core.cli.config:config", "Print the experiment that would run, checked and complete."),
     "data": ("nablafx_core.cli.data:data", "Show what a dataset holds."),
     "packs": ("nablafx_core.cli.packs:packs", "List installed packs and their problems."),
-    "list": ("nablafx_core.cli.listing:list_components", "List components of a kind, such as models."),
+    "list": ("nablafx_core.cli.list_components:list_components", "List components of a kind, such as models."),
     "show": ("nablafx_core.cli.show:show", "Show a component: its settings, types and defaults."),
 }
 
@@ -108,7 +108,7 @@ def _message(error: BaseException) -> str:
         return str(error)
     if isinstance(error, OSError) and error.errno in _REFUSALS:
         return f"{error.filename or 'a file'}: {error.strerror}."
-    from nablafx_core.diagnosis import cause
+    from nablafx_core.causes import cause
     from nablafx_core.registry import Registry
 
     found = Registry.discover().raised_by(error)

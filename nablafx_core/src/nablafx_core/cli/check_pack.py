@@ -8,9 +8,9 @@ from dataclasses import asdict
 
 import click
 
-from nablafx_core.cli.options import answer
+from nablafx_core.commands import answer
 from nablafx_core.registry import Registry
-from nablafx_core.testing.packs import CALLBACKS, chosen_components, pack_results
+from nablafx_core.testing.check_pack import CALLBACKS, chosen_components, pack_results
 from nablafx_core.testing.result import Result
 from nablafx_core.testing.table import LAWS
 

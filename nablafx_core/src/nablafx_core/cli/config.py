@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, experiment_options
+from nablafx_core.commands import answer, as_json, experiment_options
 
 
 @click.command()

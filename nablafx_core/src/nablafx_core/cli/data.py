@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, table
+from nablafx_core.commands import answer, as_json, table
 
 if TYPE_CHECKING:
     from nablafx_core.controls import Control
-    from nablafx_core.data.recording import Dataset, Recording
+    from nablafx_core.interfaces import Dataset, Recording
 
 
 @click.command()
@@ -25,16 +25,15 @@ def data(name: str, settings: tuple[str, ...], write_device_file: bool, as_json:
     nablafx data tonetwist path=data device=TS9
     nablafx data pair dry=di.wav wet=amp.wav
     """
-    from nablafx_core.building import build
     from nablafx_core.config.check import Checker
-    from nablafx_core.config.layers import Layer, OptionMark, Path, with_override
+    from nablafx_core.config.layers import Layer, OptionMark, with_override
+    from nablafx_core.config.schema import LoadingSettings
     from nablafx_core.data.contract import checked
-    from nablafx_core.data.loading import LoadingSettings
     from nablafx_core.data.splits import split
-    from nablafx_core.errors import ConfigError
-    from nablafx_core.import_paths import code_of_files
     from nablafx_core.registry import Registry
-    from nablafx_core.settings import settings_of
+    from nablafx_core.registry.building import build
+    from nablafx_core.registry.import_paths import code_of_files
+    from nablafx_core.yaml import Path
 
     layer = Layer({"data": {"name": name}})
     for setting in settings:
@@ -49,14 +48,12 @@ def data(name: str, settings: tuple[str, ...], write_device_file: bool, as_json:
     }
     checker = Checker(Layer(layer.value, marks), Registry.discover())
     with code_of_files([]).used():
-        section = checker.section("dataset", layer.value["data"], ("data",), settings_of(LoadingSettings))
+        section = checker.section("dataset", layer.value["data"], ("data",))
         own = {key: value for key, value in section.items() if key not in LoadingSettings.model_fields}
         dataset = checked(build("dataset", own))
     loading = LoadingSettings(**{key: section[key] for key in LoadingSettings.model_fields})
     parts = split(dataset.recordings, loading)
     if write_device_file:
-        if not hasattr(dataset, "write_device_yaml"):
-            raise ConfigError(f"the dataset '{name}' has no device file.")
         dataset.write_device_yaml()
     if as_json:
         answer(_described(dataset, parts))

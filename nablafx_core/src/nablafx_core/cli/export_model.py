@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, conversion_options, runs_dir, setting_values, trust_option
+from nablafx_core.commands import answer, as_json, conversion_options, runs_dir, setting_values, trust_option
 
 
 @click.command("export")
@@ -25,8 +25,9 @@ def export_command(
     nablafx list exporters
     nablafx export latest -o model.json
     """
-    from nablafx_core.export.conversion import export_model, exporter_for
-    from nablafx_core.loading import find_model, load
+    from nablafx_core.bundles.conversion import export_model, exporter_for
+    from nablafx_core.bundles.loading import load
+    from nablafx_core.runs.find_model import find_model
 
     place = find_model(model, Path(runs_dir))
     name = format_name or exporter_for(output)

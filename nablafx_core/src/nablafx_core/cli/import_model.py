@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nablafx_core.cli.options import conversion_options, setting_values
+from nablafx_core.commands import conversion_options, setting_values
 
 
 @click.command("import")
@@ -23,9 +23,9 @@ def import_command(
     nablafx list importers
     nablafx import model.json -o model.nfx
     """
+    from nablafx_core.bundles.bundle import save_bundle
+    from nablafx_core.bundles.conversion import import_model
     from nablafx_core.errors import BundleError
-    from nablafx_core.export.bundle import save_bundle
-    from nablafx_core.export.conversion import import_model
 
     if Path(output).suffix != ".nfx":
         raise BundleError(f"{output}: a bundle's name ends in .nfx.")

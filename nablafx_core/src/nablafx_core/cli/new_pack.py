@@ -17,7 +17,7 @@ from typing import Any
 from packaging.version import Version
 
 from nablafx_core.errors import NablafxError
-from nablafx_core.kinds import KINDS
+from nablafx_core.registry.kinds import KINDS
 
 #: Files of every pack, by template: their paths in the pack.
 FILES = {
@@ -27,30 +27,6 @@ FILES = {
     "test_pack.py.txt": "tests/test_pack.py",
 }
 
-#: Files of a component, by its kind.
-COMPONENT_FILES = {
-    "model": "drive.py",
-    "processor": "clip.py",
-    "controller": "knobs.py",
-    "dataset": "tones.py",
-    "device": "crunch.py",
-    "loss": "treble.py",
-    "metric": "error_db.py",
-    "embedding": "spectrum.py",
-    "importer": "drive_file.py",
-    "exporter": "drive_file.py",
-    "observer": "diary.py",
-    "command": "peak.py",
-    "preset": "presets/drive-hot.yaml",
-}
-
-#: Kinds that need each other: an importer is checked on what an exporter writes, and all of these need a model.
-_NEEDED = {
-    "importer": ("model", "exporter"),
-    "exporter": ("model", "importer"),
-    "preset": ("model",),
-    "bundle": ("model",),
-}
 BUNDLE = "bundles/drive.nfx"
 
 
@@ -86,7 +62,7 @@ def write_pack(name: str, folder: Path | None = None, kinds: Sequence[str] = ("m
 
 
 def _with_needed(kinds: Sequence[str]) -> set[str]:
-    return {*kinds, *(needed for kind in kinds for needed in _NEEDED.get(kind, ()))}
+    return {*kinds, *(needed for kind in kinds for needed in KINDS[kind].needs)}
 
 
 def _write(folder: Path, name: str, kinds: Sequence[str]) -> None:
@@ -95,7 +71,7 @@ def _write(folder: Path, name: str, kinds: Sequence[str]) -> None:
     least = core.public if core.is_prerelease else f"{core.major}.{core.minor}"  # 1.0rc1 is before 1.0
     words = {"name": name, "package": package, "core": least, "next_core": f"{core.major}.{core.minor + 1}"}
     places = {template: place.format(package=package) for template, place in FILES.items()}
-    code = dict.fromkeys(COMPONENT_FILES[kind] for kind in kinds if kind in COMPONENT_FILES)
+    code = dict.fromkeys(KINDS[kind].template for kind in kinds if KINDS[kind].template)
     places |= {f"components/{file}.txt": f"src/{package}/{file}" for file in code}
     for template, place in places.items():
         _put(folder / place, Template(_template(template)).substitute(words))
@@ -116,8 +92,8 @@ def _put(path: Path, text: str) -> None:
 
 def _write_bundle(package: Path, name: str) -> str:
     """Write a bundle of the pack's model, before the pack is installed; return the hash of the file."""
+    from nablafx_core.bundles.bundle import save_bundle
     from nablafx_core.controls import Control
-    from nablafx_core.export.bundle import save_bundle
 
     specification: Any = importlib.util.spec_from_file_location(f"nablafx_new_{os.getpid()}", package / "drive.py")
     module = importlib.util.module_from_spec(specification)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, say, table
-from nablafx_core.kinds import KINDS
-from nablafx_core.packs import Pack
+from nablafx_core.commands import answer, as_json, say, table
 from nablafx_core.registry import Registry
+from nablafx_core.registry.kinds import KINDS
+from nablafx_core.registry.packs import Pack
 from nablafx_core.shell import command
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, runs_dir, say, table, trust_option
+from nablafx_core.commands import answer, as_json, runs_dir, say, table, trust_option
 
 if TYPE_CHECKING:
     from nablafx_core.profiling import CostCard
@@ -43,16 +43,18 @@ def profile(
     """
     say("Measuring …")
     from dataclasses import asdict
+    from functools import partial
 
+    from nablafx_core.cli.profiled import find_subject
     from nablafx_core.profiling import cost_card
-    from nablafx_core.profiling.naming import find_subject
+    from nablafx_core.training.optimizer import optimizer_of
 
     model, experiment = find_subject(name, overrides, controls, Path(runs_dir))
     options: dict[str, Any] = {"threads": threads, "seconds": seconds}
     if experiment is not None:
         loading = experiment.loading
         options |= {"batch_size": loading.batch_size, "segment_length": loading.segment_length}
-        options["settings"] = experiment.train
+        options["optimizer"] = partial(optimizer_of, settings=experiment.train)
     card = cost_card(model, **options)
     if as_json:
         answer({**asdict(card), "receptive_field_ms": card.receptive_field_ms, "latency_ms": card.latency_ms})

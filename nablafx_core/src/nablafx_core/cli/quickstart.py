@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nablafx_core.cli.options import say
+from nablafx_core.commands import say
 from nablafx_core.errors import NablafxError
 from nablafx_core.shell import command
 
@@ -50,10 +50,10 @@ def quickstart(folder: str, minutes: float) -> None:
     """
     place = Path(folder)
     say("1/4  Data: plucked strings through a simulated diode clipper, five positions of each knob")
-    from nablafx_core.building import build
     from nablafx_core.cli.train import report, run_training
     from nablafx_core.config import load_experiment
-    from nablafx_core.render import render_file
+    from nablafx_core.playing.render_file import render_file
+    from nablafx_core.registry.building import build
 
     experiment = load_experiment(sections=sections(place, minutes))
     file = place / "experiment.yaml"
@@ -63,7 +63,7 @@ def quickstart(folder: str, minutes: float) -> None:
     say(f"2/4  Training and testing, about {minutes:g} minutes")
     result = run_training(experiment)
     say("3/4  Rendering the test guitar at three settings that the training did not see")
-    from nablafx_core.loading import load
+    from nablafx_core.bundles.loading import load
 
     model = load(result.bundle)
     dry = _dry_test_file(place / "data")
@@ -79,7 +79,7 @@ def quickstart(folder: str, minutes: float) -> None:
 
 
 def _keep(text: str, file: Path) -> None:
-    from nablafx_core.tracking.files import replace_text
+    from nablafx_core.files import replace_text
 
     try:
         replace_text(file, text)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, control_settings, controls_option, runs_dir, say, trust_option
+from nablafx_core.commands import answer, as_json, control_settings, controls_option, runs_dir, say, trust_option
 from nablafx_core.errors import DataError, NablafxError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nablafx_core.render import Rendering
+    from nablafx_core.playing.render_file import Rendering
 
     Render = Callable[[Path, Path], Rendering]
 
@@ -63,8 +63,9 @@ def render(
     nablafx render latest takes/*.wav -o rendered
     """
     pairs, values = _pairs(files, out_dir), control_settings(controls)
-    from nablafx_core.loading import find_model, load
-    from nablafx_core.render import control_values, knob_settings, render_file
+    from nablafx_core.bundles.loading import load
+    from nablafx_core.playing.render_file import control_values, knob_settings, render_file
+    from nablafx_core.runs.find_model import find_model
 
     place = find_model(model, Path(runs_dir))
     loaded = load(place)

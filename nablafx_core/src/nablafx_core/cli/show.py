@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from pathlib import Path
 from typing import Any
 
 import click
 
-from nablafx_core.cli.options import (
-    answer,
-    as_json,
-    control_settings,
-    controls_option,
-    runs_dir,
-    trust_option,
-    yaml_text,
-)
-from nablafx_core.errors import RegistryError
-from nablafx_core.kinds import KINDS
+from nablafx_core.commands import answer, as_json, control_settings, controls_option, runs_dir, trust_option, yaml_text
+from nablafx_core.errors import AmbiguousNameError, RegistryError
+from nablafx_core.hints import did_you_mean
 from nablafx_core.registry import Entry, Registry
+from nablafx_core.registry.kinds import KINDS
 
 
 @click.command()
@@ -68,11 +60,11 @@ def _model(name: str, runs_dir: Path) -> str | Path | None:
         return name
     if name != "latest" and ("/" in name or ":" in name or _entries(name)):
         return None
-    from nablafx_core.tracking.records import begun_by, run_folders
+    from nablafx_core.runs.records import begun_by, run_folders
 
     if name != "latest" and not begun_by([folder.name for folder in run_folders(runs_dir)], name):
         return None
-    from nablafx_core.loading import find_model
+    from nablafx_core.runs.find_model import find_model
 
     return find_model(name, runs_dir)
 
@@ -107,7 +99,7 @@ def _found(name: str, kind: str | None, runs_dir: Path) -> list[Entry]:
         try:
             found.append(registry.find(which.name, name))
         except RegistryError as error:
-            clash = error if "provided by" in str(error) else clash
+            clash = error if isinstance(error, AmbiguousNameError) else clash
     if found:
         return found
     raise clash or RegistryError("\n".join([_nothing(name, runs_dir), *registry.problems()]))
@@ -115,13 +107,12 @@ def _found(name: str, kind: str | None, runs_dir: Path) -> list[Entry]:
 
 def _nothing(name: str, runs_dir: Path) -> str:
     from nablafx_core.cli.show_section import section_names
-    from nablafx_core.tracking.records import run_folders
+    from nablafx_core.runs.records import run_folders
 
     registry = Registry.discover()
     known = {entry.component.name for kind in KINDS for entry in registry.entries(kind)}
     known |= {*section_names(), "latest", *(folder.name for folder in run_folders(runs_dir))}
-    close = difflib.get_close_matches(name.rpartition("/")[2], sorted(known), n=1)
-    hint = f" Did you mean '{close[0]}'?" if close else ""
+    hint = did_you_mean(name.rpartition("/")[2], sorted(known))
     return (
         f"Nothing is named '{name}'.{hint} `nablafx list` lists the components, `nablafx show experiment` the sections "
         "of a file, `nablafx runs` the runs."
@@ -134,6 +125,7 @@ def _described(entry: Entry) -> dict[str, Any]:
         "kind": entry.kind.name,
         "name": entry.component.name,
         "summary": entry.component.summary,
+        "experimental": entry.component.experimental,
         "pack": f"{pack.name} {pack.version}" if pack else None,
         "target": entry.component.target,
     }
@@ -142,10 +134,10 @@ def _described(entry: Entry) -> dict[str, Any]:
         if entry.kind.name == "preset":
             described["text"] = entry.resource().read_text(encoding="utf-8")
         return described
-    from nablafx_core.building import component_class
     from nablafx_core.cli.show_settings import described_settings
-    from nablafx_core.import_paths import code_of_files
-    from nablafx_core.settings import settings_of
+    from nablafx_core.registry.building import component_class
+    from nablafx_core.registry.import_paths import code_of_files
+    from nablafx_core.registry.settings import settings_of
 
     with code_of_files([]).used():
         target = component_class(entry)
@@ -159,6 +151,8 @@ def _text(item: dict[str, Any]) -> str:
     from nablafx_core.cli.show_settings import settings_table
 
     head = f"{item['kind']} {item['name']}: {item['summary']}\n  from {item['pack']}, {item['target']}"
+    if item["experimental"]:
+        head += "\n  experimental: its settings, its sound and its files may change in any release"
     if "text" in item:
         return f"{head}\n\n{item['text'].rstrip()}"
     if "settings" not in item:

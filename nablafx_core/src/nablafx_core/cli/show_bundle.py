@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nablafx_core.cli.options import table
+from nablafx_core.bundles.bundle import describe_bundle
+from nablafx_core.bundles.loading import bundle_path, load
+from nablafx_core.commands import table
 from nablafx_core.errors import BundleError
-from nablafx_core.export.bundle import describe_bundle
 from nablafx_core.graybox import GrayBox, describe
 from nablafx_core.graybox.description import end_warning
 from nablafx_core.graybox.naming import labelled_stages, quantity, setting_in_words, title_of
-from nablafx_core.loading import bundle_path, load
-from nablafx_core.render import control_values
+from nablafx_core.playing.render_file import control_values
 
 
 def described_bundle(name: str, controls: Mapping[str, str]) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from nablafx_core.cli.options import table
 from nablafx_core.cli.show_settings import described_settings, settings_table
+from nablafx_core.commands import table
 from nablafx_core.config.sections import SectionHelp, sections
-from nablafx_core.kinds import KINDS
 from nablafx_core.registry import Registry, listed
+from nablafx_core.registry.kinds import KINDS
 
 #: Name that shows all sections in brief.
 OVERVIEW = "experiment"

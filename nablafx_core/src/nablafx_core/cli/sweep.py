@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, mongo_option, say, table, trust_option
+from nablafx_core.commands import answer, as_json, mongo_option, say, table, trust_option
 from nablafx_core.shell import command
 
 if TYPE_CHECKING:
-    from nablafx_core.sweeping.book import Entry
-    from nablafx_core.sweeping.plan import Plan
-    from nablafx_core.sweeping.sweep import SweepResult
+    from nablafx_core.sweep.resuming import Plan
+    from nablafx_core.sweep.run_sweep import SweepResult
+    from nablafx_core.sweep.trial_book import Entry
 
 
 @click.command()
@@ -68,13 +68,13 @@ def sweep(
     if dry_run:
         _list(plan, as_json)
         return
-    from nablafx_core.sweeping.quiet_ray import require_ray
+    from nablafx_core.sweep.quiet_ray import require_ray
 
     require_ray()
-    from nablafx_core.sweeping.sweep import run_sweep
+    from nablafx_core.sweep.run_sweep import run_sweep
 
     try:
-        report(run_sweep(plan, address, say, mongo), as_json)
+        report(run_sweep(plan, address, say, mongo or ""), as_json)
     except KeyboardInterrupt:
         say(f"Go on with: {command('sweep', '--resume', resume or 'latest', runs_dir=plan.runs_dir)}")
         raise
@@ -107,9 +107,9 @@ def report(result: SweepResult, as_json: bool = False) -> None:
 
 
 def _planned(file: str, overrides: tuple[str, ...], runs_dir: str | None) -> Plan:
-    from nablafx_core.sweeping.file import read_sweep
-    from nablafx_core.sweeping.plan import Plan
-    from nablafx_core.sweeping.trials import trials
+    from nablafx_core.sweep.resuming import Plan
+    from nablafx_core.sweep.sweep_file import read_sweep
+    from nablafx_core.sweep.trials import trials
 
     sweep = read_sweep(Path(file), overrides)
     made = trials(sweep)
@@ -117,7 +117,7 @@ def _planned(file: str, overrides: tuple[str, ...], runs_dir: str | None) -> Pla
 
 
 def _resumed(resume: str, runs_dir: str | None) -> Plan:
-    from nablafx_core.sweeping.plan import resumable_sweep
+    from nablafx_core.sweep.resuming import resumable_sweep
 
     return resumable_sweep(resume, Path(runs_dir or "runs"))
 

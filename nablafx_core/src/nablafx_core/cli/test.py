@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nablafx_core.cli.options import (
-    answer,
-    as_json,
-    experiment_options,
-    mongo_option,
-    runs_dir,
-    say,
-    table,
-    trust_option,
-)
+from nablafx_core.commands import answer, as_json, experiment_options, mongo_option, runs_dir, say, table, trust_option
 from nablafx_core.errors import RunError
 
 if TYPE_CHECKING:
@@ -53,13 +44,13 @@ def test(
     """
     say("Loading …")
     from nablafx_core.config import load_experiment
-    from nablafx_core.evaluation.commands import record_test
-    from nablafx_core.import_paths import code_of_run
-    from nablafx_core.loading import find_model
-    from nablafx_core.tracking.mongo.address import address_of
-    from nablafx_core.training.moved_data import moved_explained
+    from nablafx_core.evaluation.record_test import record_test
+    from nablafx_core.mongo.address import address_of
+    from nablafx_core.registry.import_paths import code_of_run
+    from nablafx_core.runs.find_model import find_model
+    from nablafx_core.runs.moved_data import moved_explained
 
-    address = address_of(mongo)
+    address_of(mongo)  # what is wrong with it is said before anything is loaded
     source = find_model(model, Path(runs_dir))
     own_data, code = not files, None
     if own_data:
@@ -71,7 +62,7 @@ def test(
     experiment = load_experiment(files, overrides, sections, preset, code=code)
     moved = own_data and any(item.startswith("data.") for item in overrides)
     with moved_explained(("test", model), experiment.config["data"], runs_dir) if own_data else nullcontext():
-        folder, evaluation = record_test(source, experiment, say, address, Path(source) if moved else None)
+        folder, evaluation = record_test(source, experiment, say, mongo or "", Path(source) if moved else None)
     if as_json:
         answer({"folder": str(folder), "test": evaluation.split, **json.loads((folder / "test.json").read_text())})
         return
@@ -79,7 +70,8 @@ def test(
 
 
 def _print(folder: Path, evaluation: Evaluation) -> None:
-    from nablafx_core.evaluation.words import LISTEN, POOLED, verdict
+    from nablafx_core.config.defaults import MAIN_FIGURE
+    from nablafx_core.evaluation.verdict import LISTEN, POOLED, verdict
 
     names = list(evaluation.split)
     rows = [(row["name"], *(f"{row[name]:.4g}" for name in names)) for row in evaluation.files]
@@ -87,7 +79,7 @@ def _print(folder: Path, evaluation: Evaluation) -> None:
     click.echo(table(rows, ("RECORDING", *(name.upper() for name in names))))
     if len(evaluation.files) > 1:
         click.echo(POOLED)
-    if "esr" in evaluation.split:
-        click.echo(f"Verdict  {verdict(evaluation.split['esr'])}. {LISTEN}")
+    if MAIN_FIGURE in evaluation.split:
+        click.echo(f"Verdict  {verdict(evaluation.split[MAIN_FIGURE])}. {LISTEN}")
     click.echo(f"Pictures {folder / 'pictures'}")
     click.echo(f"Audio    {folder / 'audio'}")

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, experiment_options, mongo_option, say, trust_option
+from nablafx_core.commands import answer, as_json, experiment_options, mongo_option, say, trust_option
 from nablafx_core.names import short_name
 from nablafx_core.shell import command
 
 if TYPE_CHECKING:
     from nablafx_core.config import Experiment
-    from nablafx_core.tracking.mongo.address import Address
     from nablafx_core.training.fit import TrainResult
 
 #: What a guitarist with two files and no experiment gets.
@@ -69,7 +68,7 @@ def train(
     if not (files or dry or resume):
         raise click.UsageError("Give an experiment FILE, or --dry and --wet, or --resume ID.")
     say("Loading …")
-    from nablafx_core.tracking.mongo.address import address_of
+    from nablafx_core.mongo.address import address_of
     from nablafx_core.training.fit import resumable
 
     if resume:
@@ -78,13 +77,14 @@ def train(
         options = {"train.init": init, "train.max_minutes": minutes, "train.precision": precision}
         options["track.runs_dir"] = runs_dir
         experiment = _experiment(files, preset, overrides, dry, wet, options)
-    report(run_training(experiment, resume, address_of(mongo)), as_json)
+    address_of(mongo)  # what is wrong with it is said before anything is loaded
+    report(run_training(experiment, resume, mongo or ""), as_json)
 
 
-def run_training(experiment: Experiment, resume: str | None = None, mongo: Address | None = None) -> TrainResult:
+def run_training(experiment: Experiment, resume: str | None = None, mongo: str | None = None) -> TrainResult:
     """Train with a progress bar on the terminal."""
+    from nablafx_core.training.allocator import keep_freed_memory
     from nablafx_core.training.fit import train as fit
-    from nablafx_core.training.memory import keep_freed_memory
 
     keep_freed_memory()
     try:
@@ -113,7 +113,7 @@ def report(result: TrainResult, as_json: bool = False) -> None:
     click.echo(f"Run      {result.id}")
     click.echo(f"Test     {test}")
     if result.verdict:
-        from nablafx_core.evaluation.words import LISTEN
+        from nablafx_core.evaluation.verdict import LISTEN
 
         click.echo(f"Verdict  {result.verdict}. {LISTEN}")
     click.echo(f"Model    {result.bundle}")

@@ -1,5 +1,19 @@
 """The experiment file: layers of YAML, merged, checked against the components that they name."""
 
-from nablafx_core.config.experiment import Experiment, load_experiment
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nablafx_core.config.experiment import Experiment as Experiment
+    from nablafx_core.config.experiment import load_experiment as load_experiment
 
 __all__ = ["Experiment", "load_experiment"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:  # what checks an experiment imports torch, and not all that is in this folder needs it
+        from nablafx_core.config import experiment
+
+        return getattr(experiment, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,28 +7,29 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
-from nablafx_core.building import component_class, component_settings
-from nablafx_core.config.layers import Layer, OptionMark, Path, dotted
+from nablafx_core.config.layers import Layer, OptionMark
+from nablafx_core.config.secrets import literal_secrets, names_variable
 from nablafx_core.errors import ConfigError, RegistryError
-from nablafx_core.kinds import KINDS
-from nablafx_core.qualified import Names, OwnFirst, qualified_value
+from nablafx_core.hints import unknown_setting
+from nablafx_core.interfaces.declared import ChecksSettings
+from nablafx_core.marks import Mark, Section
 from nablafx_core.registry import Entry
-from nablafx_core.settings import (
-    BESIDE,
+from nablafx_core.registry.building import component_class, component_settings
+from nablafx_core.registry.kinds import KINDS
+from nablafx_core.registry.qualified import Names, OwnFirst, qualified_value
+from nablafx_core.registry.settings import (
     REQUIRED,
-    STRUCTURES,
-    Mark,
-    Section,
     Setting,
     SettingsError,
+    beside,
     checked_value,
     is_marked,
     plain_default,
     settings_of,
-    unknown_setting,
+    structures,
     with_marked,
 )
-from nablafx_core.tracking.secrets import literal_secrets, names_variable
+from nablafx_core.yaml import Path, dotted
 
 #: Components that the sections of one layer may name, and keys and indices that may lead to one.
 _MOST_COMPONENTS, _DEEPEST = 256, 24
@@ -57,7 +58,6 @@ class Checker:
         kind: str,
         value: Any,
         path: Path,
-        beside: Mapping[str, Setting] | None = None,
         given: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Check one section ``{name: …, setting: …}`` (or just a name); fill in every default and the name's pack.
@@ -66,18 +66,17 @@ class Checker:
             kind: of the component; ``"mix"`` for a section without one.
             value: what was written.
             path: where it stands.
-            beside: settings of the framework's that stand in the same section.
             given: values of settings that the component has and that were not written.
         """
         if kind not in KINDS:
-            return self.plain({setting.name: setting for setting in BESIDE[kind]}, value, path)
+            return self.plain({setting.name: setting for setting in beside(kind)}, value, path)
         if isinstance(value, str):
             value = {"name": value}
-        for key, settings in STRUCTURES.get(kind, {}).items():
+        for key, settings in structures(kind).items():
             if isinstance(value, dict) and key in value and "name" not in value:
                 return self._settings(f"'{key}'", {setting.name: setting for setting in settings}, value, path)
         entry, target, own_settings = self._component(kind, value, path)
-        known = {**(beside or {}), **{one.name: one for one in BESIDE.get(kind, ())}, **own_settings}
+        known = {**{one.name: one for one in beside(kind)}, **own_settings}
         own = {key: item for key, item in (given or {}).items() if key in known}
         own |= {key: item for key, item in value.items() if key != "name"}
         known |= {key: self._as_meant(entry, one, path) for key, one in own_settings.items() if key not in own}
@@ -88,8 +87,9 @@ class Checker:
         if kind == "observer":
             known, unfilled = self._observer(known, own, path)
         checked = self._settings(str(getattr(target, "__name__", value["name"])), known, own, path, unfilled)
-        for inside, message in getattr(target, "setting_problems", lambda settings: ())(checked):
-            self._fail((*path, *inside), message)
+        if isinstance(target, type) and issubclass(target, ChecksSettings):
+            for inside, message in target.setting_problems(checked):
+                self._fail((*path, *inside), message)
         return {"name": entry.qualified_name, **checked}
 
     def _component(self, kind: str, value: Any, path: Path) -> tuple[Entry, Any, dict[str, Setting]]:

@@ -11,30 +11,25 @@ from typing import Any
 import yaml
 
 from nablafx_core.config.check import Checker
-from nablafx_core.config.layers import NUMBERS_AND_WORDS, Layer, Path, merge, read_file, read_yaml, with_override
+from nablafx_core.config.components import qualified_experiment
+from nablafx_core.config.defaults import DEFAULTS
+from nablafx_core.config.layers import Layer, merge, read_file, read_yaml, with_override
 from nablafx_core.config.limits import limits_problem, other_limits_off
 from nablafx_core.config.recorded import is_record, read_record
-from nablafx_core.data.loading import LoadingSettings
+from nablafx_core.config.schema import LoadingSettings, TrackSettings, TrainSettings
 from nablafx_core.errors import ConfigError, RegistryError
-from nablafx_core.import_paths import Code, code_of_files
+from nablafx_core.hints import unknown_setting
 from nablafx_core.names import names_match
-from nablafx_core.provenance import Provenance
-from nablafx_core.qualified import Names, qualified_experiment
 from nablafx_core.registry import Registry
-from nablafx_core.settings import settings_of, unknown_setting
-from nablafx_core.training.settings import TrackSettings, TrainSettings
+from nablafx_core.registry.import_paths import Code, code_of_files
+from nablafx_core.registry.provenance import Provenance
+from nablafx_core.registry.qualified import Names
+from nablafx_core.registry.settings import settings_of
+from nablafx_core.yaml import NUMBERS_AND_WORDS, Path
 
 _log = logging.getLogger(__name__)
 
 SECTIONS = ("requires", "data", "model", "loss", "metrics", "train", "track")
-
-DEFAULTS: dict[str, Any] = {
-    "requires": [],
-    "loss": [{"name": "nablafx-core/esr", "weight": 1.0, "pre_emphasis": 0.95}],
-    "metrics": [f"nablafx-core/{name}" for name in ("esr", "mae", "dc", "mr_stft")],
-    "train": {},
-    "track": {},
-}
 
 
 @dataclass(frozen=True)
@@ -243,7 +238,7 @@ def _checked(layer: Layer, checker: Checker) -> dict[str, Any]:
     model = layer.value["model"]
     rate = model.get("sample_rate") if isinstance(model, dict) else None
     given = {} if rate is None else {"sample_rate": rate}
-    config["data"] = checker.section("dataset", layer.value["data"], ("data",), settings_of(LoadingSettings), given)
+    config["data"] = checker.section("dataset", layer.value["data"], ("data",), given)
     own = {key: value for key, value in model.items() if key != "preset"} if isinstance(model, dict) else model
     config["model"] = checker.section("model", own, ("model",))
     config["loss"] = checker.sections("loss", layer.value["loss"], ("loss",))

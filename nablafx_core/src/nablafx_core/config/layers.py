@@ -11,31 +11,7 @@ import yaml
 
 from nablafx_core.errors import ConfigError
 from nablafx_core.names import is_qualified, names_match
-
-Path = tuple[str | int, ...]
-
-MAX_DEPTH = 64
-MAX_NODES = 100_000
-
-_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map")}
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-3 is a number (YAML 1.1 wants 1.0e-3) and dates stay text."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.?|\d[\d_]*\.\d+|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
-
-#: How plain text is told from numbers and words such as true.
-NUMBERS_AND_WORDS = _Loader.yaml_implicit_resolvers
+from nablafx_core.yaml import Path, plain_yaml
 
 
 class OptionMark(str):
@@ -91,11 +67,6 @@ class Layer:
         return {place: mark for place, mark in self.marks.items() if place[: len(path)] == path}
 
 
-def dotted(path: Path) -> str:
-    """A path as ``--set`` writes it."""
-    return ".".join(str(part) for part in path)
-
-
 def read_yaml(text: str, name: str) -> Layer:
     """Parse the text of an experiment: YAML whose top level is a mapping.
 
@@ -117,41 +88,6 @@ def read_yaml(text: str, name: str) -> Layer:
     return layer
 
 
-def plain_yaml(
-    text: str | bytes, name: str, what: str, as_text: bool = False, marks: dict[Path, str] | None = None
-) -> Any:
-    """Parse YAML that is not trusted: mappings, lists and values, nothing else, and not more than a person writes.
-
-    Args:
-        text: the YAML.
-        name: what error messages call it.
-        what: it is, such as ``"an experiment"``.
-        as_text: leave every value the text that it is; else numbers, truth values and null are read as such.
-        marks: filled with the place of each value, such as ``e.yaml:4``.
-
-    Raises:
-        ConfigError: with the line, for bad syntax, tags, duplicate keys or absurd nesting.
-    """
-    loader = None
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        reading = _Reading(loader, name, what, as_text, {} if marks is None else marks)
-        return None if node is None else reading.value(node, ())
-    except UnicodeDecodeError:
-        raise ConfigError(f"{name}: cannot be read: it is not text.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise ConfigError(f"{name}{line}: this is not YAML: {reason}.") from None
-    except RecursionError:
-        raise ConfigError(f"{name}: nested more than {MAX_DEPTH} levels deep.") from None
-    finally:
-        if loader is not None:
-            loader.dispose()
-
-
 def read_file(path: FilePath) -> Layer:
     """Read a YAML file.
 
@@ -163,51 +99,6 @@ def read_file(path: FilePath) -> Layer:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigError(f"{path}: cannot read the experiment: {reason}.") from None
-
-
-@dataclass
-class _Reading:
-    loader: _Loader
-    name: str
-    what: str
-    as_text: bool
-    marks: dict[Path, str]
-    nodes: int = 0
-
-    def value(self, node: yaml.Node, path: Path) -> Any:
-        where = self._where(node)
-        self.nodes += 1
-        if len(path) > MAX_DEPTH or self.nodes > MAX_NODES:
-            raise ConfigError(f"{where}: nested more than {MAX_DEPTH} levels deep, or larger than {self.what} can be.")
-        if node.tag not in _TAGS:
-            raise ConfigError(f"{where}: the tag '{node.tag}' is not allowed; {self.what} is plain data.")
-        self.marks[path] = where
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, path)
-        if self.as_text:
-            return node.value
-        try:
-            return self.loader.construct_object(node)
-        except (ValueError, LookupError, yaml.YAMLError):
-            raise ConfigError(f"{where}: {dotted(path)}: cannot read the value {node.value!r:.40}.") from None
-
-    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key_node, item in node.value:
-            key, where = key_node.value, self._where(key_node)
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
-                raise ConfigError(f"{where}: a setting's name must be a word.")
-            if key in found:
-                raise ConfigError(f"{where}: {dotted((*path, key))} is set twice.")
-            place = (*path, key)
-            found[key] = self.value(item, place)
-            self.marks[place] = where
-        return found
-
-    def _where(self, node: yaml.Node) -> str:
-        return f"{self.name}:{node.start_mark.line + 1}"
 
 
 def merge(base: Layer, over: Layer) -> Layer:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nablafx_core.config.layers import Layer, read_file
 from nablafx_core.errors import ConfigError
-from nablafx_core.tracking.files import read_json
+from nablafx_core.files import read_json
 
 
 def is_record(file: Path) -> bool:

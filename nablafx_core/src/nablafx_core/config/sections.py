@@ -8,11 +8,9 @@ from typing import Any
 
 import yaml
 
-from nablafx_core.config.experiment import DEFAULTS
-from nablafx_core.data.loading import LoadingSettings
-from nablafx_core.settings import BESIDE, REQUIRED, Setting, settings_of
-from nablafx_core.sweeping.settings import SweepSettings
-from nablafx_core.training.settings import TrackSettings, TrainSettings
+from nablafx_core.config.defaults import DEFAULTS
+from nablafx_core.config.schema import SweepSettings, TrackSettings, TrainSettings
+from nablafx_core.registry.settings import REQUIRED, Setting, beside, settings_of
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,11 @@ def _name(kind: str) -> Setting:
     return Setting("name", str, REQUIRED, what)
 
 
+def _beside(kind: str) -> dict[str, Setting]:
+    return {setting.name: setting for setting in beside(kind)}
+
+
 _PRESET = Setting("preset", str | None, None, "A preset that lies below the whole experiment, instead of a name.")
-_WEIGHT = {setting.name: setting for setting in BESIDE["loss"]}
 
 
 def _short(value: Any) -> str:
@@ -61,7 +62,7 @@ def sections() -> dict[str, SectionHelp]:
             "The recordings, and how they are cut, split and batched.",
             "Required. The keys below are the same for every dataset.",
             "data: {name: tonetwist, path: data, device: TS9, batch_size: 8}",
-            {"name": _name("dataset"), **settings_of(LoadingSettings)},
+            {"name": _name("dataset"), **_beside("dataset")},
             "dataset",
         ),
         "model": SectionHelp(
@@ -75,7 +76,7 @@ def sections() -> dict[str, SectionHelp]:
             "What training minimises: a weighted sum.",
             f"A list of at least one loss. Default: {_short(DEFAULTS['loss'])}",
             "loss: [{name: esr, pre_emphasis: 0.95}, {name: mr_stft, weight: 0.1}]",
-            {"name": _name("loss"), **_WEIGHT},
+            {"name": _name("loss"), **_beside("loss")},
             "loss",
         ),
         "metrics": SectionHelp(

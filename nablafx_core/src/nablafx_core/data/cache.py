@@ -12,12 +12,12 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter
 
-from nablafx_core.audio import files
-from nablafx_core.audio.files import StrPath, opened, read_blocks
+from nablafx_core.audio import reading as files
+from nablafx_core.audio.reading import StrPath, opened, read_blocks
 from nablafx_core.audio.resampling import check_ratio, resample_blocks, resampled_length
 from nablafx_core.audio.writing import writing
 from nablafx_core.errors import DataError
-from nablafx_core.tracking.files import cache_root, replacing
+from nablafx_core.files import cache_root, replacing
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from nablafx_core.audio.files import AudioInfo, probe
+from nablafx_core.audio.reading import AudioInfo, probe
 from nablafx_core.audio.values import INTEGERS, LARGEST_INTEGER, integer_scale
 from nablafx_core.data.facts import CONFIDENT, REACH, PairFacts
 from nablafx_core.data.levels import SILENT, Silence

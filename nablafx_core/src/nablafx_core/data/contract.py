@@ -5,9 +5,9 @@ from __future__ import annotations
 from numbers import Integral
 from typing import TYPE_CHECKING, get_args
 
-from nablafx_core.audio.files import RATES
-from nablafx_core.data.recording import Dataset, Part, Recording
+from nablafx_core.audio.reading import RATES
 from nablafx_core.errors import ConfigError, DataError
+from nablafx_core.interfaces import Dataset, Part, Recording
 
 if TYPE_CHECKING:
     from nablafx_core.interfaces import Model

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nablafx_core.data.cache import file_key, remembered
-from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.errors import DataError
-from nablafx_core.tracking.files import file_hash
+from nablafx_core.files import file_hash
+from nablafx_core.interfaces import Dataset, Recording
 
 NAME = "data.json"
 """Name of the file in a run's folder."""
@@ -19,7 +19,7 @@ NAME = "data.json"
 _SIGNALS = ("dry", "wet")
 _OF_RECORDING = ("sample_rate", "controls", "part", "start", "stop")
 _OF_SIGNAL = ("channel", "offset", "num_samples")
-_AT_ONCE = 8
+_AT_ONCE = 8  # files hashed at the same time; more do not read faster
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any] | None:

@@ -9,12 +9,12 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from nablafx_core.data.loading import LoadingSettings
-from nablafx_core.data.recording import Dataset, Part, Recording
+from nablafx_core.config.schema import LoadingSettings
 from nablafx_core.data.segments import Batch, BatchNumbers, FixedBatches, Segment, TrainingBatches
 from nablafx_core.data.sources import ArraySource
 from nablafx_core.data.splits import split
 from nablafx_core.errors import DataError
+from nablafx_core.interfaces import Dataset, Part, Recording
 
 
 class AudioDataModule(LightningDataModule):

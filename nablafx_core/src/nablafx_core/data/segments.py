@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from nablafx_core.data.recording import Recording, read_channels
 from nablafx_core.errors import DataError
+from nablafx_core.interfaces import Recording
+from nablafx_core.interfaces.dataset import read_channels
 from nablafx_core.pack_code import PackFailure, contained
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 import soundfile  # type: ignore[import-untyped]
 from torch import Tensor
 
-from nablafx_core.audio.files import StrPath, open_file, probe, read_piece
+from nablafx_core.audio.reading import StrPath, open_file, probe, read_piece
 from nablafx_core.data.cache import resampled_file
 from nablafx_core.errors import DataError
 

@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from nablafx_core.data.loading import LoadingSettings
-from nablafx_core.data.recording import Part, Recording
+from nablafx_core.config.schema import LoadingSettings
 from nablafx_core.errors import DataError
+from nablafx_core.interfaces import Part, Recording
 
 Parts = dict[Part, tuple[Recording, ...]]
 
 # 10 dB: a validation on the last of a fading chord would choose a model by how it renders next to nothing.
 _FADED = 0.1
-_BLOCK = 1 << 18
+_BLOCK = 1 << 18  # samples read at a time
 
 
 def split(recordings: Sequence[Recording], settings: LoadingSettings, gap: int = 0) -> Parts:

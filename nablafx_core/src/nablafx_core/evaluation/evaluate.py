@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from nablafx_core.data.levels import SILENT
-from nablafx_core.data.recording import Recording, read_channels
 from nablafx_core.errors import DataError, ModelError
-from nablafx_core.evaluation.metrics import PIECE
-from nablafx_core.evaluation.rendering import WARM_UP_SECONDS, regrouped, rendered
-from nablafx_core.interfaces import Metric, Model
+from nablafx_core.evaluation.rendering import WARM_UP_SECONDS, rendered
+from nablafx_core.interfaces import Metric, Model, Recording
+from nablafx_core.interfaces.dataset import read_channels
+from nablafx_core.playing.blocks import regrouped
+from nablafx_core.scoring.metrics import PIECE
 
 _SILENT_SAMPLES = 2400  # shortest silent stretch of the target that counts
 _NOTED = 0.2  # share of silence in a target above which it is reported

@@ -7,18 +7,14 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from nablafx_core.data.recording import Recording, read_channels
-from nablafx_core.interfaces import Model
-from nablafx_core.position import aligned
-from nablafx_core.streaming import Streamer
+from nablafx_core.interfaces import Model, Recording
+from nablafx_core.interfaces.dataset import read_channels
+from nablafx_core.interfaces.position import aligned
+from nablafx_core.playing.blocks import like_of
+from nablafx_core.playing.streaming import Streamer
 
 WARM_UP_SECONDS = 10.0
 """Left context of a recording that begins inside a file, for a model with unbounded memory."""
-
-
-def like_of(model: Model) -> Tensor:
-    """Return a weight that has the dtype and the device that the model's audio must have."""
-    return next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(()))
 
 
 def rendered(recording: Recording, model: Model, block_size: int, warm_up_seconds: float) -> Iterator[Tensor]:
@@ -69,20 +65,3 @@ def _samples(blocks: Iterable[Tensor], skip: int, count: int) -> Iterator[Tensor
             yield part
         if not count:
             return
-
-
-def regrouped(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """The same samples in pieces of `size`, the last as long as what is left."""
-    held: list[Tensor] = []
-    count = 0
-    for block in blocks:
-        held.append(block)
-        count += block.shape[-1]
-        if count < size:
-            continue
-        joined = torch.cat(held, dim=-1)
-        whole = count - count % size
-        yield from (joined[..., start : start + size] for start in range(0, whole, size))
-        held, count = [joined[..., whole:]], count - whole
-    if count:
-        yield torch.cat(held, dim=-1)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nablafx_core.graybox.description import ParameterValue as ParameterValue
     from nablafx_core.graybox.description import describe as describe
-    from nablafx_core.graybox.model import GrayBox as GrayBox
+    from nablafx_core.graybox.gray_box import GrayBox as GrayBox
     from nablafx_core.graybox.stage import Stage as Stage
     from nablafx_core.graybox.topology import Mix as Mix
     from nablafx_core.graybox.topology import Parallel as Parallel
     from nablafx_core.graybox.topology import Sidechain as Sidechain
 
 _LAZY = {
-    "GrayBox": "model",
+    "GrayBox": "gray_box",
     "Stage": "stage",
     "Parallel": "topology",
     "Sidechain": "topology",

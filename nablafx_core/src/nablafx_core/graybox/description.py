@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nablafx_core.errors import ModelError
-from nablafx_core.graybox.model import GrayBox
+from nablafx_core.graybox.gray_box import GrayBox
 from nablafx_core.graybox.naming import labelled_stages, title_of
 from nablafx_core.graybox.observing import StageRange
 

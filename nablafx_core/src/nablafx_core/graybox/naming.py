@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 
 from nablafx_core.controls import Control, Parameter
-from nablafx_core.graybox.model import GrayBox
+from nablafx_core.graybox.gray_box import GrayBox
 from nablafx_core.graybox.stage import Stage
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]*|[a-z]+|\d+")  # an abbreviation stays as it is
 
 
 def labelled_stages(model: GrayBox) -> list[tuple[str, Stage]]:
-    """Every stage in the order in which they run, with its place; see `nablafx_core.graybox.plan.Node`."""
+    """Every stage in the order in which they run, with its place; see `nablafx_core.graybox.order.Node`."""
     return [(node.place, node.stage) for node in model.nodes]
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nablafx_core.graybox.model import GrayBox
+from nablafx_core.graybox.gray_box import GrayBox
 from nablafx_core.graybox.naming import labelled_stages
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.steps import Steps
 
 Values = dict[str, Tensor | Steps]
 

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from nablafx_core.building import build
 from nablafx_core.controls import Parameter
 from nablafx_core.errors import ConfigError
 from nablafx_core.graybox.nothing import NOTHING, NoController
 from nablafx_core.interfaces import Controller, Processor
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.registry.building import build
+from nablafx_core.steps import Steps
 
 #: Share of a parameter's range, in [0, 1], that counts as its end.
 NEAR_END = 0.01

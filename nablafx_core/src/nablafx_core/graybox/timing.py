@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nablafx_core.graybox.stage import Stage
-from nablafx_core.nn.blocks import Steps
 from nablafx_core.state import State
+from nablafx_core.steps import Steps
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
-from nablafx_core.diagnosis import cause
+from nablafx_core.causes import cause
+from nablafx_core.hints import Once
 
 _log = logging.getLogger(__name__)
-_told: list[str] = []
+_once = Once()
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -106,8 +107,7 @@ class _CacheFile(IndexDataCacheFile):
 
 def _tell(text: str) -> None:
     """Warn once per process, because the files of all kernels usually have the same problem."""
-    if not _told:
-        _told.append(text)
+    if _once.first():
         _log.warning("%s", text)
 
 

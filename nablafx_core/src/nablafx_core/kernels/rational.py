@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nablafx_core.kernels.compiled import compiled
-from nablafx_core.kernels.threads import for_each
+from nablafx_core.kernels.pool import for_each
 
 #: Elements of a piece.
 PIECE = 256

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import combinations
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nablafx_core.errors import ModelError
-from nablafx_core.kernels import rational as kernel
-from nablafx_core.kernels.choice import compiled_for
-from nablafx_core.settings import Range
+from nablafx_core.functional.rational import rational, textbook
+from nablafx_core.marks import Range
 from nablafx_core.weights import are_weights_to_follow
 
 FunctionName = Literal["tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus", "sigmoid", "identity"]
@@ -70,66 +69,6 @@ class Rational(nn.Module):
     def macs_per_sample(self) -> float:
         """Elementwise work does not count."""
         return 0.0
-
-
-def rational(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
-    """P(x) / Q(x) as `Rational` defines it.
-
-    float32 and float64 on the CPU run compiled, forward and backward; everything else, and derivatives of second
-    order, as torch's operations.
-
-    Args:
-        x: of any shape.
-        numerator: coefficients from x^0 on, (degree + 1,).
-        denominator: coefficients from x^1 on, (degree,).
-    """
-    same = x.dtype == numerator.dtype == denominator.dtype
-    if same and compiled_for(x, numerator, denominator, dtypes=(torch.float32, torch.float64)):
-        y: Tensor = _Rational.apply(x, numerator, denominator)  # type: ignore[no-untyped-call]
-        return y
-    return textbook(x, numerator, denominator)
-
-
-class _Rational(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
-        ctx.save_for_backward(x, numerator, denominator)
-        return kernel.forward(x, numerator, denominator.abs())
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        saved, needed = ctx.saved_tensors, ctx.needs_input_grad
-        if torch.is_grad_enabled():
-            wanted = [tensor for tensor, need in zip(saved, needed, strict=True) if need]
-            found = iter(torch.autograd.grad(textbook(*saved), wanted, gradient, create_graph=True))
-            return tuple(next(found) if need else None for need in needed)
-        x, numerator, denominator = saved
-        of_x, of_numerator, of_weights = kernel.backward(gradient, x, numerator, denominator.abs())
-        gradients = of_x, of_numerator, of_weights * denominator.sign()
-        return tuple(g if need else None for g, need in zip(gradients, needed, strict=True))
-
-
-def textbook(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
-    """`rational` in torch's operations."""
-    far = x.abs() > kernel.far_from_zero(torch.finfo(x.dtype).max)
-    near = _ratio(x.masked_fill(far, 0), numerator, denominator)
-    t = 1 / x.masked_fill(~far, 1)  # powers of x overflow far from 0: P / Q as x^m A(1 / x) / (|x|^n B(1 / |x|))
-    m, n = len(numerator) - 1, len(denominator)
-    a, b = _polynomial(t, numerator), _polynomial(t.abs(), torch.cat([t.new_ones(1), denominator.abs()]))
-    return torch.where(far, a / b * t.sign() ** m * t.abs() ** (n - m), near)
-
-
-def _ratio(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
-    weights = torch.cat([x.new_ones(1), denominator.abs()])
-    return _polynomial(x, numerator.flip(0)) / _polynomial(x.abs(), weights.flip(0))
-
-
-def _polynomial(x: Tensor, coefficients: Tensor) -> Tensor:
-    """Evaluate by Horner's rule, the coefficient of the highest power first."""
-    value = coefficients[0].expand_as(x)
-    for coefficient in coefficients[1:]:
-        value = torch.addcmul(coefficient, value, x)
-    return value
 
 
 @lru_cache(maxsize=64)

@@ -11,15 +11,13 @@ import torch
 from torch import Tensor
 
 from nablafx_core.interfaces import Model
+from nablafx_core.playing.streaming import Streamer
 from nablafx_core.profiling.macs import count_macs
-from nablafx_core.profiling.memory import peak_memory
-from nablafx_core.profiling.timing import median_seconds
-from nablafx_core.streaming import Streamer
+from nablafx_core.profiling.peak_memory import peak_memory
+from nablafx_core.profiling.stopwatch import median_seconds
 from nablafx_core.threads import torch_threads
-from nablafx_core.training.optimizer import optimizer_of
-from nablafx_core.training.settings import TrainSettings
 
-BLOCK_SIZES = (64, 512, 4096)
+BLOCK_SIZES = (64, 512, 4096)  # of plugins, of live applications, and of rendering
 
 
 @dataclass(frozen=True)
@@ -87,28 +85,28 @@ def cost_card(
     segment_length: int = 16_384,
     *,
     block_sizes: Sequence[int] = BLOCK_SIZES,
-    settings: TrainSettings | None = None,
+    optimizer: Callable[[Model], torch.optim.Optimizer] | None = None,
     threads: int | None = 1,
     seconds: float = 4.0,
 ) -> CostCard:
     """Count and measure what a model costs; the model itself stays as it is.
 
     The training step is that of a mean-square loss over whole segments without context, in the model's precision, with
-    AdamW; times are medians. The stream is `Streamer`'s, of one channel.
+    an optimiser; times are medians. The stream is `Streamer`'s, of one channel.
 
     Args:
         model: on the device where it is to be measured.
         batch_size: of the training step.
         segment_length: of the training step, in samples.
         block_sizes: of the stream.
-        settings: of AdamW.
+        optimizer: function that makes the optimiser of a model; AdamW over all its weights if None.
         threads: of torch; None leaves them as they are.
         seconds: for all measurements together; a slow model takes longer, for each is repeated three times at least.
     """
     counted, weights = count_macs(model), list(model.parameters())
     share = seconds / (1 + len(block_sizes))
     with torch_threads(threads):
-        step, device = _training_step(model, batch_size, segment_length, settings or TrainSettings.model_validate({}))
+        step, device = _training_step(model, batch_size, segment_length, optimizer or _adamw)
         taken = median_seconds(step, share, device)
         peak = peak_memory(step, device)
         streamed = copy.deepcopy(model).eval()
@@ -137,8 +135,12 @@ def cost_card(
     )
 
 
+def _adamw(model: Model) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(weight for weight in model.parameters() if weight.requires_grad)
+
+
 def _training_step(
-    model: Model, batch_size: int, length: int, settings: TrainSettings
+    model: Model, batch_size: int, length: int, made: Callable[[Model], torch.optim.Optimizer]
 ) -> tuple[Callable[[], None], torch.device]:
     """A step on a copy of the model, and where it runs."""
     trained = copy.deepcopy(model).train()
@@ -147,7 +149,7 @@ def _training_step(
     wet = torch.tanh(3 * dry[:, :1]).expand(-1, model.out_channels, -1)
     controls = like.new_full((batch_size, len(model.controls)), 0.5) if model.controls else None
     learns = any(weight.requires_grad for weight in trained.parameters())
-    optimizer = optimizer_of(trained, settings) if learns else None
+    optimizer = made(trained) if learns else None
 
     def step() -> None:
         loss: Any = (trained.offline(dry, controls) - wet).square().mean()

@@ -2,11 +2,7 @@
 
 Counted are sums of products: matrix products, convolutions and recurrences. Elementwise work is not: activations,
 gates, normalisation, scaling by a modulation, adding a residual. Each module of a model counts once per sample. One
-that is none of torch's layers says its own in one of two ways:
-
-- a method ``macs_per_sample() -> float``: of itself and everything below it;
-- an attribute ``samples_per_step``: it and everything below it works once in so many samples, as what runs once per
-  block does; `math.inf` for what is computed once while the knobs stand still, or never.
+that is none of torch's layers declares its own: see `nablafx_core.interfaces.declared`.
 """
 
 from __future__ import annotations
@@ -17,6 +13,7 @@ from typing import NamedTuple
 from torch import nn
 
 from nablafx_core.interfaces import Processor
+from nablafx_core.interfaces.declared import CountsMacs, WorksInSteps
 
 
 class Macs(NamedTuple):
@@ -38,7 +35,7 @@ def count_macs(module: nn.Module, name: str = "") -> Macs:
         module: a model or a part of one.
         name: what messages call it; a model's own class if empty.
     """
-    steps = float(getattr(module, "samples_per_step", 1))
+    steps = float(module.samples_per_step) if isinstance(module, WorksInSteps) else 1.0
     own = _declared(module)
     if own is not None:
         return Macs(own / steps)
@@ -54,9 +51,8 @@ def count_macs(module: nn.Module, name: str = "") -> Macs:
 
 def _declared(module: nn.Module) -> float | None:
     """What a module says of itself, or is known of its class."""
-    method: Callable[[], float] | None = getattr(module, "macs_per_sample", None)
-    if method is not None:
-        return float(method())
+    if isinstance(module, CountsMacs):
+        return float(module.macs_per_sample())
     for kinds, count in _LAYERS:
         if isinstance(module, kinds):
             return count(module)

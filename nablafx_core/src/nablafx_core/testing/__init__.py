@@ -4,7 +4,7 @@
 >>> check_pack("nablafx-acme")  # doctest: +SKIP
 """
 
-from nablafx_core.testing.packs import check_pack, pack_results
+from nablafx_core.testing.check_pack import check_pack, pack_results
 from nablafx_core.testing.result import Result
 from nablafx_core.testing.subject import LawBroken
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from nablafx_core.building import build
 from nablafx_core.config import load_experiment
 from nablafx_core.interfaces import Model
 from nablafx_core.pack_code import contained
-from nablafx_core.packs import Pack
 from nablafx_core.registry import Registry
+from nablafx_core.registry.building import build
+from nablafx_core.registry.packs import Pack
 from nablafx_core.testing.case import build_example
 from nablafx_core.testing.subject import knobs, noise
 from nablafx_core.testing.tiny import TINY_DATA, TinyData

@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nablafx_core.building import build
 from nablafx_core.registry import Entry
-from nablafx_core.settings import REQUIRED, settings_of
+from nablafx_core.registry.building import build
+from nablafx_core.registry.settings import REQUIRED, settings_of
 from nablafx_core.testing.result import NotChecked
 
 T = TypeVar("T")

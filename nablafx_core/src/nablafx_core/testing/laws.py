@@ -14,7 +14,7 @@ from torch import Tensor
 from nablafx_core.interfaces import Model
 from nablafx_core.testing.subject import LawBroken, Subject, automation, check, error, knobs, name_of, noise, prepared
 
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}  # relative to max(1, peak), see docs/packs.md
 
 
 def stream_equals_offline(

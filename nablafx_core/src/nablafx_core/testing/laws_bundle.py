@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from nablafx_core.loading import load
+from nablafx_core.bundles.loading import load
 from nablafx_core.registry import Entry
 from nablafx_core.testing import laws
 from nablafx_core.testing.result import NotChecked

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter
 
-from nablafx_core.building import interface_of
-from nablafx_core.kinds import Kind
-from nablafx_core.settings import (
+from nablafx_core.registry.building import interface_of
+from nablafx_core.registry.kinds import Kind
+from nablafx_core.registry.settings import (
     REQUIRED,
     Setting,
     SettingsError,

@@ -10,7 +10,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from nablafx_core.data.recording import AudioSource, Dataset, Recording, channels_of
+from nablafx_core.interfaces import AudioSource, Dataset, Recording
+from nablafx_core.interfaces.dataset import channels_of
 from nablafx_core.testing.subject import LawBroken
 
 #: How much of a dataset is read: recordings, and samples from either end of each.

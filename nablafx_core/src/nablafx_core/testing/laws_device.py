@@ -10,7 +10,7 @@ import numpy as np
 from nablafx_core.interfaces import Device
 from nablafx_core.testing.subject import LawBroken
 
-RATES = (44_100, 96_000)
+RATES = (44_100, 96_000)  # two rates of recordings that are no multiples of each other
 
 
 def device_renders(device: Device, *, time: int = 1024) -> float:

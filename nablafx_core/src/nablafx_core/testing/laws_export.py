@@ -8,16 +8,16 @@ from pathlib import Path
 
 import torch
 
-from nablafx_core.diagnosis import cause
+from nablafx_core.bundles.conversion import export_model, import_model
+from nablafx_core.causes import cause
 from nablafx_core.errors import NablafxError
-from nablafx_core.export.conversion import export_model, import_model
 from nablafx_core.interfaces import Model
 from nablafx_core.registry import Entry, Registry
 from nablafx_core.testing.candidates import models_to_export, preset_models
 from nablafx_core.testing.result import NotChecked
 from nablafx_core.testing.subject import LawBroken, check, error, knobs, noise
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-5  # of float32, relative to max(1, peak)
 
 
 @dataclass(frozen=True)

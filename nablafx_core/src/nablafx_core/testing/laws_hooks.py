@@ -6,9 +6,9 @@ import click
 from click.testing import CliRunner
 from lightning import Callback
 
+from nablafx_core.causes import cause
 from nablafx_core.config import load_experiment
-from nablafx_core.diagnosis import cause
-from nablafx_core.packs import Pack
+from nablafx_core.registry.packs import Pack
 from nablafx_core.testing.subject import LawBroken
 from nablafx_core.testing.tiny import tiny_sections
 

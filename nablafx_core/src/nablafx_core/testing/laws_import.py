@@ -10,12 +10,13 @@ from tempfile import mkdtemp
 
 import torch
 
-from nablafx_core.building import build
-from nablafx_core.diagnosis import cause
+from nablafx_core.bundles.bundle import load_bundle, save_bundle
+from nablafx_core.bundles.conversion import import_model
+from nablafx_core.causes import cause
 from nablafx_core.errors import NablafxError
-from nablafx_core.export.bundle import load_bundle, save_bundle
-from nablafx_core.export.conversion import Importer, import_model
+from nablafx_core.interfaces import Importer
 from nablafx_core.registry import Entry
+from nablafx_core.registry.building import build
 from nablafx_core.testing.laws_export import Exported, exports, same_pack
 from nablafx_core.testing.result import NotChecked
 from nablafx_core.testing.subject import LawBroken, check, error, knobs, noise

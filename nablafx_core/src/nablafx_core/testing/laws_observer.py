@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nablafx_core.diagnosis import cause
+from nablafx_core.causes import cause
 from nablafx_core.pack_code import contained
+from nablafx_core.runs.recorder import Run, record
 from nablafx_core.testing.subject import LawBroken
-from nablafx_core.tracking.recorder import Run, record
 
 
 class Witness:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nablafx_core.interfaces import Model
-from nablafx_core.nn.blocks import Steps
-from nablafx_core.position import block_grid
+from nablafx_core.interfaces.position import block_grid
+from nablafx_core.steps import Steps
 from nablafx_core.testing.subject import (
     ControllerAsModel,
     LawBroken,
@@ -24,7 +24,7 @@ from nablafx_core.testing.subject import (
 )
 
 _SILENCE = 4099  # prime, so that it is no multiple of a period
-_TIME = 512
+_TIME = 512  # samples after the silence
 _HOURS = 10**9  # number of samples
 
 
@@ -34,7 +34,7 @@ def begins_anywhere(subject: Subject, *, tolerance: float = 1e-6) -> float:
     With `remembers_position` the initial state gets each beginning's position; without it, nothing may depend on it.
     A transient of the beginning itself (a network that settles in silence) must at least halve from one beginning to
     the next earlier one. Beginnings are a multiple of the declared blocks apart; see
-    `nablafx_core.position.block_grid`.
+    `nablafx_core.interfaces.position.block_grid`.
 
     Args:
         subject: a model, processor or controller.

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import torch
 
 from nablafx_core.config import Experiment, load_experiment
+from nablafx_core.config.components import qualified_experiment
 from nablafx_core.config.layers import read_yaml
 from nablafx_core.errors import NablafxError
 from nablafx_core.interfaces import Model
 from nablafx_core.names import is_qualified
-from nablafx_core.qualified import Noted, qualified_experiment
 from nablafx_core.registry import Entry, Registry
-from nablafx_core.scores import built_losses, built_metrics
+from nablafx_core.registry.qualified import Noted
+from nablafx_core.scoring.built import built_losses, built_metrics
 from nablafx_core.state import detached
 from nablafx_core.testing.candidates import model_of
 from nablafx_core.testing.result import Remark

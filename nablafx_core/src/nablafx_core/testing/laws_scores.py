@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nablafx_core.diagnosis import cause
+from nablafx_core.causes import cause
 from nablafx_core.interfaces import Loss, Metric
 from nablafx_core.testing.subject import LawBroken, check, error
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from nablafx_core.interfaces import Processor
 from nablafx_core.testing.subject import LawBroken, check, error, knobs, name_of, noise, prepared
 
-_TOLERANCE = 1e-9
+_TOLERANCE = 1e-9  # of float64, relative to the peak
 
 
 def has_its_shape(processor: Processor, *, time: int = 512) -> float:

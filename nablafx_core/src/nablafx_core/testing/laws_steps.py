@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nablafx_core.interfaces import Processor
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.steps import Steps
 from nablafx_core.testing.laws import TOLERANCE
 from nablafx_core.testing.subject import check, error, name_of
 

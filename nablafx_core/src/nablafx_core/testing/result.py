@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from nablafx_core.diagnosis import cause, raised_at
+from nablafx_core.causes import cause, raised_at
 from nablafx_core.errors import NablafxError
 from nablafx_core.pack_code import pack_code
 from nablafx_core.testing.subject import LawBroken

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nablafx_core.controls import Control
-from nablafx_core.interfaces import Controller, Model, Processor
-from nablafx_core.nn.blocks import Steps
-from nablafx_core.position import Start, state_at
+from nablafx_core.interfaces import Controller, Model, Processor, Start
+from nablafx_core.interfaces.position import state_at
 from nablafx_core.state import State, joined, scoped
+from nablafx_core.steps import Steps
 
 Subject = Model | Processor | Controller
 

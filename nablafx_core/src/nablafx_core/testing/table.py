@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
+from nablafx_core.causes import cause
 from nablafx_core.config import Experiment
-from nablafx_core.diagnosis import cause
 from nablafx_core.errors import ConfigError, NablafxError, RegistryError
 from nablafx_core.interfaces import Controller, Model
-from nablafx_core.kinds import KINDS
+from nablafx_core.registry.kinds import KINDS
 from nablafx_core.testing import (
     laws,
     laws_bundle,
@@ -134,86 +134,84 @@ _STREAMED = (
     Law("what it saves it loads", lambda case: laws_saving.saves_what_it_loads(case.built, case.build)),
 )
 
-LAWS: dict[str, tuple[Law, ...]] = {
-    **{kind.name: _CODE for kind in KINDS.values() if not kind.content},
-    "model": _STREAMED,
-    "processor": (
-        *_STREAMED,
-        of_built("steps are their samples", laws_steps.steps_are_their_samples),
-        of_built("has the shape that it says", laws_shape.has_its_shape),
+MODEL = _STREAMED
+PROCESSOR = (
+    *_STREAMED,
+    of_built("steps are their samples", laws_steps.steps_are_their_samples),
+    of_built("has the shape that it says", laws_shape.has_its_shape),
+)
+CONTROLLER = _STREAMED
+DATASET = (
+    *_BUILT,
+    of_built("recordings are well formed", laws_dataset.recordings_are_well_formed),
+    of_built("settings fit the knobs", laws_dataset.settings_fit_the_knobs),
+    of_built("pieces are the whole", laws_dataset.pieces_are_the_whole),
+    of_built("recordings can be pickled", laws_dataset.recordings_can_be_pickled),
+)
+DEVICE = (
+    *_BUILT,
+    of_built("renders at every end of its knobs", laws_device.device_renders),
+    of_built("keeps no state between calls", laws_device.device_keeps_no_state),
+    of_built("every knob moves the output", laws_device.every_knob_moves_the_device),
+)
+LOSS = (
+    *_BUILT,
+    of_built("items are independent", laws_scores.loss_is_per_item),
+    of_built("zero at equality", laws_scores.loss_is_zero_at_equality),
+    of_built("silence gives no NaN", laws_scores.loss_survives_silence),
+    of_built("takes min_samples and more", laws_scores.loss_takes_what_it_declares),
+)
+METRIC = (
+    *_BUILT,
+    of_built("a split is the sum of its items", laws_scores.metric_is_a_sum),
+    of_built("a perfect prediction is best", laws_scores.metric_ranks),
+    of_built("silence gives no NaN", laws_scores.metric_survives_silence),
+    of_built("takes signals of any length", laws_scores.metric_takes_any_length),
+)
+EMBEDDING = (
+    *_BUILT,
+    of_built("items are independent", laws_embedding.embedding_is_per_item),
+    of_built("silence gives no NaN", laws_embedding.embedding_survives_silence),
+)
+IMPORTER = (
+    *_BUILT,
+    Law("damage is refused", lambda case: laws_import.damage_is_refused(case.entry, case.folder, case.once(_files))),
+    Law(
+        "what it reads fits a bundle",
+        lambda case: laws_import.imports_fit_a_bundle(case.entry, case.folder, case.once(_files)),
     ),
-    "controller": _STREAMED,
-    "dataset": (
-        *_BUILT,
-        of_built("recordings are well formed", laws_dataset.recordings_are_well_formed),
-        of_built("settings fit the knobs", laws_dataset.settings_fit_the_knobs),
-        of_built("pieces are the whole", laws_dataset.pieces_are_the_whole),
-        of_built("recordings can be pickled", laws_dataset.recordings_can_be_pickled),
+)
+EXPORTER = (
+    *_BUILT,
+    Law("writes or refuses every model", lambda case: len(case.once(_exports)), True),
+    Law(
+        "is imported as it was",
+        lambda case: laws_export.imported_as_exported(case.entry, case.once(_exports)),
     ),
-    "device": (
-        *_BUILT,
-        of_built("renders at every end of its knobs", laws_device.device_renders),
-        of_built("keeps no state between calls", laws_device.device_keeps_no_state),
-        of_built("every knob moves the output", laws_device.every_knob_moves_the_device),
+)
+OBSERVER = (
+    *_CODE,
+    Law("is built from its example", _observer_builds, True),
+    Law(
+        "takes every event of a run",
+        lambda case: laws_observer.observer_survives(case.build, case.folder, case.entry.package),
     ),
-    "loss": (
-        *_BUILT,
-        of_built("items are independent", laws_scores.loss_is_per_item),
-        of_built("zero at equality", laws_scores.loss_is_zero_at_equality),
-        of_built("silence gives no NaN", laws_scores.loss_survives_silence),
-        of_built("takes min_samples and more", laws_scores.loss_takes_what_it_declares),
-    ),
-    "metric": (
-        *_BUILT,
-        of_built("a split is the sum of its items", laws_scores.metric_is_a_sum),
-        of_built("a perfect prediction is best", laws_scores.metric_ranks),
-        of_built("silence gives no NaN", laws_scores.metric_survives_silence),
-        of_built("takes signals of any length", laws_scores.metric_takes_any_length),
-    ),
-    "embedding": (
-        *_BUILT,
-        of_built("items are independent", laws_embedding.embedding_is_per_item),
-        of_built("silence gives no NaN", laws_embedding.embedding_survives_silence),
-    ),
-    "importer": (
-        *_BUILT,
-        Law(
-            "damage is refused", lambda case: laws_import.damage_is_refused(case.entry, case.folder, case.once(_files))
-        ),
-        Law(
-            "what it reads fits a bundle",
-            lambda case: laws_import.imports_fit_a_bundle(case.entry, case.folder, case.once(_files)),
-        ),
-    ),
-    "exporter": (
-        *_BUILT,
-        Law("writes or refuses every model", lambda case: len(case.once(_exports)), True),
-        Law(
-            "is imported as it was",
-            lambda case: laws_export.imported_as_exported(case.entry, case.once(_exports)),
-        ),
-    ),
-    "observer": (
-        *_CODE,
-        Law("is built from its example", _observer_builds, True),
-        Law(
-            "takes every event of a run",
-            lambda case: laws_observer.observer_survives(case.build, case.folder, case.entry.package),
-        ),
-    ),
-    "command": (
-        _CODE[0],
-        Law("its help is printed", lambda case: laws_hooks.command_has_help(case.entry.load(), case.entry.package)),
-    ),
-    "preset": (
-        Law("is an experiment", lambda case: bool(case.once(_experiment)) and None, True),
-        Law("names its packs", lambda case: laws_preset.preset_names_packs(case.entry)),
-        Law("its model builds", lambda case: laws_preset.preset_builds(case.once(_experiment)), True),
-        Law("trains a step", lambda case: laws_preset.preset_trains(case.once(_experiment))),
-    ),
-    "bundle": (
-        Law("is declared with licence and hash", lambda case: laws_bundle.bundle_is_declared(case.entry), True),
-        Law("renders", lambda case: laws_bundle.bundle_renders(case.entry), True),
-        Law("stream = offline, float64", lambda case: laws_bundle.bundle_streams(case.entry)),
-    ),
-}
+)
+COMMAND = (
+    _CODE[0],
+    Law("its help is printed", lambda case: laws_hooks.command_has_help(case.entry.load(), case.entry.package)),
+)
+PRESET = (
+    Law("is an experiment", lambda case: bool(case.once(_experiment)) and None, True),
+    Law("names its packs", lambda case: laws_preset.preset_names_packs(case.entry)),
+    Law("its model builds", lambda case: laws_preset.preset_builds(case.once(_experiment)), True),
+    Law("trains a step", lambda case: laws_preset.preset_trains(case.once(_experiment))),
+)
+BUNDLE = (
+    Law("is declared with licence and hash", lambda case: laws_bundle.bundle_is_declared(case.entry), True),
+    Law("renders", lambda case: laws_bundle.bundle_renders(case.entry), True),
+    Law("stream = offline, float64", lambda case: laws_bundle.bundle_streams(case.entry)),
+)
+
+#: The laws of each kind, as its record names them.
+LAWS: dict[str, tuple[Law, ...]] = {kind.name: globals()[kind.laws.partition(":")[2]] for kind in KINDS.values()}

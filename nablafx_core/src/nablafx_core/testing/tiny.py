@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.controls import Control
-from nablafx_core.data.recording import Dataset, Recording
 from nablafx_core.data.sources import ArraySource
-from nablafx_core.interfaces import Model
+from nablafx_core.interfaces import Dataset, Model, Recording
 from nablafx_core.state import State
 
 #: As a section of an experiment names them.

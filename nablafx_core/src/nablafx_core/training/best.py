@@ -10,8 +10,9 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
+from nablafx_core.bundles.bundle import check_bundle, save_bundle
 from nablafx_core.errors import BundleError, NablafxError
-from nablafx_core.export.bundle import check_bundle, save_bundle
+from nablafx_core.hints import Once
 from nablafx_core.interfaces import Model
 
 _log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class KeepBest(Callback):
         self.best: dict[str, float] = {}
         self._written: dict[str, float] = {}
         self._waiting: Model | None = None
-        self._told = False
+        self._once = Once()
 
     def resume(self) -> None:
         """Take up the best of this run from the disk, and remove what a kill left of one that was being written."""
@@ -57,8 +58,7 @@ class KeepBest(Callback):
                 self._write(self._waiting)
             except BundleError as error:
                 self._waiting = copy.deepcopy(self._waiting).cpu()
-                if not self._told:
-                    self._told = True
+                if self._once.first():
                     _log.warning("%s The best model is held in memory and written as soon as there is room.", error)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 from lightning import Callback, Trainer
 from lightning.pytorch import callbacks
 
+from nablafx_core.bundles.loading import BUNDLE_IN_RUN
 from nablafx_core.data.segments import Segment
 from nablafx_core.errors import TrainingError
-from nablafx_core.loading import BUNDLE_IN_RUN
-from nablafx_core.tracking.recorder import Run
+from nablafx_core.runs.recorder import Run
 from nablafx_core.training.processes import gathered
 from nablafx_core.training.task import BrokenStep, TrainingTask
 

@@ -14,9 +14,10 @@ from lightning import Trainer
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
+from nablafx_core.bundles.torch_file import UnreadableError, read_torch_file
 from nablafx_core.errors import RunError
-from nablafx_core.export.torch_file import UnreadableError, read_torch_file
-from nablafx_core.tracking.files import opened, replace_bytes
+from nablafx_core.files import opened, replace_bytes
+from nablafx_core.hints import Once
 
 _log = logging.getLogger(__name__)
 LAST, PREVIOUS, DAMAGED = (f"checkpoints/{name}.ckpt" for name in ("last", "previous", "damaged"))
@@ -59,7 +60,7 @@ class CheckpointFiles(TorchCheckpointIO):
     """
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._once = Once()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint; the one that is there becomes the previous one."""
@@ -112,8 +113,7 @@ class CheckpointFiles(TorchCheckpointIO):
         return readable
 
     def _tell(self, what: str, message: str) -> None:
-        if what not in self._told:
-            self._told.add(what)
+        if self._once.first(what):
             _log.warning(message)
 
 

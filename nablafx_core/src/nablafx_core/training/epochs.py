@@ -8,8 +8,8 @@ from typing import Any
 
 from lightning import Callback, Trainer
 
+from nablafx_core.config.schema import TrainSettings
 from nablafx_core.training.callbacks import TimeLimit
-from nablafx_core.training.settings import TrainSettings
 
 #: Fraction of `max_minutes` after which ``validate_minutes: auto`` validates.
 AUTO_PART = 0.1

@@ -18,29 +18,30 @@ import torch
 from lightning import Callback, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from nablafx_core.allocation import build_within, memory_of_this_machine
-from nablafx_core.building import build
+from nablafx_core.bundles.allocation import build_within, memory_of_this_machine
+from nablafx_core.bundles.bundle import save_bundle
+from nablafx_core.bundles.loading import BUNDLE_IN_RUN, load
 from nablafx_core.config import Experiment, load_experiment
+from nablafx_core.config.defaults import MAIN_FIGURE
 from nablafx_core.data.contract import check_channels, checked
 from nablafx_core.data.module import AudioDataModule
-from nablafx_core.data.recording import Dataset
 from nablafx_core.errors import ConfigError, RunError
-from nablafx_core.evaluation.progress import shown_progress
-from nablafx_core.evaluation.scoring import score
-from nablafx_core.evaluation.words import LISTEN, advice, verdict
-from nablafx_core.export.bundle import save_bundle
-from nablafx_core.import_paths import code_of_run, remember
-from nablafx_core.interfaces import Model
-from nablafx_core.loading import BUNDLE_IN_RUN, load
-from nablafx_core.report.curves import draw_curves
-from nablafx_core.scores import built_losses, built_metrics
+from nablafx_core.evaluation.shown_progress import shown_progress
+from nablafx_core.evaluation.test_folder import score
+from nablafx_core.evaluation.verdict import LISTEN, advice, verdict
+from nablafx_core.interfaces import Dataset, Model
+from nablafx_core.pictures.curves import draw_curves
+from nablafx_core.registry.building import build
+from nablafx_core.registry.import_paths import code_of_run, remember
+from nablafx_core.runs.devices import sampled_gpus
+from nablafx_core.runs.moved_data import check_overrides, check_same_data, is_moved, keep_fingerprint, moved_explained
+from nablafx_core.runs.observers import built_observers
+from nablafx_core.runs.recorder import Run, record
+from nablafx_core.runs.records import RunRecord, find_run, list_runs
+from nablafx_core.scoring.built import built_losses, built_metrics
+from nablafx_core.scoring.labels import labels_of_losses
 from nablafx_core.shell import command
 from nablafx_core.threads import torch_threads
-from nablafx_core.tracking.devices import sampled_gpus
-from nablafx_core.tracking.mongo.address import Address
-from nablafx_core.tracking.observers import built_observers
-from nablafx_core.tracking.recorder import Run, record
-from nablafx_core.tracking.records import RunRecord, find_run, list_runs
 from nablafx_core.training.best import KeepBest
 from nablafx_core.training.callbacks import CosineSchedule, EarlyStopping, EndEarly, RecordFigures, TimeLimit
 from nablafx_core.training.checkpoints import CheckpointFiles, SaveCheckpoints, newest_checkpoint, set_damaged_aside
@@ -49,14 +50,6 @@ from nablafx_core.training.failures import disk_explained, memory_explained
 from nablafx_core.training.guarded import pack_callbacks
 from nablafx_core.training.lengths import fit_lengths
 from nablafx_core.training.machine_use import MachineUse, gpu_uuids
-from nablafx_core.training.moved_data import (
-    check_overrides,
-    check_same_data,
-    is_moved,
-    keep_fingerprint,
-    moved_explained,
-)
-from nablafx_core.training.names import labels_of_losses
 from nablafx_core.training.processes import (
     RUN_VARIABLE,
     Children,
@@ -66,7 +59,7 @@ from nablafx_core.training.processes import (
     is_first_process,
     told_to_children,
 )
-from nablafx_core.training.progress import RichProgress
+from nablafx_core.training.progress_bar import RichProgress
 from nablafx_core.training.quiet import quiet_lightning
 from nablafx_core.training.random_states import RandomStates
 from nablafx_core.training.task import TrainingTask
@@ -95,7 +88,7 @@ class TrainResult:
     @property
     def verdict(self) -> str | None:
         """Describe the test's ESR in words; None without one."""
-        return verdict(self.test["esr"]) if "esr" in self.test else None
+        return verdict(self.test[MAIN_FIGURE]) if MAIN_FIGURE in self.test else None
 
 
 def train(
@@ -105,7 +98,7 @@ def train(
     progress: bool = True,
     say: Callable[[str], None] | None = None,
     parent: str | None = None,
-    mongo: Address | None = None,
+    mongo: str | None = None,
     run_id: str | None = None,
 ) -> TrainResult:
     """Train, test and record a model.
@@ -118,7 +111,8 @@ def train(
         progress: show the progress of the training on stderr.
         say: called with lines that a person should read; if None, they go to stderr with `progress`, nowhere without.
         parent: id of the run that starts this one, such as a sweep.
-        mongo: a database that keeps a copy of the run; `nablafx_core.tracking.mongo.address.address_of` makes one.
+        mongo: MongoDB that keeps a copy of the run: a URL or the name of a profile; ``""`` for what the environment or
+            the user's config file names, if anything; None for none.
         run_id: the wished id of a new run; a fresh one if None.
 
     Returns:
@@ -143,7 +137,7 @@ def _train(
     progress: bool,
     say: Callable[[str], None],
     parent: str | None,
-    mongo: Address | None,
+    mongo: str | None,
     run_id: str | None,
 ) -> TrainResult:
     runs_dir = Path(checked.track.runs_dir)
@@ -405,7 +399,7 @@ class _Training:
             evaluation = score(model, self.data.test, self.metrics, run.folder, device, progress=progress)
         for remark in evaluation.remarks(model.sample_rate):
             self.say(remark)
-        if hint := advice(evaluation.split.get("esr", 0.0)):
+        if hint := advice(evaluation.split.get(MAIN_FIGURE, 0.0)):
             self.say(hint)
         figures = {f"test/{name}": value for name, value in evaluation.split.items()}
         run.summary({**{f"validation/{name}": value for name, value in best.best.items()}, **figures, **use.peaks})

@@ -10,10 +10,11 @@ from typing import Any
 
 from lightning import Callback
 
-from nablafx_core.diagnosis import cause, otherwise
+from nablafx_core.causes import cause
 from nablafx_core.errors import NablafxError
 from nablafx_core.pack_code import PackFailure, contained
 from nablafx_core.registry import Registry
+from nablafx_core.registry.diagnosis import otherwise
 
 _log = logging.getLogger(__name__)
 _HOOKS = tuple(name for name, value in vars(Callback).items() if callable(value) and not name.startswith("_"))

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nablafx_core.causes import cause
+from nablafx_core.config.schema import TrainSettings
 from nablafx_core.data.module import AudioDataModule
-from nablafx_core.diagnosis import cause
 from nablafx_core.errors import ConfigError
-from nablafx_core.evaluation.metrics import PIECE
 from nablafx_core.interfaces import Metric, Model
 from nablafx_core.pack_code import contained
-from nablafx_core.training.losses import WeightedLoss
+from nablafx_core.scoring.losses import WeightedLoss
+from nablafx_core.scoring.metrics import PIECE
 from nablafx_core.training.random_states import random_states, set_random_states
-from nablafx_core.training.settings import TrainSettings
 from nablafx_core.training.task import chunk_cuts, chunk_length
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning import Callback, Trainer
 
-from nablafx_core.tracking.recorder import Run
+from nablafx_core.runs.recorder import Run
 from nablafx_core.training.processes import gathered
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from nablafx_core.training.settings import TrainSettings
+from nablafx_core.config.schema import TrainSettings
+from nablafx_core.weights import trained_with
 
 
 def optimizer_of(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
@@ -22,7 +23,7 @@ def optimizer_of(model: nn.Module, settings: TrainSettings) -> torch.optim.Optim
         if not parameter.requires_grad:
             continue
         wanted = {"lr": settings.learning_rate * _multiplier(model, name), "weight_decay": settings.weight_decay}
-        wanted.update(getattr(parameter, "optimizer_settings", {}))
+        wanted.update(trained_with(parameter))
         groups.setdefault(tuple(sorted(wanted.items())), []).append(parameter)
     parameters: list[dict[str, Any]] = [{"params": members, **dict(key)} for key, members in groups.items()]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)

@@ -22,7 +22,7 @@ GRACE_SECONDS = 15.0
 #: Names, for the processes that Lightning starts, the run that is resumed.
 RUN_VARIABLE = "NABLAFX_RUN"
 _PARENT_VARIABLE = "NABLAFX_FIRST_PROCESS"
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.2  # between two looks at the other processes
 
 
 def is_first_process() -> bool:

@@ -10,15 +10,15 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
+from nablafx_core.config.schema import TrainSettings
 from nablafx_core.data.segments import Batch
 from nablafx_core.errors import ModelError, RunError
 from nablafx_core.interfaces import Metric, Model
+from nablafx_core.interfaces.position import state_at
 from nablafx_core.pack_code import contained
-from nablafx_core.position import state_at
+from nablafx_core.scoring.losses import WeightedLoss
 from nablafx_core.state import detached
-from nablafx_core.training.losses import WeightedLoss
 from nablafx_core.training.optimizer import optimizer_of
-from nablafx_core.training.settings import TrainSettings
 
 
 class BrokenStep(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from nablafx_core.nn.blocks import BlockRecurrence
+from nablafx_core.nn.block_recurrence import BlockRecurrence
 from nablafx_core.state import State
 from nablafx_models.conditioning.interface import BlockSettings, Condition, Conditioner
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nablafx_core.nn.blocks import Steps
+from nablafx_core.steps import Steps
 from nablafx_models.conditioning.interface import Condition, Conditioning, over_time
 
 

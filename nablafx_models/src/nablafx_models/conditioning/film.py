@@ -7,9 +7,9 @@ import math
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.blocks import BlockStep, Steps
 from nablafx_core.nn.mlp import dense_layers
 from nablafx_core.state import State
+from nablafx_core.steps import BlockStep, Steps
 from nablafx_models.conditioning.interface import (
     AffineModulation,
     Condition,

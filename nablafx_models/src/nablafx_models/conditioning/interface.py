@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.blocks import BlockStep, Steps
 from nablafx_core.state import State
+from nablafx_core.steps import BlockStep, Steps
 from nablafx_models.functional.dilated_convolution import FusedActivation
 from nablafx_models.functional.modulation import modulated
 

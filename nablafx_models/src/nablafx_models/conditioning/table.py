@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from nablafx_core.settings import Described
+from nablafx_core.marks import Described
 from nablafx_models.conditioning.concatenated import CONCATENATED
 from nablafx_models.conditioning.film import FILM
 from nablafx_models.conditioning.interface import Conditioning

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.blocks import BlockRecurrence, BlockStep, Steps
+from nablafx_core.nn.block_recurrence import BlockRecurrence
 from nablafx_core.state import State
+from nablafx_core.steps import BlockStep, Steps
 from nablafx_models.conditioning.interface import AffineModulation, Conditioning, LayerInput, LayerSettings
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.blocks import BlockStep, Steps
 from nablafx_core.state import State
+from nablafx_core.steps import BlockStep, Steps
 from nablafx_models.conditioning.audio_conditioner import audio_conditioner
 from nablafx_models.conditioning.interface import AffineModulation, Conditioning, LayerInput, initialize_to_identity
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from nablafx_core.kernels.blocks import largest
+from nablafx_core.kernels.block_maxima import largest
 from nablafx_core.kernels.choice import compiled_for
+from nablafx_core.kernels.pool import for_each
 from nablafx_core.kernels.simd import REGISTER_LANES
-from nablafx_core.kernels.threads import for_each
 from nablafx_models.kernels import dilated_convolution as loops
 
 #: The activations that compiled loops apply; a gate takes two channels for one, so it is no activation of a layer.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from nablafx_core.kernels.choice import compiled_for
-from nablafx_core.kernels.threads import for_each
-from nablafx_core.nn.blocks import BlockStep, Steps
+from nablafx_core.kernels.pool import for_each
+from nablafx_core.steps import BlockStep, Steps
 from nablafx_models.functional.dilated_convolution import (
     ACTIVATION_NUMBERS,
     Array,

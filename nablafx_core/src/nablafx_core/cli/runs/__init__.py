@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from nablafx_core.cli.options import as_json
 from nablafx_core.cli.runs.best import best
 from nablafx_core.cli.runs.compare import compare
 from nablafx_core.cli.runs.delete import delete
@@ -16,6 +15,7 @@ from nablafx_core.cli.runs.pull import pull
 from nablafx_core.cli.runs.push import push
 from nablafx_core.cli.runs.show import show
 from nablafx_core.cli.runs.tag import tag
+from nablafx_core.commands import as_json
 
 
 @click.group(invoke_without_command=True)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, table
 from nablafx_core.cli.runs.place import by_option, opened_book, outer_option, per_option, place_options, where_option
 from nablafx_core.cli.runs.shown import age, facts, figure, first_line, safe
-from nablafx_core.tracking.ranking import ranked, select
-from nablafx_core.tracking.rows import Row
-from nablafx_core.tracking.where import value_of
+from nablafx_core.commands import answer, as_json, table
+from nablafx_core.runs.ranking import ranked, select
+from nablafx_core.runs.rows import Row
+from nablafx_core.runs.where import value_of
 
 
 @click.command()

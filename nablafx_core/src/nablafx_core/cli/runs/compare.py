@@ -9,17 +9,18 @@ from typing import Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, say, table
 from nablafx_core.cli.runs.place import opened_book, outer_option, place_options
 from nablafx_core.cli.runs.shown import age, dataset, figure, finite, first_line, safe
+from nablafx_core.commands import answer, as_json, say, table
 from nablafx_core.errors import RunError
+from nablafx_core.hints import did_you_mean
 from nablafx_core.names import told_apart
-from nablafx_core.report.sparkline import Chart
-from nablafx_core.tracking.metrics import Series
-from nablafx_core.tracking.ranking import is_figure
-from nablafx_core.tracking.records import RunRecord
-from nablafx_core.tracking.rows import Row
-from nablafx_core.tracking.where.names import names_component, settings
+from nablafx_core.pictures.sparkline import Chart
+from nablafx_core.runs.metrics_file import Series
+from nablafx_core.runs.ranking import is_figure
+from nablafx_core.runs.records import RunRecord
+from nablafx_core.runs.rows import Row
+from nablafx_core.runs.where.columns import names_component, settings
 
 _MISSING = "-"
 
@@ -61,12 +62,9 @@ def compare(
 def _check_metric(records: Sequence[RunRecord], metric: str) -> None:
     known = sorted({name for record in records for name in record.metrics})
     if known and metric not in known:
-        import difflib
-
-        close = difflib.get_close_matches(metric, known, n=1)
-        hint = f"Did you mean '{close[0]}'?" if close else f"They have {', '.join(known[:10])}."
+        hint = did_you_mean(metric, known, f" They have {', '.join(known[:10])}.")
         if metric != "validation/loss":
-            raise RunError(f"--metric: none of the runs has '{metric}'. {hint}")
+            raise RunError(f"--metric: none of the runs has '{metric}'.{hint}")
 
 
 def _differing(records: Sequence[RunRecord]) -> dict[str, list[str]]:
@@ -136,7 +134,7 @@ def _draw(curves: Mapping[str, Series | None], metric: str, path: Path) -> None:
         raise RunError(f"--picture: none of the runs has values of '{metric}'.")
     if not path.parent.is_dir():
         raise RunError(f"--picture: there is no folder {path.parent}.")
-    from nablafx_core.report.compared import plot_compared
+    from nablafx_core.pictures.compared import plot_compared
 
     plot_compared(known, metric, path)
 

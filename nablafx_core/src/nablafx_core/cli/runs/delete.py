@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import click
 
-from nablafx_core.cli.options import say, table
 from nablafx_core.cli.runs.place import opened_book, place_options, yes_option
 from nablafx_core.cli.runs.shown import dataset, figure, number_of_runs, safe, size
+from nablafx_core.commands import say, table
+from nablafx_core.config.defaults import MAIN_FIGURE, MAIN_METRIC
 from nablafx_core.errors import RunError
-from nablafx_core.tracking.book import Book
-from nablafx_core.tracking.rows import Row
-from nablafx_core.tracking.where import value_of
+from nablafx_core.runs.book import Book
+from nablafx_core.runs.rows import Row
+from nablafx_core.runs.where import value_of
 
 KEEP = "keep"
 """The tag of runs that are never deleted."""
@@ -47,10 +48,21 @@ def delete_rows(book: Book, rows: Sequence[Row], yes: bool) -> None:
         book.check_deletable(row.id)
     sizes = {row.id: book.size(row.id) for row in rows}
     lines = [
-        (row.id, row.status, row.model or "", dataset(row), figure(value_of(row, "metrics.esr")), size(sizes[row.id]))
+        (
+            row.id,
+            row.status,
+            row.model or "",
+            dataset(row),
+            figure(value_of(row, MAIN_METRIC)),
+            size(sizes[row.id]),
+        )
         for row in rows
     ]
-    click.echo(table([tuple(map(safe, line)) for line in lines], ("ID", "STATUS", "MODEL", "DATA", "ESR", "SIZE")))
+    click.echo(
+        table(
+            [tuple(map(safe, line)) for line in lines], ("ID", "STATUS", "MODEL", "DATA", MAIN_FIGURE.upper(), "SIZE")
+        )
+    )
     if not yes:
         what = f"{number_of_runs(len(rows))}, {size(sum(sizes.values()))}, from {book.place}"
         click.confirm(f"Delete {what}, for good?", abort=True, err=True)

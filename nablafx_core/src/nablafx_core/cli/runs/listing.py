@@ -8,15 +8,17 @@ from collections.abc import Sequence
 
 import click
 
-from nablafx_core.cli.options import Command, answer, say, table
 from nablafx_core.cli.runs.place import where_option
 from nablafx_core.cli.runs.shown import age, dataset, facts, figure, first_line, number_of_runs, safe
-from nablafx_core.tracking.book import Book
-from nablafx_core.tracking.ranking import ordered, select
-from nablafx_core.tracking.rows import Row
-from nablafx_core.tracking.where import value_of
+from nablafx_core.commands import Command, answer, say, table
+from nablafx_core.config.defaults import LISTED_FIGURES
+from nablafx_core.runs.book import Book
+from nablafx_core.runs.ranking import ordered, select
+from nablafx_core.runs.rows import FACTS, Row
+from nablafx_core.runs.where import value_of
 
-_SHOWN = ("id", "status", "command", "model", "data", "step", "start", "metrics.esr", "metrics.mr_stft")
+_COLUMNS = {name: one.column for name, one in FACTS.items() if one.column}
+_SHOWN = (*_COLUMNS, *(f"metrics.{name}" for name in LISTED_FIGURES))
 
 as_csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV, the figures as columns metrics.NAME.")
 
@@ -78,22 +80,25 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 
 def _table(rows: Sequence[Row], sort: str | None) -> str:
-    """The columns that fit a terminal, with what the list is sorted by, and tags if there are any."""
+    """Format the columns that fit a terminal, with what the list is sorted by, and tags if there are any."""
     name = (sort or "").removeprefix("-")
-    extra = name if name and name not in _SHOWN else None
-    tagged = any(row.tags for row in rows)
-    header = ["ID", "STATUS", "COMMAND", "MODEL", "DATA", "STEP", "ESR", "MR_STFT"]
-    header += [extra.rpartition(".")[2].upper()] if extra else []
-    header += ["AGE", *(["TAGS"] if tagged else []), "NOTE OR ERROR"]
-    return table([_line(row, extra, tagged) for row in rows], tuple(header))
+    extra = [name] if name and name not in _SHOWN else []
+    shown = [one for one in _COLUMNS if one != "tags" or any(row.tags for row in rows)]
+    after = shown.index("step") + 1
+    columns = [*shown[:after], *(f"metrics.{figure}" for figure in LISTED_FIGURES), *extra, *shown[after:]]
+    header = [_COLUMNS.get(column) or column.rpartition(".")[2].upper() for column in columns]
+    return table([tuple(_cell(row, column) for column in columns) for row in rows], tuple(header))
 
 
-def _line(row: Row, extra: str | None, tagged: bool) -> tuple[str, ...]:
-    cells = [row.id, row.status, row.command or "", row.model or "", dataset(row)]
-    cells += ["" if row.step is None else str(row.step)]
-    cells += [figure(value_of(row, f"metrics.{name}")) for name in ("esr", "mr_stft")]
-    if extra:
-        value = value_of(row, extra)
-        cells.append(figure(value) or first_line("" if value is None else str(value), 40))
-    cells += [age(row.start), *([" ".join(row.tags)] if tagged else [])]
-    return (*map(safe, cells), first_line(row.damage or row.error or row.note))
+def _cell(row: Row, column: str) -> str:
+    if column == "note":
+        return first_line(row.damage or row.error or row.note)
+    if column == "data":
+        return safe(dataset(row))
+    if column == "start":
+        return age(row.start)
+    if column in ("step", "tags"):
+        value = getattr(row, column)
+        return "" if value is None else safe(" ".join(map(str, value)) if column == "tags" else str(value))
+    value = value_of(row, column)
+    return figure(value) or first_line("" if value is None else str(value), 40 if column not in _COLUMNS else 200)

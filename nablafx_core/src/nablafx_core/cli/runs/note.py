@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from nablafx_core.cli.options import answer, as_json
 from nablafx_core.cli.runs.place import opened_book, outer_option, place_options
+from nablafx_core.commands import answer, as_json
 
 
 @click.command()

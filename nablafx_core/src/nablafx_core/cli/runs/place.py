@@ -9,12 +9,16 @@ from typing import Any
 
 import click
 
-from nablafx_core.cli.options import Command, mongo_option
-from nablafx_core.tracking.book import Book, FolderBook
+from nablafx_core.commands import Command, mongo_option
+from nablafx_core.config.defaults import MAIN_METRIC
+from nablafx_core.runs.book import Book, FolderBook
 
 where_option = click.option("--where", metavar="CONDITION", help="Only runs such as 'model.name=tcn and step>1000'.")
 by_option = click.option(
-    "--by", default="metrics.esr", show_default=True, help="Figure, the smallest the best; -NAME: the largest."
+    "--by",
+    default=MAIN_METRIC,
+    show_default=True,
+    help="Figure, the smallest the best; -NAME: the largest.",
 )
 per_option = click.option("--per", default="data.device", show_default=True, help="What runs of a group share.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -54,7 +58,7 @@ def opened_book(runs_dir: str | None, remote: bool, mongo: str | None) -> Iterat
     if not (remote or mongo or outer_option("remote")):
         yield FolderBook(runs_folder(runs_dir))
         return
-    from nablafx_core.tracking.mongo.reading import opened
+    from nablafx_core.mongo.mongo_book import opened
 
     with opened(mongo) as book:
         yield book

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import click
 
-from nablafx_core.cli.options import say
 from nablafx_core.cli.runs.delete import KEEP, delete_rows
 from nablafx_core.cli.runs.place import (
     by_option,
@@ -18,8 +17,9 @@ from nablafx_core.cli.runs.place import (
     yes_option,
 )
 from nablafx_core.cli.runs.shown import number_of_runs
-from nablafx_core.tracking.ranking import ranked, select
-from nablafx_core.tracking.rows import Row
+from nablafx_core.commands import say
+from nablafx_core.runs.ranking import ranked, select
+from nablafx_core.runs.rows import Row
 
 
 @click.command()

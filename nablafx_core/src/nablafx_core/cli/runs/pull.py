@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from nablafx_core.cli.options import mongo_option, say
 from nablafx_core.cli.runs.place import outer_option, runs_folder
 from nablafx_core.cli.runs.shown import size
+from nablafx_core.commands import mongo_option, say
 
 
 @click.command()
@@ -24,8 +24,8 @@ def pull(run: str, out: str | None, everything: bool, runs_dir: str | None, mong
     """
     if everything and out is not None:
         raise click.UsageError("--out is for the bundle alone; --all makes a run folder in --runs-dir.")
-    from nablafx_core.tracking.mongo.pulling import pull_bundle, pull_run
-    from nablafx_core.tracking.mongo.reading import opened
+    from nablafx_core.mongo.mongo_book import opened
+    from nablafx_core.mongo.pulling import pull_bundle, pull_run
 
     with opened(mongo or outer_option("mongo")) as book:
         if everything:

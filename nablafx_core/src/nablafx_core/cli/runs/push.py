@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, mongo_option, say
 from nablafx_core.cli.runs.place import outer_option, runs_folder
+from nablafx_core.commands import answer, as_json, mongo_option, say
 from nablafx_core.errors import RunError
-from nablafx_core.tracking.records import find_run, list_runs
+from nablafx_core.runs.records import find_run, list_runs
 
 if TYPE_CHECKING:
-    from nablafx_core.tracking.mongo.push import Pushed
+    from nablafx_core.mongo.pushing import Pushed
 
 
 @click.command()
@@ -28,9 +28,9 @@ def push(ids: tuple[str, ...], runs_dir: str | None, mongo: str | None, as_json:
     """
     from pymongo.errors import PyMongoError
 
-    from nablafx_core.tracking.mongo.address import required_address
-    from nablafx_core.tracking.mongo.push import incomplete
-    from nablafx_core.tracking.mongo.push import push as push_run
+    from nablafx_core.mongo.address import required_address
+    from nablafx_core.mongo.pushing import incomplete
+    from nablafx_core.mongo.pushing import push as push_run
 
     address = required_address(mongo or outer_option("mongo"))
     folder = runs_folder(runs_dir)

@@ -8,13 +8,14 @@ from typing import Any
 
 import click
 
-from nablafx_core.cli.options import answer, as_json, table
 from nablafx_core.cli.runs.place import opened_book, outer_option, place_options
 from nablafx_core.cli.runs.shown import age, facts, figure, finite, safe, span
+from nablafx_core.commands import answer, as_json, table
+from nablafx_core.config.defaults import MAIN_FIGURE, MAIN_METRIC
 from nablafx_core.errors import RunError
-from nablafx_core.tracking.records import RunRecord
-from nablafx_core.tracking.rows import Row
-from nablafx_core.tracking.where import value_of
+from nablafx_core.runs.records import RunRecord
+from nablafx_core.runs.rows import FACTS, Row
+from nablafx_core.runs.where import value_of
 
 _MACHINE = "system/"
 
@@ -73,20 +74,15 @@ def _page(record: RunRecord, children: list[Row]) -> list[str]:
 
 
 def _overview(record: RunRecord) -> list[tuple[str, ...]]:
-    host = record.host
+    host, row = record.host, Row.of(record)
     gpus = [gpu["name"] for gpu in (host.get("nvidia") or {}).get("gpus", [])]
-    rows = {
-        "run": record.id,
-        "status": record.status,
+    lines = {one.page: _text(getattr(row, name)) for name, one in FACTS.items() if one.page}
+    lines |= {
+        "started": f"{record.start:%Y-%m-%d %H:%M:%S} UTC" if record.start else "",
+        "ran for": "" if record.duration is None else span(record.duration),
         "why": record.damage or record.error or "",
         "damaged": "\n".join(record.unreadable),
-        "command": record.command or "",
-        "started": f"{record.start:%Y-%m-%d %H:%M:%S} UTC" if record.start else "",
         "resumed": f"{len(record.resumed)} times" if record.resumed else "",
-        "ran for": "" if record.duration is None else span(record.duration),
-        "parent": record.parent or "",
-        "tags": " ".join(record.tags),
-        "note": record.note,
         "folder": str(record.folder),
         "host": ", ".join(str(host[key]) for key in ("hostname", "cpu") if host.get(key)),
         "gpus": ", ".join(gpus),
@@ -94,10 +90,14 @@ def _overview(record: RunRecord) -> list[tuple[str, ...]]:
     }
     return [
         (name if number == 0 else "", safe(line))
-        for name, value in rows.items()
+        for name, value in lines.items()
         for number, line in enumerate(value.strip().split("\n"))
         if value
     ]
+
+
+def _text(value: Any) -> str:
+    return " ".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
 
 
 def _series_table(record: RunRecord) -> str:
@@ -122,10 +122,16 @@ def _machine_table(record: RunRecord) -> str:
 def _children_table(children: list[Row]) -> str:
     """The runs that this one started, such as the trials of a sweep."""
     rows = [
-        (safe(row.id), row.status, safe(row.model or ""), figure(value_of(row, "metrics.esr")), age(row.start))
+        (
+            safe(row.id),
+            row.status,
+            safe(row.model or ""),
+            figure(value_of(row, MAIN_METRIC)),
+            age(row.start),
+        )
         for row in children
     ]
-    return table(rows, ("ID", "STATUS", "MODEL", "ESR", "AGE")) if rows else ""
+    return table(rows, ("ID", "STATUS", "MODEL", MAIN_FIGURE.upper(), "AGE")) if rows else ""
 
 
 def _files(record: RunRecord) -> list[str]:

@@ -6,10 +6,10 @@ import math
 from datetime import datetime, timezone
 from typing import Any
 
-from nablafx_core.tracking.rows import Row
+from nablafx_core.runs.rows import FACTS, Row
 
-_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))  # seconds
+_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))  # bytes
 
 
 def figure(value: Any) -> str:
@@ -61,22 +61,12 @@ def dataset(row: Row) -> str:
 
 
 def facts(row: Row) -> dict[str, Any]:
-    """What a list says of a run, for programs; not-a-number and infinity are null, as JSON has neither."""
+    """Return the fields of a row for programs; NaN and infinity are null, as JSON has neither."""
+    found = {name: getattr(row, name) for name in FACTS if name != "began"}
     return {
-        "id": row.id,
-        "status": row.status,
-        "damage": row.damage,
-        "error": row.error,
-        "command": row.command,
-        "model": row.model,
-        "data": row.data,
-        "device": row.device,
-        "step": row.step,
+        **found,
         "start": row.start.isoformat() if row.start else None,
         "duration": finite(row.duration),
-        "parent": row.parent,
-        "host": row.host,
         "tags": list(row.tags),
-        "note": row.note,
         "summary": {name: finite(value) for name, value in row.summary.items()},
     }

@@ -1,0 +1,69 @@
+"""Modules under the names that they had before: importing one works and warns."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from nablafx_core.errors import NablafxDeprecationWarning
+
+#: Where the names of an old module are now, and the version that removes the old name. All below ``nablafx_core``.
+MOVED: dict[str, tuple[tuple[str, ...], str]] = {
+    "building": (("registry.building",), "0.3"),
+    "cli.options": (("commands",), "0.3"),
+    "component": (("registry.component",), "0.3"),
+    "data.recording": (("interfaces.dataset",), "0.3"),
+    "evaluation.metrics": (("scoring.metrics",), "0.3"),
+    "export.bundle": (("bundles.bundle",), "0.3"),
+    "export.conversion": (("bundles.conversion", "interfaces"), "0.3"),
+    "hookspecs": (("registry.hookspecs",), "0.3"),
+    "loading": (("bundles.loading", "runs.find_model"), "0.3"),
+    "nn.blocks": (("nn.block_recurrence", "steps"), "0.3"),
+    "position": (("interfaces.position",), "0.3"),
+    "settings": (("registry.settings", "marks"), "0.3"),
+    "streaming": (("playing.streaming",), "0.3"),
+    "tracking.observer": (("interfaces.observer",), "0.3"),
+    "tracking.recorder": (("runs.recorder",), "0.3"),
+    "training.losses": (("scoring.losses",), "0.3"),
+}
+_PREFIX = "nablafx_core."
+_FOLDERS = {name.partition(".")[0] for name in MOVED if "." in name}
+
+
+class _Finder(MetaPathFinder, Loader):
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        old = name.removeprefix(_PREFIX)
+        if not name.startswith(_PREFIX) or (old not in MOVED and old not in _FOLDERS):
+            return None
+        return ModuleSpec(name, self, is_package=old in _FOLDERS)
+
+    def exec_module(self, module: ModuleType) -> None:
+        old = module.__name__.removeprefix(_PREFIX)
+        if old not in MOVED:  # a folder that had nothing of its own
+            return
+        new, removed = MOVED[old]
+        places = " and ".join(_PREFIX + name for name in new)
+        text = f"{module.__name__} is now {places}; the old name is removed in nablafx-core {removed}."
+        warnings.warn(text, NablafxDeprecationWarning, stacklevel=2)
+
+        def found(name: str) -> Any:
+            for place in new:
+                try:
+                    return getattr(importlib.import_module(_PREFIX + place), name)
+                except AttributeError:
+                    continue
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+
+        module.__getattr__ = found  # type: ignore[method-assign]
+
+
+def install() -> None:
+    """Let the old names be imported. They are looked up last, so that they cost other imports nothing."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.append(_Finder())

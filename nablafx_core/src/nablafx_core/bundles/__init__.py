@@ -1,0 +1,1 @@
+"""A trained model as a file: bundles, and files of other projects."""

@@ -1,0 +1,44 @@
+"""Read tensors from an untrusted torch checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from nablafx_core.bundles.torch_file import UnreadableError, read_torch_file
+from nablafx_core.errors import ConversionError
+
+#: Where a checkpoint keeps its weights, if not at the top.
+_PLACES = ("state_dict", "model_state_dict")
+#: Largest number of names under which a checkpoint may contain the same values.
+_REPEATED = 16
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the weights in a checkpoint of Lightning, or in a bare state dict.
+
+    Nothing in the file is executed: a checkpoint holds objects of the program that wrote it besides, and each of these
+    is read as an object without behaviour.
+
+    Raises:
+        ConversionError: if the file is not a checkpoint, is damaged, is TorchScript or contains no weights.
+    """
+    try:
+        content = read_torch_file(path, objects=True)
+    except UnreadableError as error:
+        raise ConversionError(f"{path}: cannot be read as a checkpoint: {error}.") from error
+    except OSError as error:
+        raise ConversionError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    for place in _PLACES:
+        if isinstance(content, Mapping) and isinstance(content.get(place), Mapping):
+            content = content[place]
+    items = content.items() if isinstance(content, Mapping) else ()
+    tensors = {name: value.detach() for name, value in items if isinstance(name, str) and isinstance(value, Tensor)}
+    if not tensors:
+        raise ConversionError(f"{path}: holds no weights. Expected a Lightning checkpoint or a state dict of torch.")
+    # Views may overlap, and copies of all views may take more memory than the file.
+    if sum(tensor.nbytes for tensor in tensors.values()) > _REPEATED * path.stat().st_size:
+        raise ConversionError(f"{path}: its tensors share so much memory that they cannot be weights.")
+    return tensors

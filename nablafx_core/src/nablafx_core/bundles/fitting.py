@@ -1,0 +1,188 @@
+"""Build the model that a file describes, with no more memory than the weights in the file justify."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+from torch.overrides import TorchFunctionMode
+
+from nablafx_core.errors import BundleError, NablafxError
+from nablafx_core.interfaces import Model
+from nablafx_core.registry.building import build
+
+#: Largest number of modules and parameters of a model.
+MOST_PARTS = 4_000
+_SPARE = 100_000  # values of temporary parameters that a constructor may make
+_SPARE_TENSOR = 2**24  # values of a tensor that is not a parameter, such as a table, and of all buffers
+
+
+def fitting_model(section: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Model:
+    """Build a model whose weights have these names and shapes, without loading them.
+
+    An untrusted file may name a small class and request a hundred gigabytes of it. Each tensor is compared
+    with the weights before it is allocated. torch's meta device would allocate nothing, but imports torch's
+    compiler for most functions, which takes over a second.
+
+    Args:
+        section: of the model.
+        weights: by name, as the file has them.
+
+    Raises:
+        BundleError: if the model is larger than the weights, or a weight differs; names the first. The message is
+            the end of a sentence.
+        NablafxError: as `build` does.
+    """
+    count = sum(tensor.numel() for tensor in weights.values())
+    with at_most(4 * count, BundleError("the model is larger than its weights.")):
+        model: Model = build("model", section)
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    there = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    wrong = [name for name in {**wanted, **there} if wanted.get(name) != there.get(name)]
+    if wrong:
+        rest = f"; {len(wrong) - 1} more differ" if len(wrong) > 1 else ""
+        raise BundleError(f"{_difference(wrong[0], wanted, there)}{rest}.")
+    return model
+
+
+def _difference(name: str, wanted: Mapping[str, tuple[int, ...]], there: Mapping[str, tuple[int, ...]]) -> str:
+    if name not in there:
+        return f"{name} is missing"
+    if name not in wanted:
+        return f"the model has no {name}"
+    return f"{name} has the shape {there[name]}, in the model {wanted[name]}"
+
+
+@contextmanager
+def at_most(values: int, refusal: NablafxError, parts: NablafxError | None = None) -> Iterator[None]:
+    """Stop building a model that registers more values or parts than allowed, or allocates a far larger tensor.
+
+    Args:
+        values: number of values of its parameters; buffers may have `_SPARE_TENSOR` more.
+        refusal: the error to raise.
+        parts: the error to raise for too many parts; `refusal` if None.
+    """
+    token = _left.set(_Left(values + _SPARE, values + _SPARE_TENSOR, MOST_PARTS, refusal, parts or refusal))
+    try:
+        with _Largest(values + _SPARE_TENSOR, refusal):
+            yield
+    finally:
+        _left.reset(token)
+
+
+@dataclass
+class _Left:
+    """Values of parameters and buffers, and parts, that the model built by this thread may still register."""
+
+    values: int
+    buffers: int
+    parts: int
+    too_many_values: NablafxError
+    too_many_parts: NablafxError
+
+
+_left: ContextVar[_Left | None] = ContextVar("left", default=None)
+
+
+def _count(module: nn.Module, name: str, part: nn.Module | nn.Parameter | None) -> None:
+    left = _left.get()
+    if left is None or part is None:
+        return
+    left.parts -= 1
+    if isinstance(part, nn.Parameter):
+        left.values -= part.numel()
+    if left.parts < 0:
+        raise left.too_many_parts
+    if left.values < 0:
+        raise left.too_many_values
+
+
+def _count_buffer(module: nn.Module, name: str, buffer: Tensor | None) -> None:
+    left = _left.get()
+    if left is None or buffer is None:
+        return
+    left.buffers -= buffer.numel()
+    if left.buffers < 0:
+        raise left.too_many_values
+
+
+# Never removed: torch goes through these hooks while other threads build models.
+register_module_module_registration_hook(_count)
+register_module_parameter_registration_hook(_count)
+register_module_buffer_registration_hook(_count_buffer)
+
+
+class _Largest(TorchFunctionMode):
+    """Refuse, in this thread, to allocate tensors with more values than allowed."""
+
+    def __init__(self, values: int, refusal: NablafxError) -> None:
+        super().__init__()
+        self.values = values
+        self.refusal = refusal
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        asked: Callable[..., float] | None = _ASKED.get(getattr(func, "__name__", ""))
+        size = 0.0
+        if asked is not None:
+            try:
+                size = asked(*args, **kwargs)
+            except OverflowError:
+                size = math.inf
+            except (TypeError, ValueError, ArithmeticError):  # the function itself raises it again
+                pass
+        if size > self.values:
+            raise self.refusal
+        return func(*args, **kwargs)
+
+
+def _shape(*arguments: Any, size: Any = None, **_: Any) -> float:
+    """Return a shape given as one argument or as several, after a tensor or other values."""
+    sequence = next((item for item in arguments if isinstance(item, (tuple, list))), None)
+    given = next((item for item in (size, sequence) if item is not None), arguments)
+    return math.prod(float(item) for item in given if isinstance(item, int))
+
+
+def _copies(tensor: Tensor, *arguments: Any, **named: Any) -> float:
+    return tensor.numel() * _shape(*arguments, **{"size" if key == "repeats" else key: named[key] for key in named})
+
+
+def _square(n: int, m: int | None = None, **_: Any) -> float:
+    return float(n) * (n if m is None else m)
+
+
+def _first(count: int, *_: Any, **__: Any) -> float:
+    return float(count)
+
+
+def _steps(start: float, end: float, steps: int, *_: Any, **__: Any) -> float:
+    return float(steps)
+
+
+def _range(start: float, end: float | None = None, step: float = 1, **_: Any) -> float:
+    return (start if end is None else end - start) / step
+
+
+_WINDOWS = ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window")
+#: Shape requested from a function that allocates a tensor, by the function's name.
+_ASKED: dict[str, Callable[..., float]] = {
+    **dict.fromkeys(("empty", "zeros", "ones", "full", "rand", "randn", "randint", "normal"), _shape),
+    **dict.fromkeys(("new_empty", "new_zeros", "new_ones", "new_full"), _shape),
+    **dict.fromkeys(("repeat", "tile"), _copies),
+    **dict.fromkeys(("linspace", "logspace"), _steps),
+    **dict.fromkeys((*_WINDOWS, "randperm"), _first),
+    "arange": _range,
+    "eye": _square,
+}

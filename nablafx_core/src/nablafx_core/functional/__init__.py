@@ -1,0 +1,1 @@
+"""Differentiable functions that several packs compute with, each with its equation."""

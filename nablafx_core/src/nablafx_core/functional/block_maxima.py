@@ -1,0 +1,40 @@
+"""Maxima of blocks of samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def block_maxima(signal: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The maximum of each block, and the signal again, for which the gradients of both are put together in one pass.
+
+    Args:
+        signal: (batch, channels, time), a whole number of blocks.
+        size: samples of a block.
+
+    Returns:
+        (batch, channels, blocks), and the signal as (batch, channels, blocks, size).
+    """
+    blocks = signal.reshape(*signal.shape[:-1], -1, size)
+    if not blocks.numel():
+        return blocks.amax(dim=-1), blocks
+    maxima, same = _Maxima.apply(blocks)  # type: ignore[no-untyped-call]
+    return maxima, same
+
+
+class _Maxima(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, blocks: Tensor) -> tuple[Tensor, Tensor]:
+        maxima, places = blocks.max(dim=-1)
+        ctx.save_for_backward(places)
+        return maxima, blocks.view_as(blocks)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """One gradient goes to each block's largest sample, the other to all; see `block_maxima`."""
+        (places,) = ctx.saved_tensors
+        return gradients[1].scatter_add(-1, places[..., None], gradients[0][..., None])

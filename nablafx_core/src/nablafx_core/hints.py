@@ -1,0 +1,37 @@
+"""Suggestions for a misspelled name, and messages that are given once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+
+def close_to(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like a misspelled one, or None if none is close."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return the end of a message about an unknown name: `` Did you mean 'tcn'?``, or `otherwise`."""
+    close = close_to(name, known)
+    return f" Did you mean '{close}'?" if close else otherwise
+
+
+def unknown_setting(owner: str, name: str, known: Mapping[str, Any] | Collection[str]) -> str:
+    """Return the message about a key that is no setting."""
+    settings = ", ".join(known) or "none"
+    return f"{owner} has no setting '{name}'.{did_you_mean(name, known)}\n  settings: {settings}"
+
+
+class Once:
+    """Memory of what was said, for messages about something that is tried again and again."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def first(self, what: str = "") -> bool:
+        """Return True the first time that it is asked about `what`, and False afterwards."""
+        is_first = what not in self._said
+        self._said.add(what)
+        return is_first

@@ -1,0 +1,5 @@
+"""What a pack's observer derives from: Sacred's own class, imported without Sacred's warnings."""
+
+from nablafx_core.quiet_sacred import RunObserver
+
+__all__ = ["RunObserver"]

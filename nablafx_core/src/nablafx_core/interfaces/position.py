@@ -1,0 +1,97 @@
+"""Position of a signal in its file, and the states of models and parts that depend on it."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import operator
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from nablafx_core.errors import ModelError
+from nablafx_core.interfaces.declared import WorksInSteps
+from nablafx_core.state import State
+
+if TYPE_CHECKING:
+    from nablafx_core.interfaces import Controller, Model, Processor
+
+Start = int | Tensor
+"""Position of a signal's first sample, in samples from the beginning of its file: an int for all items of a batch, or
+an integer tensor (batch,). Negative before the file, in a pre-roll."""
+
+# Most blocks of undeclared length have a power of two as length.
+_PHASE = 65_536
+
+
+def state_at(
+    part: Model | Processor | Controller,
+    batch_size: int,
+    given: Tensor | dict[str, Tensor] | None = None,
+    start: Start = 0,
+) -> State:
+    """Return the initial state of a model or part whose first sample is sample `start` of the file.
+
+    Only a part that declares `remembers_position` is given `start`. Any other part gets the state of a file's
+    beginning, at any position.
+
+    Args:
+        part: model, processor or controller.
+        batch_size: number of items.
+        given: the second argument of `initial_state`: controls, or a processor's parameters.
+        start: position as an int, or as an integer tensor (batch,).
+
+    Raises:
+        ModelError: if `start` has another shape or type, or the part declares `remembers_position` but does not
+            accept it.
+    """
+    initial_state: Callable[..., State] = part.initial_state
+    if not part.remembers_position:
+        return initial_state(batch_size, given)
+    name = type(part).__name__
+    if not getattr(part, "streams", True):
+        raise ModelError(f"{name} declares remembers_position but has no stream, so no state can hold a position.")
+    if not _takes_start(type(part).initial_state):
+        raise ModelError(
+            f"{name} declares remembers_position, but its initial_state takes no argument 'start'. Define "
+            f"initial_state(self, batch_size, …, start=0); start is an int or an integer tensor (batch,)."
+        )
+    return initial_state(batch_size, given, start=_checked(start, batch_size, part))
+
+
+@lru_cache(maxsize=256)
+def _takes_start(initial_state: Callable[..., State]) -> bool:
+    parameters = inspect.signature(initial_state).parameters.values()
+    return any(one.name == "start" or one.kind is one.VAR_KEYWORD for one in parameters)
+
+
+def _checked(start: Start, batch_size: int, part: nn.Module) -> Start:
+    if not isinstance(start, Tensor):
+        return operator.index(start)
+    if start.is_floating_point() or start.dtype == torch.bool or start.shape not in ((), (batch_size,)):
+        raise ModelError(
+            f"{type(part).__name__}: start is an int or an integer tensor of shape ({batch_size},), "
+            f"not {start.dtype} of shape {tuple(start.shape)}."
+        )
+    weight = next(part.parameters(), next(part.buffers(), start))
+    return start.to(device=weight.device, dtype=torch.int64).expand(batch_size)
+
+
+def block_grid(module: nn.Module) -> int:
+    """Return the period of the blocks of a model or part, in samples; 1 if it does not work in blocks.
+
+    It is the least common multiple of the `samples_per_step` that its modules declare; see
+    `WorksInSteps`.
+    """
+    steps = (part.samples_per_step for part in module.modules() if isinstance(part, WorksInSteps))
+    return math.lcm(*(int(step) for step in steps if math.isfinite(step)))
+
+
+def aligned(model: Model, position: int) -> int:
+    """Round a position down to one at which the model's blocks begin as they do from the file's beginning."""
+    grid = block_grid(model)
+    phase = -(-_PHASE // grid) * grid
+    return position // phase * phase

@@ -1,0 +1,154 @@
+"""The lab book of a MongoDB: its runs, read and kept in order by the commands that also serve folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nablafx_core.errors import RunError
+from nablafx_core.mongo.address import required_address
+from nablafx_core.mongo.document_record import DocumentRecord, entry_of
+from nablafx_core.runs.index import current_rows
+from nablafx_core.runs.notes import Notes
+from nablafx_core.runs.records import matching_id
+from nablafx_core.runs.rows import Row
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+_LISTED_RUNS = {"deleting": {"$ne": True}}
+_LISTED = {"captured_out": 0, "config_yaml": 0, "info": 0}  # parts of a document that a list does not need
+#: Parts of a document of which one changes with every change of the run.
+_STAMPED = {"revision": 1, "values": 1, "edited": 1}
+_AT_ONCE = 500  # documents of a request
+
+
+class MongoBook:
+    """The runs of a database.
+
+    Args:
+        database: of runs.
+        place: what messages call it.
+    """
+
+    def __init__(self, database: Database[dict[str, Any]], place: str) -> None:
+        self.database = database
+        self._place = place
+
+    @property
+    def place(self) -> str:
+        """The address, without user and password."""
+        return f"MongoDB {self._place}"
+
+    def rows(self) -> list[Row]:
+        """All runs, the newest first. Only those that have changed since the last time are fetched; see `index`."""
+
+        def read(run_ids: list[str]) -> Iterator[Row]:
+            for batch in (run_ids[i : i + _AT_ONCE] for i in range(0, len(run_ids), _AT_ONCE)):
+                for document in self.database["runs"].find({"_id": {"$in": batch}}, _LISTED):
+                    yield Row.of(self._record(document))
+
+        return current_rows(self.place, self._stamps(), read)
+
+    def id_of(self, key: str) -> str:
+        """See `Book.id_of`."""
+        if key == "latest" and (rows := self.rows()):
+            return rows[0].id
+        if self.database["runs"].find_one({"_id": key, **_LISTED_RUNS}, {"_id": 1}) is not None:
+            return key
+        return matching_id(list(self._stamps()), key, self.place)
+
+    def find(self, key: str) -> DocumentRecord:
+        """See `Book.find`."""
+        run_id = self.id_of(key)
+        document = self.database["runs"].find_one({"_id": run_id})
+        if document is None:
+            raise RunError(f"the run {run_id} has just been deleted from {self.place}.")
+        return self._record(document)
+
+    def edit(self, run_id: str, change: Callable[[Notes], Notes]) -> Notes:
+        """Change tags and note in the run's document; what somebody else changes meanwhile is not lost."""
+        runs = self.database["runs"]
+        for _ in range(10):
+            document = runs.find_one({"_id": run_id}, {"tags": 1, "note": 1, "edited": 1}) or {}
+            before = Notes.of(document)
+            notes = change(before)
+            if notes == before:
+                return notes
+            unchanged = {"edited": document["edited"]} if "edited" in document else {"edited": {"$exists": False}}
+            if runs.update_one({"_id": run_id, **unchanged}, {"$set": notes.entry()}).matched_count:
+                return notes
+        raise RunError(f"the run {run_id} in {self.place} is being edited by somebody else. Try again.")
+
+    def check_deletable(self, run_id: str) -> None:
+        """See `Book.check_deletable`."""
+        if self.find(run_id).status == "RUNNING":
+            raise RunError(f"the run {run_id} is still running. Stop it before you delete it.")
+
+    def size(self, run_id: str) -> int:
+        """Bytes of the files that no other run has."""
+        return sum({one["file_id"]: one["size"] for one in self._own_files(run_id)}.values())
+
+    def delete(self, run_id: str) -> None:
+        """Remove a run, its metrics and the files that no other run has.
+
+        It is marked first, which takes it out of every list, and its document goes last: what a kill leaves is
+        removed with the next run that is deleted.
+        """
+        self.check_deletable(run_id)
+        runs = self.database["runs"]
+        runs.update_one({"_id": run_id}, {"$set": {"deleting": True}})
+        for marked in [document["_id"] for document in runs.find({"deleting": True}, {"_id": 1})]:
+            self.database["metrics"].delete_many({"run_id": marked})
+            for one in self._own_files(marked):
+                self.database["fs.files"].delete_one({"_id": one["file_id"]})
+                self.database["fs.chunks"].delete_many({"files_id": one["file_id"]})
+            runs.delete_one({"_id": marked})
+
+    def _own_files(self, run_id: str) -> list[dict[str, Any]]:
+        """The artifacts of a run that no other run names."""
+        runs = self.database["runs"]
+        document = runs.find_one({"_id": run_id}, {"artifacts": 1}) or {}
+        files = DocumentRecord(run_id, Path(), "", document=document).files
+        return [
+            one
+            for one in files
+            if runs.find_one({"artifacts.file_id": one["file_id"], "_id": {"$ne": run_id}}, {"_id": 1}) is None
+        ]
+
+    def _stamps(self) -> dict[str, str]:
+        """A text for each run that changes with its document. Ids that are no text are not of our runs."""
+        found = self.database["runs"].find(_LISTED_RUNS, _STAMPED)
+        return {
+            one["_id"]: " ".join(str(one.get(key)) for key in _STAMPED) for one in found if isinstance(one["_id"], str)
+        }
+
+    def _record(self, document: Mapping[str, Any]) -> DocumentRecord:
+        run_id = str(document["_id"])
+        entry = entry_of(document)
+        return DocumentRecord.of(run_id, Path(self._place, run_id), entry, document=document, database=self.database)
+
+
+@contextmanager
+def opened(text: str | None) -> Iterator[MongoBook]:
+    """The lab book at an address.
+
+    Args:
+        text: a URL or a profile's name; None for the one of the environment or of the user's config file.
+
+    Raises:
+        ConfigError: if there is no address.
+        RunError: if the server cannot be reached or refuses, also from within the ``with``.
+    """
+    from pymongo.errors import PyMongoError
+
+    address = required_address(text)
+    try:
+        with address.database() as database:
+            yield MongoBook(database, str(address))
+            return
+    except PyMongoError as error:
+        reason = address.explained(error)
+    raise RunError(f"MongoDB {address}: {reason}.")  # outside: its context could hold the URL

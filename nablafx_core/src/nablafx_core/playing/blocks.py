@@ -1,0 +1,32 @@
+"""Blocks of audio for a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from nablafx_core.interfaces import Model
+
+
+def like_of(model: Model) -> Tensor:
+    """Return a weight that has the dtype and the device that the model's audio must have."""
+    return next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(()))
+
+
+def regrouped(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """The same samples in pieces of `size`, the last as long as what is left."""
+    held: list[Tensor] = []
+    count = 0
+    for block in blocks:
+        held.append(block)
+        count += block.shape[-1]
+        if count < size:
+            continue
+        joined = torch.cat(held, dim=-1)
+        whole = count - count % size
+        yield from (joined[..., start : start + size] for start in range(0, whole, size))
+        held, count = [joined[..., whole:]], count - whole
+    if count:
+        yield torch.cat(held, dim=-1)

@@ -1,0 +1,217 @@
+"""Render audio files with a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nablafx_core.audio.reading import AudioInfo, opened, probe_quietly, read_blocks
+from nablafx_core.audio.resampling import check_ratio, resample_blocks, resampled_length
+from nablafx_core.audio.values import INTEGERS, integer_scale
+from nablafx_core.audio.writing import Bits, writing
+from nablafx_core.errors import DataError, ModelError
+from nablafx_core.hints import did_you_mean
+from nablafx_core.interfaces import Model
+from nablafx_core.playing.blocks import like_of, regrouped
+from nablafx_core.playing.streaming import Streamer
+
+#: Default block length of a stream; streaming is used because the memory of an offline pass grows with the file.
+BLOCK = 65_536
+
+
+@dataclass(frozen=True)
+class KnobSetting:
+    """Value of a knob while a file is rendered.
+
+    Args:
+        name, unit: name and unit of the knob.
+        value: value in its unit, or the name of a switch's position.
+        default: True if the user did not set it.
+    """
+
+    name: str
+    value: float | str
+    unit: str
+    default: bool
+
+    def __str__(self) -> str:
+        value = self.value if isinstance(self.value, str) else f"{self.value:.4g}"
+        return f"{self.name} = {value} {self.unit}".rstrip() + (" (default)" if self.default else "")
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """Result of rendering a file.
+
+    Args:
+        source, output: paths of the files.
+        num_samples, sample_rate, channels, format: properties of the output.
+        peak: largest magnitude of the output before rounding; 1 is full scale.
+        clipped: number of values beyond full scale that were limited.
+        notes: remarks for the user, such as a resampling.
+    """
+
+    source: Path
+    output: Path
+    num_samples: int
+    sample_rate: int
+    channels: int
+    format: str
+    peak: float
+    clipped: int
+    notes: tuple[str, ...]
+
+
+def knob_settings(model: Model, values: Mapping[str, float | str]) -> list[KnobSetting]:
+    """Return the value of each knob of a model, for people.
+
+    Args:
+        model: model whose knobs are described.
+        values: as `control_values` takes them.
+    """
+    return [
+        KnobSetting(control.name, control.written(unit), control.unit, control.name not in values)
+        for control, unit in zip(model.controls, _units(model, values), strict=True)
+    ]
+
+
+def control_values(model: Model, values: Mapping[str, float | str]) -> Tensor | None:
+    """Knob settings as a model takes them, (1, num_controls); knobs that are not named keep their default.
+
+    Args:
+        model: whose knobs.
+        values: by name, in units, or a switch's position.
+
+    Raises:
+        ModelError: for a knob that the model does not have or a value outside its range.
+    """
+    names = [control.name for control in model.controls]
+    for name in values:
+        if name not in names:
+            hint = did_you_mean(name, names)
+            raise ModelError(f"the model has no control '{name}'.{hint} Controls: {', '.join(names) or 'none'}.")
+    return torch.tensor([_units(model, values)]) if names else None
+
+
+def _units(model: Model, values: Mapping[str, float | str]) -> list[float]:
+    """Return the value of each knob in [0, 1]."""
+    return [
+        control.parse(values[control.name]) if control.name in values else control.default_unit
+        for control in model.controls
+    ]
+
+
+def render_file(
+    model: Model,
+    source: Path,
+    output: Path,
+    controls: Mapping[str, float | str] | None = None,
+    block_size: int | None = None,
+    bits: Bits | None = None,
+    on_progress: Callable[[float], None] | None = None,
+) -> Rendering:
+    """Render a file through a model into another file, which appears whole or not at all.
+
+    Audio goes from file to file in blocks, resampled to the model's rate if the file has another, so that memory does
+    not grow with the length. A model without a stream is the exception.
+
+    Args:
+        model: in eval mode.
+        source: audio file.
+        output: audio file, aligned with the source, at the model's rate.
+        controls: knobs by name, in units.
+        block_size: samples of a streamed block; large blocks if None.
+        bits: sample format of the output; see `nablafx_core.audio.writing.writing`.
+        on_progress: called with the part of the file, in [0, 1], that was rendered since the last call.
+
+    Raises:
+        DataError: if the source cannot be read or has other channels than the model, or the output cannot be written.
+        ModelError: for controls that do not fit.
+    """
+    settings = control_values(model, controls or {})
+    info, remark = probe_quietly(source)
+    if os.path.exists(output) and os.path.samefile(source, output):
+        raise DataError(f"{output}: is the file that is to be rendered. Give the output another name.")
+    check_ratio(source, info.sample_rate, model.sample_rate)
+    notes = [f"{source}: {remark}"] if remark else []
+    notes += _notes(model, source, info)
+    level = _Level()
+    length = resampled_length(info.num_samples, info.sample_rate, model.sample_rate)
+    channels = model.out_channels * (info.channels if model.in_channels == 1 else 1)
+    with opened(source) as file, writing(output, model.sample_rate, channels, length, bits) as written:
+        blocks = resample_blocks(level.measured(read_blocks(file)), info.sample_rate, model.sample_rate)
+        for block in _rendered(model, regrouped(blocks, block_size or BLOCK), settings):
+            written.write(block.float())
+            if on_progress:
+                on_progress(block.shape[-1] / length)
+    if level.peak >= INTEGERS:
+        notes.append(
+            f"{source}: peaks at {level.peak:,.0f} times full scale: its samples are probably integers, written as "
+            f"floats. Divide them by {integer_scale(level.peak):,} and render again."
+        )
+    notes += [written.clipping] if written.clipping else []
+    return Rendering(
+        source,
+        output,
+        written.num_samples,
+        model.sample_rate,
+        channels,
+        written.format,
+        written.peak,
+        written.clipped,
+        tuple(notes),
+    )
+
+
+class _Level:
+    """Largest magnitude of the blocks that passed; 1 is full scale."""
+
+    def __init__(self) -> None:
+        self.peak = 0.0
+
+    def measured(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        for block in blocks:
+            self.peak = max(self.peak, float(block.abs().max()))
+            yield block
+
+
+def _notes(model: Model, source: Path, info: AudioInfo) -> Iterator[str]:
+    if model.in_channels == 1 and info.channels > 1:
+        yield f"{source}: has {info.channels} channels; the model is mono and renders each of them by itself."
+    elif model.in_channels not in (1, info.channels):
+        raise DataError(f"{source}: has {info.channels} channel(s); the model takes {model.in_channels}.")
+    if info.sample_rate != model.sample_rate:
+        yield f"{source}: resampled from {info.sample_rate} to {model.sample_rate} Hz, the model's rate."
+    if not model.streams:
+        yield (
+            f"{source}: {type(model).__name__} has no stream and renders the whole file at once, so that memory grows "
+            "with its length."
+        )
+
+
+def _rendered(model: Model, blocks: Iterable[Tensor], settings: Tensor | None) -> Iterator[Tensor]:
+    """Yield the output, aligned with the input, as blocks (channels, time)."""
+    like = like_of(model)
+    with torch.inference_mode():
+        inputs = (block.to(like)[None] for block in blocks)
+        if not model.streams:
+            yield _whole(model, torch.cat(list(inputs), dim=-1), settings)[0]
+            return
+        streamer, late = Streamer(model, settings), model.latency
+        for block in inputs:
+            output = streamer.push(block)[0]
+            yield output[:, late:]
+            late -= min(late, output.shape[-1])
+        yield streamer.flush()[0][:, late:]
+
+
+def _whole(model: Model, audio: Tensor, settings: Tensor | None) -> Tensor:
+    """Return the output of a model without a stream; a mono model renders each channel separately."""
+    if model.in_channels > 1:
+        return model.offline(audio, settings)
+    return torch.cat([model.offline(voice, settings) for voice in audio.split(1, dim=1)], dim=1)  # type: ignore[no-untyped-call]

@@ -1,0 +1,168 @@
+"""Rendering block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from nablafx_core.errors import ModelError
+from nablafx_core.interfaces import Model, Start
+from nablafx_core.interfaces.position import state_at
+from nablafx_core.state import State
+
+
+class Streamer:
+    """A model that runs block by block: what an audio callback holds.
+
+    Each block that goes in returns one of the same length, `model.latency` samples late. A mono model runs on
+    each channel by itself. Nothing is recorded for gradients. The first block says the batch and the channels.
+
+    Args:
+        model: in evaluation mode.
+        controls: the knobs until they are turned, in [0, 1], (batch, num_controls) or (num_controls,) for every
+            item; their defaults if None. Assign to `controls` to turn them between blocks.
+        start: position of the first sample in its file, for a model that remembers its position; an int, or an integer
+            tensor (batch,).
+
+    Attributes:
+        state: of the model; None before the first block.
+    """
+
+    def __init__(self, model: Model, controls: Tensor | None = None, start: Start = 0) -> None:
+        if not model.streams:
+            raise ModelError(f"{type(model).__name__} needs the whole file and has no stream. Render it offline.")
+        self.model = model
+        self.controls = controls
+        self.start = start
+        self.state: State | None = None
+        self._shape = (0, 0)
+        self._voices = 1
+        self._checked: Tensor | None = None
+        self._nothing = torch.zeros(0)
+
+    @torch.no_grad()
+    def push(self, block: Tensor, controls: Tensor | None = None) -> Tensor:
+        """Process a block.
+
+        Args:
+            block: (batch, channels, time).
+            controls: for this block alone, such as automation (batch, num_controls, time).
+
+        Returns:
+            (batch, channels, time); of a model with several channels, its output channels.
+
+        Raises:
+            ModelError: if batch or channels are not those of the first block, or a knob is outside [0, 1].
+        """
+        if block.ndim != 3 or (self.state is not None and tuple(block.shape[:2]) != self._shape):
+            raise ModelError(f"a block of shape {tuple(block.shape)} in a stream of {self._shape} (batch, channels).")
+        if block.shape[-1] == 0:
+            return block
+        self._shape = (block.shape[0], block.shape[1])
+        self._voices = block.shape[1] if self.model.in_channels == 1 else 1
+        folded = self._fold(block)
+        knobs = self._knobs(self.controls if controls is None else controls)
+        if self.state is None:
+            first = knobs[..., 0] if knobs is not None and knobs.ndim == 3 else knobs
+            begun = self.start
+            if isinstance(begun, Tensor) and begun.ndim:
+                begun = begun.repeat_interleave(self._voices)
+            self.state = state_at(self.model, folded.shape[0], first, begun)
+        out, self.state = self.model(folded, knobs, self.state)
+        out = self._unfold(out)
+        self._nothing = out[..., :0]
+        return out
+
+    @torch.no_grad()
+    def flush(self) -> Tensor:
+        """The last `latency` samples, (batch, channels, latency), of a stream that had at least one block."""
+        if self.state is None:
+            raise ModelError("a stream without a block has nothing to flush.")
+        if self.model.latency == 0:
+            return self._nothing
+        return self._unfold(self.model.flush(self.state))
+
+    def _fold(self, audio: Tensor) -> Tensor:
+        """Channels into the batch, for a mono model."""
+        return audio.reshape(-1, 1, audio.shape[-1]) if self._voices > 1 else audio
+
+    def _unfold(self, audio: Tensor) -> Tensor:
+        return audio.reshape(self._shape[0], self._voices * audio.shape[1], audio.shape[-1])
+
+    def _knobs(self, controls: Tensor | None) -> Tensor | None:
+        if controls is None:
+            return None
+        if controls is not self._checked:  # once, and not per block: on a GPU it waits for what is computed
+            check_positions(self.model, controls)
+            self._checked = controls
+        if controls.ndim == 1:
+            controls = controls.expand(self._shape[0], -1)
+        return controls.repeat_interleave(self._voices, dim=0)
+
+
+def check_positions(model: Model, controls: Tensor) -> None:
+    """Check that every knob is where a knob can be.
+
+    Args:
+        model: whose knobs.
+        controls: (num_controls,), (batch, num_controls) or (batch, num_controls, time).
+
+    Raises:
+        ModelError: if a value is outside [0, 1] or no number; names the knob.
+    """
+    wrong = ~((controls >= 0) & (controls <= 1))
+    if not wrong.any():
+        return
+    first = tuple(int(place[0]) for place in wrong.nonzero(as_tuple=True))
+    knob = first[0] if controls.ndim == 1 else first[1]
+    name = model.controls[knob].name if knob < len(model.controls) else f"number {knob}"
+    raise ModelError(
+        f"control '{name}' is at {float(controls[first]):g}; {type(model).__name__} takes its controls in [0, 1]. "
+        "Control.parse turns a value in units into that."
+    )
+
+
+def stream_blocks(
+    model: Model,
+    audio: Tensor,
+    controls: Tensor | None = None,
+    block_size: int | Sequence[int] = 512,
+    start: Start = 0,
+) -> Tensor:
+    """Render block by block what ``model.offline(audio, controls, start)`` renders at once.
+
+    Args:
+        model: in evaluation mode; a mono model runs on each channel by itself.
+        audio: (batch, channels, time).
+        controls: (batch, num_controls), (num_controls,) or, as automation, (batch, num_controls, time).
+        block_size: samples per block, or the lengths of the blocks; the last length serves for the rest.
+        start: position of the first sample in its file; see `Streamer`.
+
+    Returns:
+        (batch, channels, time), aligned with the input.
+
+    Raises:
+        ModelError: as `Streamer` does.
+    """
+    streamer = Streamer(model, controls, start)
+    parts = []
+    for block in _blocks(audio.shape[-1], block_size):
+        moving = controls[..., block] if controls is not None and controls.ndim == 3 else None
+        parts.append(streamer.push(audio[..., block], moving))
+    if not parts:
+        return audio
+    parts.append(streamer.flush())
+    return torch.cat(parts, dim=-1)[..., model.latency :]
+
+
+def _blocks(time: int, block_size: int | Sequence[int]) -> Iterator[slice]:
+    lengths = [block_size] if isinstance(block_size, int) else list(block_size)
+    if not lengths or lengths[-1] < 1:
+        raise ModelError(f"blocks of {block_size} samples cannot be rendered; a block has at least 1 sample.")
+    start = 0
+    while start < time:
+        length = lengths.pop(0) if len(lengths) > 1 else lengths[0]
+        yield slice(start, min(time, start + length))
+        start += length

@@ -1,0 +1,142 @@
+"""From a section of an experiment to the object that it describes."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from nablafx_core.causes import cause
+from nablafx_core.errors import ConfigError, NablafxError, RegistryError
+from nablafx_core.hints import unknown_setting
+from nablafx_core.pack_code import pack_code
+from nablafx_core.registry import Entry, Registry
+from nablafx_core.registry.kinds import Kind
+from nablafx_core.registry.packs import import_target
+from nablafx_core.registry.settings import Setting, SettingsError, beside, checked_value, reserved_keys, settings_of
+
+
+def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
+    """Build a component from its section: a name, and the settings of the class that it names.
+
+    Args:
+        kind: such as ``"model"``.
+        section: ``{"name": "tcn", "num_blocks": 5}``, or just the name. Keys that belong to the
+            framework (a loss's weight, a processor's controller) are left out.
+        injected: arguments that the framework gives, see `nablafx_core.registry.kinds`; those that the class does
+            not take are left out, and so are those that an experiment may set where the section has them.
+
+    Raises:
+        RegistryError: if the name is unknown, its code cannot be imported, or it is of another kind.
+        ConfigError: if the class refuses the settings.
+    """
+    settings = {"name": section} if isinstance(section, str) else dict(section)
+    if "name" not in settings:
+        raise ConfigError(f"A {kind} section needs a name: {settings!r:.80}")
+    entry = Registry.discover().find(kind, str(settings.pop("name")))
+    target = component_class(entry)
+    framework = {setting.name for setting in beside(kind)}
+    own = {key: value for key, value in settings.items() if key not in framework}
+    injected = {key: value for key, value in injected.items() if key not in own or key in entry.kind.injected}
+    accepted = settings_of(target)
+    arguments = {**own, **{key: value for key, value in injected.items() if key in accepted}}
+    if kind == "model" and "controls" in arguments:
+        arguments["controls"] = _controls(entry.qualified_name, arguments["controls"])
+    known = {**accepted, **component_settings(entry)}
+    for key in own:
+        if key not in known:
+            raise ConfigError(unknown_setting(f"{kind} '{entry.qualified_name}'", key, known))
+    try:
+        inspect.signature(target).bind(**arguments)
+    except TypeError as error:
+        raise ConfigError(f"{kind} '{entry.qualified_name}': {error}.") from None
+    try:
+        with pack_code():
+            built = target(**arguments)
+    except (NablafxError, OSError, MemoryError):  # the cause of an OSError is the disk, not the settings
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"{kind} '{entry.qualified_name}' cannot be made of its settings: {cause(error)}. "
+            "Run again with --traceback to see where."
+        ) from error
+    if kind == "model":
+        from nablafx_core.registry.qualified import qualified  # it needs `component_class`
+
+        section = {"name": entry.qualified_name, **own}
+        built.section = {**qualified(kind, section, Registry.discover()), **_plain(injected)}
+    return built
+
+
+def component_class(entry: Entry) -> Any:
+    """Import the target of an entry.
+
+    Anybody may write any import path into a file, so what one names is never called before it is known to be of the
+    kind that is asked for.
+
+    Raises:
+        RegistryError: if it cannot be imported, or is named by its import path and is of another kind.
+    """
+    outside = entry.pack is None
+    if outside and entry.package in sys.stdlib_module_names:
+        raise _of_another_kind(entry, f" The module '{entry.package}' is Python's own.")
+    adapted: Any = import_target(entry.kind.adapted) if entry.kind.adapted else None  # first: it silences imports
+    interface = interface_of(entry.kind) if outside else None  # first: what it loads, any file may name
+    target = entry.load()
+    if interface is not None and not entry.kind.fits(target, interface):
+        raise _of_another_kind(entry)
+    return adapted(target) if adapted else target
+
+
+def component_settings(entry: Entry) -> dict[str, Setting]:
+    """Return the settings of a component, by name: its constructor's arguments that an experiment may write.
+
+    Raises:
+        RegistryError: if the component cannot be imported, or a setting has the name of a key of the framework.
+    """
+    known = settings_of(component_class(entry), without=entry.kind.injected)
+    taken = [name for name in known if name in reserved_keys(entry.kind.name)]
+    if taken:
+        whose = f" of {entry.pack.name} {entry.pack.version}" if entry.pack else ""
+        raise RegistryError(
+            f"{entry.kind.name} '{entry.component.name}'{whose} has a setting '{taken[0]}', which is a key of the "
+            f"framework in sections of that kind. Rename the argument in {entry.component.target}."
+        )
+    return known
+
+
+def _of_another_kind(entry: Entry, hint: str = "") -> RegistryError:
+    kind = entry.kind
+    relation = "is no object of" if kind.instances else "does not derive from"
+    wanted = kind.interface.replace(":", ".")
+    return RegistryError(f"'{entry.qualified_name}' is no {kind.name}: it {relation} {wanted}.{hint}")
+
+
+def interface_of(kind: Kind) -> Any:
+    """Import the class that components of a kind derive from."""
+    return import_target(kind.interface)
+
+
+def _controls(model: str, controls: Any) -> tuple[Any, ...]:
+    from nablafx_core.controls import Control
+
+    if isinstance(controls, (list, tuple)) and all(isinstance(control, Control) for control in controls):
+        return tuple(controls)
+    try:
+        plain = checked_value(Setting("controls", tuple[Control, ...], ()), controls)
+    except SettingsError as error:
+        raise ConfigError(f"model '{model}': controls: {error}") from error
+    return tuple(Control(**{**control, "positions": tuple(control["positions"])}) for control in plain)
+
+
+def _plain(injected: dict[str, Any]) -> dict[str, Any]:
+    """Injected values as a bundle stores them."""
+    from dataclasses import asdict, is_dataclass
+
+    def plain(value: Any) -> Any:
+        if is_dataclass(value) and not isinstance(value, type):
+            return {key: plain(item) for key, item in asdict(value).items()}
+        return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return {name: plain(value) for name, value in injected.items()}

@@ -1,0 +1,100 @@
+"""Finds the installed packs: distributions that name a module under the entry-point group ``nablafx``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from email import message_from_string
+from email.message import Message
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+
+from nablafx_core.names import canonical
+from nablafx_core.registry.diagnosis import CORE, otherwise
+from nablafx_core.registry.packs import Pack
+
+GROUP = "nablafx"
+#: An import that takes longer is told by every command.
+VERY_SLOW_SECONDS = 2.0
+
+
+def discover_packs() -> list[Pack]:
+    """The installed packs, core first, then by name; limited by the variable ``NABLAFX_PACKS``.
+
+    Unset, every pack is loaded; ``NABLAFX_PACKS=a,b`` loads those two, and an empty value none.
+    Core itself is always there.
+    """
+    wanted = os.environ.get("NABLAFX_PACKS")
+    names = None if wanted is None else [name.strip() for name in wanted.split(",") if name.strip()]
+    packs: dict[str, Pack] = {}
+    for point, unreadable in _points():
+        name, version, requires = _distribution(point)
+        pack = packs.get(canonical(name)) or Pack(name, version, requires)
+        if pack.name == CORE or names is None or any(pack.is_called(name) for name in names):
+            packs[pack.name] = pack
+            if unreadable:
+                pack.problems.append(f"{unreadable} {otherwise(pack.name)}")
+            else:
+                pack.add(point)
+    _tell_slow(packs.values())
+    return sorted(packs.values(), key=lambda pack: (pack.name != CORE, pack.name))
+
+
+def _points() -> Iterator[tuple[EntryPoint, str]]:
+    """Every entry point of the group, or, for a distribution whose entry points cannot be read, one that says why."""
+    try:
+        found: Iterable[EntryPoint] = entry_points(group=GROUP)
+    except Exception:  # one damaged distribution, of whatever project, hides all: they are read one by one
+        found = ()
+    if found:
+        yield from ((point, "") for point in found)
+        return
+    seen = set()
+    for distribution in distributions():
+        name = _name_of(distribution)
+        if name in seen:  # an older copy further down the path
+            continue
+        seen.add(name)
+        try:
+            yield from ((point, "") for point in distribution.entry_points if point.group == GROUP)
+        except Exception as error:
+            text = distribution.read_text("entry_points.txt") or ""
+            if f"[{GROUP}]" in text:
+                point = EntryPoint(name, name, GROUP)
+                vars(point).update(dist=distribution)
+                yield point, f"its entry_points.txt cannot be read ({type(error).__name__}: {error})."
+
+
+def _name_of(distribution: Distribution) -> str:
+    try:
+        return canonical(str(_fields(distribution)["Name"]))
+    except Exception:  # metadata that is damaged or gone; each Python raises something else
+        return str(id(distribution))
+
+
+def _distribution(point: EntryPoint) -> tuple[str, str, list[str]]:
+    """Return name, version and requirements of the distribution that has an entry point."""
+    with suppress(Exception):  # metadata that is damaged or gone; each Python raises something else
+        fields = _fields(point.dist) if point.dist else None
+        if fields and fields["Name"]:
+            return str(fields["Name"]), str(fields["Version"]), fields.get_all("Requires-Dist") or []
+    return point.value.partition(":")[0].split(".")[0].strip() or point.name, "?", []
+
+
+def _fields(distribution: Distribution) -> Message:
+    """Return the metadata without the description, because parsing a README takes longer than the rest."""
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or distribution.read_text("") or ""
+    return message_from_string(text.partition("\n\n")[0])
+
+
+def _tell_slow(packs: Iterable[Pack]) -> None:
+    for pack in packs:
+        if pack.import_seconds > VERY_SLOW_SECONDS:
+            others = ",".join(
+                other.name.removeprefix("nablafx-") for other in packs if other.name not in (pack.name, CORE)
+            )
+            sys.stderr.write(
+                f"{pack.name} took {pack.import_seconds:.1f} s to import, and every command waits for it. "
+                f"To leave it out: NABLAFX_PACKS={others}\n"
+            )

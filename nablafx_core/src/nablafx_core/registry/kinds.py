@@ -1,0 +1,284 @@
+"""The kinds of component that packs provide, as one table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nablafx_core.errors import RegistryError
+
+
+@dataclass(frozen=True)
+class Given:
+    """Constructor argument that the framework passes to a component that has it.
+
+    Args:
+        name: name of the argument.
+        what: description, for documents.
+        settable: True if an experiment may set it instead; False if only the framework passes it.
+        source: source of the value; values from the experiment are known before the data.
+    """
+
+    name: str
+    what: str
+    settable: bool = False
+    source: Literal["chain", "data", "experiment"] = "data"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of component: everything that the framework knows of it, in one place.
+
+    Texts of the form ``module:NAME`` are imported when they are used, so that the table itself is light.
+
+    Args:
+        name: in the singular, as messages say it.
+        plural: as ``nablafx list`` takes it; the hook is ``nablafx_`` + plural.
+        summary: what such components are, the first line of the hook's documentation.
+        example: what a pack's hook returns, as source text.
+        laws: ``module:TABLE`` of the laws that its components keep, see `nablafx_core.testing.table`.
+        interface: ``module:Class`` that a component derives from (for `instances`: that it is an object of). An import
+            path in a file may name anything, so nothing is called before it is known to fit. Empty for content only.
+        content: True if targets are files inside a package, False if they are imported.
+        instances: True if targets are objects, False if they are classes.
+        given: constructor arguments that the framework gives.
+        beside: ``module:TABLE`` of the framework's settings that are written beside the component's own.
+        structures: ``module:TABLE`` of sections that may replace a component in a list of its kind, by their key.
+        keys: other keys that the framework reads in sections of this kind.
+        adapted: ``module:function`` that turns a component's class into one whose settings a file can contain.
+        template: file that ``nablafx packs new`` writes for it; empty if none.
+        needs: kinds that ``nablafx packs new`` adds with it.
+
+    Raises:
+        ValueError: if a kind of code has no interface, or content has one.
+    """
+
+    name: str
+    plural: str
+    summary: str
+    example: str
+    laws: str
+    interface: str = ""
+    content: bool = False
+    instances: bool = False
+    given: tuple[Given, ...] = ()
+    beside: str = ""
+    structures: str = ""
+    keys: tuple[str, ...] = ()
+    adapted: str = ""
+    template: str = ""
+    needs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.content is bool(self.interface):
+            raise ValueError(f"kind '{self.name}': code needs an interface, content has none.")
+
+    @property
+    def injected(self) -> frozenset[str]:
+        """Arguments that only the framework passes; they are not settings."""
+        return frozenset(one.name for one in self.given if not one.settable)
+
+    @property
+    def from_data(self) -> frozenset[str]:
+        """Settings that come from the data unless the experiment sets them."""
+        return frozenset(one.name for one in self.given if one.settable and one.source == "data")
+
+    @property
+    def hook(self) -> str:
+        """The hook that packs implement to provide this kind."""
+        return f"nablafx_{self.plural}"
+
+    def fits(self, target: object, interface: type) -> bool:
+        """Return whether a target is of this kind, without calling it.
+
+        Args:
+            target: target of a component's import path.
+            interface: imported class that `interface` names.
+        """
+        if self.instances:
+            return isinstance(target, interface)
+        return isinstance(target, type) and issubclass(target, interface)
+
+    @property
+    def doc(self) -> str:
+        """Documentation of the hook, with a complete example."""
+        derived = "" if self.content or self.instances else f", subclasses of `{self.interface.replace(':', '.')}`"
+        return (
+            f"{self.summary}{derived}::\n\n    @hookimpl\n    def {self.hook}():\n"
+            f"        return [Component({self.example})]\n"
+        )
+
+
+_CONTRACTS = "nablafx_core.interfaces"
+_LAWS = "nablafx_core.testing.table"
+_RATE = Given("sample_rate", "Hz of the data", settable=True)
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "model",
+            "models",
+            "Models.",
+            '"ladder", "nablafx_acme.ladder:Ladder", "4-pole transistor ladder filter"',
+            laws=f"{_LAWS}:MODEL",
+            interface=f"{_CONTRACTS}:Model",
+            given=(_RATE, Given("controls", "knobs of the data", settable=True)),
+            keys=("preset",),
+            template="drive.py",
+        ),
+        Kind(
+            "processor",
+            "processors",
+            "Parts of gray-box chains.",
+            '"ring_mod", "nablafx_acme.ring_mod:RingMod", "Ring modulator"',
+            laws=f"{_LAWS}:PROCESSOR",
+            interface=f"{_CONTRACTS}:Processor",
+            given=(Given("sample_rate", "Hz at which it runs", source="chain"),),
+            beside="nablafx_core.graybox.grammar:BESIDE",
+            structures="nablafx_core.graybox.grammar:STRUCTURES",
+            template="clip.py",
+        ),
+        Kind(
+            "controller",
+            "controllers",
+            "What drives a processor's parameters.",
+            '"lfo", "nablafx_acme.lfo:LFO", "Low-frequency oscillator with learned rate and depth"',
+            laws=f"{_LAWS}:CONTROLLER",
+            interface=f"{_CONTRACTS}:Controller",
+            given=(
+                Given("num_parameters", "parameters of its processor that are not fixed", source="chain"),
+                Given("num_controls", "knobs of the model", source="chain"),
+                Given("sample_rate", "Hz at which its processor runs", source="chain"),
+            ),
+            template="knobs.py",
+        ),
+        Kind(
+            "dataset",
+            "datasets",
+            "Datasets.",
+            '"egfxset", "nablafx_acme.egfxset:EGFxSet", "EGFxSet: guitar notes through 12 effects"',
+            laws=f"{_LAWS}:DATASET",
+            interface=f"{_CONTRACTS}:Dataset",
+            given=(Given("sample_rate", "`model.sample_rate`, where the experiment sets it", True, "experiment"),),
+            beside="nablafx_core.config.schema:BESIDE_DATASET",
+            template="tones.py",
+        ),
+        Kind(
+            "device",
+            "devices",
+            "Ground-truth effects that render audio.",
+            '"diode_clipper", "nablafx_acme.diode:DiodeClipper", "Two diodes and a capacitor"',
+            laws=f"{_LAWS}:DEVICE",
+            interface=f"{_CONTRACTS}:Device",
+            template="crunch.py",
+        ),
+        Kind(
+            "loss",
+            "losses",
+            "Training losses.",
+            '"log_cosh", "nablafx_acme.losses:LogCosh", "Mean of log cosh of the error"',
+            laws=f"{_LAWS}:LOSS",
+            interface=f"{_CONTRACTS}:Loss",
+            given=(_RATE,),
+            beside="nablafx_core.config.schema:BESIDE_LOSS",
+            template="treble.py",
+        ),
+        Kind(
+            "metric",
+            "metrics",
+            "Figures of merit over a split.",
+            '"snr", "nablafx_acme.metrics:SNR", "Signal-to-noise ratio in dB"',
+            laws=f"{_LAWS}:METRIC",
+            interface=f"{_CONTRACTS}:Metric",
+            given=(_RATE,),
+            template="error_db.py",
+        ),
+        Kind(
+            "embedding",
+            "embeddings",
+            "Networks that map audio to vectors.",
+            '"vggish", "nablafx_acme.vggish:VGGish", "VGGish; loads weights from a path"',
+            laws=f"{_LAWS}:EMBEDDING",
+            interface=f"{_CONTRACTS}:Embedding",
+            template="spectrum.py",
+        ),
+        Kind(
+            "importer",
+            "importers",
+            "Readers of other projects' model files.",
+            '"nam", "nablafx_acme.nam:NAMImporter", "Neural Amp Modeler files"',
+            laws=f"{_LAWS}:IMPORTER",
+            interface=f"{_CONTRACTS}:Importer",
+            keys=("path",),
+            template="drive_file.py",
+            needs=("model", "exporter"),
+        ),
+        Kind(
+            "exporter",
+            "exporters",
+            "Writers of other projects' model files.",
+            '"rtneural", "nablafx_acme.rtneural:RTNeuralExporter", "RTNeural JSON"',
+            laws=f"{_LAWS}:EXPORTER",
+            interface=f"{_CONTRACTS}:Exporter",
+            keys=("model", "path"),
+            template="drive_file.py",
+            needs=("model", "importer"),
+        ),
+        Kind(
+            "observer",
+            "observers",
+            "Sacred observers; named under `track.observers`.",
+            '"slack", "nablafx_acme.slack:SlackObserver", "A message when a run ends"',
+            laws=f"{_LAWS}:OBSERVER",
+            interface=f"{_CONTRACTS}:RunObserver",
+            beside="nablafx_core.config.schema:BESIDE_OBSERVER",
+            adapted="nablafx_core.runs.stock:with_plain_settings",
+            template="diary.py",
+        ),
+        Kind(
+            "command",
+            "commands",
+            "click commands, added to the command line; imported when called.",
+            '"play", "nablafx_acme.play:play", "Play a bundle through the sound card"',
+            laws=f"{_LAWS}:COMMAND",
+            interface="click:Command",
+            instances=True,
+            template="peak.py",
+        ),
+        Kind(
+            "preset",
+            "presets",
+            "YAML files that are the lowest layer of an experiment; named by `model.preset`.",
+            '"tcn-45-s", "nablafx_acme:presets/tcn-45-s.yaml", "TCN, 45 ms, 5 blocks"',
+            laws=f"{_LAWS}:PRESET",
+            content=True,
+            template="presets/drive-hot.yaml",
+            needs=("model",),
+        ),
+        Kind(
+            "bundle",
+            "bundles",
+            "Trained models, with the licence and the hash of the file.",
+            '"ts9", "nablafx_acme:bundles/ts9.nfx", "TS9", licence="CC-BY-4.0", sha256="…"',
+            laws=f"{_LAWS}:BUNDLE",
+            content=True,
+            needs=("model",),
+        ),
+    )
+}
+
+#: Sections that name no component, by the name of their mark: ``module:TABLE`` of their settings.
+PLAIN_SECTIONS = {"mix": "nablafx_core.graybox.grammar:DRIVEN"}
+
+
+def kind_named(name: str) -> Kind:
+    """The kind called `name`, in the singular or the plural.
+
+    Raises:
+        RegistryError: if there is none.
+    """
+    for kind in KINDS.values():
+        if name in (kind.name, kind.plural):
+            return kind
+    raise RegistryError(f"There is no kind '{name}'. Kinds: {', '.join(kind.plural for kind in KINDS.values())}.")

@@ -1,0 +1,216 @@
+"""The registry: from a name, to the pack that provides it, to the thing itself."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from nablafx_core.causes import cause, raised_at
+from nablafx_core.errors import AmbiguousNameError, RegistryError
+from nablafx_core.first_result import first_result
+from nablafx_core.hints import did_you_mean
+from nablafx_core.names import canonical
+from nablafx_core.pack_code import pack_code
+from nablafx_core.registry.component import Component
+from nablafx_core.registry.diagnosis import CORE
+from nablafx_core.registry.discovery import discover_packs
+from nablafx_core.registry.import_paths import import_outside
+from nablafx_core.registry.kinds import KINDS, Kind, kind_named
+from nablafx_core.registry.packs import Pack, import_target
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
+
+
+_LISTED = 30  # names in a message; more are hard to read
+
+
+def listed(kind: Kind, names: Sequence[str]) -> str:
+    """Join the names of components for a message; of many, give the number and the command that lists them."""
+    return f"{len(names)}; `nablafx list {kind.plural}` lists them" if len(names) > _LISTED else ", ".join(names)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A component and the pack that provides it (none for code named by its import path)."""
+
+    kind: Kind
+    component: Component
+    pack: Pack | None
+
+    @property
+    def qualified_name(self) -> str:
+        """``pack/name``, or the import path."""
+        return f"{self.pack.name}/{self.component.name}" if self.pack else self.component.target
+
+    @property
+    def package(self) -> str:
+        """The top-level package that the target is in."""
+        return self.component.target.partition(":")[0].partition(".")[0]
+
+    def load(self) -> Any:
+        """Import the target.
+
+        Raises:
+            RegistryError: if it cannot be imported, with the pack and the cause.
+        """
+        try:
+            with pack_code():
+                if self.pack is not None:
+                    return import_target(self.component.target)
+                return import_outside(self.component.target, Registry.discover().packages)
+        except RegistryError:
+            raise
+        except Exception as error:
+            target = self.component.target
+            whose = f" of {self.pack.name} {self.pack.version}" if self.pack else ""
+            why = self.pack.why(error, target.partition(":")[0]) if self.pack else cause(error, self.package)
+            if self.pack is None and isinstance(error, ModuleNotFoundError) and error.name == self.package:
+                why += f". Put {self.package}.py beside the experiment file, or install it."
+            raise RegistryError(
+                f"{self.kind.name} '{self.component.name}'{whose} cannot be imported from {target}: {why}"
+            ) from error
+
+    def resource(self) -> Traversable:
+        """The file inside the pack, for content.
+
+        Raises:
+            RegistryError: if the pack does not have it.
+        """
+        package, _, path = self.component.target.partition(":")
+        try:
+            with pack_code():
+                found = files(package).joinpath(path)
+        except Exception as error:
+            raise RegistryError(f"{self.kind.name} '{self.qualified_name}': {cause(error, package)}") from error
+        if not found.is_file():
+            raise RegistryError(
+                f"{self.kind.name} '{self.qualified_name}': the pack has no file {self.component.target}."
+            )
+        return found
+
+
+class Registry:
+    """What the installed packs provide."""
+
+    def __init__(self, packs: Iterable[Pack]) -> None:
+        self.packs = list(packs)
+
+    @staticmethod
+    @first_result
+    def discover() -> Registry:
+        """The registry of this process: installed packs, looked up once."""
+        return Registry(discover_packs())
+
+    @property
+    def packages(self) -> frozenset[str]:
+        """Top-level packages of the packs."""
+        return frozenset(pack.package for pack in self.packs)
+
+    def entries(self, kind: str) -> Iterator[Entry]:
+        """Every component of one kind, pack by pack."""
+        which = kind_named(kind)
+        for pack in self.packs:
+            for component in pack.components(which).values():
+                yield Entry(which, component, pack)
+
+    def find(self, kind: str, name: str) -> Entry:
+        """Return the component called `name`: a plain name, ``pack/name``, or an import path ``package.module:Class``.
+
+        Raises:
+            RegistryError: if no pack provides it.
+            AmbiguousNameError: if several packs do.
+        """
+        which = kind_named(kind)
+        if ":" in name and not which.content:
+            return Entry(which, Component(name, name, "named by its import path"), None)
+        prefix, slash, plain = name.rpartition("/")
+        found = [
+            entry
+            for entry in self.entries(which.name)
+            if entry.component.name == plain and (not slash or (entry.pack and entry.pack.is_called(prefix)))
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise AmbiguousNameError(self._clash(which, plain, found))
+        raise RegistryError(self._absent(which, name))
+
+    def _clash(self, kind: Kind, name: str, found: list[Entry]) -> str:
+        width = max(len(entry.qualified_name) for entry in found)
+        lines = [f"  {entry.qualified_name:<{width}}   {entry.component.target}" for entry in found]
+        head = f"{kind.name} '{name}' is provided by {len(found)} packs. Write the one you mean:"
+        return "\n".join([head, *lines])
+
+    def _absent(self, kind: Kind, name: str) -> str:
+        names = sorted({entry.component.name for entry in self.entries(kind.name)})
+        lines = [f"No {kind.name} named '{name}'.{did_you_mean(name.rpartition('/')[2], names)}"]
+        prefix = name.rpartition("/")[0]
+        if canonical(prefix) and not any(pack.is_called(prefix) for pack in self.packs):
+            wanted = canonical(prefix) if canonical(prefix).startswith("nablafx-") else f"nablafx-{canonical(prefix)}"
+            install = shlex.join(["pip", "install", wanted])  # the name may be anything
+            lines.append(f"  No pack named '{prefix}' is installed. If it is published: {install}")
+        lines.append(f"  {kind.plural}: {listed(kind, names) or 'none; is a pack installed?'}")
+        return "\n".join([*lines, *self.problems()])
+
+    def problems(self) -> list[str]:
+        """Return the problems with packs that are known so far, one line each, for the end of a message."""
+        for pack in self.packs:
+            pack.check_core()
+        return [f"  broken pack {pack.name} {pack.version}: {text}" for pack in self.packs for text in pack.problems]
+
+    def check_requirements(self, requirements: Iterable[str]) -> None:
+        """Check an experiment's ``requires``.
+
+        Raises:
+            RegistryError: listing every requirement that the installed packs do not meet.
+        """
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        missing = []
+        for text in requirements:
+            try:
+                requirement = Requirement(text)
+            except InvalidRequirement as error:
+                raise RegistryError(
+                    f"requires: '{text}' is not a requirement such as 'nablafx-acme>=0.2': {error}"
+                ) from error
+            try:
+                installed = version(requirement.name)
+            except PackageNotFoundError:
+                missing.append(f"  {text}: not installed. Try: pip install '{text}'")
+                continue
+            if not requirement.specifier.contains(installed, prereleases=True):
+                missing.append(f"  {text}: version {installed} is installed. Try: pip install '{text}'")
+        if missing:
+            raise RegistryError("\n".join(["The experiment requires packs that are not here:", *missing]))
+
+    def pack_named(self, name: str) -> Pack:
+        """The pack called `name`, with or without the prefix ``nablafx-``.
+
+        Raises:
+            RegistryError: if it is not installed.
+        """
+        for pack in self.packs:
+            if pack.is_called(name):
+                return pack
+        names = ", ".join(pack.name for pack in self.packs)
+        raise RegistryError(f"No pack named '{canonical(name)}' is installed. Packs: {names}.")
+
+    def raised_by(self, error: BaseException) -> tuple[Pack, str] | None:
+        """Return the pack whose code raised an exception, and its innermost line there; None if no pack's code did."""
+        for pack in self.packs:
+            if pack.name != CORE and pack.package and (where := raised_at(error, pack.package)):
+                return pack, where
+        return None
+
+    def collect_all(self) -> None:
+        """Ask every pack for everything, so that `Pack.problems` is complete."""
+        for pack in self.packs:
+            pack.check_core()
+            for kind in KINDS.values():
+                pack.components(kind)

@@ -1,0 +1,278 @@
+"""A pack: one installed distribution, the hooks of its modules, and what they provide."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from importlib.metadata import EntryPoint
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+import pluggy
+
+from nablafx_core.causes import cause
+from nablafx_core.errors import NablafxError
+from nablafx_core.hints import close_to
+from nablafx_core.names import canonical
+from nablafx_core.pack_code import pack_code
+from nablafx_core.registry import hookspecs
+from nablafx_core.registry.component import Component
+from nablafx_core.registry.diagnosis import CORE, core_mismatch, import_problem, otherwise
+from nablafx_core.registry.kinds import KINDS, Kind
+
+#: An import that takes longer is a warning for the pack's author.
+SLOW_SECONDS = 0.5
+
+
+class _Hooks(pluggy.PluginManager):
+    """Hooks of one pack. Only hooks that a module defines are specified: most packs have one or two."""
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        """Parse a hook as pluggy does, but consider only functions and bound methods, which is faster."""
+        kinds = (FunctionType, MethodType, classmethod, staticmethod)
+        if isinstance(plugin, ModuleType) and not isinstance(vars(plugin).get(name), kinds):
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        """Return the specification in the module `hookspecs` for a defined hook that has none yet; else None."""
+        caller = vars(self.hook).get(name)
+        return _specification(name) if caller is not None and not caller.has_spec() else None
+
+    def add(self, module: object) -> None:
+        """Register a module, and check its hooks against their specifications."""
+        self.register(module)
+        if any(self.parse_hookspec_opts(hookspecs, name) for name in vars(self.hook)):
+            self.add_hookspecs(hookspecs)
+
+
+@functools.cache
+def _specification(name: str) -> Any:
+    return pluggy.PluginManager("nablafx").parse_hookspec_opts(hookspecs, name)
+
+
+class Pack:
+    """One distribution and what it provides. Failures are kept as text and never raised.
+
+    Args:
+        name: of the distribution.
+        version: of the distribution.
+        requires: its ``Requires-Dist``.
+
+    Attributes:
+        name: the distribution's canonical name; how a pack is known.
+        problems: what makes the pack, or a part of it, unusable, and what to do about it.
+        warnings: what a pack author should mend and a user may ignore.
+        import_seconds: how long its modules took to import.
+        package: top-level package of its modules.
+    """
+
+    def __init__(self, name: str, version: str, requires: Sequence[str] = ()) -> None:
+        self.name = canonical(name)
+        self.version = version
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+        self.import_seconds = 0.0
+        self._requires = tuple(requires)
+        self.package = ""
+        self._hooks = _Hooks("nablafx")
+        self._components: dict[str, dict[str, Component]] = {}
+        self._lock = threading.Lock()
+
+    def is_called(self, name: str) -> bool:
+        """Return whether `name` is the name of this pack, with or without the prefix ``nablafx-``."""
+        return canonical(name) in (self.name, self.name.removeprefix("nablafx-"))
+
+    def add(self, entry_point: EntryPoint) -> None:
+        """Import one entry point's module and register its hooks."""
+        name, _, attribute = (part.strip() for part in entry_point.value.partition("[")[0].partition(":"))
+        if not all(part.isidentifier() for part in name.split(".")):
+            line = f"{entry_point.name} = {entry_point.value}"
+            self.problems.append(f"its entry point '{line}' names no module. {otherwise(self.name)}")
+            return
+        self.package = self.package or name.partition(".")[0]
+        module = self._imported(name)
+        if module is None:
+            return
+        try:
+            with pack_code():
+                found: object = functools.reduce(getattr, filter(None, attribute.split(".")), module)
+        except Exception:
+            found = None
+        if found is None:
+            self.problems.append(f"{name} has no '{attribute}', which its entry point names. {otherwise(self.name)}")
+        else:
+            self.register(found)
+
+    def _imported(self, name: str) -> object | None:
+        """Import a module; if that fails, add a problem to the pack and return None."""
+        began = time.perf_counter()
+        try:
+            with pack_code():
+                return importlib.import_module(name)
+        except Exception as error:
+            self.problems.append(f"cannot import {name}: {self.why(error, name)}")
+            return None
+        finally:
+            seconds = time.perf_counter() - began
+            self.import_seconds += seconds
+            if seconds > SLOW_SECONDS:
+                self.warnings.append(f"{name} takes {seconds:.1f} s to import; it should import nothing heavy")
+
+    def why(self, error: BaseException, module: str) -> str:
+        """Return why a module of the pack, or one that it imports, cannot be imported, and what to do."""
+        if mismatch := core_mismatch(self.name, self._requires):
+            return f"{cause(error, module.partition('.')[0])}. It {mismatch}"
+        return import_problem(error, module, self.name, self._requires)
+
+    def check_core(self) -> None:
+        """Check whether the pack is for another version of core; deferred, to keep start-up fast."""
+        mismatch = core_mismatch(self.name, self._requires)
+        if mismatch and not any(mismatch in problem for problem in self.problems):
+            self.problems.append(mismatch)
+
+    def register(self, module: object) -> None:
+        """Register the hooks of a module (or any object)."""
+        if self._hooks.is_registered(module):
+            return
+        try:
+            with pack_code():
+                self._hooks.add(module)
+                warnings = list(self._unused(module))
+        except Exception as error:
+            if self._hooks.is_registered(module):
+                self._hooks.unregister(module)
+            self.problems.append(f"its hooks do not fit: {' '.join(str(error).split())}. {otherwise(self.name)}")
+        else:
+            self.warnings += warnings
+
+    def _unused(self, module: object) -> Iterator[str]:
+        """Yield problems with functions that look like hooks but are not."""
+        callers = self._hooks.get_hookcallers(module) or []
+        for caller in callers:
+            if not caller.has_spec():
+                yield f"this core has no hook '{caller.name}'{_suggestion(caller.name)}"
+        hooks = {caller.name for caller in callers}
+        own = [name for name in dir(module) if name.startswith("nablafx_") and callable(getattr(module, name))]
+        yield from (f"'{name}' lacks @hookimpl and is not called" for name in own if name not in hooks)
+        if not own:
+            name = getattr(module, "__name__", repr(module))
+            yield f"{name:.60} has no hooks. Does the entry point name the right module?"
+
+    def implements(self, hook: str) -> bool:
+        """Return whether the pack has a hook of that name."""
+        caller = getattr(self._hooks.hook, hook, None)
+        return caller is not None and bool(caller.get_hookimpls())
+
+    def components(self, kind: Kind) -> dict[str, Component]:
+        """Return the components of one kind that the pack provides, by name.
+
+        Threads that ask first at the same time may each call the hook; the first answer is used for all of them. No
+        lock is held meanwhile, because a hook may import and thus wait for an importing thread that asks the same pack.
+        """
+        if kind.name not in self._components:
+            asked = _asked_now.get()
+            if (self, kind.name) in asked:
+                return {}  # a hook that asks for the components of its own kind gets none
+            token = _asked_now.set(asked | {(self, kind.name)})
+            try:
+                found, problems = self._collect(kind)
+            finally:
+                _asked_now.reset(token)
+            with self._lock:
+                if kind.name not in self._components:
+                    self.problems += problems
+                    self._components[kind.name] = found
+        return self._components[kind.name]
+
+    def _collect(self, kind: Kind) -> tuple[dict[str, Component], list[str]]:
+        """Return the components of one kind by name, and the problems with them."""
+        found: dict[str, Component] = {}
+        problems: list[str] = []
+        try:
+            with pack_code():
+                for item in self._answers(kind.hook):
+                    if fault := _fault(item, found):
+                        problems.append(f"{kind.hook}() {fault}. {otherwise(self.name)}")
+                    elif isinstance(item, Component):
+                        found[item.name] = item
+        except Exception as error:
+            return {}, [self._failure(kind.hook, error)]
+        return found, problems
+
+    def call(self, hook: str, **arguments: object) -> list[object]:
+        """Call a behaviour hook; a failure is kept as a problem and gives nothing.
+
+        Raises:
+            NablafxError: as the hook does; so a pack refuses something on purpose.
+        """
+        try:
+            with pack_code():
+                return self._answers(hook, **arguments)
+        except NablafxError:
+            raise
+        except Exception as error:
+            self.problems.append(self._failure(hook, error))
+            return []
+
+    def _answers(self, hook: str, **arguments: object) -> list[object]:
+        if not self.implements(hook):
+            return []
+        return [item for answer in getattr(self._hooks.hook, hook)(**arguments) for item in answer]
+
+    def _failure(self, hook: str, error: BaseException) -> str:
+        return f"{hook}() failed: {cause(error, self.package)}. {otherwise(self.name)}"
+
+
+#: Packs and kinds whose components this thread is collecting.
+_asked_now: ContextVar[frozenset[tuple[Pack, str]]] = ContextVar("asked_now", default=frozenset())
+
+
+def _fault(item: object, found: Mapping[str, Component]) -> str | None:
+    """Return the fault of an item that a hook returned, which would fail wherever it is listed; None if it has none."""
+    if not isinstance(item, Component):
+        return f"returned {type(item).__name__}, not Component: {item!r:.60}"
+    if not isinstance(item.name, str) or not item.name or set(item.name) & set("/:"):
+        return f"gives the name {item.name!r}; a name is a string without '/' and ':'"
+    texts = {"target": item.target, "summary": item.summary, "licence": item.licence or "", "sha256": item.sha256 or ""}
+    for field, value in texts.items():
+        if not isinstance(value, str):
+            return f"gives '{item.name}' the {field} {value!r:.60}; expected a string"
+    if not isinstance(item.example, Mapping):
+        return f"gives '{item.name}' the example {item.example!r:.60}; expected a mapping"
+    if not (isinstance(item.exceptions, Mapping) and all(map(_is_reason, item.exceptions.items()))):
+        return f"gives '{item.name}' exceptions that do not map a law's name to a reason: {item.exceptions!r:.60}"
+    return f"names '{item.name}' twice; the first one is used" if item.name in found else None
+
+
+def _is_reason(exception: tuple[object, object]) -> bool:
+    law, reason = exception
+    return isinstance(law, str) and isinstance(reason, str) and bool(reason.strip())
+
+
+def _suggestion(name: str) -> str:
+    plurals = [kind.plural for kind in KINDS.values()] + ["callbacks"]
+    close = close_to(name.removeprefix("nablafx_"), plurals)
+    if close:
+        return f"; did you mean 'nablafx_{close}'?"
+    return f"; it may be for a newer one. Try: pip install --upgrade {CORE}"
+
+
+def import_target(target: str) -> object:
+    """Import ``"package.module:attribute"``.
+
+    Raises:
+        ValueError: if the text is not of that form.
+        ImportError, AttributeError: as importing does.
+    """
+    module, colon, attribute = target.partition(":")
+    if not (module and colon and attribute):
+        raise ValueError(f"'{target}' is not of the form package.module:attribute")
+    found: object = importlib.import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found

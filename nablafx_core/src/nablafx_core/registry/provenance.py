@@ -1,0 +1,105 @@
+"""Packs with which a file was made: what its short names mean, and what to install if a pack is missing."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from packaging.version import InvalidVersion, Version
+
+from nablafx_core.errors import RegistryError
+from nablafx_core.files import read_json
+from nablafx_core.names import canonical, is_qualified
+from nablafx_core.registry import Entry, Registry
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Finder of components for a file that was made with other packs than the installed ones.
+
+    Args:
+        packs: name and version of each pack, as the file records them; empty if it records none.
+    """
+
+    packs: Mapping[str, str]
+
+    @classmethod
+    def of_run(cls, folder: Path) -> Provenance:
+        """Return the packs in a folder's ``run.json``; none if it cannot be read."""
+        try:
+            packs = read_json(str(folder / "run.json"))["packs"]
+            return cls({str(pack["name"]): str(pack["version"]) for pack in packs})
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            return cls({})
+
+    def find(self, kind: str, name: str) -> Entry:
+        """Return the component that a name means in the file; like `Registry.find`.
+
+        A name without its pack was unambiguous when it was written, so it means a component of a recorded pack. Packs
+        that were installed later are not considered, unless all recorded ones are installed and none has the name.
+
+        Raises:
+            RegistryError: if there is no such component; says which packs to install.
+        """
+        registry = Registry.discover()
+        if not is_qualified(name):
+            found = [entry for entry in registry.entries(kind) if entry.component.name == name and self._has(entry)]
+            # A pack of the same version had the component then; at most one pack can have had it.
+            same = [entry for entry in found if entry.pack and self._version(entry.pack.name) == entry.pack.version]
+            for candidates in (found, same):
+                if len(candidates) == 1:
+                    return candidates[0]
+            if not found and self.advice():
+                raise RegistryError("\n".join([f"No {kind} named '{name}' in the packs of the file.", *self.advice()]))
+        try:
+            return registry.find(kind, name)
+        except RegistryError as error:
+            raise type(error)(self.explained(str(error))) from None
+
+    def explained(self, message: str) -> str:
+        """Return an error message with `advice` below it, unless it already contains it."""
+        return "\n".join([message, *(line for line in self.advice() if line not in message)])
+
+    def advice(self) -> list[str]:
+        """Return a line for each recorded pack that is missing or older than the file: what to install."""
+        loaded = {pack.name: pack.version for pack in Registry.discover().packs}
+        lines = []
+        for name, recorded in self.packs.items():
+            here = loaded.get(canonical(name))
+            if here is None and _installed(name):
+                lines.append(f"  It was made with {name} {recorded}, which NABLAFX_PACKS leaves out.")
+            elif here is None or _is_older(here, recorded):
+                state = f"{here} is installed" if here else "it is not installed"
+                install = shlex.join(["pip", "install", _requirement(name, recorded)])  # the name may be anything
+                lines.append(f"  It was made with {name} {recorded}; {state}: {install}")
+        return lines
+
+    def _has(self, entry: Entry) -> bool:
+        return entry.pack is not None and self._version(entry.pack.name) is not None
+
+    def _version(self, pack: str) -> str | None:
+        return next((recorded for name, recorded in self.packs.items() if canonical(name) == pack), None)
+
+
+def _installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except (PackageNotFoundError, ValueError):
+        return False
+
+
+def _is_older(here: str, recorded: str) -> bool:
+    try:
+        return Version(Version(here).public) < Version(Version(recorded).public)
+    except InvalidVersion:
+        return False
+
+
+def _requirement(name: str, recorded: str) -> str:
+    try:
+        return f"{name}>={Version(recorded).public}"  # a local version cannot be a lower bound
+    except InvalidVersion:
+        return name

@@ -1,0 +1,115 @@
+"""What the GPUs of a run do over time, read in the background through NVML."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from nablafx_core.runs.folder import SAMPLED
+from nablafx_core.runs.run import Run
+
+_log = logging.getLogger(__name__)
+
+#: name: how NVML is asked for it.
+_FIGURES: dict[str, Callable[[Any, Any], float]] = {
+    "utilization": lambda nvml, gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu,
+    "memory_mib": lambda nvml, gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).used / 2**20,
+    "power_w": lambda nvml, gpu: nvml.nvmlDeviceGetPowerUsage(gpu) / 1000,
+    "temperature_c": lambda nvml, gpu: nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
+}
+
+
+@contextmanager
+def sampled_gpus(run: Run, uuids: Sequence[str], seconds: float | None) -> Iterator[None]:
+    """Record the use of GPUs while the ``with`` lasts, as metrics ``system/gpuN/…`` over whole seconds of running.
+
+    They are `utilization` in %, `memory_mib`, `power_w` and `temperature_c`; what a card does not support is left
+    out. Several samples within one second are recorded as their mean. No method raises: if NVML fails, one message is
+    logged and sampling ends.
+
+    Args:
+        run: that uses them.
+        uuids: of the GPUs as NVML names them; N counts them from 0.
+        seconds: between two samples; None for none at all.
+    """
+    sampler = _Sampler(run, uuids, seconds) if uuids and seconds is not None else None
+    if sampler is not None:
+        sampler.start()
+    try:
+        yield
+    finally:
+        if sampler is not None:
+            sampler.stop()
+
+
+class _Sampler(threading.Thread):
+    def __init__(self, run: Run, uuids: Sequence[str], seconds: float) -> None:
+        super().__init__(name="gpu-sampler", daemon=True)
+        self._run = run
+        self._uuids = uuids
+        self._seconds = seconds
+        self._over = threading.Event()
+        self._unsupported: set[tuple[int, str]] = set()
+        self._given_up = False
+        self._second = 0
+        self._values: dict[str, list[float]] = {}
+
+    def stop(self) -> None:
+        """End it; a driver that hangs is not waited for."""
+        self._over.set()
+        self.join(timeout=2.0)
+        self._given_up = self.is_alive()
+
+    def run(self) -> None:
+        """Sample until `stop`."""
+        try:
+            import pynvml  # type: ignore[import-untyped]
+
+            pynvml.nvmlInit()
+        except Exception as error:  # no library, no driver, or another driver than its library
+            self._tell(error)
+            return
+        try:
+            gpus = [pynvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in self._uuids]
+            while not self._over.is_set():
+                self._sample(pynvml, gpus)
+                self._over.wait(self._seconds)
+        except Exception as error:
+            self._tell(error)
+        finally:
+            with suppress(Exception):
+                self._record()
+            with suppress(Exception):
+                pynvml.nvmlShutdown()
+
+    def _sample(self, nvml: Any, gpus: Sequence[Any]) -> None:
+        if int(self._run.elapsed) != self._second:
+            self._record()
+            self._second = int(self._run.elapsed)
+        for number, gpu in enumerate(gpus):
+            for name, ask in _FIGURES.items():
+                if (number, name) in self._unsupported:
+                    continue
+                try:
+                    value = ask(nvml, gpu)
+                except nvml.NVMLError_NotSupported:
+                    self._unsupported.add((number, name))
+                    continue
+                self._values.setdefault(f"{SAMPLED}{number}/{name}", []).append(value)
+        if self._seconds >= 1:  # all other samples are from later seconds
+            self._record()
+
+    def _record(self) -> None:
+        """Record the samples of the last second, unless the run has ended."""
+        for name, values in self._values.items():
+            if not self._given_up:
+                self._run.log(name, statistics.fmean(values), self._second)
+        self._values = {}
+
+    def _tell(self, error: Exception) -> None:
+        what = f"{type(error).__name__}: {error}"
+        _log.warning("the use of the GPUs is not recorded any more (%s). The run goes on.", what)

@@ -1,0 +1,111 @@
+"""What a run is made with: packs, git state, host. No path, no environment variable, no credential."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from importlib.metadata import Distribution, PackageNotFoundError, entry_points, version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
+
+_GIT_SECONDS = 5.0  # a repository on a slow disk must not hold up a training
+
+
+def packs() -> list[dict[str, Any]]:
+    """The installed packs: `name` and `version`; `commit` and `dirty` of those installed from a repository."""
+    found = {point.dist.name: point.dist for point in entry_points(group="nablafx") if point.dist is not None}
+    return [{"name": name, "version": dist.version, **_origin(dist)} for name, dist in sorted(found.items())]
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Commit of the repository that holds `folder`, and whether tracked files differ from it.
+
+    None without a repository, without a commit, without git, or if git does not answer in time.
+    """
+    answer = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
+    commit = re.search(r"^# branch\.oid ([0-9a-f]+)$", answer or "", re.MULTILINE)
+    if answer is None or commit is None:
+        return None
+    dirty = any(not line.startswith("#") for line in answer.splitlines())
+    return {"commit": commit[1], "dirty": dirty}
+
+
+def git_url(folder: Path) -> str:
+    """Return the URL of the repository's remote `origin`, without credentials; empty if it has none or it is a path."""
+    url = (_git(folder, "remote", "get-url", "origin") or "").strip()
+    remote = re.match(r"(?!file:)[a-z+]+://|[^/\\:]{2,}:(?!\\)", url)
+    return redacted(url) if remote else ""
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return git's output; None if git is missing, fails, or does not answer in time."""
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # another git in this repository is not disturbed
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=_GIT_SECONDS, env=environment, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return None if answer.returncode else answer.stdout
+
+
+def torch_version() -> str | None:
+    """torch's version, read without importing it."""
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return None
+
+
+def nvidia() -> dict[str, Any] | None:
+    """`driver` and `gpus` (name and memory in MiB) as NVML knows them, and torch's `cuda`; None without a driver.
+
+    NVML is asked and not torch, which would begin to use the GPU.
+    """
+    try:
+        import pynvml  # type: ignore[import-untyped]
+
+        pynvml.nvmlInit()
+    except Exception:
+        return None
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        gpus = [
+            {"name": pynvml.nvmlDeviceGetName(h), "memory_mib": pynvml.nvmlDeviceGetMemoryInfo(h).total // 2**20}
+            for h in handles
+        ]
+        torch = sys.modules.get("torch")  # its CUDA version stands nowhere else, and to import it takes a second
+        cuda = torch.version.cuda if torch else None
+        return {"driver": pynvml.nvmlSystemGetDriverVersion(), "cuda": cuda, "gpus": gpus}
+    except pynvml.NVMLError:
+        return None
+    finally:
+        with suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+
+def redacted(text: str) -> str:
+    """The text without the password of a URL and without the name of the home folder."""
+    text = re.sub(r"://[^/@\s]+@", "://***@", text)
+    home = str(Path.home())
+    return text.replace(home, "~") if len(home) > 1 else text
+
+
+def _origin(dist: Distribution) -> dict[str, Any]:
+    """What `direct_url.json` says about a distribution that came from a repository or a local folder."""
+    try:
+        direct = json.loads(dist.read_text("direct_url.json") or "{}")
+    except ValueError:
+        return {}
+    if "vcs_info" in direct:
+        return {"commit": direct["vcs_info"].get("commit_id")}
+    if direct.get("dir_info", {}).get("editable"):
+        return git_state(Path(url2pathname(urlparse(direct["url"]).path))) or {}
+    return {}

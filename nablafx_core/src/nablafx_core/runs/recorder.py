@@ -1,0 +1,160 @@
+"""Run a command under Sacred, its record in a run folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nablafx_core.errors import RunError
+from nablafx_core.interrupts import is_interrupt
+from nablafx_core.quiet_sacred import LOGGER, NAME, Experiment, host_info_gatherer
+from nablafx_core.registry.building import build
+from nablafx_core.runs import environment
+from nablafx_core.runs.folder import FolderObserver
+from nablafx_core.runs.guard import Guarded
+from nablafx_core.runs.ids import new_folder
+from nablafx_core.runs.plain import plain
+from nablafx_core.runs.process import only_process, still_running
+from nablafx_core.runs.records import RunRecord, find_run
+from nablafx_core.runs.run import Run
+from nablafx_core.runs.signals import Interrupts
+
+__all__ = ["MONGO_VARIABLE", "Run", "record"]
+
+MONGO_VARIABLE = "NABLAFX_MONGO_URL"
+"""Environment variable that names the MongoDB which keeps a copy of every run."""
+
+#: Built through the registry: nothing but the command line imports MongoDB's code.
+_MONGO = "nablafx_core.mongo.mongo_observer:MongoObserver"
+
+T = TypeVar("T")
+
+
+def record(
+    command: str,
+    config: Mapping[str, Any],
+    runs_dir: Path,
+    body: Callable[[Run], T],
+    run_id: str | None = None,
+    resume: bool = False,
+    observers: Sequence[Any] = (),
+    parent: str | None = None,
+    mongo: str | None = None,
+) -> T:
+    """Run `body` and keep its record in ``runs_dir/ID``.
+
+    It ends COMPLETED; INTERRUPTED by a KeyboardInterrupt or, in the main thread, by Ctrl-C or SIGTERM (see
+    `Interrupts`), which leave here as KeyboardInterrupt (Lightning makes a SystemExit of it; that is undone); or
+    FAILED by any other exception, which leaves here unchanged.
+
+    Sacred seeds `random`, numpy and, if it is imported, torch with ``seed``, else ``train.seed``, else 0, before
+    `body` begins, resumed or not. What needs more (a training that resumes) seeds itself after.
+
+    Args:
+        command: such as ``"train"``.
+        config: the validated experiment in plain values; it is not changed.
+        runs_dir: where run folders are; made if missing.
+        body: what is run; it receives the `Run`.
+        run_id: a fresh one if None.
+        resume: continue the run `run_id` in its folder; values logged again replace the earlier ones.
+        observers: Sacred observers beside the run folder. One that raises is told once and stops nothing.
+        parent: id of the run that starts this one, such as a sweep; a resumed run keeps its own.
+        mongo: MongoDB that keeps a copy: a URL or the name of a profile; ``""`` for what the environment or the user's
+            config file names, if anything; None for none. Whether the server answers changes nothing for the run.
+
+    Returns:
+        What `body` returns.
+
+    Raises:
+        RunError: if the config cannot be recorded, the folder cannot be written, or the run to resume does not
+            exist or is still running.
+    """
+    settings = plain(config, "config")
+    folder = _resumed_folder(Path(runs_dir), run_id) if resume else new_folder(Path(runs_dir), run_id)
+    with _none_before_it_began(folder, resume), only_process(folder), Interrupts() as interrupts:
+        previous = _resumable(folder) if resume else None
+        observer = FolderObserver(folder, settings, previous.entry if previous else None)
+        outcome: list[T] = []
+
+        def main(_run: Any) -> Any:  # the name makes Sacred fill it with its own run
+            try:
+                outcome.append(body(Run(folder, observer, _run)))
+            except SystemExit as error:
+                if is_interrupt(error):
+                    interrupts.arm()
+                    raise KeyboardInterrupt from error
+                raise
+            finally:
+                interrupts.ended = True
+            return _run.result
+
+        experiment = _experiment(command, main, settings)
+        copies = [] if mongo is None else [build("observer", {"name": _MONGO, "address": mongo}, folder=observer)]
+        guarded = [one if isinstance(one, Guarded) else Guarded(one) for one in (*copies, *observers)]
+        for one in guarded:
+            one.start = 1 + (len(previous.resumed) + 1 if previous else 0)
+        experiment.observers += [observer, *guarded]
+        experiment.run(
+            info=previous.info if previous else {},
+            meta_info={"packs": environment.packs(), "parent": parent},
+            options={"--id": folder.name, "--capture": "no"},
+        )
+    return outcome[0]
+
+
+@contextmanager
+def _none_before_it_began(folder: Path, resume: bool) -> Iterator[None]:
+    """Remove the folder of a run whose record could not be begun, as on a disk without room."""
+    try:
+        yield
+    except BaseException:
+        if not resume and not (folder / "run.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+class _Experiment(Experiment):
+    def get_experiment_info(self) -> dict[str, Any]:
+        """Sacred's keys, without the paths of this machine."""
+        state = environment.git_state(Path.cwd())
+        repositories = [{"url": environment.git_url(Path.cwd()), **state}] if state else []
+        known = {"name": self.path, "repositories": repositories}
+        return {"base_dir": "", "sources": [], "dependencies": [], "mainfile": None, **known}
+
+
+def _experiment(command: str, main: Callable[[Any], Any], settings: dict[str, Any]) -> Any:
+    facts = {"torch_version": environment.torch_version, "nvidia": environment.nvidia}
+    gatherer: Any = host_info_gatherer  # untyped in Sacred
+    host = [gatherer(name=name)(fact) for name, fact in facts.items()]
+    experiment: Any = _Experiment(NAME, interactive=True, save_git_info=False, additional_host_info=host)
+    experiment.logger = LOGGER
+    experiment.add_config({**settings, "seed": _seed(settings)})
+    main.__name__ = command
+    experiment.main(main)
+    return experiment
+
+
+def _seed(settings: dict[str, Any]) -> int:
+    """The seed for Sacred, which would draw one if it had none."""
+    train = settings.get("train")
+    seed = settings.get("seed", train.get("seed") if isinstance(train, dict) else None)
+    return seed % 2**32 if isinstance(seed, int) else 0  # all that numpy takes
+
+
+def _resumed_folder(runs_dir: Path, run_id: str | None) -> Path:
+    if run_id is None:
+        raise RunError("which run is to be resumed? Give its id.")
+    return find_run(runs_dir, run_id).folder
+
+
+def _resumable(folder: Path) -> RunRecord:
+    """The record of a run that can be resumed; called with its lock held."""
+    run = RunRecord.read(folder)
+    if run.damage:
+        raise RunError(f"the run {run.id} cannot be resumed: {run.damage}")
+    if run.status == "RUNNING":
+        raise RunError(still_running(run.id))
+    return run

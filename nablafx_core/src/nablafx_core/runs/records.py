@@ -1,0 +1,344 @@
+"""Reading runs back from their folders. Imports neither torch nor Sacred."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nablafx_core.errors import ConfigError, RunError
+from nablafx_core.files import opened, read_json
+from nablafx_core.hints import did_you_mean
+from nablafx_core.runs.ids import is_run_id
+from nablafx_core.runs.metrics_file import Series, last_step, read_series
+from nablafx_core.runs.notes import Notes, read_notes
+from nablafx_core.runs.process import alive, as_time, since
+from nablafx_core.runs.rows import FACTS
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_LONGEST = 100  # characters of the user's text that are shown
+#: Files of a run's folder, in addition to run.json, that are read to show it.
+_FILES = ("config.yaml", "config.json", "metrics.jsonl", "info.json", "notes.json")
+
+#: Parts of run.json that are used as what they are.
+_KINDS = {
+    "command": str,
+    "host": dict,
+    "packs": list,
+    "resumed": list,
+    "artifacts": list,
+    "fail_trace": list,
+    **{one.key: one.kind for one in FACTS.values() if one.key},
+}
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as its folder tells it.
+
+    Attributes:
+        id: the folder's name.
+        folder: of the run.
+        status: COMPLETED, FAILED, INTERRUPTED, RUNNING, DIED (it was killed: its record says RUNNING but its
+            process is gone, or, seen from another machine, has given no sign for a minute), or DAMAGED.
+        damage: why a DAMAGED record cannot be read; None for the others.
+        entry: `run.json`; empty if DAMAGED.
+    """
+
+    id: str
+    folder: Path
+    status: str
+    damage: str | None = None
+    entry: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        """Read ``folder/run.json``. Never raises: what cannot be read is DAMAGED."""
+        try:
+            entry = read_json(f"{folder}/run.json")
+        except FileNotFoundError:
+            damage = "run.json is missing: the run ended before it began."
+        except OSError as error:
+            damage = f"run.json cannot be read: {error.strerror}."
+        except (ValueError, RecursionError) as error:
+            damage = _damage(error)
+        else:
+            return cls.of(folder.name, folder, entry)
+        return cls(folder.name, folder, "DAMAGED", damage)
+
+    @classmethod
+    def of(cls, run_id: str, folder: Path, entry: Any, **more: Any) -> Self:
+        """The record of a `run.json` that was read. Never raises, as `read`.
+
+        Args:
+            run_id: of the run.
+            folder: of the run.
+            entry: what should be the content of a `run.json`.
+            more: further fields of a subclass.
+        """
+        try:
+            _check(entry)
+            status = str(entry["status"])
+            if status == "RUNNING" and not alive(entry, entry.get("heartbeat") or entry.get("start_time")):
+                status = "DIED"
+            record = cls(run_id, folder, status, None, entry, **more)
+            _ = record.start, record.duration  # they parse what the listing needs
+            return record
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+            return cls(run_id, folder, "DAMAGED", _damage(error), **more)
+
+    @property
+    def command(self) -> str | None:
+        """What was run, such as ``"train"``."""
+        return self.entry.get("command")
+
+    @cached_property
+    def start(self) -> datetime | None:
+        """When it was started first, UTC."""
+        return as_time(self.entry["start_time"]) if "start_time" in self.entry else None
+
+    @property
+    def began(self) -> datetime:
+        """When it was started, or, if the record does not tell, when its folder last changed, UTC."""
+        if self.start is not None:
+            return self.start
+        try:
+            return datetime.fromtimestamp(self.folder.stat().st_mtime, timezone.utc)
+        except OSError:  # removed meanwhile
+            return datetime.fromtimestamp(0, timezone.utc)
+
+    @cached_property
+    def duration(self) -> float | None:
+        """Seconds that it ran until its end or its last sign of life, pauses before a resume left out."""
+        if self.status == "RUNNING" and "elapsed" in self.entry:
+            last = as_time(self.entry["heartbeat"])
+            return float(self.entry["elapsed"]) + since(last)
+        if "elapsed" in self.entry:
+            return float(self.entry["elapsed"])
+        end = self.entry.get("stop_time") or self.entry.get("heartbeat")
+        return max(0.0, (as_time(end) - self.start).total_seconds()) if end and self.start else None
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The experiment, from `config.yaml` (`config.json` for a run that only Sacred wrote).
+
+        Raises:
+            RunError: if there is none or it is damaged.
+        """
+        for name in ("config.yaml", "config.json"):
+            path = self.folder / name
+            if path.exists():
+                try:
+                    with opened(path) as file:
+                        found = plain_config(file.read(), str(path))
+                except OSError as error:
+                    raise RunError(f"{path}: cannot be read: {error.strerror}.") from error
+                except ConfigError as error:
+                    raise RunError(str(error)) from error
+                return found if isinstance(found, dict) else {}
+        raise RunError(f"{self.folder}: there is no config.yaml.")
+
+    @property
+    def quick_config(self) -> dict[str, Any]:
+        """The experiment as Sacred has it, from `config.json`, where YAML would take long; with its `seed`.
+
+        That of `config` where there is no `config.json`, and empty where neither can be read.
+        """
+        try:
+            found = read_json(f"{self.folder}/config.json")
+            return found if isinstance(found, dict) else {}
+        except (OSError, ValueError, RecursionError):
+            try:
+                return self.config
+            except RunError:
+                return {}
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """The final figures; empty before there are any."""
+        result = self.entry.get("result")
+        return dict(result) if isinstance(result, dict) else {}
+
+    @cached_property
+    def metrics(self) -> dict[str, Series]:
+        """Return all logged metrics, by name; empty if they cannot be read."""
+        try:
+            return read_series(self.folder / "metrics.jsonl")
+        except OSError:
+            return {}
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Return problems with files of the folder, such as "metrics.jsonl cannot be read: it is a folder"."""
+        found = []
+        for name in _FILES:
+            path = os.path.join(self.folder, name)
+            if os.path.lexists(path):
+                try:
+                    opened(path).close()
+                except FileNotFoundError:
+                    found.append(f"{name} cannot be read: it is a link to a place where nothing is")
+                except OSError as error:
+                    found.append(f"{name} cannot be read: {error.strerror}")
+        return found
+
+    @property
+    def last_step(self) -> int | None:
+        """The step of the last value that was logged."""
+        return last_step(self.folder / "metrics.jsonl")
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The facts that the run noted; empty if there are none or they cannot be read."""
+        try:
+            found = read_json(f"{self.folder}/info.json")
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def artifacts(self) -> list[str]:
+        """Recorded files, relative to the folder."""
+        return [str(name) for name in self.entry.get("artifacts") or []]
+
+    @cached_property
+    def notes(self) -> Notes:
+        """What people have said about it."""
+        return read_notes(self.folder)
+
+    @property
+    def tags(self) -> list[str]:
+        """Its tags, sorted."""
+        return list(self.notes.tags)
+
+    @property
+    def note(self) -> str:
+        """What somebody wrote about it; empty if nobody has."""
+        return self.notes.note
+
+    @property
+    def host(self) -> dict[str, Any]:
+        """The machine: hostname, os, cpu, python_version, torch_version, nvidia."""
+        return dict(self.entry.get("host") or {})
+
+    @property
+    def packs(self) -> list[dict[str, Any]]:
+        """The packs that were installed: name, version, and commit if known."""
+        return list(self.entry.get("packs") or [])
+
+    @property
+    def resumed(self) -> list[str]:
+        """When it was resumed, ISO 8601, UTC."""
+        return list(self.entry.get("resumed") or [])
+
+    @property
+    def error(self) -> str | None:
+        """The last line of what made it fail."""
+        trace = self.entry.get("fail_trace")
+        return str(trace[-1]).strip() if trace else None
+
+
+def _damage(error: Exception) -> str:
+    return f"run.json is damaged: {type(error).__name__}: {error}."
+
+
+def _check(entry: Any) -> None:
+    """Raise TypeError or KeyError where a part of run.json is of another kind than it is used as."""
+    for key, kind in _KINDS.items():
+        if not isinstance(entry.get(key), kind | None):
+            raise TypeError(f"'{key}' is a {type(entry[key]).__name__}")
+    for pack in entry.get("packs") or []:
+        if not (isinstance(pack["name"], str) and isinstance(pack["version"], str)):
+            raise TypeError("'packs' has one without a name and a version")
+    for gpu in ((entry.get("host") or {}).get("nvidia") or {}).get("gpus") or []:
+        if not isinstance(gpu["name"], str):
+            raise TypeError("'host' has a GPU without a name")
+
+
+def plain_config(text: bytes, name: str) -> Any:
+    """Parse YAML as plain data.
+
+    libyaml is fast, but crashes if lists are nested too deeply. The depth is therefore checked before anything is
+    built; deep text, and text with anchors or tags, goes to `plain_yaml`. So does text that libyaml refuses: it knows
+    no escapes such as ``\\uDCFF``, which stand for bytes of a file name that are not UTF-8.
+
+    Raises:
+        ConfigError: if the text is not such YAML.
+    """
+    import yaml
+
+    from nablafx_core.yaml import MAX_DEPTH, NUMBERS_AND_WORDS, plain_yaml
+
+    known: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = type("_Quick", (known,), {"yaml_implicit_resolvers": NUMBERS_AND_WORDS})
+    depth = 0
+    try:
+        for event in yaml.parse(text, loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH or isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
+                return plain_yaml(text, name, "a run's experiment")
+        return yaml.load(text, loader)
+    except (yaml.YAMLError, ValueError):
+        return plain_yaml(text, name, "a run's experiment")
+
+
+def run_folders(runs_dir: Path) -> list[Path]:
+    """The folders of runs in a folder; none if it does not exist. Hidden ones are being made or removed."""
+    if not os.path.isdir(runs_dir):  # unlike Path's method, it accepts any text as a path
+        return []
+    with os.scandir(runs_dir) as entries:
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+    return [runs_dir / name for name in names if is_run_id(name) or os.path.lexists(runs_dir / name / "run.json")]
+
+
+def list_runs(runs_dir: Path) -> list[RunRecord]:
+    """The runs of a folder, the newest first; none if the folder does not exist."""
+    return sorted(map(RunRecord.read, run_folders(runs_dir)), key=lambda run: run.began, reverse=True)
+
+
+def find_run(runs_dir: Path, key: str) -> RunRecord:
+    """One run: by its id, a beginning of it or of its words, ``"latest"``, or the path of its folder.
+
+    Raises:
+        RunError: if there is no such run, or several.
+    """
+    if key == "latest":
+        records = list_runs(runs_dir)
+        if records:
+            return records[0]
+    ids = [folder.name for folder in run_folders(runs_dir)]
+    if not begun_by(ids, key) and key and os.path.lexists(os.path.join(key, "run.json")):
+        return RunRecord.read(Path(key).resolve())
+    return RunRecord.read(runs_dir / matching_id(ids, key, str(runs_dir)))
+
+
+def matching_id(ids: Sequence[str], key: str, where: str) -> str:
+    """The one id that `key` is, or is the beginning of, with the date or without.
+
+    Args:
+        ids: of all runs.
+        key: what the user wrote.
+        where: the runs are, for the messages.
+
+    Raises:
+        RunError: if there is none, or several.
+    """
+    found = [one for one in ids if one == key] or begun_by(ids, key)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        shown = "\n  ".join(sorted(found))
+        raise RunError(f"{len(found)} runs in {where} begin with '{key}'. Write more of the one you mean:\n  {shown}")
+    hint = did_you_mean(key, ids, " `nablafx runs` lists them.")
+    raise RunError(f"there is no run '{key if len(key) <= _LONGEST else key[:_LONGEST] + '…'}' in {where}.{hint}")
+
+
+def begun_by(ids: Sequence[str], key: str) -> list[str]:
+    """Return the ids that begin with `key`, with the date or without."""
+    return [one for one in ids if key and (one.startswith(key) or one.partition("-")[2].startswith(key))]

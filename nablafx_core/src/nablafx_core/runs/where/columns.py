@@ -1,0 +1,96 @@
+"""What names in a condition, in ``--sort`` and in ``--by`` stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from nablafx_core.errors import RunError
+from nablafx_core.hints import did_you_mean
+from nablafx_core.runs.rows import FACTS, Row
+
+FIELDS = tuple(name for name, one in FACTS.items() if one.named)
+
+
+def value_of(row: Row, name: str) -> Any:
+    """The value that a name has in a run; None if it has none.
+
+    ``metrics.esr`` is the final figure of the test, else of the validation, else the one of just that name; with a
+    "/" in it, it is only that one.
+    """
+    if name in FIELDS:
+        value = getattr(row, name)
+        return None if value in ("", ()) else value
+    section, _, rest = name.partition(".")
+    if section == "metrics":
+        return _figure(row, rest)
+    return _setting(row.config, rest if section == "config" else name)
+
+
+def names_component(name: str) -> bool:
+    """Return whether a condition's name refers to a component, whose name may be written with or without its pack."""
+    return name in ("model", "data", "device", "data.device") or name.rpartition(".")[2] == "name"
+
+
+def check_name(rows: Sequence[Row], name: str, option: str) -> None:
+    """Make sure that some run has a value of a name.
+
+    Args:
+        rows: of all runs; if there are none, every name will do.
+        name: that the user wrote.
+        option: where, for the message.
+
+    Raises:
+        RunError: if none has.
+    """
+    if name in FIELDS or not rows or any(value_of(row, name) is not None for row in rows):
+        return
+    known = sorted({*FIELDS, *(one for row in rows for one in _names(row))})
+    plain = name.removeprefix("config.")
+    if plain in known:  # null in every run
+        return
+    ends = [one for one in known if one.endswith((f".{plain}", f"/{plain}"))]
+    hint = did_you_mean(ends[0] if ends else plain, known, f" Figures: {_figures(known)}.")
+    raise RunError(f"{option}: no run has '{name}'.{hint}")
+
+
+def _figure(row: Row, name: str) -> Any:
+    places = (name,) if "/" in name else (f"test/{name}", f"validation/{name}", name)
+    return next((row.summary[place] for place in places if place in row.summary), None)
+
+
+def _setting(config: Mapping[str, Any], path: str) -> Any:
+    value: Any = config
+    for part in path.split("."):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isascii() and part.isdigit() and int(part[:9]) < len(value):
+            value = value[int(part[:9])]
+        else:
+            return None
+    return value
+
+
+def settings(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings of an experiment by their path; lists of sections are counted from 0."""
+    nested = value if isinstance(value, Mapping) else {}
+    if isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
+        nested = {str(number): item for number, item in enumerate(value)}
+    if not nested:
+        if path:
+            yield path, value
+        return
+    for key, item in nested.items():
+        yield from settings(item, f"{path}.{key}" if path else str(key))
+
+
+def _names(row: Row) -> Iterator[str]:
+    yield from (path for path, _ in settings(row.config))
+    for name in row.summary:
+        yield f"metrics.{name}"
+        yield f"metrics.{name.rpartition('/')[2]}"
+
+
+def _figures(known: Sequence[str]) -> str:
+    found = [name for name in known if name.startswith("metrics.") and "/" not in name]
+    return ", ".join(found[:10]) or "none"

@@ -1,0 +1,188 @@
+"""One trial where it runs: a training in a thread, which waits after each validation for what is decided."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning import Trainer
+
+from nablafx_core.config import Experiment
+from nablafx_core.errors import NablafxError, RunError
+from nablafx_core.quiet_sacred import SacredInterrupt
+from nablafx_core.runs.records import RunRecord
+from nablafx_core.sweep.decisions import Decisions
+from nablafx_core.training.allocator import keep_freed_memory
+from nablafx_core.training.callbacks import EndEarly
+from nablafx_core.training.epochs import counted
+from nablafx_core.training.fit import train
+
+#: Seconds between two looks for an interruption.
+LOOK_EVERY = 0.5
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A trial, as the machine that runs it is told.
+
+    Args:
+        number: of the trial.
+        run_id: of its run, begun already if there is such a folder.
+        sweep: the folder of the sweep's run, beside which the trial's is.
+        experiment: what is trained.
+        metric: what is reported, such as ``"validation/loss"``.
+        folder: where relative paths begin.
+        mongo: MongoDB that keeps a copy, as `record` takes it; looked up where the trial runs.
+    """
+
+    number: int
+    run_id: str
+    sweep: Path
+    experiment: Experiment
+    metric: str
+    folder: Path
+    mongo: str | None = None
+
+
+class Interrupted(SacredInterrupt):
+    """The sweep was interrupted, and so is this run."""
+
+
+class Reports(EndEarly):
+    """Reports each validation and waits; ends the training when it is told to.
+
+    Args:
+        task: the trial.
+        known: validations of its run so far, which are reported first.
+    """
+
+    def __init__(self, task: Task, known: dict[int, float]) -> None:
+        self.queue: queue.Queue[Report | None] = queue.Queue()
+        self.told = threading.Event()
+        self._task = task
+        self._decisions = Decisions(task.sweep)
+        self._known = known
+        self._count = 0
+        self._looked = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Report the validations before a resume."""
+        for step, value in self._known.items():
+            self._report(trainer, step, value)
+            if self.reason:
+                return
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Look whether the sweep was interrupted.
+
+        Raises:
+            Interrupted: if it was.
+        """
+        if time.monotonic() - self._looked > LOOK_EVERY:
+            self._looked = time.monotonic()
+            self._obey()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Report this one, unless a resume came back to it."""
+        if pl_module.counts and trainer.global_step not in self._known:
+            name = self._task.metric.removeprefix("validation/")
+            self._report(trainer, trainer.global_step, float(pl_module.validation[name]))
+
+    def _report(self, trainer: Trainer, step: int, value: float) -> None:
+        self._count += 1
+        self.told.clear()
+        self.queue.put({"validation": self._count, "step": step, "value": value})
+        while not self.told.wait(LOOK_EVERY):
+            self._obey()
+        self._obey()
+        if self._decisions.stops(self._task.number):
+            self.end(trainer, f"the sweep {self._task.sweep.name} stopped it after validation {self._count}")
+
+    def _obey(self) -> None:
+        if self._decisions.interrupted:
+            raise Interrupted
+
+
+class TrialThread:
+    """A trial that is asked for one report after the other.
+
+    Args:
+        task: the trial.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._error: str | None = None
+        self._last: Report = {}
+        keep_freed_memory()
+        self._reports = Reports(task, _known(task))
+        self._thread = threading.Thread(target=self._run, name=f"trial {task.number}", daemon=True)
+        self._thread.start()
+
+    def next(self) -> Report:
+        """Let the training go on until its next report.
+
+        Returns:
+            `validation` (counted from 1), `step` and `value`; after the last one the same with `done`, and `failure`
+            if it failed. That of a trial which gave no value has `done` and `failure` alone.
+        """
+        self._reports.told.set()
+        report = self._reports.queue.get()
+        if report is None:
+            self._thread.join()
+            return {**self._last, "done": True, "failure": self._error}
+        self._last = report
+        return report
+
+    def close(self) -> None:
+        """Wait until its run has ended, which must have been decided before."""
+        while self._thread.is_alive():
+            self._reports.told.set()
+            self._thread.join(LOOK_EVERY)
+
+    def _run(self) -> None:
+        task = self._task
+        try:
+            if not Decisions(task.sweep).interrupted:
+                _enter(task.folder)
+                begun = (task.sweep.parent / task.run_id).exists()
+                train(
+                    task.experiment,
+                    resume=task.run_id if begun else None,
+                    run_id=None if begun else task.run_id,
+                    callbacks=[self._reports],
+                    progress=False,
+                    parent=task.sweep.name,
+                    mongo=task.mongo,
+                )
+        except Interrupted:
+            self._error = "interrupted"
+        except NablafxError as error:
+            self._error = str(error)
+        except BaseException as error:
+            self._error = f"{type(error).__name__}: {error}"
+        finally:
+            self._reports.queue.put(None)
+
+
+def _known(task: Task) -> dict[int, float]:
+    series = RunRecord.read(task.sweep.parent / task.run_id).metrics.get(task.metric)
+    values = dict(zip(series.steps, series.values, strict=True)) if series else {}
+    return {step: values[step] for step in counted(values, task.experiment.train.validate_every)}
+
+
+def _enter(folder: Path) -> None:
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise RunError(
+            f"{folder}: this machine cannot enter the folder in which the sweep was started ({error.strerror}). The "
+            "machines of a cluster must share the folders of the sweep, its data and its runs."
+        ) from error

@@ -1,0 +1,114 @@
+"""The trials of a sweep: what each one is given, and that it is an experiment."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nablafx_core.config import Experiment, load_experiment
+from nablafx_core.config.layers import read_yaml
+from nablafx_core.errors import ConfigError, NablafxError
+from nablafx_core.names import figure_names
+from nablafx_core.sweep.space import drawn, grid
+from nablafx_core.sweep.sweep_file import Sweep
+
+#: More validations than any trial makes. ASHA's rungs are powers, so a high bound costs nothing.
+UNKNOWN = 1_000_000
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a sweep.
+
+    Args:
+        number: counted from 1.
+        overrides: that make it, as ``--set`` takes them.
+        experiment: checked and complete.
+    """
+
+    number: int
+    overrides: tuple[str, ...]
+    experiment: Experiment
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What it is given, as text, by the setting's path."""
+        return dict(item.partition("=")[::2] for item in self.overrides)
+
+    @property
+    def validations(self) -> int:
+        """Number of validations that count, unless the trial ends early; `UNKNOWN` if it ends by minutes."""
+        settings = self.experiment.train
+        return UNKNOWN if settings.max_steps is None else math.ceil(settings.max_steps / settings.validate_every)
+
+
+def trials(sweep: Sweep) -> list[Trial]:
+    """Draw all trials of a sweep and check them.
+
+    Raises:
+        ConfigError: for the first that is no valid experiment, with its number and settings; if the metric is none
+            of a trial's; if ASHA could stop nothing.
+    """
+    settings = sweep.settings
+    found = (
+        grid(sweep.choices) if settings.search == "grid" else drawn(sweep.space, settings.trials or 0, settings.seed)
+    )
+    return checked(sweep, [_overrides(values) for values in found])
+
+
+def checked(sweep: Sweep, overrides: Sequence[Sequence[str]]) -> list[Trial]:
+    """The trials that are made by these overrides; raises as `trials` does."""
+    made = [_trial(sweep, number, tuple(items), len(overrides)) for number, items in enumerate(overrides, 1)]
+    longest = max(trial.validations for trial in made)
+    if sweep.settings.search == "asha" and longest <= sweep.asha.grace_period:
+        raise ConfigError(
+            f"{sweep.at('asha')}sweep.asha.grace_period: a trial has at most {longest} validations (train.max_steps / "
+            f"train.validate_every), so that none can be stopped after {sweep.asha.grace_period}. Validate more often, "
+            "or lower it."
+        )
+    return made
+
+
+def _overrides(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """JSON is YAML; plain words stay without quotes."""
+    return tuple(f"{name}={_text(value)}" for name, value in values.items())
+
+
+def _text(value: Any) -> str:
+    word = isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w/:-]*", value)
+    return (
+        value
+        if word and read_yaml(f"value: {value}", "").value["value"] == value
+        else json.dumps(value, ensure_ascii=False)
+    )
+
+
+def _trial(sweep: Sweep, number: int, overrides: tuple[str, ...], count: int) -> Trial:
+    try:
+        experiment = load_experiment(
+            sections=sweep.experiment,
+            overrides=[*sweep.overrides, *overrides],
+            made_with=sweep.made_with,
+            code=sweep.code,
+        )
+        _check_metric(sweep, experiment)
+    except NablafxError as error:
+        reason = str(error)
+        for item in overrides:
+            reason = reason.removeprefix(f"--set {item.partition('=')[0]}: ")
+        raise ConfigError(f"{sweep.at('space')}trial {number} of {count} ({', '.join(overrides)}): {reason}") from error
+    return Trial(number, overrides, experiment)
+
+
+def _check_metric(sweep: Sweep, experiment: Experiment) -> None:
+    parts, metrics = (figure_names(part["name"] for part in experiment.config[key]) for key in ("loss", "metrics"))
+    names = ["loss", *(f"loss/{name}" for name in parts), *metrics]
+    known = [f"validation/{name}" for name in names]
+    if sweep.settings.metric not in known:
+        raise ConfigError(
+            f"sweep.metric: a trial's validations have no '{sweep.settings.metric}'.\n  metrics: {', '.join(known)}"
+        )

@@ -1,5 +1,0 @@
-"""What a pack's observer derives from: Sacred's own class, imported without Sacred's warnings."""
-
-from nablafx_core.tracking._sacred import RunObserver
-
-__all__ = ["RunObserver"]

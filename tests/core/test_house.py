@@ -1,0 +1,63 @@
+"""The house: names of modules, and public names that stay."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections import defaultdict
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import nablafx_core
+from nablafx_core import _moved
+from nablafx_core.errors import NablafxDeprecationWarning
+
+ROOT = Path(nablafx_core.__file__).parent
+#: Folders whose modules may share a name: the same thing as a function, compiled, and as a layer.
+SAME_THING = {"functional", "kernels", "nn"}
+
+
+def modules():
+    for file in ROOT.rglob("*.py"):
+        if "templates" not in file.parts:
+            yield file.relative_to(ROOT).with_suffix("")
+
+
+def test_no_two_modules_share_a_name_by_accident():
+    places = defaultdict(set)
+    for path in modules():
+        if path.name not in ("__init__", "__main__"):
+            places[path.name].add(path.parent.as_posix())
+    for folder in {path.parent for path in modules()} - {Path()}:
+        places[folder.name].add(f"{folder.parent.as_posix()} (folder)")
+    shared = {
+        name: found
+        for name, found in places.items()
+        if len({place for place in found if not place.startswith("cli")}) > 1 and not found <= SAME_THING
+    }
+    assert not shared
+
+
+@pytest.mark.parametrize("name", nablafx_core.__all__)
+def test_a_public_name_is_there(name):
+    assert getattr(nablafx_core, name) is not None
+
+
+@pytest.mark.parametrize("old", sorted(_moved.MOVED))
+def test_a_module_that_moved_is_found_with_a_warning(old, monkeypatch):
+    name = f"nablafx_core.{old}"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.warns(NablafxDeprecationWarning, match=f"{name} is now"):
+        module = import_module(name)
+    new = import_module(f"nablafx_core.{_moved.MOVED[old][0][0]}")
+    public = next(
+        name for name, value in vars(new).items() if not name.startswith("_") and hasattr(value, "__module__")
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert getattr(module, public) is getattr(new, public)
+    with pytest.raises(AttributeError):
+        _ = module.nothing_of_this_name
+    monkeypatch.delitem(sys.modules, name)
