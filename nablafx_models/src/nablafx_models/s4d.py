@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from nablafx_core.weights import train_with
 from nablafx_models.functional.diagonal_recurrence import (
     chunk_matrices,
     in_chunks,
@@ -55,7 +56,7 @@ class S4D(nn.Module):
         self.D = nn.Parameter(torch.randn(channels))
         wanted = {"weight_decay": 0.0} | ({} if learning_rate is None else {"lr": learning_rate})
         for parameter in (self.log_dt, self.log_A_real, self.A_imag):
-            parameter.optimizer_settings = wanted  # type: ignore[attr-defined]
+            train_with(parameter, **wanted)
 
     def macs_per_sample(self) -> float:
         """Return the multiply-accumulates of the recurrence.
