@@ -10,7 +10,7 @@ from nablafx_core.kernels.compiled import compiled, inlined
 from nablafx_core.kernels.simd import REGISTER_LANES, add, fma, full, load, mul, sigmoid, store, sub, sum_of, tanh
 from nablafx_models.kernels.dilated_convolution import GATE, IDENTITY, TANH
 
-#: Samples that are computed together: two registers, so that their instructions overlap.
+#: Samples that are computed together, in two registers.
 _LANES = 2 * REGISTER_LANES
 #: Samples whose gradients are summed in float32; these sums are then added in float64.
 _PIECE = 512
