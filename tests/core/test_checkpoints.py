@@ -95,26 +95,27 @@ def bomb(path):
 @pytest.mark.parametrize(
     "harm", [cut, flip, bomb, lambda path: path.write_bytes(b"")], ids=["cut", "flip", "bomb", "empty"]
 )
-def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog, harm):
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path, caplog, harm):
     folder = stopped(tmp_path / "runs")
     assert (step(folder / LAST), step(folder / PREVIOUS)) == (8, 4)
     harm(folder / LAST)
     content = (folder / LAST).read_bytes()
     result = resume(folder)
-    passed_over, kept = [entry.getMessage() for entry in caplog.records if entry.name.endswith("checkpoints")]
-    assert passed_over.startswith(f"{folder / LAST}: is not used: ")
-    assert kept == f"{folder / LAST}: is kept as damaged.ckpt."
+    skipped, kept = [entry.getMessage() for entry in caplog.records if entry.name.endswith("checkpoints")]
+    assert skipped.startswith(f"{folder / LAST}: ")
+    assert kept.startswith(f"{folder / LAST}: ")
+    assert "damaged.ckpt" in kept
     assert (folder / DAMAGED).read_bytes() == content
     assert (step(folder / LAST), step(folder / PREVIOUS)) == (12, 8)
     assert not (folder / "checkpoints/exploded").exists()
     assert result.test["esr"] > 0
 
 
-def test_without_a_whole_one_it_is_said_what_can_be_done(tmp_path):
+def test_the_error_about_damaged_checkpoints_says_what_to_do(tmp_path):
     folder = stopped(tmp_path / "runs")
     for name in (LAST, PREVIOUS):
         cut(folder / name)
-    with pytest.raises(RunError, match=r"no checkpoint of it can be used. Train anew with .*config.yaml; --init"):
+    with pytest.raises(RunError, match=r"cannot be resumed.*config\.yaml.*--init"):
         resume(folder)
     assert find_run(folder.parent, "latest").status == "FAILED"
 

@@ -59,7 +59,7 @@ def test_one_that_fails_is_told_once_and_not_called_again(caplog):
     line = Counting.called.__code__.co_firstlineno + 3
     assert [record.getMessage() for record in caplog.records] == [
         "pack nablafx-acme: its callback Counting failed in on_train_batch_end (ValueError: too hot "
-        f"(reference/callbacks.py:{line})). It is not called again; the training goes on. {OTHERWISE}"
+        f"(reference/callbacks.py:{line})). It is not called again; the training continues. {OTHERWISE}"
     ]
 
 
@@ -123,10 +123,10 @@ def test_a_hook_that_fails_is_told_and_the_others_are_asked(install, caplog):
     assert (type(mine), cool.patience) == (Counting, 7)
     assert config == {"train": {"seed": 7}, "model": 5}
     assert [record.getMessage() for record in caplog.records] == [
-        "pack nablafx-acme: nablafx_callbacks() returned int, no lightning.Callback: 5. It is left out; the training "
-        f"goes on. {OTHERWISE}",
+        "pack nablafx-acme: nablafx_callbacks() returned int instead of a lightning.Callback: 5. It is left out; the "
+        f"training continues. {OTHERWISE}",
         "pack nablafx-bad: nablafx_callbacks() failed: KeyError: 'no' (nablafx_bad.py:6). "
-        f"{OTHERWISE.replace('acme', 'bad')} The training goes on without its callbacks.",
+        f"{OTHERWISE.replace('acme', 'bad')} The training continues without its callbacks.",
     ]
 
 
@@ -144,5 +144,5 @@ def test_one_whose_state_another_has_is_left_out(install, caplog):
     assert [type(callback) for callback in found] == [ModelCheckpoint, Counting]
     assert found[0].monitor == "b"
     assert len(caplog.records) == 2
-    assert "returned a Counting whose state_key is that of another callback (Counting)." in caplog.text
+    assert "returned a Counting with the state_key of another callback (Counting)" in caplog.text
     Trainer(callbacks=[*beside, *found], logger=False, accelerator="cpu", enable_progress_bar=False)

@@ -160,9 +160,8 @@ def test_a_failing_first_validation_keeps_the_weights(tmp_path, caplog):
         train(sections(tmp_path, f"{HERE}:Refusing"))
     found = find_run(tmp_path / "runs", "latest")
     assert found.status == "FAILED"
-    assert f"The weights of step 2, which no validation has measured, are kept: {found.folder / 'model.nfx'}" in (
-        caplog.text
-    )
+    assert "weights of step 2" in caplog.text
+    assert str(found.folder / "model.nfx") in caplog.text
     Refusing.trained = False
     again = load_experiment(sections=sections(tmp_path, "l1", init=str(found.folder)))
     fresh = load_experiment(sections=sections(tmp_path, "l1"))
