@@ -504,12 +504,12 @@ def test_what_an_observer_says_when_it_fails_has_no_secret_in_it(tmp_path, monke
         ({"name": f"{__name__}:Stranger", "from_config": "none.yaml"}, "none.yaml cannot be read: No such file"),
         (
             {"name": f"{__name__}:Stranger", "from_config": "bad.yaml"},
-            "bad.yaml:1: this is neither plain YAML nor JSON.",
+            "bad.yaml:1: expected plain YAML or JSON.",
         ),
         ({"name": f"{__name__}:Stranger", "from_config": "list.json"}, "list.json: expected a mapping"),
         ({"name": f"{__name__}:Stranger", "from_config": "odd.json"}, "has no setting 'ulr'. Did you mean 'url'?"),
         ({"name": "sacred.observers:GoogleCloudStorageObserver", "bucket": "b", "basedir": "c"}, "bucket name"),
-        ({"name": "sacred.observers:S3Observer", "bucket": "lab", "basedir": "c"}, "needs the module 'boto3'"),
+        ({"name": "sacred.observers:S3Observer", "bucket": "lab", "basedir": "c"}, "the module 'boto3'"),
     ],
 )
 def test_an_observer_that_cannot_be_made_is_told_before_the_run_begins(tmp_path, monkeypatch, section, message):

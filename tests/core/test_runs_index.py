@@ -231,7 +231,7 @@ def test_tags_and_note_are_kept_and_the_later_edit_is_later(cache, runs_dir):
     record = RunRecord.read(runs_dir / "a")
     assert (record.tags, record.note) == (["a", "b"], "one\ntwo")
     for wrong in ("", "a b", "a,b", "x" * 101, "a\x1b"):
-        with pytest.raises(RunError, match="cannot be a tag"):
+        with pytest.raises(RunError, match="invalid tag"):
             book.edit("a", lambda notes, wrong=wrong: notes.tagged([wrong]))
 
 

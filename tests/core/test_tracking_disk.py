@@ -73,7 +73,7 @@ def test_a_full_disk_stops_nothing_and_loses_nothing(tmp_path, caplog):
     assert run.artifacts == []
     assert not (run.folder / "large.bin").exists()
     told = [entry.getMessage() for entry in caplog.records]
-    assert len([text for text in told if "cannot write its folder" in text]) == 1
+    assert len([text for text in told if "folder cannot be written" in text]) == 1
     assert len([text for text in told if "large.bin is not in the folder" in text]) == 1
 
 

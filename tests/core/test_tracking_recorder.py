@@ -236,7 +236,7 @@ def test_sigterm_at_the_end_waits_until_the_record_is_written(tmp_path):
         ({"loss": [{"$ref": 1}]}, "config.loss\\[0\\]: the key '\\$ref'"),
         ({"model": {1: 2}}, "the key 1 is not a string"),
         ({"model": {"rate": torch.ones(1)}}, "config.model.rate: a Tensor cannot be recorded"),
-        ({"track": {"url": "mongodb://me:secret@host/db"}}, "config.track.url: holds a URL with a password"),
+        ({"track": {"url": "mongodb://me:secret@host/db"}}, "config.track.url: .* a URL with a password"),
     ],
 )
 def test_a_config_that_cannot_be_recorded_is_refused_before_anything_is_made(tmp_path, config, message):

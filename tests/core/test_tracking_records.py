@@ -100,7 +100,7 @@ def test_a_run_that_ended_before_its_record_is_listed_and_strange_folders_are_no
     (tmp_path / "notes.txt").touch()
     (record,) = list_runs(tmp_path)
     assert (record.id, record.status) == (folder.name, "DAMAGED")
-    assert "ended before it began" in record.damage
+    assert "run.json is missing" in record.damage
     assert list_runs(tmp_path / "nowhere") == []
 
 
@@ -237,7 +237,7 @@ def test_an_id_must_be_a_folders_name(tmp_path, run_id):
 
 def test_a_place_where_no_folder_can_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="a run folder cannot be made there"):
+    with pytest.raises(RunError, match="a run folder cannot be created there"):
         new_folder(tmp_path / "file")
 
 
