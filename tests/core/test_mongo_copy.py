@@ -357,7 +357,7 @@ def test_what_is_too_large_for_a_document_is_left_out_and_numbers_fit():
 
 
 def test_a_folder_without_a_record_is_refused(tmp_path, database):
-    with pytest.raises(RunError, match="no folder of a run"):
+    with pytest.raises(RunError, match="run.json: is missing"):
         push(tmp_path, database)
     (tmp_path / "run.json").write_text("[")
     with pytest.raises(RunError, match="damaged"):
