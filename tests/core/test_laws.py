@@ -85,12 +85,12 @@ def test_processors_and_controllers_are_held_to_the_same_laws(law, subject):
 
 def test_a_delayed_processor_streams_but_does_not_look_ahead():
     laws.stream_equals_offline(Gain(latency=4), [3, 8, 1], moving_controls=True)
-    with pytest.raises(LawBroken, match="declares latency 4 and looks 0"):
+    with pytest.raises(LawBroken, match="latency of 4 samples and looks 0"):
         laws.no_look_ahead(Gain(latency=4), phases=8)
 
 
 def test_a_controller_that_reads_ahead_is_found():
-    with pytest.raises(LawBroken, match="declares latency 0"):
+    with pytest.raises(LawBroken, match="latency of 0 samples"):
         laws.no_look_ahead(Follower(reads_ahead=True), phases=8)
 
 

@@ -118,7 +118,7 @@ class MongoBook:
         ]
 
     def _stamps(self) -> dict[str, str]:
-        """Return a text for each run that changes with its document; skip ids that are not strings, which are foreign."""
+        """Return a text for each run that changes with its document; skip foreign ids, which are not strings."""
         found = self.database["runs"].find(_LISTED_RUNS, _STAMPED)
         return {
             one["_id"]: " ".join(str(one.get(key)) for key in _STAMPED) for one in found if isinstance(one["_id"], str)
