@@ -104,7 +104,7 @@ def test_losses_and_validation_figures_have_their_own_panels(tmp_path, monkeypat
     }
     plot_losses(series, tmp_path / "l.png", {"mr_stft": "mr_stft (eps 1)"})
     assert drawn == {
-        "Losses, which are trained": {
+        "Training losses": {
             "loss": {"train": [(1, 2.0)], "validation": [(1, 3.0)]},
             "loss mr_stft (eps 1)": {"train": [(1, 4.0)], "validation": [(1, 5.0)]},
         },

@@ -144,7 +144,7 @@ def test_a_process_that_is_killed_ends_the_run_which_goes_on_to_the_same_end(for
     assert "Error: rank 1 of this training was killed by signal 9" in done.stderr
     found = find_run(tmp_path / "runs", "latest")
     assert found.status == "FAILED"
-    assert "process 1" in found.error
+    assert "rank 1 " in found.error
     done = command("--resume", "latest")
     assert done.returncode == 0, done.stderr
     (two,) = list_runs(tmp_path / "runs")

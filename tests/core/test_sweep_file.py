@@ -100,16 +100,16 @@ def test_a_record_gives_the_sweep_back(tmp_path):
         ({"spcae": SPACE}, "spcae", "sweep.spcae: 'sweep' has no setting 'spcae'. Did you mean 'space'?"),
         ({"space": {"modle.x": [1]}}, "modle", "an experiment has no setting 'modle'. Did you mean 'model'?"),
         ({"space": {"track.runs_dir": ["a"]}}, "track", "'track' is the same for all trials"),
-        ({"space": {"model.num_blocks": 3}}, "num_blocks: 3", "a list of values or a range {min: …, max: …}, not 3"),
+        ({"space": {"model.num_blocks": 3}}, "num_blocks: 3", "a list of values or a range {min: …, max: …}, got 3"),
         ({"space": {"model.num_blocks": []}}, "num_blocks: []", "a list of values or a range"),
-        ({"space": {"model.num_blocks": [2, 2]}}, "model.num_blocks", "the same value stands twice"),
-        ({"space": SPACE}, "train.learning_rate", "a grid takes lists only"),
-        ({"space": {"model.num_blocks": [2]}, "trials": 3}, "trials", "a grid has as many trials"),
+        ({"space": {"model.num_blocks": [2, 2]}}, "model.num_blocks", "value twice"),
+        ({"space": SPACE}, "train.learning_rate", "only lists"),
+        ({"space": {"model.num_blocks": [2]}, "trials": 3}, "trials", "a grid runs all combinations"),
         ({"space": {"train.learning_rate": {"min": 1, "mx": 2}}}, "mx", "Did you mean 'max'?"),
         ({"space": {"train.learning_rate": {"min": 2, "max": 1}}}, "learning_rate", "min must be less than max"),
-        ({"space": {"train.lr_factor": {"min": 0, "max": 1, "log": True}}}, "lr_factor", "log needs a min above 0"),
+        ({"space": {"train.lr_factor": {"min": 0, "max": 1, "log": True}}}, "lr_factor", "a min above 0, not 0"),
         ({"space": {"train.lr_factor": {"min": 0.5, "max": 1, "integer": True}}}, "lr_factor", "whole bounds"),
-        ({"space": SPACE, "search": "random"}, "sweep:", "search: random needs the setting 'trials'"),
+        ({"space": SPACE, "search": "random"}, "sweep:", "the setting 'trials'"),
         ({"space": SPACE, "search": "bayes"}, "bayes", "'grid', 'random' or 'asha'"),
         ({"space": SPACE, "resources": {"cpu": 2}}, "cpu", "Did you mean 'cpus'?"),
         ({"space": {}}, "space", "name at least one setting"),
@@ -183,6 +183,6 @@ def test_without_ray_trials_are_listed_and_a_sweep_says_how_to_get_it(tmp_path):
     swept = _without_ray(tmp_path, file.name)
     assert swept.returncode == 1
     assert swept.stderr == (
-        "Error: a sweep needs Ray Tune, which is not installed: pip install 'nablafx-core[sweep]'\n"
+        "Error: a sweep requires Ray Tune, which is not installed: pip install 'nablafx-core[sweep]'\n"
     )
     assert not (tmp_path / "runs").exists()

@@ -130,7 +130,7 @@ def test_a_failing_trial_says_why(tmp_path):
     assert find_run(tmp_path, "trial").status == "FAILED"
     lost = task(tmp_path, "lost")
     lost = Task(1, "lost", lost.sweep, lost.experiment, lost.metric, tmp_path / "elsewhere")
-    assert "cannot enter the folder" in reports(TrialThread(lost))[-1]["failure"]
+    assert "the folder in which the sweep was started" in reports(TrialThread(lost))[-1]["failure"]
 
 
 def loop(tasks, sweep, scheduler, folder, ended, stopper):
@@ -225,7 +225,7 @@ def test_only_what_is_not_finished_runs_again(tmp_path, rayless, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(rayless, "run_trials", killed)
-    with pytest.raises(Exception, match="Ray broke down: MemoryError"):
+    with pytest.raises(Exception, match="Ray failed: MemoryError"):
         run_sweep(plan)
     sweep = next(run for run in list_runs(tmp_path / "runs") if run.command == "sweep")
     first = find_run(tmp_path / "runs", sweep.info["trials"][0]["id"])
@@ -247,7 +247,7 @@ def test_a_damaged_list_of_trials_and_a_run_that_is_no_sweep_are_told(tmp_path, 
         (sweep.folder / "info.json").write_text(f'{{"trials": {damage}}}')
         with pytest.raises(RunError, match="list of trials is damaged"):
             resumable_sweep(sweep.id, tmp_path / "runs")
-    with pytest.raises(RunError, match="is a train and no sweep"):
+    with pytest.raises(RunError, match="is not a sweep"):
         resumable_sweep(next(run.id for run in runs if run.command == "train"), tmp_path / "runs")
 
 
@@ -303,7 +303,7 @@ def test_what_no_machine_has_is_told_before_anything_waits_for_it():
     nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}]
     quiet_ray._check_resources(nodes, Resources(cpus=2))
     for needed in (Resources(cpus=3), Resources(gpus=1)):
-        with pytest.raises(ConfigError, match=r"no machine has them \(there is: 2 CPUs and 0 GPUs\)"):
+        with pytest.raises(ConfigError, match=r"no machine has them .*2 CPUs and 0 GPUs"):
             quiet_ray._check_resources(nodes, needed)
 
 
@@ -315,7 +315,7 @@ def test_a_cluster_that_does_not_answer_is_told_at_once_and_no_run_is_begun(tmp_
         for address in (None, "auto", f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
             quiet_ray.check_address(address)
     for address, told in (
-        (f"127.0.0.1:{port}", "no Ray cluster answers there: Connection refused. Start one"),
+        (f"127.0.0.1:{port}", "no Ray cluster answers there: Connection refused"),
         ("somewhere", "write it as HOST:PORT"),
         (":6379", "write it as HOST:PORT"),
         ("localhost:70000", "write it as HOST:PORT"),

@@ -222,7 +222,7 @@ def test_what_cannot_be_written_after_the_training_leaves_the_model(tmp_path, mo
         match=r"losses.png: cannot be written: No space.*nablafx train --resume \S+ --runs-dir .*runs",
     ) as error:
         train(sections(tmp_path))
-    assert Path(str(error.value).split("trained: ")[1].split(". Make")[0]).is_file()
+    assert Path(str(error.value).split("trained: ")[1].split(". Free")[0]).is_file()
 
 
 PROGRAM = "from nablafx_core.cli import main; main()"

@@ -309,7 +309,8 @@ class _Training:
                 children = Children(trainer, partial(self._report_failed_process, run))
                 with memory_explained(self._batch_description()), exchange_explained(), children.ended_with_this():
                     self._fit(trainer, task)
-                with disk_explained(f"The model is trained: {best.path}. Free space, then {self._resume_command(run)}"):
+                resume = self._resume_command(run)
+                with disk_explained(f"The model is trained: {best.path}. Free disk space, then run: {resume}"):
                     return self._finish(run, best, use, trainer.strategy.root_device)
 
     def _resume_command(self, run: Run) -> str:
