@@ -1,4 +1,4 @@
-"""Checkpoints are whole, the last two are kept, and nothing in them is executed."""
+"""Checkpoints are written atomically, the last two are kept, and nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_the_error_about_damaged_checkpoints_says_what_to_do(tmp_path):
         (lambda content: content["optimizer_states"][0]["param_groups"].pop(), "its groups of parameters are not"),
     ],
 )
-def test_a_checkpoint_of_other_code_is_refused(tmp_path, change, message):
+def test_a_checkpoint_of_a_different_version_of_the_code_is_rejected(tmp_path, change, message):
     folder = stopped(tmp_path / "runs")
     content = torch.load(folder / LAST, weights_only=True)
     change(content)
@@ -142,7 +142,7 @@ def test_a_checkpoint_of_other_code_is_refused(tmp_path, change, message):
     assert (folder / LAST).exists()
 
 
-def test_the_state_of_a_callback_is_kept_or_its_loss_told(tmp_path, caplog):
+def test_the_state_of_a_callback_is_kept_or_a_warning_is_logged(tmp_path, caplog):
     plain = Stop(-1)
     resume(stopped(tmp_path / "plain", {"a": [1, torch.ones(2)]}), [plain])
     assert plain.loaded["a"][0] == 1
@@ -153,7 +153,7 @@ def test_the_state_of_a_callback_is_kept_or_its_loss_told(tmp_path, caplog):
     assert sum("left out of checkpoints" in entry.getMessage() for entry in caplog.records) == 1
 
 
-def test_what_the_disk_refuses_leaves_both(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_both_checkpoints(tmp_path, monkeypatch):
     files, path = CheckpointFiles(), tmp_path / LAST
     for number in (1, 2):
         files.save_checkpoint({"callbacks": {}, "n": number}, path)
@@ -178,7 +178,7 @@ class TestKeepBest:
     def value(self, path):
         return next(nfx.load(path).parameters()).flatten()[0].item()
 
-    def test_a_better_one_on_the_disk_stays_with_its_figures(self, tmp_path):
+    def test_a_better_bundle_on_the_disk_stays_with_its_figures(self, tmp_path):
         """It was written after the checkpoint, and on a GPU the steps since then come out otherwise."""
         path = tmp_path / "run" / "model.nfx"
         self.validated(KeepBest(path, {"run": "run"}), 0.25, 8, 1.0)
@@ -191,14 +191,14 @@ class TestKeepBest:
         assert (again.best, self.value(path)) == ({"loss": 0.125, "step": 12}, 3.0)
         assert [entry.name for entry in path.parent.iterdir()] == ["model.nfx"]
 
-    def test_that_of_another_run_is_none(self, tmp_path):
+    def test_a_bundle_of_another_run_is_ignored(self, tmp_path):
         save_bundle(self.model(1.0), tmp_path / "model.nfx", {"run": "other", "validation": {"loss": 0.1, "step": 1}})
         best = KeepBest(tmp_path / "model.nfx", {"run": "run"})
         best.resume()
         assert best.best == {}
 
     @pytest.mark.parametrize("at", [8, 12])
-    def test_one_that_is_lost_is_written_again_from_its_checkpoint_or_told(self, tmp_path, caplog, at):
+    def test_a_lost_bundle_is_written_again_from_its_checkpoint_or_warned_about(self, tmp_path, caplog, at):
         first = KeepBest(tmp_path / "model.nfx", {"run": "run"})
         self.validated(first, 0.25, 8, 1.0)
         checkpoint = {"global_step": at, "callbacks": {first.state_key: first.state_dict()}}
@@ -209,7 +209,7 @@ class TestKeepBest:
         assert again.best == ({"loss": 0.25, "step": 8} if at == 8 else {})
         assert any("missing or damaged" in entry.getMessage() for entry in caplog.records) == (at == 12)
 
-    def test_what_is_only_in_memory_is_not_in_the_checkpoint(self, tmp_path, monkeypatch):
+    def test_a_best_model_only_in_memory_is_not_in_the_checkpoint(self, tmp_path, monkeypatch):
         best = KeepBest(tmp_path / "model.nfx", {"run": "run"})
         self.validated(best, 0.25, 8, 1.0)
         monkeypatch.setattr("nablafx_core.files.os.replace", lambda *names: (_ for _ in ()).throw(OSError(28, "full")))

@@ -149,7 +149,7 @@ def test_unbounded_model_warms_up_and_keeps_the_phase_of_its_blocks(monkeypatch)
     torch.testing.assert_close(seen["target"][0], file.wet.audio[4700:])
 
 
-def test_a_model_without_a_stream_is_rendered_offline_with_context_on_both_sides():
+def test_a_model_that_cannot_stream_is_rendered_offline_with_context_on_both_sides():
     file = recording(start=700, stop=1300)
     predictions = []
     evaluate(ZeroPhase(), [file], METRICS, on_rendered=lambda _, prediction, __: predictions.append(prediction))
@@ -206,7 +206,7 @@ def test_mode_is_restored_and_progress_reaches_the_total():
     assert model.training and not model.part.training
 
 
-def test_a_silent_target_is_called_so_and_has_no_ratio():
+def test_a_silent_target_is_reported_and_has_no_ratio():
     def source(audio):
         return ArraySource(torch.as_tensor(audio, dtype=torch.float32))
 
@@ -231,7 +231,7 @@ def test_a_silent_target_is_called_so_and_has_no_ratio():
 
 
 @pytest.mark.parametrize("rest", [1, 3])
-def test_the_last_samples_of_a_target_are_too_few_to_be_called_silent(rest):
+def test_the_last_samples_of_a_target_are_too_few_to_count_as_silent(rest):
     audio = torch.from_numpy(np.random.default_rng(0).normal(size=4800 + rest)).float()
     audio[4800:] = 0.1
     silent = ArraySource(torch.zeros(2400 + rest))
@@ -243,7 +243,7 @@ def test_the_last_samples_of_a_target_are_too_few_to_be_called_silent(rest):
     assert ("silent_samples" in whole, dead["silent_samples"]) == (False, 2400 + rest)
 
 
-def test_refusals():
+def test_invalid_evaluations_are_errors():
     with pytest.raises(DataError, match="nothing to evaluate"):
         evaluate(LateFIR(), [recording(stop=0)], METRICS)
 

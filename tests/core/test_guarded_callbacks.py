@@ -1,4 +1,4 @@
-"""A pack's Lightning callback that fails is told and left; the training goes on as if it were not there."""
+"""A failing Lightning callback of a pack gives a warning, and the training continues without it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OTHERWISE = (
 HOOKS = [name for name in vars(Callback) if name.startswith("on_") or name in ("setup", "teardown", "state_dict")]
 
 
-def test_one_that_works_is_what_it_was():
+def test_a_working_callback_is_unchanged():
     plain, callback = Counting(), guarded(Counting(), "nablafx-acme")
     assert isinstance(callback, Counting)
     assert callback.state_key == plain.state_key
@@ -39,7 +39,7 @@ def test_one_that_works_is_what_it_was():
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda callback: pickle.loads(pickle.dumps(callback))])
-def test_a_copy_guards_itself(again, caplog):
+def test_a_copy_of_a_guarded_callback_is_guarded(again, caplog):
     callback = guarded(Counting(ValueError("x")), "nablafx-acme")
     other = again(callback)
     other.on_train_batch_end(None, None, None, None, 0)
@@ -48,7 +48,7 @@ def test_a_copy_guards_itself(again, caplog):
     assert len(caplog.records) == 1
 
 
-def test_one_that_fails_is_told_once_and_not_called_again(caplog):
+def test_a_failing_callback_is_warned_about_once_and_not_called_again(caplog):
     callback = guarded(Counting(ValueError("too hot\nvery hot")), "nablafx-acme")
     callback.on_train_start(None, None)
     for index in range(3):
@@ -64,7 +64,7 @@ def test_one_that_fails_is_told_once_and_not_called_again(caplog):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), TrainingError("stop")])
-def test_what_ends_a_training_on_purpose_passes(error, caplog):
+def test_exceptions_that_end_a_training_on_purpose_pass(error, caplog):
     callback = guarded(Counting(error), "nablafx-acme")
     for _ in range(2):
         with pytest.raises(type(error)):
@@ -72,7 +72,7 @@ def test_what_ends_a_training_on_purpose_passes(error, caplog):
     assert caplog.records == []
 
 
-def test_a_hook_that_stands_on_the_instance_is_kept_and_guarded(caplog):
+def test_a_hook_on_the_instance_is_kept_and_guarded(caplog):
     callback = Counting()
     callback.on_train_end = lambda trainer, module: 1 / 0
     guarded(callback, "nablafx-acme").on_train_end(None, None)
@@ -114,7 +114,7 @@ def test_training_goes_on_to_the_same_weights(install, tmp_path, caplog):
     )
 
 
-def test_a_hook_that_fails_is_told_and_the_others_are_asked(install, caplog):
+def test_a_failing_pack_hook_is_warned_about_and_the_others_are_called(install, caplog):
     installed(install, "config['train']['seed'] = 8; return [config['model'], Counting()]")
     install("nablafx-bad", "@hookimpl\ndef nablafx_callbacks(config):\n    return [config['no']]")
     install("nablafx-cool", PACK.format(body="return [EarlyStopping('x', patience=config['train']['seed'])]"))
@@ -136,7 +136,7 @@ def test_a_pack_may_refuse_an_experiment(install):
         pack_callbacks({})
 
 
-def test_one_whose_state_another_has_is_left_out(install, caplog):
+def test_a_callback_with_the_state_key_of_another_is_left_out(install, caplog):
     """Lightning would end the training."""
     installed(install, "return [ModelCheckpoint(monitor='a'), ModelCheckpoint(monitor='b'), Counting(), Counting()]")
     beside = [ModelCheckpoint(monitor="a")]

@@ -1,4 +1,4 @@
-"""Each law that can fail does, and says what was measured and what to do."""
+"""Each law fails for a faulty component, and its message says what was measured and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reference.registered import faulty, results, told
 from reference.toys import Echo
 
 
-def test_everything_right_holds(install):
+def test_correct_components_keep_all_laws(install):
     found = results(
         install,
         faulty("device", "Clipper"),
@@ -117,14 +117,14 @@ def test_everything_right_holds(install):
         ),
     ],
 )
-def test_a_fault_is_told_with_what_to_do(install, component, law, failure):
+def test_the_failure_of_a_faulty_component_says_what_to_do(install, component, law, failure):
     found = results(install, component)
     assert found[component[0], law].outcome == "broken"
     said = found[component[0], law].failure
     assert told(said, failure)
 
 
-def test_what_cannot_be_checked_says_why(install):
+def test_a_law_that_cannot_be_checked_says_why(install):
     found = results(
         install,
         faulty("observer", "Listener", "no server"),
@@ -151,7 +151,7 @@ def test_what_cannot_be_checked_says_why(install):
     assert {result.outcome for result in found.values()} == {"holds", "not checked"}
 
 
-def test_an_observer_that_says_what_it_needs_and_an_importer_without_files(install):
+def test_an_observer_without_its_server_and_an_importer_without_files_are_not_checked(install):
     found = results(install, faulty("observer", "Listener", "says so"), faulty("importer", "Reader"))
     assert "NablafxError: no server: set LISTENER_URL." in found["observer", "is built from its example"].note
     assert found["importer", "damage is refused"].measured == 10
@@ -184,7 +184,7 @@ def test_weights_that_are_not_saved_are_found(install):
         ("return config['no']", "nablafx_callbacks() failed: KeyError: 'no' (nablafx_acme.py:7). Tell its author"),
     ],
 )
-def test_the_hook_for_callbacks(install, body, failure):
+def test_faults_of_the_hook_for_callbacks(install, body, failure):
     install(
         "nablafx-acme",
         f"from reference.callbacks import Counting\n@hookimpl\ndef nablafx_callbacks(config):\n    {body}\n",

@@ -69,7 +69,7 @@ def test_a_right_preset_holds(install, more):
         ("model: {name: reference.refusing:Steep}", 3, "with 0 knobs: the gradient of weight is NaN or infinite"),
     ],
 )
-def test_a_faulty_preset(install, text, law, failure):
+def test_a_faulty_preset_breaks_its_law(install, text, law, failure):
     found = checked_preset(install, text)
     assert list(found.values())[law].failure.startswith(failure)
     assert len(found) == law + 1
@@ -130,7 +130,7 @@ def test_a_right_bundle_holds(bundle):
         (", licence='CC0-1.0', sha256='DIGEST'", {"fault": "forgets"}, 2, "stream = offline (Echo, blocks [1, 61,"),
     ],
 )
-def test_a_faulty_bundle(bundle, more, settings, law, failure):
+def test_a_faulty_bundle_breaks_its_law(bundle, more, settings, law, failure):
     digest, found = bundle(more, **settings)
     assert list(found.values())[law].failure.startswith(failure.replace("DIGEST", digest))
     assert len(found) == law + 1

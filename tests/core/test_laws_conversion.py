@@ -83,7 +83,7 @@ CONVERSION = (("model", "nablafx_core.testing.tiny:TinyModel", {"controls": [{"n
         ),
     ],
 )
-def test_a_faulty_exporter_or_importer(install, writer, reader, law, failure):
+def test_a_faulty_exporter_or_importer_breaks_its_law(install, writer, reader, law, failure):
     found = results(
         install,
         ("model", "reference.toys:Echo", {"latency": 1}),

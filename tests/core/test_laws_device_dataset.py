@@ -1,4 +1,4 @@
-"""The laws of devices and datasets hold for what is right, and break, in words that help, for each fault."""
+"""The laws of devices and datasets hold for correct ones, and break with a helpful message for each fault."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_faulty_dataset_breaks_its_law(fault, law, message):
         DATASET_LAWS[law](Noise(fault))
 
 
-def test_of_large_data_a_part_is_read():
+def test_only_a_part_of_large_data_is_read():
     class Counting(TinyData):
         read = 0
 

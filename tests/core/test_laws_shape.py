@@ -1,4 +1,4 @@
-"""What a processor says of its shape holds, or is found out."""
+"""A wrong shape of a processor is detected."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ EFFECTS = {
 
 @pytest.mark.parametrize("shape", ["filter", "nonlinearity", "value", "other"])
 @pytest.mark.parametrize(("effect", "shapes"), EFFECTS.values(), ids=EFFECTS)
-def test_a_shape_that_is_not_its_own_is_found_out(effect, shapes, shape):
+def test_a_wrong_shape_is_detected(effect, shapes, shape):
     processor = Written(shape, effect)
     if shape == "other":
         assert laws_shape.has_its_shape(processor) == float("inf")

@@ -1,4 +1,4 @@
-"""Addresses of MongoDB: what is taken, what is refused, and that no message holds a password."""
+"""Addresses of MongoDB: which are accepted and rejected, and that no message contains a password."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def used(address):
         return sorted(client._topology_settings.seeds), user, client.options, database.name
 
 
-def test_a_url_names_the_database_and_ours_is_the_one_without_a_name():
+def test_a_url_names_the_database_or_the_default_is_used():
     hosts, user, _, name = used(address_of("mongodb://ada:s%40cret@db.lab:27018,other/records?authSource=admin"))
     assert (hosts, user, name) == ([("db.lab", 27018), ("other", 27017)], ("ada", "s@cret"), "records")
     assert used(address_of("mongodb://db.lab"))[3] == "nablafx"
@@ -75,7 +75,7 @@ def test_a_profile_has_user_password_and_tls(config, monkeypatch, source):
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX")
 @pytest.mark.parametrize(("mode", "warnings"), [(0o600, 0), (0o640, 1), (0o604, 1)])
-def test_a_password_that_others_can_read_is_warned_of(config, caplog, mode, warnings):
+def test_a_password_that_others_can_read_gives_a_warning(config, caplog, mode, warnings):
     config("mongo: {lab: {url: 'mongodb://h', user: ada, password: s3cret}}").chmod(mode)
     address_of("lab")
     assert [entry.getMessage().count("chmod 600") for entry in caplog.records] == [1] * warnings
@@ -112,7 +112,7 @@ def all_that_is_told(error):
 
 
 @pytest.mark.parametrize("url", WRONG)
-def test_what_is_wrong_is_said_without_the_password(url):
+def test_errors_about_addresses_do_not_contain_the_password(url):
     with pytest.raises(ConfigError, match="--mongo|MongoDB") as error:
         address_of(url).client()
     assert WRONG[url] in str(error.value)
@@ -139,7 +139,7 @@ WRONG_FILES = {
 
 
 @pytest.mark.parametrize("text", WRONG_FILES)
-def test_what_is_wrong_in_the_file_is_said_without_the_password(config, text):
+def test_errors_about_profiles_do_not_contain_the_password(config, text):
     path = config(text)
     with pytest.raises(ConfigError) as error:
         address_of("lab")
@@ -149,7 +149,7 @@ def test_what_is_wrong_in_the_file_is_said_without_the_password(config, text):
 
 
 @given(password=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12))
-def test_any_password_is_used_as_it_is_and_shown_nowhere(tmp_path_factory, password):
+def test_any_password_is_used_unchanged_and_never_shown(tmp_path_factory, password):
     password = password.rstrip("\r\n") or "a"
     folder = tmp_path_factory.mktemp("any")
     (folder / "p").write_bytes(password.encode() + b"\r\n")

@@ -1,4 +1,4 @@
-"""Killed anywhere and resumed, a training ends as if nothing had happened: weights, figures and curves."""
+"""A training that is killed anywhere and resumed gives the same weights, figures and curves."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def killed_at(run, folder, kind, *places, workers=0):
     ],
     ids=lambda value: value if isinstance(value, str) else ", ".join(value),
 )
-def test_a_killed_training_ends_as_the_whole_one(run, whole, tmp_path, kind, places):
+def test_a_killed_training_ends_like_an_uninterrupted_one(run, whole, tmp_path, kind, places):
     assert_same(killed_at(run, tmp_path, kind, *places), whole(kind))
 
 
@@ -161,7 +161,7 @@ def test_the_lstm_stops_early_and_its_rate_falls(whole):
 
 
 @pytest.mark.parametrize("kind", ["random"])
-def test_workers_change_nothing(run, whole, tmp_path, kind):
+def test_data_workers_do_not_change_the_weights(run, whole, tmp_path, kind):
     """Neither what they read nor the random states: their seeds come from a generator of the loader."""
     assert_same(killed_at(run, tmp_path, kind, "train 13", workers=1), whole(kind))
 

@@ -1,4 +1,4 @@
-"""A sweep under Ray: killed, interrupted, resumed each time, and then as one that was not."""
+"""A sweep with Ray that is killed, interrupted and resumed gives the same result as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Sweeping:
         until(lambda: any(self.folder.glob(path)), alive=lambda: process.poll() is None)
 
 
-def test_killed_interrupted_and_resumed_each_time(tmp_path):
+def test_a_sweep_that_is_killed_interrupted_and_resumed(tmp_path):
     sections = {
         "data": {"name": "reference.tiny:TanhDataset", "segment_length": 2048, "batch_size": 2},
         "model": {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4},

@@ -1,4 +1,4 @@
-"""What reaches the disk, whole or torn, and what happens while the disk refuses."""
+"""Complete and incomplete lines on the disk, and runs while the disk refuses to write."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _retry_at_once(monkeypatch):
 
 
 @given(cut=st.integers(0, 200), more=st.integers(0, 3))
-def test_a_torn_line_takes_no_other_with_it(tmp_path_factory, cut, more):
+def test_an_incomplete_line_does_not_damage_the_next(tmp_path_factory, cut, more):
     path = tmp_path_factory.mktemp("torn") / "metrics.jsonl"
     whole = "".join(
         json.dumps({"name": "loss", "step": step, "value": 0.5, "timestamp": "2026-11-23T00:00:00"}) + "\n"
@@ -92,7 +92,7 @@ def test_a_disk_that_stays_full_costs_the_values_but_not_the_run(tmp_path, caplo
     assert "could not be written and are not in the folder: 1" in caplog.text
 
 
-def test_memory_for_waiting_values_is_bounded_and_the_newest_stay(tmp_path):
+def test_memory_for_unwritten_values_is_bounded_and_the_newest_are_kept(tmp_path):
     file = MetricsFile(tmp_path / "m", lambda error: None, capacity=10)
     with full_disk(0):
         for step in range(25):
