@@ -179,7 +179,7 @@ def test_weights_that_are_not_saved_are_found(install):
         ("return []", None),
         (
             "return [config['model']]",
-            "it returned dict: {'name': 'nablafx_core.testing.tiny:TinyModel'}; only lightning",
+            "it returned dict: {'name': 'nablafx_core.testing.tiny:TinyModel'}; expected only lightning.Callback",
         ),
         ("return config['no']", "nablafx_callbacks() failed: KeyError: 'no' (nablafx_acme.py:7). Tell its author"),
     ],

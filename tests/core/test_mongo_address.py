@@ -172,7 +172,7 @@ def test_any_password_is_used_unchanged_and_never_shown(tmp_path_factory, passwo
         (pymongo.errors.OperationFailure("Authentication failed for ada:s3cret", 18), "wrong user or password"),
         (pymongo.errors.OperationFailure("ada may not use s3cret", 99), "OperationFailure: *** may not use ***"),
         (pymongo.errors.ServerSelectionTimeoutError("h: [Errno 111] refused s3cret"), "no server answers"),
-        (pymongo.errors.NetworkTimeout("s3cret"), "not answer in time"),
+        (pymongo.errors.NetworkTimeout("s3cret"), "the server does not answer in time"),
     ],
 )
 def test_failures_are_explained_without_user_and_password(error, text):

@@ -72,5 +72,5 @@ def test_the_values_of_a_setting_do_not_depend_on_other_settings():
 def test_no_combination_is_drawn_twice_and_too_many_are_refused():
     space = {"a": Choices((1, 2)), "b": Choices((1, 2))}
     assert len({tuple(item.values()) for item in drawn(space, 4, 0)}) == 4
-    with pytest.raises(ConfigError, match="5 different trials cannot be drawn from this space; 4 were found"):
+    with pytest.raises(ConfigError, match="5 different trials cannot be drawn from this space; only 4 were found"):
         drawn(space, 5, 0)

@@ -89,7 +89,7 @@ def test_a_disk_that_stays_full_costs_the_values_but_not_the_run(tmp_path, caplo
     with full, pytest.raises(KeyError, match="of the body"):
         record("train", {}, tmp_path, body, "full")
     assert RunRecord.read(tmp_path / "full").metrics["loss"].values == [1.0]
-    assert "could not be written and are not in the folder: 1" in caplog.text
+    assert "could not be written and are lost: 1" in caplog.text
 
 
 def test_memory_for_unwritten_values_is_bounded_and_the_newest_are_kept(tmp_path):

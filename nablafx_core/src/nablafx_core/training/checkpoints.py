@@ -102,7 +102,7 @@ class CheckpointFiles(TorchCheckpointIO):
             try:
                 torch.save(state, content)
                 read_torch_file(content, objects=False)
-            except Exception as error:  # whatever its objects raise
+            except Exception as error:  # any exception of pickled objects
                 kind = type(error).__name__
                 self._warn_once(
                     name,

@@ -120,7 +120,7 @@ def train(
         Id, folder, bundle and figures of the run.
 
     Raises:
-        NablafxError: for anything wrong with the experiment, the data or the run to resume.
+        NablafxError: if the experiment, the data or the run to resume is invalid, or the training fails.
     """
     checked = _experiment(experiment)
     with checked.code.used():
@@ -151,8 +151,8 @@ def _train(
         return training.run(None, resumed or runs_dir)
     if resumed is not None:
         moved = is_moved(checked, RunRecord.read(resumed).config)
-        anew = f"To train its model on other data, start a new run with --init {shlex.quote(str(resumed))}."
-        check_same_data(resumed, training.dataset, moved, anew)
+        otherwise = f"To train its model on other data, start a new run with --init {shlex.quote(str(resumed))}."
+        check_same_data(resumed, training.dataset, moved, otherwise)
     observers = built_observers(checked.track.observers)
 
     def body(run: Run) -> TrainResult:
