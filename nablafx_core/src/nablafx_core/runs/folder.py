@@ -182,7 +182,7 @@ class FolderObserver(RunObserver):
             return
         lost = self.metrics.close()
         if lost:
-            _log.warning("run %s: %d values could not be written and are not in the folder.", self.folder.name, lost)
+            _log.warning("run %s: number of values that could not be written and are lost: %d.", self.folder.name, lost)
         with self._lock:
             self._write_series()
             self._note_time("stop_time", time)
