@@ -24,7 +24,7 @@ SETTINGS = {"max_steps": 12, "validate_every": 4, "accelerator": "cpu"}
 
 
 class Stop(Callback):
-    """Breaks a training before a step, with a state of its own in the checkpoints."""
+    """Callback with a state that ends a training before a step."""
 
     def __init__(self, step, state=None):
         self.step, self.state, self.loaded = step, state, None
@@ -41,7 +41,7 @@ class Stop(Callback):
 
 
 def stopped(runs, state=None):
-    """The run of a training that was broken off at step 10, after the checkpoints of steps 4 and 8."""
+    """Train until step 10, after the checkpoints of steps 4 and 8; return the run folder."""
     sections = {
         "data": {"name": "reference.tiny:TanhDataset", "segment_length": 2048, "batch_size": 2},
         "model": TCN,
@@ -69,7 +69,7 @@ def cut(path):
 
 
 def flip(path):
-    """A bit in the middle of the largest tensor."""
+    """Flip a bit in the middle of the largest tensor."""
     with zipfile.ZipFile(path) as archive:
         part = max(archive.infolist(), key=lambda entry: entry.file_size)
     content = bytearray(path.read_bytes())
@@ -78,7 +78,7 @@ def flip(path):
 
 
 class Bomb:
-    """Runs a command when it is unpickled."""
+    """Object that runs a command when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = mark
@@ -179,7 +179,7 @@ class TestKeepBest:
         return next(nfx.load(path).parameters()).flatten()[0].item()
 
     def test_a_better_bundle_on_the_disk_stays_with_its_figures(self, tmp_path):
-        """It was written after the checkpoint, and on a GPU the steps since then come out otherwise."""
+        """It was written after the checkpoint, and on a GPU the steps since then may give other weights."""
         path = tmp_path / "run" / "model.nfx"
         self.validated(KeepBest(path, {"run": "run"}), 0.25, 8, 1.0)
         (path.parent / ".model.nfx.0.tmp").touch()

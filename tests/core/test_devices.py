@@ -23,15 +23,15 @@ from reference.waiting import PATIENCE, until
 
 
 class Driver(types.ModuleType):
-    """NVML of two GPUs: the second cannot tell its power. `breaks_after` so many readings it fails."""
+    """Stand-in for NVML with two GPUs: the second has no power sensor. All calls fail after `breaks_after` readings."""
 
     NVML_TEMPERATURE_GPU = 0
 
     class NVMLError(Exception):
-        """Anything."""
+        """Stand-in for any NVML error."""
 
     class NVMLError_NotSupported(NVMLError):  # noqa: N801 - NVML's own name
-        """This card has no such sensor."""
+        """Stand-in for NVML's error about a missing sensor."""
 
     def __init__(self, breaks_after=10**9):
         super().__init__("pynvml")
@@ -181,7 +181,7 @@ def test_a_sample_is_recorded_at_its_second_of_running(driver):
 
 
 class Clocked:
-    """A run whose seconds the test says; `logged` has the steps and values of one metric."""
+    """Run whose elapsed seconds the test sets; `logged` has the steps and values of one metric."""
 
     def __init__(self):
         self.elapsed, self.logged = 0.0, []

@@ -30,7 +30,7 @@ TAPS = np.array([0.7, -0.2, 0.1, 0.05, 0.3])
 
 
 class Source:
-    """A signal in memory that remembers what was read of it."""
+    """Signal in memory that records which samples are read."""
 
     def __init__(self, audio: np.ndarray) -> None:
         self.audio, self.longest, self.first, self.last = torch.from_numpy(audio).float(), 0, len(audio), 0
@@ -74,7 +74,7 @@ class LateFIR(Model):
 
 
 class Blockwise(Model):
-    """Multiplies by 0.5 every other block of 512 samples; what it remembers has no bound."""
+    """Model with unbounded memory that multiplies every other block of 512 samples by 0.5."""
 
     def initial_state(self, batch_size, controls=None):
         return {"position": torch.zeros(batch_size, dtype=torch.long)}
@@ -86,7 +86,7 @@ class Blockwise(Model):
 
 
 class ZeroPhase(Model):
-    """A symmetric moving average of 5 samples, which has no stream."""
+    """Symmetric moving average of 5 samples, which cannot stream."""
 
     receptive_field = 5
     causal = False
@@ -105,7 +105,7 @@ def recording(name="a", time=2000, seed=0, start=0, stop=None, **about) -> Recor
 
 
 def direct(files: list[Recording], gain=lambda file: 1.0) -> dict[str, float]:
-    """The figures of `LateFIR` from whole signals, by scipy."""
+    """Return the figures of `LateFIR` from whole signals, computed with scipy."""
     sums = dict.fromkeys(METRICS, 0.0)
     for file in files:
         prediction = gain(file) * scipy.signal.lfilter(TAPS, 1, file.dry.audio.double().numpy())

@@ -137,7 +137,7 @@ def test_a_pack_may_refuse_an_experiment(install):
 
 
 def test_a_callback_with_the_state_key_of_another_is_left_out(install, caplog):
-    """Lightning would end the training."""
+    """Lightning would end the training if two callbacks had the same state_key."""
     installed(install, "return [ModelCheckpoint(monitor='a'), ModelCheckpoint(monitor='b'), Counting(), Counting()]")
     beside = [ModelCheckpoint(monitor="a")]
     found = pack_callbacks({}, beside)

@@ -95,7 +95,7 @@ def test_a_controller_that_reads_ahead_is_found():
 
 
 class Shifted(SteppedLeaky):
-    """Its blocks begin with the audio."""
+    """Processor whose blocks start with the audio."""
 
     def forward(self, audio, parameters, state=None):
         leak = parameters["leak"]

@@ -77,7 +77,7 @@ def test_a_faulty_preset_breaks_its_law(install, text, law, failure):
 
 
 def test_a_preset_is_trained_with_the_knobs_that_it_names_or_accepts(install):
-    """The model takes one knob only, which the preset gives it."""
+    """The model accepts only one knob, which the preset names."""
     found = checked_preset(install, "model: {name: reference.refusing:Refusing, controls: [{name: a}]}")
     assert {result.failure for result in found.values()} == {None}
 
@@ -91,7 +91,7 @@ def test_a_stateful_preset_is_trained_in_chunks(install):
 
 @pytest.fixture
 def bundle(install):
-    """A bundle in the package `acme_models`; its name is `ts9`."""
+    """Give a function that creates the bundle `ts9` in the package `acme_models`."""
     folder = install.folder / "acme_models"
     folder.mkdir()
     (folder / "__init__.py").touch()

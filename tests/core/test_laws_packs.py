@@ -98,7 +98,7 @@ def test_packs_check_prints_a_table(install):
 
 
 def test_results_are_yielded_immediately(install, monkeypatch):
-    """The first ones can be read while the last component has not been asked yet."""
+    """The first results can be read before the last component is checked."""
     install.module("nablafx_acme_last", "raise KeyboardInterrupt")
     install(
         "nablafx-acme",

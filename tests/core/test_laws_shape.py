@@ -11,7 +11,7 @@ from nablafx_core.testing.subject import LawBroken
 
 
 class Written(Processor):
-    """An effect written as a function of the whole file."""
+    """Processor whose effect is a function of the whole signal."""
 
     def __init__(self, shape, effect):
         super().__init__()

@@ -15,7 +15,7 @@ from nablafx_core.mongo.address import address_of
 
 @pytest.fixture(autouse=True)
 def config(tmp_path, monkeypatch):
-    """The user's config file: the text that it is called with."""
+    """Give a function that writes the user's config file."""
     path = tmp_path / "config.yaml"
     monkeypatch.delenv("NABLAFX_MONGO_URL", raising=False)
     monkeypatch.setenv("NABLAFX_CONFIG", str(path))
@@ -30,7 +30,7 @@ def config(tmp_path, monkeypatch):
 
 
 def used(address):
-    """What pymongo makes of an address: hosts, user, password, options."""
+    """Return hosts, user, password and options that pymongo reads from an address."""
     with address.database() as database:
         client = database.client
         credentials = client.options.pool_options._credentials
@@ -103,7 +103,7 @@ WRONG = {
 
 
 def all_that_is_told(error):
-    """The messages of an error and of those that it is printed with."""
+    """Return the messages of an error and of its causes and contexts."""
     told = []
     while error is not None:
         told += [str(error), repr(error)]

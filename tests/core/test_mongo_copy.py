@@ -33,7 +33,7 @@ CONFIG = {"model": {"name": "lstm"}, "train": {"seed": 1}}
 
 
 def recorded(tmp_path, body=lambda run: None, **more):
-    """A run that logs, and its folder."""
+    """Record a run that logs values and records files; return its folder."""
 
     def main(run):
         for step in range(25):
@@ -50,7 +50,7 @@ def recorded(tmp_path, body=lambda run: None, **more):
 
 
 def series_in(database, run_id):
-    """Steps and values of each metric, as a reader with pymongo alone puts them together."""
+    """Return steps and values of each metric, read with pymongo alone."""
     found = {}
     for chunk in database.metrics.find({"run_id": run_id}).sort([("name", 1), ("chunk", 1)]):
         steps, values = found.setdefault(chunk["name"], ([], []))
@@ -64,7 +64,7 @@ def series_of(folder):
 
 
 def assert_whole(database, folder):
-    """Everything that the folder has is in the database, and nothing else."""
+    """Check that the database has exactly the content of the folder."""
     document = database.runs.find_one({"_id": folder.name})
     entry = json.loads((folder / "run.json").read_text())
     assert document["status"] == entry["status"]
@@ -183,7 +183,7 @@ def test_an_older_copy_does_not_overwrite_a_newer_one(tmp_path, database):
 
 
 def test_a_copy_without_sent_files_does_not_remove_them_again(tmp_path, database):
-    """As the thread of a run that hung until after its end, and a push that was quicker."""
+    """As if the thread of a run hangs until after a push."""
     folder, late = recorded(tmp_path), {}
     copy = RunCopy(folder)
 
@@ -235,7 +235,7 @@ def test_long_metrics_are_cut_and_steps_that_are_logged_again_change_their_chunk
 
 @pytest.mark.parametrize("seed", range(8))
 def test_series_of_a_growing_file_equal_those_of_the_complete_file(tmp_path, seed, monkeypatch):
-    """Torn lines, steps that go back, pieces of any size."""
+    """Incomplete lines, decreasing steps, and pieces of any size."""
     monkeypatch.setattr(series, "CHUNK", 4)
     monkeypatch.setattr(series, "_BLOCK", 100)
     draw = random.Random(seed)

@@ -110,7 +110,7 @@ def a_run(tmp_path, url, middle=lambda run: None):
 
 
 def assert_pushed(folder, database):
-    """After a push all of it is there."""
+    """Check that the copy is complete after a push."""
     assert push(folder, database).missing == []
     assert assert_whole(database, folder)["complete"]
 
@@ -352,7 +352,7 @@ def test_a_process_that_is_stopped_ends_although_the_server_hangs(tmp_path, prox
 
 
 def test_concurrent_writers_and_a_reader(tmp_path, proxy, database):
-    """A lab: three processes, a network that is cut, one that is killed; after a push every value is there."""
+    """Three processes write; the network is cut and one is killed; after a push the database has every value."""
     url = url_through(proxy.port, database.name)
     program = ENDLESS.replace("100000", "400").replace('"mine"', "sys.argv[3]")
     names = ["a", "b", "c"]

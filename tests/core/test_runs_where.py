@@ -133,7 +133,7 @@ VALUES = {"1": 1, "2.5": 2.5, "3": 3, "tcn": "tcn", "'3'": "3", "true": True, "n
 
 
 def compared(value, sign, text):
-    """The obvious reading of one comparison."""
+    """Evaluate one comparison in the obvious way."""
     wanted = VALUES[text]
     if wanted is None:
         return {"=": value is None, "!=": value is not None}.get(sign, False)

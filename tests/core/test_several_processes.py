@@ -55,7 +55,7 @@ def experiment(folder, model, tbptt, batch_size=2):
 
 
 def by_hand(forked, first, second=None, **environment):
-    """Two processes started as torchrun starts them, by the same arguments; their exit codes."""
+    """Start two processes as torchrun does; return their exit codes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -74,7 +74,7 @@ def weights(run):
 
 
 def assert_as_one(forked, two, folder, model, tbptt):
-    """The weights are those of one process with the doubled batch."""
+    """Check that the weights equal those of one process with the doubled batch."""
     assert forked("train", str(experiment(folder, model, tbptt, 4)), "--runs-dir", str(folder / "one")) == 0
     one = find_run(folder / "one", "latest")
     torch.testing.assert_close(weights(two).double(), weights(one).double(), atol=1e-5, rtol=0)
@@ -96,7 +96,7 @@ def test_two_processes_train_as_one_with_the_doubled_batch(forked, tmp_path, mod
 
 
 def test_the_clock_of_rank_0_decides_for_all_when_to_validate(forked, tmp_path):
-    """Validations by time come after each second batch here, and change no weight."""
+    """Validations by time come after each second batch here, and do not change the weights."""
     often = [*TWO, "--set", "train.validate_minutes=1e-9"]
     file = str(experiment(tmp_path, TCN, None))
     assert by_hand(forked, ["train", file, "--runs-dir", str(tmp_path / "often"), *often]) == [0, 0]

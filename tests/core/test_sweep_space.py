@@ -45,7 +45,7 @@ def test_whole_numbers_are_drawn_in_proportion_to_their_intervals(log):
 
 
 def test_ranges_are_uniform_in_the_value_or_in_the_logarithm():
-    """Kolmogorov's distance to the even distribution, at 0.1 %: 1.95 / sqrt(count)."""
+    """Check that values are uniform by Kolmogorov's distance, at 0.1 %: 1.95 / sqrt(count)."""
     count = 2000
     for log, to_unit in ((True, lambda x: math.log10(x) / 4), (False, lambda x: (x - 1) / 9999)):
         space = {"rate": Range(min=1, max=1e4, log=log)}

@@ -134,7 +134,7 @@ def test_a_failing_trial_says_why(tmp_path):
 
 
 def loop(tasks, sweep, scheduler, folder, ended, stopper):
-    """What Ray does, one trial after the other."""
+    """Run the trials one after the other, in place of Ray."""
     for each in tasks:
         ended(each.number, reports(TrialThread(each))[-1])
 

@@ -132,7 +132,7 @@ def test_a_heartbeat_in_the_future_does_not_change_the_duration(tmp_path):
 
 
 class Failing(RunObserver):
-    """Raises at one event, and remembers the others."""
+    """Observer that raises at one event, and records the others."""
 
     def __init__(self, event):
         self.seen = []

@@ -39,7 +39,7 @@ record("train", {"model": {"name": "lstm"}}, Path(sys.argv[1]), body)
 
 @pytest.fixture
 def endless(tmp_path):
-    """A run in another process, which has logged 100 values and sleeps."""
+    """Start a run in another process, which logs 100 values and sleeps."""
     process = subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     run_id = process.stdout.readline().strip()
     yield process, tmp_path / run_id
@@ -170,7 +170,7 @@ def test_a_lock_that_was_never_written_holds_for_a_minute_only(tmp_path):
 
 
 def test_a_lock_that_vanishes_between_listing_and_reading_is_not_an_error(tmp_path, monkeypatch):
-    """Another process took it over: it holds the next number, and this one is refused."""
+    """Another process has taken over the lock and holds the next number, so this process is rejected."""
     (tmp_path / "lock.7").write_text("{}")
     (tmp_path / "lock.8").write_text(json.dumps(identity()))
     monkeypatch.setattr(type(tmp_path), "glob", lambda self, pattern: iter([tmp_path / "lock.7"]))

@@ -80,7 +80,7 @@ def test_the_printed_config_gives_the_same_weights_bit_for_bit(tmp_path):
 
 @pytest.mark.parametrize("model", [TCN, LSTM], ids=["tcn", "lstm"])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, model):
-    """SIGKILL between two checkpoints; the last one is taken up, to the same bits."""
+    """After SIGKILL between two checkpoints, a resume from the last one gives the same bits."""
     whole = train(sections(tmp_path, model, train={"tbptt": 512 if model is LSTM else None}))
     killed = sections(tmp_path, model, train={"tbptt": 512 if model is LSTM else None})
     killed["track"]["runs_dir"] = str(tmp_path / "killed")
@@ -161,7 +161,7 @@ def test_no_callback_can_undo_the_end_of_a_training(tmp_path, limit):
 
 
 def test_chunks_of_a_stream_equal_the_whole_segment():
-    """The predictions of truncated training, joined, are the offline output, and the targets are the wet signal."""
+    """The joined predictions of truncated training equal the offline output, and the targets the wet signal."""
     torch.manual_seed(0)
     model = nfx.build("model", {**TCN, "causal": False})
     settings = load_experiment(sections=sections(Path())).train

@@ -92,7 +92,7 @@ def test_the_error_about_a_nan_loss_names_step_and_input(tmp_path, tbptt):
 
 
 class BreakWeights(Callback):
-    """Makes the weights infinite after a step, as an exploding gradient does."""
+    """Callback that makes the weights infinite after a step, as an exploding gradient does."""
 
     def __init__(self, step):
         self.step = step
@@ -119,7 +119,7 @@ def test_broken_weights_never_reach_a_checkpoint(tmp_path, step, message):
 
 
 def test_a_batch_that_does_not_fit_in_memory_is_explained(tmp_path):
-    """The allocator itself refuses: no machine has an exabyte."""
+    """The allocator itself fails, because no machine has an exabyte."""
 
     class Greedy(Callback):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
@@ -174,7 +174,7 @@ def test_a_recording_that_breaks_while_workers_read_it_is_named_without_a_traceb
 
 
 class Disk(Callback):
-    """Full between two steps."""
+    """Simulated disk that is full between two steps."""
 
     def __init__(self, first, last, limit):
         self.steps, self.limit = (first, last), limit
@@ -230,7 +230,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def started(tmp_path, **settings):
-    """A training of its own process group that has written a checkpoint and goes on for long."""
+    """Start a long training in its own process group, and wait for its first checkpoint."""
     experiment = sections(tmp_path, data={"num_workers": 1}, max_steps=1_000_000, **settings)
     (tmp_path / "endless.yaml").write_text(load_experiment(sections=experiment).to_yaml())
     process = subprocess.Popen(

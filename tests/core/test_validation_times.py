@@ -21,7 +21,7 @@ EARLY = {"validate_minutes": 0.5}
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    """Ten seconds from each end of a batch to the next."""
+    """Make the clock advance by ten seconds per batch."""
     seconds = iter(range(0, 10**6, 10))
     monkeypatch.setattr(callbacks, "now", lambda: float(next(seconds)))
 
@@ -48,7 +48,7 @@ def sections(folder, **settings):
 
 
 class Drawing(Callback):
-    """Draws random numbers in each validation, as a model or a callback of a pack may."""
+    """Callback that draws random numbers in each validation, as a model or callback of a pack may do."""
 
     def on_validation_batch_end(self, *rest):
         torch.rand(()), random.random(), np.random.random()  # noqa: NPY002
