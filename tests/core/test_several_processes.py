@@ -141,10 +141,10 @@ def command(tmp_path):
 def test_a_killed_process_ends_the_run_which_resumes_to_the_same_end(forked, command, tmp_path):
     done = command(str(experiment(tmp_path, LSTM, 512)), *TWO, **{VARIABLE: "train 11 1 kill"})
     assert done.returncode == 1
-    assert "Error: rank 1 of this training was killed by signal 9" in done.stderr
+    assert "Error: process 1 of this training was killed by signal 9" in done.stderr
     found = find_run(tmp_path / "runs", "latest")
     assert found.status == "FAILED"
-    assert "rank 1 " in found.error
+    assert "process 1" in found.error
     done = command("--resume", "latest")
     assert done.returncode == 0, done.stderr
     (two,) = list_runs(tmp_path / "runs")

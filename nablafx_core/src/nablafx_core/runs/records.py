@@ -289,7 +289,7 @@ def plain_config(text: bytes, name: str) -> Any:
 
 
 def run_folders(runs_dir: Path) -> list[Path]:
-    """Return the run folders in a folder; none if it does not exist. Skip hidden ones, which are being deleted."""
+    """Return the run folders in a folder; none if it does not exist. Skip hidden, unfinished ones."""
     if not os.path.isdir(runs_dir):  # unlike Path's method, it accepts any text as a path
         return []
     with os.scandir(runs_dir) as entries:

@@ -154,7 +154,7 @@ class Children:
 
 def _exit_message(rank: int, code: int) -> str:
     how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-    return f"rank {rank} of this training {how}, so the other processes cannot continue."
+    return f"process {rank} of this training {how}, so the other processes cannot continue."
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class Comparison:
     value: Value
 
     def holds(self, row: Row) -> bool:
-        """Return true if a run fulfils it; for a list, such as the tags, one value is enough, except for ``!=``."""
+        """Return true if a run fulfils it; of a list, such as the tags, one value must, or all values for ``!=``."""
         found = value_of(row, self.name)
         if self.value.plain is None:
             return (found is None) == (self.sign == "=") if self.sign in ("=", "!=") else False
