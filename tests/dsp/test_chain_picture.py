@@ -174,7 +174,7 @@ def test_a_static_chain_has_a_panel_for_each_stage_with_its_values(figures, tmp_
     assert x[-1] > 1.2 and x[-1] == pytest.approx(reached * 10 ** (gain / 20), rel=0.6)
     assert curve.get_xlim() == pytest.approx((x[0], x[-1]))
     (legend, _) = [text.get_text() for text in curve.get_legend().get_texts()]
-    assert legend.startswith("what the test reached,\n−")
+    assert legend.startswith("range in the test,\n−")
 
 
 def test_stages_that_depend_on_knobs_are_drawn_at_three_settings(figures, tmp_path):
