@@ -190,14 +190,14 @@ def test_recordings_shorter_than_a_segment_are_noted_or_refused():
         module(recordings, segment_length=41)
 
 
-def test_validation_recordings_that_the_loss_cannot_use_are_noted_or_refused():
+def test_validation_recordings_too_short_for_the_loss_are_noted_or_rejected():
     parts = [(40, "train"), (4, "validation"), (23, "validation"), (9, "test")]
     data = module([recording(length, number, part=part) for number, (length, part) in enumerate(parts)])
     data.require(5, "the loss 'x'")
     assert [r.name for r in data.validation] == ["r2"]
-    assert "r1: 4 samples are fewer than the loss 'x' needs (5)" in data.notes[-1]
+    assert "r1: not used for validation" in data.notes[-1]
     assert sorted(batch.wet.shape[-1] for batch in data.val_dataloader()) == [10, 13]
-    with pytest.raises(DataError, match="'x' needs at least 24 samples.*the longest, r2, has 23"):
+    with pytest.raises(DataError, match="'x' needs at least 24 samples.*r2, has 23"):
         data.require(24, "the loss 'x'")
 
 

@@ -87,9 +87,7 @@ class TestStereo:
     @pytest.mark.parametrize(("model", "data"), [(1, 2), (2, 1), (2, 3)])
     def test_a_model_for_other_channels_is_refused_before_a_run_begins(self, tmp_path, model, data):
         experiment = load_experiment(sections=sections(tmp_path, {"channels": model}, {"channels": data}))
-        told = (
-            rf"Tremolo takes {model} channels? and gives {model}; the recordings have {data} channels? dry and {data}"
-        )
+        told = rf"Tremolo .*{model} channels? .*{model}; the recordings have {data} channels? dry and {data}"
         with pytest.raises(ConfigError, match=told):
             prepared_model(experiment, prepared_data(experiment))
         with pytest.raises(ConfigError, match=told):

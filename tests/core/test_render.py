@@ -44,11 +44,9 @@ def source(tmp_path):
 @pytest.mark.parametrize("model", [Whole(), Stereo()])
 def test_a_model_without_a_stream_renders_every_channel(source, tmp_path, model):
     notes = render_file(model, source, tmp_path / "out.wav").notes
-    assert f"{type(model).__name__} has no stream and renders the whole file at once" in notes[-1]
+    assert f"{type(model).__name__} cannot stream" in notes[-1]
     assert torch.equal(files.read(tmp_path / "out.wav"), 2 * files.read(source))
-    assert ["has 2 channels; the model is mono and renders each" in note for note in notes[:-1]] == [True] * (
-        model.in_channels == 1
-    )
+    assert ["has 2 channels; the model is mono" in note for note in notes[:-1]] == [True] * (model.in_channels == 1)
 
 
 def test_a_mono_file_gives_no_note_and_a_model_of_two_channels_refuses_it(tmp_path):
@@ -78,14 +76,14 @@ def test_a_file_is_not_rendered_over_itself(source, tmp_path):
     before = source.read_bytes()
     (tmp_path / "link.wav").symlink_to(source)
     for output in (source, tmp_path / "link.wav", tmp_path / "." / "in.wav"):
-        with pytest.raises(DataError, match="is the file that is to be rendered"):
+        with pytest.raises(DataError, match="is the file to render"):
             render_file(Whole(), source, output)
     assert source.read_bytes() == before
 
 
 def test_rates_without_a_common_factor_are_refused(tmp_path):
     files.write(tmp_path / "odd.wav", torch.zeros(100), 999_999)
-    with pytest.raises(DataError, match=r"odd\.wav: 999999 Hz cannot be turned into 48000 Hz"):
+    with pytest.raises(DataError, match=r"odd\.wav: 999999 Hz .* 48000 Hz"):
         render_file(Whole(), tmp_path / "odd.wav", tmp_path / "out.wav")
     assert not (tmp_path / "out.wav").exists()
 
