@@ -129,7 +129,7 @@ def test_a_folder_is_not_called_a_missing_file(tmp_path):
 def test_unknown_extensions_and_folders_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"\.xyz.*\.wav"):
         files.write(tmp_path / "a.xyz", _noise(), 48000)
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="missing.*does not exist"):
         files.write(tmp_path / "missing" / "a.wav", _noise(), 48000)
 
 
@@ -199,10 +199,10 @@ def test_a_file_written_in_blocks_is_the_whole_one(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [1, 999, 1_000_001, 2_000_000_000])
-def test_a_rate_that_no_recording_has_is_damage(tmp_path, rate):
+def test_an_invalid_sample_rate_is_rejected(tmp_path, rate):
     """A model's rate over 1 Hz is a file 48,000 times as long."""
     soundfile.write(tmp_path / "x.wav", _noise(1).numpy().T, rate)
-    with pytest.raises(DataError, match=rf"x\.wav: its header says {rate} Hz"):
+    with pytest.raises(DataError, match=rf"x\.wav: .* {rate} Hz"):
         files.probe(tmp_path / "x.wav")
 
 

@@ -178,20 +178,20 @@ def wrong_reader():
     ("make", "message"),
     [
         (list, "empty"),
-        (lambda: [Stage(Leaky(), Setting(num_parameters=2))], "yields 2 parameters, but 1 are to be driven: leak"),
+        (lambda: [Stage(Leaky(), Setting(num_parameters=2))], "2 parameters, but 1 are not fixed: leak"),
         (lambda: [Stage(Leaky(), Setting(num_parameters=0), {"leek": 0.5})], "cannot fix 'leek'. Parameters: leak"),
         (lambda: [Stage(Leaky(), Setting(num_parameters=0), {"leak": 2})], "fixed at 2, outside -0.9 to 0.9"),
         (lambda: [Stage(Leaky(44100), Setting())], "44100 Hz, the chain for 48000 Hz"),
-        (lambda: [Stage(Leaky(), Setting(num_controls=2))], "follows 2 knobs; there are 0"),
-        (lambda: [wrong_reader()], "nothing labelled 'neighbour' to read. It can read chain, processor"),
+        (lambda: [Stage(Leaky(), Setting(num_controls=2))], "2 knobs, the chain has 0"),
+        (lambda: [wrong_reader()], "the label 'neighbour'. It can read chain, processor"),
     ],
 )
-def test_what_does_not_fit_is_refused(make, message):
+def test_parts_that_do_not_fit_together_are_rejected(make, message):
     with pytest.raises(ConfigError, match=message):
         GrayBox.from_stages(make())
 
 
-def test_items_that_began_at_different_samples_are_refused():
+def test_a_batch_with_different_positions_is_rejected():
     model = built([(Ahead, Setting, {})])
     state = model.initial_state(2)
     state["position"][1] = 2

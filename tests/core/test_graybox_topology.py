@@ -235,17 +235,17 @@ def test_weights_are_called_by_their_place():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (lambda: [parallel()], "processors.0.parallel: parallel has at least two branches"),
+        (lambda: [parallel()], "processors.0.parallel: parallel must have at least two branches"),
         (lambda: [parallel((stage(),))], "at least two branches"),
-        (lambda: [parallel((), ())], "at least one of them has a processor"),
+        (lambda: [parallel((), ())], "a processor in at least one"),
         (lambda: [Sidechain((), "a"), stage(Leaky, Envelope, lag=0, reads="a")], "at least one processor"),
         (lambda: [Sidechain((stage(),), ""), stage()], "needs a label"),
         (lambda: [Sidechain((stage(),), "a"), stage()], "no controller reads 'a'"),
-        (lambda: [stage(label="key")], "'key' means something else"),
-        (lambda: [stage(label="a"), parallel((stage(label="a"),), ())], "processors.1.parallel.0.0.label: .* two"),
+        (lambda: [stage(label="key")], "'key' has another meaning"),
+        (lambda: [stage(label="a"), parallel((stage(label="a"),), ())], "processors.1.parallel.0.0.label: .*'a'"),
         (lambda: [stage(label="drive"), stage(Leaky, Envelope, lag=0, reads="drvie")], "mean 'drive'.* processor, dri"),
-        (lambda: [stage(Leaky, Envelope, lag=0, reads="a", label="a")], "processors.0.controller.reads: .* itself"),
-        (lambda: [stage(Leaky, Envelope, lag=0, reads="a"), stage(label="a")], "would wait for itself"),
+        (lambda: [stage(Leaky, Envelope, lag=0, reads="a", label="a")], "processors.0.controller.reads: .*'a'"),
+        (lambda: [stage(Leaky, Envelope, lag=0, reads="a"), stage(label="a")], "not available"),
         (
             lambda: [parallel((stage(),), (), controller=Envelope, lag=0, reads="a")],
             "processors.0.mix.controller.reads",
@@ -253,7 +253,7 @@ def test_weights_are_called_by_their_place():
         (lambda: [stage(Leaky, Envelope, lag=0, reads="key")], "`key_input: true`"),
     ],
 )
-def test_what_does_not_fit_is_refused(line, message):
+def test_parts_that_do_not_fit_together_are_rejected(line, message):
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         GrayBox.from_stages(line())
 
@@ -283,7 +283,7 @@ def experiment(tmp_path):
     return written
 
 
-def test_an_experiment_says_it_all(experiment, tmp_path):
+def test_an_experiment_describes_the_whole_chain(experiment, tmp_path):
     loaded = experiment()
     assert experiment(loaded.to_yaml()).config == loaded.config
     model = build("model", loaded.config["model"])
@@ -318,10 +318,10 @@ def test_an_experiment_says_it_all(experiment, tmp_path):
         ),
         ("[[tanh], ", "[[tahn], ", "model.processors.3.parallel.0.0.name: .*'tahn'"),
         ("    - parallel: [", "    - mixx: 1\n      parallel: [", "'parallel' has no setting 'mixx'"),
-        ("[[tanh], [{name: dc_offset, controller: static}], []]", "[]", "processors.3.parallel: parallel has at least"),
+        ("[[tanh], [{name: dc_offset, controller: static}], []]", "[]", "processors.3.parallel: "),
         ("[[tanh], [{name: dc_offset, controller: static}], []]", "[tanh]", "processors.3.parallel.0: .* valid array"),
     ],
 )
-def test_an_experiment_that_is_wrong_says_where(experiment, before, after, message):
+def test_a_faulty_experiment_is_rejected_with_the_place(experiment, before, after, message):
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         experiment(EXPERIMENT.replace(before, after))
