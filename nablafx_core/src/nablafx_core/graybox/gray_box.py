@@ -258,7 +258,7 @@ class GrayBox(Model):
             )
         if stage.controller.num_controls not in (0, count):
             raise ConfigError(
-                f"graybox: the controller of {name} expects {stage.controller.num_controls} knobs, the chain has {count}."
+                f"graybox: {name}'s controller expects {stage.controller.num_controls} knobs, the chain has {count}."
             )
 
 
