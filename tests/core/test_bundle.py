@@ -94,7 +94,7 @@ def test_yaml_that_would_run_code_is_refused(bundle):
 
 
 def test_an_extra_file_is_refused(bundle):
-    with pytest.raises(BundleError, match="no NablAFx bundle"):
+    with pytest.raises(BundleError, match="not a NablAFx bundle"):
         nfx.load(rewritten(bundle, "../escape", b"x"))
 
 
@@ -151,13 +151,13 @@ def described_as(bundle, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"packs": [1]}, "'packs' is no mapping"),
-        ({"model": "tcn"}, "'model' is no mapping"),
+        ({"packs": [1]}, "'packs' is not a mapping"),
+        ({"model": "tcn"}, "'model' is not a mapping"),
         ({"model": {"num_blocks": 2}}, "'model' has no name"),
-        ({"info": [1]}, "'info' is no mapping"),
-        ({"facts": "x"}, "'facts' is no mapping"),
-        ({"format": True}, "is no description of a model"),
-        ({"format": 0}, "is no description of a model"),
+        ({"info": [1]}, "'info' is not a mapping"),
+        ({"facts": "x"}, "'facts' is not a mapping"),
+        ({"format": True}, "is not a description of a model"),
+        ({"format": 0}, "is not a description of a model"),
         ({"model__controls": 3}, "controls: should be a valid array"),
         ({"model__controls": [{"nam": "d"}]}, "controls: 0.name: Field required"),
         ({"model__controls": [{"name": 3}]}, "controls: 0.name: should be a valid string"),
@@ -220,11 +220,11 @@ def test_an_archive_that_says_it_holds_more_than_it_does_is_refused(bundle):
     entry = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 1)
     data[entry + 24 : entry + 28] = struct.pack("<I", 0x7FFFFFFF)  # the size of the weights
     bundle.write_bytes(data)
-    with pytest.raises(BundleError, match="declares more than it holds"):
+    with pytest.raises(BundleError, match="shorter than it declares"):
         nfx.load(bundle)
 
 
 def test_info_that_is_no_plain_data_leaves_no_file(model, tmp_path):
-    with pytest.raises(BundleError, match="no plain data"):
+    with pytest.raises(BundleError, match="not plain data"):
         save_bundle(model, tmp_path / "x.nfx", {"loss": torch.zeros(1)})
     assert not list(tmp_path.iterdir())

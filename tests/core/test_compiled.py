@@ -82,7 +82,7 @@ def test_what_cannot_be_loaded_is_compiled_again_and_told_once(from_disk, tmp_pa
     assert from_disk() == (damage != "a folder")
 
 
-def test_a_cache_of_another_numba_is_written_anew(from_disk, tmp_path, caplog):
+def test_a_cache_of_another_numba_version_is_rewritten(from_disk, tmp_path, caplog):
     from_disk()
     (index,) = (tmp_path / "__pycache__").glob("*.nbi")
     content = index.read_bytes()
@@ -109,7 +109,7 @@ def test_what_cannot_be_written_is_not_kept_and_told_once(from_disk, tmp_path, c
     with full_disk(room):
         assert [from_disk(), from_disk()] == [0, 0]
     assert len(caplog.records) == 2
-    assert "compiled code cannot be kept (OSError: [Errno" in caplog.text
+    assert "compiled code cannot be written (OSError: [Errno" in caplog.text
     assert not [file for file in (tmp_path / "__pycache__").iterdir() if file.suffix != ".pyc"]
     assert [from_disk(), from_disk()] == [0, 1]
 

@@ -108,15 +108,13 @@ class TestWhichOne:
 
     def test_no_ending_fits(self, tmp_path):
         (tmp_path / "a.nam").write_text("{}")
-        told = r"a.nam: no importers are for files that end so. Name the one you mean with --format.\n"
+        told = r"a.nam: no importers .*--format.\n"
         with pytest.raises(ConversionError, match=told + "  nablafx-acme/echo   .echo .eco$"):
             run("import", "a.nam", "-o", "a.nfx")
 
     def test_several_fit(self, install):
         install("nablafx-clash", PLUGIN.replace("acme_files:Writer", "nablafx_clash:Other"))
-        with pytest.raises(
-            ConversionError, match=r"a.echo: 2 importers are for files that end so.*\n.*acme.*\n.*clash"
-        ):
+        with pytest.raises(ConversionError, match=r"a.echo: 2 importers .*\n.*acme.*\n.*clash"):
             nfx.import_model(nfx.export_model(echo(), "a.echo"))
 
     def test_of_several_the_one_that_knows_the_file(self, install):
@@ -192,7 +190,7 @@ class TestImporting:
     @pytest.mark.parametrize(("gives", "told"), [("a dict", "a dict"), ("nothing", "nothing")])
     def test_an_importer_that_gives_no_model(self, gives, told):
         nfx.export_model(echo(), "a.echo")
-        defect = f"a.echo: the importer 'nablafx-acme/echo' gave {told}, no model: a defect of its pack"
+        defect = f"a.echo: the importer 'nablafx-acme/echo' returned {told}, not a model"
         with pytest.raises(ConversionError, match=defect):
             nfx.import_model("a.echo", gives=gives)
 
@@ -212,7 +210,7 @@ class TestExporting:
             ("half-way", "an echo of 3 samples cannot be written"),
             ("no folder", "an echo of 3 samples cannot be written"),
             ("disk full", "a.echo: cannot be written: No space left on device"),
-            ("writes nothing", "a.echo: the exporter 'nablafx-acme/echo' wrote nothing: a defect of its pack"),
+            ("writes nothing", "a.echo: the exporter 'nablafx-acme/echo' wrote no file"),
         ],
     )
     def test_what_fails_leaves_nothing_and_keeps_what_was_there(self, fails, told, tmp_path):
@@ -229,9 +227,9 @@ class TestExporting:
 
     def test_places_where_no_file_can_be(self, tmp_path):
         (tmp_path / "folder.echo").mkdir()
-        with pytest.raises(ConversionError, match="folder.echo: there is a folder of this name"):
+        with pytest.raises(ConversionError, match="folder.echo: is an existing folder"):
             nfx.export_model(echo(), "folder.echo")
-        with pytest.raises(ConversionError, match="no/a.echo: there is no folder no. Make it first"):
+        with pytest.raises(ConversionError, match="no/a.echo: the folder no does not exist"):
             nfx.export_model(echo(), "no/a.echo")
         with pytest.raises(ConversionError, match="cannot be written: File name too long"):
             nfx.export_model(echo(), "a" * 300 + ".echo")

@@ -365,7 +365,7 @@ FAULTS = [
         "Error: --set model: model.name: 'os:system' is no model: it does not derive from",
     ),
     # Bundles
-    Fault("no such bundle", "render none.nfx di.wav out.wav", "Error: none.nfx: no such file."),
+    Fault("no such bundle", "render none.nfx di.wav out.wav", "Error: none.nfx: there is no such file."),
     Fault("no such bundle, show", "show none.nfx", "Error: none.nfx: no such file."),
     Fault("no such run", "render latest di.wav out.wav", "Error: no run in runs has a model yet."),
     *(
@@ -375,17 +375,17 @@ FAULTS = [
             (
                 "truncated",
                 lambda w: (shutil.copy(w.folder / "m.nfx", w.folder / "b.nfx"), w.cut("b.nfx")),
-                "Error: b.nfx: damaged, or no NablAFx bundle: File is not a zip file.",
+                "Error: b.nfx: is damaged, or not a NablAFx bundle: File is not a zip file.",
             ),
             (
                 "tampered with",
                 World.tamper,
-                "Error: b.nfx: the weights are not those that were saved (their hash differs).",
+                "Error: b.nfx: the weights are damaged: their hash differs",
             ),
             (
                 "of a newer version",
                 lambda w: w.bundle(format=2),
-                "Error: b.nfx: of format 2; this version reads up to 1. Update nablafx-core.",
+                "Error: b.nfx: has format 2; this version reads up to 1.",
             ),
             (
                 "of a missing pack",
@@ -395,25 +395,29 @@ FAULTS = [
             (
                 "a path that escapes",
                 lambda w: w.bundle(extra={"../../escaped": b"x"}),
-                "Error: b.nfx: no NablAFx bundle; it holds model.yaml, weights.safetensors, ../../escaped.",
+                "Error: b.nfx: is not a NablAFx bundle; it contains model.yaml, weights.safetensors, ../../escaped.",
             ),
             (
                 "tags",
                 lambda w: w.bundle(RUNS_CODE),
-                "Error: b.nfx: damaged: model.yaml:1: the tag 'tag:yaml.org,2002:python/object/apply:os.system' is not",
+                "Error: b.nfx: is damaged: model.yaml:1: the tag 'tag:yaml.org,2002:python/object/apply:os.system'",
             ),
             (
                 "ten thousand levels",
                 lambda w: w.bundle("model: " + "[" * 10_000),
-                "Error: b.nfx: damaged: model.yaml: nested more than 64 levels deep.",
+                "Error: b.nfx: is damaged: model.yaml: nested more than 64 levels deep.",
             ),
             ("a bomb", lambda w: w.bundle(BOMB), "or larger than a description of a model can be."),
             (
                 "no mapping of packs",
                 lambda w: w.bundle(packs=[1]),
-                "Error: b.nfx: model.yaml is damaged: 'packs' is no mapping.",
+                "Error: b.nfx: model.yaml is damaged: 'packs' is not a mapping.",
             ),
-            ("no model", lambda w: w.bundle(model=[1]), "Error: b.nfx: model.yaml is damaged: 'model' is no mapping."),
+            (
+                "no model",
+                lambda w: w.bundle(model=[1]),
+                "Error: b.nfx: model.yaml is damaged: 'model'",
+            ),
             (
                 "code for a model",
                 lambda w: w.bundle(model={"name": "os:system", "command": "touch called"}),
@@ -502,9 +506,9 @@ FAULTS = [
         "Error: data is there already. Choose another name, or",
     ),
     Fault("nothing to import", "import none.echo -o x.nfx", "Error: none.echo: there is no such file."),
-    Fault("no importer", "import e.yaml -o x.nfx", "Error: e.yaml: no importers are for files that end so."),
-    Fault("no exporter", "export m.nfx -o x.echo", "Error: x.echo: no exporters are for files that end so."),
-    Fault("nothing to export", "export none.nfx -o x.echo", "Error: x.echo: no exporters are for files that end so."),
+    Fault("no importer", "import e.yaml -o x.nfx", "Error: e.yaml: no importers"),
+    Fault("no exporter", "export m.nfx -o x.echo", "Error: x.echo: no exporters"),
+    Fault("nothing to export", "export none.nfx -o x.echo", "Error: x.echo: no exporters"),
 ]
 
 #: What can be worked with, and what is said of it.

@@ -136,7 +136,7 @@ def test_gradients_of_both_orders_for_every_subset_of_inputs(needed):
 
 
 def test_what_does_not_exist():
-    with pytest.raises(ModelError, match=r"degrees \(2, -1\) does not exist"):
+    with pytest.raises(ModelError, match=r"degrees .*\(2, -1\)"):
         fitted_rational("tanh", 2, -1)
     with pytest.raises(ModelError, match="fitted to 'sine'. Functions: tanh, relu"):
         fitted_rational("sine", 2, 1)

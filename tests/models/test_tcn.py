@@ -210,7 +210,7 @@ def test_a_modulation_with_memory_runs_over_the_pre_roll(monkeypatch):
         ({"alignment": "end"}, "alignment: end belongs to"),
         ({"conditioning": "tvfilm", "alignment": "end", "lookahead": False}, "alignment: end belongs to"),
         ({"conditioning": "tvfilm", "cond_block_size": 0}, "block_size 0"),
-        ({"activation": "rational", "rational_degrees": (3, -1)}, r"degrees \(3, -1\) does not exist"),
+        ({"activation": "rational", "rational_degrees": (3, -1)}, r"degrees .*\(3, -1\)"),
         ({"controls": KNOBS}, "would ignore the 2 controls of the data. Choose one of: film, tfilm, ttfilm, tvfilm, "),
         (
             {"conditioning": "filn", "controls": KNOBS},
