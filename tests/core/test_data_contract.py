@@ -1,4 +1,4 @@
-"""A dataset that breaks its contract is refused before a model is trained or tested on it."""
+"""A dataset that breaks its contract is rejected before a model is trained or tested on it."""
 
 from __future__ import annotations
 

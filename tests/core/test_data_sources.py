@@ -1,4 +1,4 @@
-"""A source gives the samples of its file, reads no more than asked, and survives workers."""
+"""A source returns the samples of its file, reads only the requested ones, and works in worker processes."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def test_channel_offset_and_length_choose_the_samples(path, audio):
 @pytest.mark.parametrize(
     "wrong", [{"channel": 2}, {"offset": 5001}, {"offset": 1, "num_samples": 5000}, {"offset": -1}]
 )
-def test_what_the_file_does_not_have_is_refused(path, wrong):
+def test_missing_channels_and_samples_are_rejected(path, wrong):
     with pytest.raises(DataError, match="a.wav"):
         WavSource(path, **wrong)
 
 
-def test_reading_a_piece_of_a_long_file_reads_that_piece_only(tmp_path, monkeypatch):
+def test_reading_a_piece_of_a_long_file_reads_only_that_piece(tmp_path, monkeypatch):
     files.write(tmp_path / "long.wav", torch.zeros(1_000_000), 48000)
     read = []
     real = soundfile.SoundFile.read
@@ -85,7 +85,7 @@ def _sums(source, start, queue):
 
 
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
-def test_workers_read_side_by_side_what_the_parent_reads(path, audio, method):
+def test_workers_read_the_same_samples_as_the_parent(path, audio, method):
     source = WavSource(path)
     source.read(0, 10)  # the parent has the file open when the children begin
     context = multiprocessing.get_context(method)
@@ -136,7 +136,7 @@ def test_a_file_that_is_changed_or_removed_after_the_check_is_an_error(path, aud
         gone.read(0, 10)
 
 
-def test_a_file_that_is_cut_while_it_is_read_is_told(path):
+def test_a_file_that_is_truncated_while_it_is_read_is_an_error(path):
     source = WavSource(path)
     source.read(0, 10)
     os.truncate(path, 20_000)
@@ -144,7 +144,7 @@ def test_a_file_that_is_cut_while_it_is_read_is_told(path):
         source.read(4000, 5000)
 
 
-def test_another_rate_is_resampled_once(path, audio, cache_folder, monkeypatch):
+def test_a_file_with_another_rate_is_resampled_once(path, audio, cache_folder, monkeypatch):
     source = WavSource(path, sample_rate=44100)
     wanted = resample(audio, 48000, 44100)
     assert source.num_samples == wanted.shape[1]
@@ -194,7 +194,7 @@ def test_a_full_or_read_only_cache_is_an_error_that_names_the_setting(path, tmp_
 
 
 @pytest.mark.parametrize("read_only", [False, True], ids=["full", "read-only"])
-def test_what_cannot_be_remembered_is_computed_and_told_once(tmp_path, monkeypatch, caplog, read_only):
+def test_results_that_cannot_be_cached_are_computed_with_one_warning(tmp_path, monkeypatch, caplog, read_only):
     monkeypatch.setenv("NABLAFX_CACHE", str(tmp_path / "disk"))
     cache._tell.cache_clear()
     with small_disk(tmp_path / "disk", 4096, read_only=read_only), caplog.at_level(logging.WARNING):
@@ -206,7 +206,7 @@ def test_what_cannot_be_remembered_is_computed_and_told_once(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("damage", [b"", b"[1, 2", b"null", b'{"a": 1}', b"\xff"])
-def test_what_is_remembered_wrongly_is_computed_again(cache_folder, damage):
+def test_damaged_cache_entries_are_computed_again(cache_folder, damage):
     def value():
         return cache.remembered("numbers", "key", list[int], lambda: [1, 2, 3])
 
@@ -248,7 +248,7 @@ def test_several_channels_of_a_file_are_one_source(path, audio):
 
 
 class Old:
-    """A source of a pack that knows nothing of channels."""
+    """Source of an older pack, without `channels`."""
 
     num_samples = 4
 

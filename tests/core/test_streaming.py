@@ -1,4 +1,4 @@
-"""Rendering by blocks gives what rendering at once gives."""
+"""Rendering block by block equals rendering at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reference.toys import Echo
     st.integers(0, 5),
     st.integers(1, 30),
 )
-def test_stream_blocks_is_the_offline_output(block_size, kind, channels, latency, time):
+def test_stream_blocks_equals_the_offline_output(block_size, kind, channels, latency, time):
     model = Echo(latency).double()
     audio = torch.rand(2, channels, time, dtype=torch.float64)
     moving = torch.rand(2, 1, time, dtype=torch.float64)
@@ -32,7 +32,7 @@ def test_stream_blocks_is_the_offline_output(block_size, kind, channels, latency
     torch.testing.assert_close(out, expected, atol=1e-12, rtol=0)
 
 
-def test_a_knob_is_turned_between_blocks():
+def test_knobs_can_be_turned_between_blocks():
     model = Echo(0)
     streamer = Streamer(model, torch.tensor([0.0]))
     audio = torch.rand(1, 2, 10)
@@ -46,7 +46,7 @@ def test_a_knob_is_turned_between_blocks():
     assert streamer.flush().shape == (1, 2, 0)
 
 
-def test_a_stream_keeps_its_shape():
+def test_a_block_with_another_shape_is_rejected():
     streamer = Streamer(Echo())
     streamer.push(torch.rand(1, 2, 4))
     with pytest.raises(ModelError, match=r"\(1, 1, 4\).*\(1, 2\)"):

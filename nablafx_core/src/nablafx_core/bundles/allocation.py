@@ -66,7 +66,7 @@ def build_within(section: Mapping[str, Any], most: int, **injected: Any) -> Mode
 
     Raises:
         ModelError: if the model is too large; names the setting, the memory needed, and the largest value that fits.
-        NablafxError: as `build` does.
+        NablafxError: if the section cannot be built; see `build`.
     """
     built = _built_small(section, injected) if largest_number(section) < _LARGE else None
     if built is None:

@@ -41,7 +41,7 @@ def fitting_model(section: Mapping[str, Any], weights: Mapping[str, Tensor]) -> 
     Raises:
         BundleError: if the model is larger than the weights, or a weight differs; names the first one. The message is
             the end of a sentence.
-        NablafxError: as `build` does.
+        NablafxError: if the section cannot be built; see `build`.
     """
     count = sum(tensor.numel() for tensor in weights.values())
     with at_most(4 * count, BundleError("the model is larger than its weights.")):

@@ -28,7 +28,7 @@ class Delay(NamedTuple):
 
     Args:
         samples: delay in samples; positive if wet lags dry.
-        confidence: how well one delay (and one minimum-phase filter) explains the phase of what the two signals have
+        confidence: degree to which one delay (and one minimum-phase filter) explains the phase of what the signals have
             in common, or how well the pieces of a recording agree on it, 0 to 1; below 0.3 for unrelated signals.
         inverted: true if wet has the opposite polarity of dry.
     """

@@ -57,7 +57,7 @@ class PairFacts:
         uncertainty: standard error of the drift.
         slope: drift per sample of time; 1e-6 is one part per million.
         steps: jumps of the delay.
-        common: how well one delay (or one drift) explains each quarter, 0 to 1: the median of their confidences. It is
+        common: median over the quarters of the confidence that one delay (or one drift) explains them, 0 to 1. It is
             above 0.7 for distortion, filters and modulation, 0.4 to 0.6 for a vibrato or a reverb without its dry
             part, mostly below 0.35 for unrelated music, and 0 if it cannot be measured.
         gain: factor between wet and dry, if they differ only by a factor; else None.

@@ -42,7 +42,7 @@ class CostCard:
         step_seconds: duration of forward pass, backward pass and the optimiser's step.
         step_samples_per_second: batch_size segment_length / step_seconds.
         step_peak_bytes: peak memory of a training step, without weights and optimiser; None if it cannot be measured.
-        real_time_factors: how many times faster than real time the stream is, by block size; empty if the model cannot
+        real_time_factors: speed of the stream as a multiple of real time, by block size; empty if the model cannot
             stream.
         threads: number of threads of torch.
         device: device of the measurement, such as ``"cpu"``.
