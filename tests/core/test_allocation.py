@@ -117,9 +117,7 @@ def test_a_bundle_that_needs_too_much_memory_is_rejected(model, setting, value, 
         ("delay", "length", 10**12, "4,000.0 GB of memory"),
     ],
 )
-def test_an_experiment_that_needs_too_much_memory_is_rejected(
-    model, setting, value, need, monkeypatch
-):
+def test_an_experiment_that_needs_too_much_memory_is_rejected(model, setting, value, need, monkeypatch):
     data = {"name": "nablafx_core.testing.tiny:TinyData"}
     experiment = load_experiment(sections={"data": data, "model": changed(model, setting, value)})
     dataset = prepared_data(experiment)

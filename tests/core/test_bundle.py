@@ -189,7 +189,7 @@ def test_a_description_that_expands_without_limit_is_rejected(bundle):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)]
     for bomb in ("\n".join(lines), "deep: " + "[" * 10_000, "\n".join(" " * i + "a:" for i in range(500))):
-        with pytest.raises(BundleError, match=r"m\.nfx: damaged: model\.yaml.*nested more than 64 levels"):
+        with pytest.raises(BundleError, match=r"m\.nfx: is damaged: model\.yaml.*nested more than 64 levels"):
             describe_bundle(rewritten(bundle, "model.yaml", text + bomb))
 
 

@@ -11,6 +11,7 @@ import sys
 import numba
 import pytest
 
+from nablafx_core.hints import Once
 from nablafx_core.kernels import compiled
 from reference.full_disk import full_disk
 
@@ -30,7 +31,7 @@ def from_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")  # beside the module, whatever NUMBA_CACHE_DIR says
 
     def hits(value=3):
-        monkeypatch.setattr(compiled, "_told", [])
+        monkeypatch.setattr(compiled, "_once", Once())
         spec = importlib.util.spec_from_file_location("kernel", tmp_path / "kernel.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
