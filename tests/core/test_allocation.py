@@ -1,4 +1,4 @@
-"""A small file or a wrong setting takes no large memory: what a model would need is known before it is built."""
+"""The memory that a model would need is known before it is built, so that a small file cannot request too much."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def bundle_of(section, weights_of, folder):
 
 
 @pytest.mark.parametrize(("model", "setting", "value", "need"), HUGE)
-def test_a_bundle_that_would_take_large_memory_is_refused_with_the_setting(model, setting, value, need, tmp_path):
+def test_a_bundle_that_needs_too_much_memory_is_rejected(model, setting, value, need, tmp_path):
     path = bundle_of(changed(model, setting, value), MODELS[model], tmp_path)
     with pytest.raises(BundleError, match=rf"m\.nfx: .*(\n.*)*model\.{setting} is [^:]*: the model would need {need}"):
         nfx.load(path, trust="a_delay_of_mine")
@@ -117,7 +117,7 @@ def test_a_bundle_that_would_take_large_memory_is_refused_with_the_setting(model
         ("delay", "length", 10**12, "4,000.0 GB of memory"),
     ],
 )
-def test_an_experiment_that_would_is_refused_with_the_setting(model, setting, value, need, monkeypatch):
+def test_an_experiment_that_needs_too_much_memory_is_rejected(model, setting, value, need, monkeypatch):
     data = {"name": "nablafx_core.testing.tiny:TinyData"}
     experiment = load_experiment(sections={"data": data, "model": changed(model, setting, value)})
     dataset = prepared_data(experiment)
@@ -126,15 +126,15 @@ def test_an_experiment_that_would_is_refused_with_the_setting(model, setting, va
         prepared_model(experiment, dataset)
 
 
-def test_a_refused_model_is_freed():
-    """Errors keep the frames that they passed, and these the model: none may be raised twice."""
+def test_a_rejected_model_is_freed():
+    """Errors keep the frames that they passed, and frames keep the model, so an error must not be raised twice."""
     with pytest.raises(ModelError, match="more than 4,000 parts"):
         build_within(changed("delay", "times", 5_000), STATE_OF_A_BUNDLE)
     gc.collect()
     assert [found for found in gc.get_objects() if type(found).__name__ == "Delay"] == []
 
 
-def test_the_largest_value_that_is_told_is_allowed():
+def test_the_largest_value_in_the_message_is_accepted():
     with pytest.raises(ModelError) as error:
         build_within(changed("delay", "length", 10**10), STATE_OF_A_BUNDLE)
     largest = int(str(error.value).rpartition(" ")[2].rstrip(".").replace(",", ""))
@@ -143,7 +143,7 @@ def test_the_largest_value_that_is_told_is_allowed():
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_what_is_honest_is_built_as_before(model, tmp_path):
+def test_ordinary_models_are_built_unchanged(model, tmp_path):
     section = changed(model, "length", 200_000) if model == "delay" else MODELS[model]
     torch.manual_seed(0)
     expected = build("model", section).state_dict()
@@ -154,7 +154,7 @@ def test_what_is_honest_is_built_as_before(model, tmp_path):
 
 
 def integers(value, path=()):
-    """The integers in plain data, with their places."""
+    """Yield the integers in plain data, with their places."""
     for key, item in enumerate(value) if isinstance(value, list) else ():
         yield from integers(item, (*path, key))
     if isinstance(value, int) and not isinstance(value, bool):
@@ -225,7 +225,7 @@ def test_the_number_and_depth_of_components_are_limited(processors, tmp_path):
     ],
     ids=lambda section: section["name"],
 )
-def test_a_large_model_that_people_train_is_built_and_loaded(section, tmp_path):
+def test_a_large_but_realistic_model_is_built_and_loaded(section, tmp_path):
     checked = Checker(Layer({}), nfx.Registry.discover(), injected=True).section("model", section, ("model",))
     nfx.load(save_bundle(build_within(checked, 8 * 2**30), tmp_path / "m.nfx"))
 
@@ -240,7 +240,7 @@ def test_a_large_model_that_people_train_is_built_and_loaded(section, tmp_path):
         ("controls", [{"name": 3}], r"model.controls: .*should be a valid string"),
     ],
 )
-def test_settings_of_a_bundle_are_checked_as_those_of_an_experiment(setting, value, message, tmp_path):
+def test_settings_of_a_bundle_are_checked_like_those_of_an_experiment(setting, value, message, tmp_path):
     with pytest.raises(BundleError, match=rf"m\.nfx: .*(\n.*)*{message}"):
         nfx.load(bundle_of({setting: value}, MODELS["tcn"], tmp_path))
 

@@ -1,4 +1,4 @@
-"""Audio files are read as they were written, and a bad one is refused with its name."""
+"""Audio files are read as they were written, and faulty ones are rejected by name."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def _noise(channels=2, time=1000):
 
 
 @pytest.mark.parametrize("extension", ["wav", "w64", "aiff", "caf"])
-def test_float_files_give_back_every_bit(tmp_path, extension):
+def test_float_files_are_read_back_bit_by_bit(tmp_path, extension):
     audio = 4 * _noise()  # beyond full scale as well
     files.write(tmp_path / f"a.{extension}", audio, 44100)
     assert torch.equal(files.read(tmp_path / f"a.{extension}"), audio)
 
 
-def test_flac_is_right_to_24_bits_and_says_that_it_clips(tmp_path, caplog):
+def test_flac_keeps_24_bits_and_warns_about_clipping(tmp_path, caplog):
     audio = _noise().clamp(-0.9, 0.9)
     files.write(tmp_path / "a.flac", audio, 48000)
     assert (files.read(tmp_path / "a.flac") - audio).abs().max() <= 2**-23
@@ -37,12 +37,12 @@ def test_flac_is_right_to_24_bits_and_says_that_it_clips(tmp_path, caplog):
     assert files.read(tmp_path / "a.flac").abs().max() <= 1
 
 
-def test_probe_says_what_was_written_and_mono_may_be_one_dimensional(tmp_path):
+def test_probe_returns_the_written_properties_and_mono_may_be_one_dimensional(tmp_path):
     files.write(tmp_path / "a.wav", _noise(1)[0], 96000)
     assert files.probe(tmp_path / "a.wav") == (1000, 96000, 1, "WAV FLOAT")
 
 
-def test_a_piece_is_that_piece_of_the_whole(tmp_path):
+def test_reading_a_piece_equals_slicing_the_whole_file(tmp_path):
     files.write(tmp_path / "a.wav", _noise(), 48000)
     whole = files.read(tmp_path / "a.wav")
     assert torch.equal(files.read(tmp_path / "a.wav", 123, 777), whole[:, 123:777])
@@ -55,7 +55,7 @@ def test_a_piece_is_that_piece_of_the_whole(tmp_path):
 @pytest.mark.parametrize(
     ("extension", "subtype"), [("wav", "FLOAT"), ("wav", "PCM_16"), ("aiff", "PCM_16"), ("flac", "PCM_16")]
 )
-def test_a_file_that_is_cut_off_is_refused_when_it_is_opened(tmp_path, extension, subtype):
+def test_a_truncated_file_is_rejected_when_opened(tmp_path, extension, subtype):
     path = tmp_path / f"cut.{extension}"
     soundfile.write(path, _noise(2, 20000).numpy().T, 48000, subtype=subtype)
     files.probe(path)
@@ -64,7 +64,7 @@ def test_a_file_that_is_cut_off_is_refused_when_it_is_opened(tmp_path, extension
         files.probe(path)
 
 
-def test_a_length_that_a_pipe_left_open_is_no_damage(tmp_path):
+def test_an_undeclared_length_is_accepted(tmp_path):
     path = tmp_path / "piped.wav"
     soundfile.write(path, _noise(1).numpy().T, 48000, subtype="PCM_16")
     content = bytearray(path.read_bytes())
@@ -77,21 +77,21 @@ def test_a_length_that_a_pipe_left_open_is_no_damage(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"), [(b"", "not an audio file"), (b"hello" * 99, "not an audio file"), (None, "no such file")]
 )
-def test_what_is_no_audio_is_named(tmp_path, content, message):
+def test_files_that_are_not_audio_are_named_in_the_error(tmp_path, content, message):
     if content is not None:
         (tmp_path / "x.wav").write_bytes(content)
     with pytest.raises(DataError, match=rf"x\.wav: .*{message}"):
         files.read(tmp_path / "x.wav")
 
 
-def test_no_samples_are_no_audio(tmp_path):
+def test_an_empty_file_is_rejected(tmp_path):
     soundfile.write(tmp_path / "x.wav", np.zeros(0), 48000)
     with pytest.raises(DataError, match="holds no audio"):
         files.probe(tmp_path / "x.wav")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_no_number_is_found_and_placed(tmp_path, value):
+def test_nan_and_infinite_samples_are_rejected_with_their_position(tmp_path, value):
     audio = _noise().numpy()
     audio[1, 678] = value
     soundfile.write(tmp_path / "x.wav", audio.T, 48000, subtype="FLOAT")
@@ -103,7 +103,7 @@ def test_what_is_no_number_is_found_and_placed(tmp_path, value):
     assert not (tmp_path / "y.wav").exists()
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeypatch):
     path = tmp_path / "a.wav"
     files.write(path, _noise(), 48000)
     before = path.read_bytes()
@@ -120,23 +120,23 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_is_not_called_a_missing_file(tmp_path):
+def test_a_folder_is_reported_as_a_folder(tmp_path):
     for read in (files.probe, files.read):
         with pytest.raises(DataError, match=r"is a folder, not an audio file\. Name a file in it\."):
             read(tmp_path)
 
 
-def test_unknown_extensions_and_folders_are_refused(tmp_path):
+def test_unknown_extensions_and_missing_folders_are_rejected(tmp_path):
     with pytest.raises(DataError, match=r"\.xyz.*\.wav"):
         files.write(tmp_path / "a.xyz", _noise(), 48000)
-    with pytest.raises(DataError, match="no folder"):
+    with pytest.raises(DataError, match="missing.*does not exist"):
         files.write(tmp_path / "missing" / "a.wav", _noise(), 48000)
 
 
 @pytest.mark.parametrize(
     ("extension", "bits", "step"), [("wav", "16", 2**-15), ("wav", "24", 2**-23), ("flac", "16", 2**-15)]
 )
-def test_integers_are_rounded_and_what_they_clip_is_counted(tmp_path, caplog, extension, bits, step):
+def test_integer_formats_round_samples_and_count_clipped_values(tmp_path, caplog, extension, bits, step):
     audio = _noise(2, 50_000).clamp(-0.9, 0.9)
     files.write(tmp_path / f"a.{extension}", audio, 48000, bits)
     error = files.read(tmp_path / f"a.{extension}") - audio
@@ -168,16 +168,16 @@ def test_dither_makes_the_error_of_16_bits_independent_of_the_audio(tmp_path):
     [
         ("a.flac", "32f", r"a\.flac: FLAC has 16 or 24 bits, not 32f"),
         ("a.mp3", "16", r"a\.mp3: MP3 has no sample formats"),
-        ("a.wav", "20", r"a\.wav: there is no sample format '20'\. Sample formats: 16, 24, 32f"),
+        ("a.wav", "20", r"a\.wav: .* sample format '20'\. Sample formats: 16, 24, 32f"),
     ],
 )
-def test_sample_formats_that_a_container_lacks_are_refused(tmp_path, name, bits, message):
+def test_unsupported_sample_formats_are_rejected(tmp_path, name, bits, message):
     with pytest.raises(DataError, match=message):
         files.write(tmp_path / name, _noise(), 48000, bits)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_no_wav_holds_is_written_as_rf64(tmp_path, monkeypatch):
+def test_audio_too_long_for_a_wav_is_written_as_rf64(tmp_path, monkeypatch):
     """The size in a WAV's header has 32 bits."""
     monkeypatch.setitem(writing._WRITTEN, ".wav", ("WAV", "32f", 100_000))
     audio = _noise(1, 20_000)
@@ -188,7 +188,7 @@ def test_what_no_wav_holds_is_written_as_rf64(tmp_path, monkeypatch):
         pass
 
 
-def test_a_file_written_in_blocks_is_the_whole_one(tmp_path):
+def test_writing_in_blocks_equals_writing_at_once(tmp_path):
     audio = _noise(2, 5000)
     for bits in ("16", "24", "32f"):
         files.write(tmp_path / "whole.wav", audio, 44100, bits)
@@ -199,14 +199,14 @@ def test_a_file_written_in_blocks_is_the_whole_one(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [1, 999, 1_000_001, 2_000_000_000])
-def test_a_rate_that_no_recording_has_is_damage(tmp_path, rate):
-    """A model's rate over 1 Hz is a file 48,000 times as long."""
+def test_an_invalid_sample_rate_is_rejected(tmp_path, rate):
+    """A file with a declared rate of 1 Hz would be resampled to 48,000 times its length."""
     soundfile.write(tmp_path / "x.wav", _noise(1).numpy().T, rate)
-    with pytest.raises(DataError, match=rf"x\.wav: its header says {rate} Hz"):
+    with pytest.raises(DataError, match=rf"x\.wav: .* {rate} Hz"):
         files.probe(tmp_path / "x.wav")
 
 
-def test_names_that_no_file_can_have(tmp_path):
+def test_invalid_file_names_are_rejected(tmp_path):
     for name in ("a" * 5000 + ".wav", "a\0b.wav"):
         with pytest.raises(DataError, match="no such file"):
             files.probe(tmp_path / name)
@@ -223,7 +223,7 @@ def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_container_cannot_hold_is_said_of_the_file_and_leaves_none(tmp_path):
+def test_an_unsupported_sample_rate_is_rejected_and_leaves_no_file(tmp_path):
     with pytest.raises(DataError) as caught:
         files.write(tmp_path / "a.flac", torch.zeros(1, 10), 999_999)
     assert str(caught.value) == (
@@ -232,7 +232,7 @@ def test_what_a_container_cannot_hold_is_said_of_the_file_and_leaves_none(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_mp3_that_says_it_lasts_for_weeks_is_damaged(tmp_path, capfd):
+def test_an_mp3_that_declares_a_length_of_weeks_is_rejected(tmp_path, capfd):
     files.write(tmp_path / "x.mp3", _noise(2, 20_000), 48000)
     content = bytearray((tmp_path / "x.mp3").read_bytes())
     at = max(content.find(b"Info"), content.find(b"Xing")) + 8  # the tag, its flags, then the number of frames
@@ -243,7 +243,7 @@ def test_an_mp3_that_says_it_lasts_for_weeks_is_damaged(tmp_path, capfd):
     capfd.readouterr()  # the decoder's own words
 
 
-def test_a_raw_file_has_no_header(tmp_path):
+def test_a_raw_file_without_a_header_is_rejected(tmp_path):
     (tmp_path / "x.raw").write_bytes(bytes(1000))
     with pytest.raises(DataError, match=r"x\.raw: is not an audio file that can be read"):
         files.probe(tmp_path / "x.raw")
@@ -251,7 +251,7 @@ def test_a_raw_file_has_no_header(tmp_path):
 
 @pytest.mark.parametrize("extension", ["wav", "flac", "ogg", "mp3", "aiff", "caf", "w64"])
 @pytest.mark.parametrize("read_only", [False, True], ids=["full", "read-only"])
-def test_a_disk_that_takes_no_more_is_told_and_keeps_what_it_has(tmp_path, extension, read_only):
+def test_a_full_disk_is_an_error_and_keeps_the_old_file(tmp_path, extension, read_only):
     path = tmp_path / "disk" / f"a.{extension}"
     audio = 0.5 * torch.randn(2, 40_000, generator=torch.Generator().manual_seed(1))
     reason = "Read-only file system|Permission denied" if read_only else "No space left on device|File too large"

@@ -1,4 +1,4 @@
-"""A FLAC whose header declares no length, or too little, is read to its last whole frame."""
+"""A FLAC file whose header declares no length, or too little, is read to its last complete frame."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIGNALS = {
 
 
 def flac(audio, declared=None, subtype="PCM_16"):
-    """Encode a file; put another length into its header."""
+    """Encode a file, and change the length in its header."""
     buffer = io.BytesIO()
     soundfile.write(buffer, audio, 48_000, subtype, format="FLAC")
     content = bytearray(buffer.getvalue())
@@ -41,7 +41,7 @@ def expected(audio):
 @pytest.mark.parametrize("kind", SIGNALS)
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_the_last_frame_tells_the_length_that_the_encoder_wrote(tmp_path, kind, subtype, channels):
+def test_the_last_frame_gives_the_length_that_the_encoder_wrote(tmp_path, kind, subtype, channels):
     for samples in (1, 17, 4095, 4096, 4097, 300_001):
         (tmp_path / "a.flac").write_bytes(flac(SIGNALS[kind]((samples, channels)), subtype=subtype))
         length = flac_length(tmp_path / "a.flac")
@@ -52,7 +52,7 @@ def test_the_last_frame_tells_the_length_that_the_encoder_wrote(tmp_path, kind, 
 
 @pytest.mark.parametrize("declared", [0, 1, 10_000, 59_999])
 @pytest.mark.parametrize("tail", [b"", b"TAG" + bytes(125)])
-def test_all_of_it_is_read_and_too_little_is_told(tmp_path, caplog, declared, tail):
+def test_a_file_that_declares_too_little_is_read_to_its_end_with_a_warning(tmp_path, caplog, declared, tail):
     audio = SIGNALS["noise"]((60_000, 2))
     path = tmp_path / "a.flac"
     path.write_bytes(flac(audio, declared) + tail)
@@ -66,7 +66,7 @@ def test_all_of_it_is_read_and_too_little_is_told(tmp_path, caplog, declared, ta
         assert torch.equal(files.read(path, start, stop), whole[:, start:stop])
 
 
-def test_of_a_recorder_that_crashed_the_whole_frames_are_read(tmp_path):
+def test_the_complete_frames_of_an_interrupted_recording_are_read(tmp_path):
     audio = SIGNALS["noise"]((60_000, 1))
     path = tmp_path / "a.flac"
     content = flac(audio, 0)
@@ -77,19 +77,19 @@ def test_of_a_recorder_that_crashed_the_whole_frames_are_read(tmp_path):
         assert torch.equal(read, expected(audio)[:, : read.shape[1]])
 
 
-def test_one_that_is_cut_off_is_still_refused(tmp_path):
+def test_a_truncated_file_is_rejected(tmp_path):
     (tmp_path / "a.flac").write_bytes(flac(SIGNALS["noise"]((60_000, 1)))[:-5000])
     with pytest.raises(DataError, match=r"a\.flac: is cut off"):
         files.probe(tmp_path / "a.flac")
 
 
-def test_no_length_and_no_frame_is_named(tmp_path):
+def test_a_file_without_length_and_frames_is_rejected(tmp_path):
     (tmp_path / "a.flac").write_bytes(flac(SIGNALS["noise"]((9000, 1)), 0)[:3000])
     with pytest.raises(DataError, match=r"a\.flac: does not declare its length"):
         files.probe(tmp_path / "a.flac")
 
 
-def test_nonsense_is_left_to_libsndfile(tmp_path):
+def test_invalid_content_is_left_to_libsndfile(tmp_path):
     path = tmp_path / "a.flac"
     for size in (0, 3, 10, 40, 5000):
         path.write_bytes(b"fLaC" + bytes(1) + RANDOM.bytes(size))

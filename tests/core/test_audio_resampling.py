@@ -1,4 +1,4 @@
-"""Resampling keeps what both rates can hold, where it was, and nothing else."""
+"""Resampling keeps all frequencies below both Nyquist frequencies, with their phase, and removes all others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _sine(frequency, rate, time):
 
 @pytest.mark.parametrize(("old", "new"), RATES)
 @pytest.mark.parametrize("frequency", [100.0, 997.0, 3000.0])
-def test_a_sine_is_the_same_sine_undelayed(old, new, frequency):
+def test_a_resampled_sine_has_the_same_amplitude_and_phase(old, new, frequency):
     resampled = resample(_sine(frequency, old, 20011), old, new)
     wanted = _sine(frequency, new, len(resampled))
     assert len(resampled) == math.ceil(20011 * new / old)
@@ -33,7 +33,7 @@ def test_a_sine_is_the_same_sine_undelayed(old, new, frequency):
     assert (resampled - wanted)[inner].abs().max() < 1e-5
 
 
-def test_what_the_lower_rate_cannot_hold_is_removed():
+def test_frequencies_above_the_lower_nyquist_frequency_are_removed():
     assert resample(_sine(23500.0, 48000, 20000), 48000, 44100)[5000:10000].abs().max() < 1e-4
 
 
@@ -47,7 +47,7 @@ def _slowly(audio, old, new, index):
 
 
 @pytest.mark.parametrize(("old", "new"), EVERY_RATE)
-def test_every_sample_is_the_sum_that_the_formula_says(old, new, monkeypatch):
+def test_every_sample_equals_the_sum_of_the_formula(old, new, monkeypatch):
     monkeypatch.setattr(resampling, "_BLOCK", 100)  # many ends of blocks
     audio = np.random.default_rng(0).standard_normal(3001)
     resampled = resample(torch.from_numpy(audio), old, new).numpy()
@@ -58,7 +58,7 @@ def test_every_sample_is_the_sum_that_the_formula_says(old, new, monkeypatch):
 
 @pytest.mark.parametrize(("old", "new"), EVERY_RATE)
 @pytest.mark.parametrize("sizes", [[1], [70_000, 1, 130_001], [4096]])
-def test_blocks_of_any_length_give_the_whole_to_the_last_bit(old, new, sizes):
+def test_blocks_of_any_length_give_the_same_output_bit_by_bit(old, new, sizes):
     time = 1_500 if sizes == [1] else 250_000
     audio = torch.randn(2, time, generator=torch.Generator().manual_seed(0))
     blocks, at = [], 0
@@ -72,7 +72,7 @@ def test_blocks_of_any_length_give_the_whole_to_the_last_bit(old, new, sizes):
 
 
 @pytest.mark.parametrize("time", [0, 1, 2, 100])
-def test_nothing_and_next_to_nothing_have_the_length_that_is_said(time):
+def test_empty_and_very_short_signals_have_the_documented_length(time):
     for old, new in RATES[:3]:
         assert resample(torch.ones(3, time), old, new).shape == (3, math.ceil(time * new / old))
     assert list(resample_blocks(iter([]), 44100, 48000)) == []
@@ -98,14 +98,14 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     assert long - short < 0.1 * short
 
 
-def test_channels_are_independent_and_the_dtype_stays():
+def test_channels_are_independent_and_the_dtype_is_kept():
     audio = torch.randn(2, 500, generator=torch.Generator().manual_seed(0))
     both = resample(audio, 44100, 48000)
     assert both.dtype == torch.float32
     assert torch.equal(both[1], resample(audio[1], 44100, 48000))
 
 
-def test_equal_rates_change_nothing_and_import_nothing():
+def test_equal_rates_return_the_input_and_import_nothing():
     code = (
         "import sys, torch; from nablafx_core.audio.resampling import resample\n"
         "x = torch.ones(3); assert resample(x, 48000, 48000) is x\n"

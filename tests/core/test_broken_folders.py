@@ -108,7 +108,7 @@ def test_a_run_whose_metrics_are_no_file_goes_on_and_says_so(folder, how, caplog
 @pytest.mark.parametrize("how", NO_FILE)
 def test_a_model_that_is_no_file_is_not_called_untrained(folder, how):
     BREAKS[how](folder / "model.nfx")
-    with pytest.raises(RunError, match=r"model.nfx: it is no file"):
+    with pytest.raises(RunError, match=r"model.nfx: is not a file"):
         load(folder)
 
 

@@ -1,4 +1,4 @@
-"""Machine code on disk: found again by the next process, and not where what it was made of has changed."""
+"""Machine code is cached on disk for later processes, and compiled again after its source changed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import numba
 import pytest
 
+from nablafx_core.hints import Once
 from nablafx_core.kernels import compiled
 from reference.full_disk import full_disk
 
@@ -30,7 +31,7 @@ def from_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")  # beside the module, whatever NUMBA_CACHE_DIR says
 
     def hits(value=3):
-        monkeypatch.setattr(compiled, "_told", [])
+        monkeypatch.setattr(compiled, "_once", Once())
         spec = importlib.util.spec_from_file_location("kernel", tmp_path / "kernel.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -40,7 +41,7 @@ def from_disk(tmp_path, monkeypatch):
     return hits
 
 
-def test_code_is_kept_until_the_vectors_change(from_disk, monkeypatch):
+def test_code_is_cached_until_simd_changes(from_disk, monkeypatch):
     assert [from_disk(), from_disk()] == [0, 1]
     monkeypatch.setattr(compiled, "_VECTORS", "changed")
     assert [from_disk(), from_disk()] == [0, 1]
@@ -71,7 +72,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_cannot_be_loaded_is_compiled_again_and_told_once(from_disk, tmp_path, caplog, damage, ending):
+def test_damaged_code_is_compiled_again_with_one_warning(from_disk, tmp_path, caplog, damage, ending):
     from_disk()
     (file,) = (tmp_path / "__pycache__").glob(f"*.{ending}")
     DAMAGES[damage](file)
@@ -82,7 +83,7 @@ def test_what_cannot_be_loaded_is_compiled_again_and_told_once(from_disk, tmp_pa
     assert from_disk() == (damage != "a folder")
 
 
-def test_a_cache_of_another_numba_is_written_anew(from_disk, tmp_path, caplog):
+def test_a_cache_of_another_numba_version_is_rewritten(from_disk, tmp_path, caplog):
     from_disk()
     (index,) = (tmp_path / "__pycache__").glob("*.nbi")
     content = index.read_bytes()
@@ -91,7 +92,7 @@ def test_a_cache_of_another_numba_is_written_anew(from_disk, tmp_path, caplog):
     assert not caplog.records
 
 
-def test_the_code_of_another_signature_is_not_taken(from_disk, tmp_path):
+def test_the_code_of_another_signature_is_not_used(from_disk, tmp_path):
     """Two processes that compile at once may choose the same name for their data files."""
     folder = tmp_path / "__pycache__"
     from_disk(3)
@@ -105,16 +106,16 @@ def test_the_code_of_another_signature_is_not_taken(from_disk, tmp_path):
 
 
 @pytest.mark.parametrize("room", [0, 200])
-def test_what_cannot_be_written_is_not_kept_and_told_once(from_disk, tmp_path, caplog, room):
+def test_code_that_cannot_be_written_causes_one_warning(from_disk, tmp_path, caplog, room):
     with full_disk(room):
         assert [from_disk(), from_disk()] == [0, 0]
     assert len(caplog.records) == 2
-    assert "compiled code cannot be kept (OSError: [Errno" in caplog.text
+    assert "compiled code cannot be written (OSError: [Errno" in caplog.text
     assert not [file for file in (tmp_path / "__pycache__").iterdir() if file.suffix != ".pyc"]
     assert [from_disk(), from_disk()] == [0, 1]
 
 
-def test_processes_that_compile_at_once_have_the_right_code(tmp_path):
+def test_processes_that_compile_at_the_same_time_get_the_right_code(tmp_path):
     (tmp_path / "kernel.py").write_text(SOURCE)
     program = (
         "import sys, kernel; sys.stdin.read(1); value = eval(sys.argv[1]); assert kernel.double(value) == 2 * value"
@@ -148,8 +149,8 @@ print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 
 
-def test_a_package_folder_that_cannot_be_written(tmp_path):
-    """Code is kept in the user's cache folder, or, where that cannot be written either, not at all."""
+def test_a_read_only_package_folder_is_supported(tmp_path):
+    """Code is cached in the user's cache folder, or not at all if that cannot be written either."""
     package, home = tmp_path / "package", tmp_path / "home"
     package.mkdir()
     (package / "kernel.py").write_text(SOURCE)

@@ -54,7 +54,7 @@ def test_it_loads_renders_and_is_shown(install, bundle, tmp_path, monkeypatch):
 
 def test_another_file_than_the_declared_one_is_refused(install, bundle):
     install("nablafx-acme", plugin("0" * 64))
-    with pytest.raises(BundleError, match="nablafx-acme/ts9: the file is not the one that the pack declares"):
+    with pytest.raises(BundleError, match="nablafx-acme/ts9: the file's hash differs"):
         nfx.load("acme/ts9")
 
 

@@ -1,4 +1,4 @@
-"""Drifting clocks and lost samples are found over the whole recording, and told from effects that move the delay."""
+"""Drifting clocks and lost samples are found, and distinguished from effects that move the delay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECONDS = 12
 
 @cache
 def played(seconds=SECONDS):
-    """Plucked notes at any time, over hiss, as a person plays and records them."""
+    """Return plucked notes at irregular times over hiss, as a person plays and records them."""
     random, at = np.random.default_rng(3), 0
     audio = random.normal(0, 1e-4, int(seconds * RATE))
     while at < len(audio):
@@ -35,7 +35,7 @@ def played(seconds=SECONDS):
 
 
 def amplifier(audio):
-    """Two stages, and a loudspeaker whose response is dense."""
+    """Apply two distorting stages, and a loudspeaker with a dense response."""
     random = np.random.default_rng(5)
     cabinet = random.normal(size=400) * np.exp(-np.arange(400) / 60)
     driven = np.tanh(3 * np.tanh(30 * lfilter(*butter(1, 120, "highpass", fs=RATE), audio)) + 0.3)
@@ -61,7 +61,7 @@ def wet_of(effect):
 
 
 def drifting(audio, ppm, delay=100):
-    """Samples that were taken at a rate that is higher by `ppm`."""
+    """Resample a signal to a rate that is higher by `ppm`."""
     at = np.arange(len(audio))
     return CubicSpline(at, audio)(np.clip(at / (1 + ppm * 1e-6) - delay, 0, len(audio) - 1))
 
@@ -76,7 +76,7 @@ def complaints(found):
 
 
 @pytest.mark.parametrize(("effect", "ppm"), [(e, p) for e in EFFECTS for p in (20, -500)])
-def test_a_drift_is_found_through_any_effect_and_its_rates_are_named(effect, ppm):
+def test_a_drift_is_found_through_any_effect_and_both_rates_are_reported(effect, ppm):
     found = examined(played(), drifting(wet_of(effect), ppm))
     text = complaints(found)
     assert abs(found.slope * 1e6 - ppm) < 3
@@ -90,7 +90,7 @@ def test_a_drift_is_found_through_any_effect_and_its_rates_are_named(effect, ppm
 
 
 @pytest.mark.parametrize("effect", EFFECTS)
-def test_a_steady_clock_is_no_drift(effect):
+def test_no_drift_is_reported_for_a_common_clock(effect):
     found = examined(played(), np.concatenate([np.zeros(100), wet_of(effect)[:-100]]))
     assert not complaints(found)
     assert abs(found.drift) < checks.DRIFT
@@ -115,7 +115,7 @@ MOVING = {
 
 
 @pytest.mark.parametrize("effect", MOVING)
-def test_an_effect_that_moves_the_delay_neither_drifts_nor_jumps(effect):
+def test_no_drift_or_jump_is_reported_for_an_effect_with_a_moving_delay(effect):
     text = complaints(examined(played(), np.tanh(5 * MOVING[effect](played()))))
     assert "drifts" not in text
     assert "jumps" not in text
@@ -125,7 +125,7 @@ def test_an_effect_that_moves_the_delay_neither_drifts_nor_jumps(effect):
     ("effect", "at_s", "samples"),
     [("clean", 7.0, -512), ("fuzz", 5.0, 40), ("amplifier", 5.0, -512), ("compressor", 7.0, 40)],
 )
-def test_lost_or_repeated_samples_are_a_jump_and_its_place_is_named(effect, at_s, samples):
+def test_lost_or_repeated_samples_are_reported_as_a_jump_with_its_place(effect, at_s, samples):
     wet, at = wet_of(effect), int(at_s * RATE)
     if samples < 0:
         wet = np.concatenate([wet[:at], wet[at - samples :], np.zeros(-samples)])
@@ -153,7 +153,7 @@ def test_a_large_loss_near_an_end_is_found(effect, at_s, samples):
 
 
 def all_pass(audio):
-    """Four stages that turn the phase around 500 Hz and change no magnitude."""
+    """Apply four all-pass stages that turn the phase around 500 Hz."""
     for _ in range(4):
         audio = lfilter([-0.9366, 1], [1, -0.9366], audio)
     return audio
@@ -184,7 +184,7 @@ def short_and_wet(device):
     ("device", "delay"),
     [*((device, delay) for device in DEVICES for delay in (300, 41.4)), ("clean", -7), ("clean", 0), ("fuzz", -20)],
 )
-def test_what_is_taken_out_is_never_more_than_the_true_delay(device, delay):
+def test_the_removed_delay_never_exceeds_the_true_delay(device, delay):
     dry, wet = short_and_wet(device)
     spectrum = np.fft.rfft(wet, 2 * len(wet))
     turned = spectrum * np.exp(-2j * np.pi * np.arange(len(spectrum)) / (2 * len(wet)) * delay)
@@ -195,7 +195,7 @@ def test_what_is_taken_out_is_never_more_than_the_true_delay(device, delay):
         assert taken == delay
 
 
-def test_music_that_repeats_itself_is_not_measured_at_one_place_again_and_again():
+def test_windows_vary_their_place_in_looped_music():
     period = 30 * RATE // 512
     energies = np.tile(np.exp(-np.arange(period) / period), 60)
     places = alignment._places(energies, 512, 60 * period * 512, 0)
@@ -203,7 +203,7 @@ def test_music_that_repeats_itself_is_not_measured_at_one_place_again_and_again(
     assert len({at % (period * 512) for at, _ in places}) > 12
 
 
-def test_a_riff_that_repeats_exactly_lies_at_the_nearer_of_its_delays():
+def test_the_smaller_delay_is_preferred_for_a_riff_that_repeats_exactly():
     riff = played()[: RATE // 2] * np.hanning(RATE // 2)
     dry = np.tile(riff, 14)
     found = examined(dry, EFFECTS["fuzz"](dry), max_delay=RATE // 2)
@@ -211,7 +211,7 @@ def test_a_riff_that_repeats_exactly_lies_at_the_nearer_of_its_delays():
     assert not complaints(found)
 
 
-def test_a_short_recording_has_no_verdict_on_its_clock():
+def test_no_drift_is_reported_for_a_short_recording():
     dry = played()[: 2 * RATE]
     assert not complaints(examined(dry, np.tanh(5 * dry)))
 

@@ -1,4 +1,4 @@
-"""The delay of an effect is found behind its filters and its distortion; bad pairs are told from good ones."""
+"""The delay of an effect is measured despite its filters and distortion, and faults of pairs are reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATE = 48000
 
 
 def strings(seconds=4.0, seed=0):
-    """Decaying tones with a noisy attack, three a second."""
+    """Return decaying tones with a noisy attack, three per second."""
     random = np.random.default_rng(seed)
     audio = np.zeros(int(seconds * RATE))
     for begin in range(0, len(audio), RATE // 3):
@@ -37,7 +37,7 @@ def strings(seconds=4.0, seed=0):
 
 
 def coloured(audio):
-    """A pedal: coupling capacitor, clipping, tone control; no delay of its own but its filters' phase."""
+    """Apply a pedal: coupling capacitor, clipping, tone control; its only delay is the phase of its filters."""
     driven = np.tanh(8 * lfilter(*butter(1, 100, "highpass", fs=RATE), audio))
     return lfilter(*butter(2, 2000, fs=RATE), driven)
 
@@ -69,7 +69,7 @@ def test_a_delay_is_found(effect, delay):
     assert found.confidence > 0.6
 
 
-def test_a_band_without_signal_does_not_matter():
+def test_a_band_without_signal_does_not_affect_the_delay():
     dry = strings()
     dry, wet = (resample(torch.from_numpy(x), 24000, 48000).numpy() for x in (dry, coloured(dry)))
     found = find_delay(dry, wet, 1000)
@@ -87,7 +87,7 @@ def test_fractions_of_a_sample_are_found(delay):
 
 
 @pytest.mark.parametrize("effect", ["clean", "fuzz", "pedal", "dark"])
-def test_an_inverted_signal_is_told_from_an_upright_one(effect):
+def test_an_inverted_signal_is_recognised(effect):
     dry = strings()
     wet = EFFECTS[effect][0](dry)
     upright, inverted = find_delay(dry, wet, 1000), find_delay(dry, -wet, 1000)
@@ -96,11 +96,11 @@ def test_an_inverted_signal_is_told_from_an_upright_one(effect):
 
 
 @pytest.mark.parametrize("wet", [strings(seed=9), np.random.default_rng(0).normal(size=192_000), np.zeros(192_000)])
-def test_what_has_nothing_in_common_gets_no_confidence(wet):
+def test_unrelated_signals_have_low_confidence(wet):
     assert find_delay(strings(), wet, 10_000).confidence < 0.5
 
 
-def test_too_short_a_signal_gets_no_confidence():
+def test_a_signal_that_is_too_short_has_no_confidence():
     dry = strings()[:10_000]
     assert find_delay(dry, dry, 100).confidence == 0
 
@@ -110,7 +110,7 @@ def examined(dry, wet):
     return facts.examine(*sources, max_delay=RATE // 2, sample_rate=RATE)
 
 
-def test_a_pair_of_files_is_measured_once_until_one_of_them_changes(tmp_path, monkeypatch):
+def test_a_pair_of_files_is_measured_again_only_if_a_file_changes(tmp_path, monkeypatch):
     monkeypatch.setenv("NABLAFX_CACHE", str(tmp_path / "cache"))
     dry, wet = tmp_path / "dry.wav", tmp_path / "wet.wav"
     for path in (dry, wet):
@@ -132,7 +132,7 @@ def complaints(dry, wet):
     return " ".join(checks.faults(examined(dry, wet), RATE))
 
 
-def test_a_good_pair_is_passed():
+def test_a_good_pair_has_no_faults():
     dry = strings()
     for process, _ in EFFECTS.values():
         found = examined(dry, process(dry) * 0.5)
@@ -149,14 +149,14 @@ def test_a_good_pair_is_passed():
         (lambda dry, wet: (dry, shifted(wet, -30)), r"30\.\d samples ahead"),
     ],
 )
-def test_what_is_wrong_with_a_pair_is_said(spoil, message):
+def test_faults_of_a_pair_are_reported(spoil, message):
     import re
 
     dry = strings()
     assert re.search(message, complaints(*spoil(dry, np.tanh(3 * dry))))
 
 
-def test_clocks_that_differ_are_noticed():
+def test_a_drift_between_two_clocks_is_reported():
     dry = strings(13)
     steady = np.tanh(3 * dry)
     at = np.arange(len(dry))
@@ -176,7 +176,7 @@ def test_clipped_samples_are_counted_and_loud_ones_are_not():
     assert examined(dry, loud).wet.clipped == 0
 
 
-def test_the_one_that_differs_from_the_others_is_named():
+def test_a_pair_that_differs_from_the_others_is_named():
     dry = strings()
     wet = np.tanh(5 * dry)
     good = {f"good{n}": examined(strings(seed=n), np.tanh(5 * strings(seed=n))) for n in range(2)}
@@ -188,7 +188,7 @@ def test_the_one_that_differs_from_the_others_is_named():
 
 
 def played(seed, seconds=6.0):
-    """Notes at any time, as a person plays them."""
+    """Return notes at irregular times, as a person plays them."""
     random, at = np.random.default_rng(seed), 0
     audio = np.zeros(int(seconds * RATE))
     while at < len(audio):
@@ -211,11 +211,11 @@ def test_another_take_among_good_ones_is_named():
         for name, fact in others.items()
         if "another take" in dict(checks.odd_ones({**good, name: fact})).get(name, "")
     ]
-    assert len(found) >= 3  # where they agree by chance, nothing tells them from an effect
+    assert len(found) >= 3  # those that agree by chance cannot be distinguished from an effect
     assert not list(checks.odd_ones(good))
 
 
-def test_an_effect_that_leaves_little_everywhere_is_no_other_take():
+def test_an_effect_that_changes_all_recordings_strongly_is_not_reported_as_another_take():
     little = replace(examined(strings(), np.tanh(5 * strings())), common=0.4)
     good = replace(little, common=0.9)
     assert not list(checks.odd_ones({"one": little, "two": little, "three": little}))
@@ -228,7 +228,7 @@ def vibrato(audio):
 
 
 @pytest.mark.parametrize("effect", [*EFFECTS, "vibrato", "delayed"])
-def test_what_an_effect_leaves_is_in_common(effect):
+def test_effects_keep_enough_in_common_with_the_dry_file(effect):
     process = {**{name: one for name, (one, _) in EFFECTS.items()}, "vibrato": vibrato}.get(effect)
     dry = strings(6)
     wet = shifted(dry, 12_000) if process is None else process(dry)
@@ -236,7 +236,7 @@ def test_what_an_effect_leaves_is_in_common(effect):
 
 
 @pytest.mark.parametrize("length", [0, 1, 5, 1000, 20_000, 40_000])
-def test_a_signal_that_is_too_short_to_compare_is_not_refused_for_it(length):
+def test_a_signal_that_is_too_short_to_compare_is_accepted(length):
     dry = strings(1.0)[:length]
     found = examined(dry, np.tanh(3 * dry))
     assert not [fault for fault in checks.faults(found, RATE) if "silent" not in fault]

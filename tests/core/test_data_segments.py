@@ -1,4 +1,4 @@
-"""Batches hold the true samples, every sample is seen, and batch k depends on the seed and k only."""
+"""Batches contain the right samples, every sample occurs, and batch k depends only on the seed and k."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nablafx_core.interfaces import Dataset, Recording
 
 
 def recording(length, number=0, start=0, stop=None, part="trainval", source=None):
-    """Samples that tell where they are: 10000 number + n + 1, the wet ones negated."""
+    """Return a recording whose samples encode their position: 10000 number + n + 1, negated in wet."""
     audio = 10000.0 * number + torch.arange(1.0, length + 1)
     stop = length if stop is None else stop
     name = f"r{number}"
@@ -36,7 +36,7 @@ def dataset(*recordings):
 
 
 def same(one, other):
-    """Return True if two batches are equal."""
+    """True if two batches are equal."""
     tensors = all(torch.equal(a, b) for a, b in zip(one[:4], other[:4], strict=True))
     return tensors and tuple(one.take) == tuple(other.take)
 
@@ -83,7 +83,7 @@ def test_the_context_is_the_signal_before_the_segment_and_zeros_before_the_file(
 
 
 @pytest.mark.parametrize("split", ["time", "segment"])
-def test_parts_of_a_take_keep_its_name_and_their_places(split):
+def test_parts_of_a_take_keep_its_name_and_their_positions(split):
     files = [replace(recording(1000, number), take=take, offset=30) for number, take in ((1, "pass 1"), (2, ""))]
     data = module(files, split=split, segment_length=50, context=7, preload=True)
     named = {"r1": "pass 1", "r2": "r2"}
@@ -98,7 +98,7 @@ def test_parts_of_a_take_keep_its_name_and_their_places(split):
 
 
 @given(lengths, st.integers(1, 20), st.integers(1, 7), st.integers(0, 3), st.integers(0, 50))
-def test_a_pass_takes_each_place_of_the_grid_once(lengths, segment, batch_size, seed, number):
+def test_a_pass_contains_each_place_of_the_grid_once(lengths, segment, batch_size, seed, number):
     recordings = [recording(length, index) for index, length in enumerate(lengths)]
     batches = TrainingBatches(recordings, segment, batch_size, seed=seed)
     n = batches.num_segments
@@ -113,7 +113,7 @@ def test_a_pass_takes_each_place_of_the_grid_once(lengths, segment, batch_size, 
         assert all(r.start <= at <= r.stop - segment for at in starts)
 
 
-def test_every_sample_is_seen_at_every_place_in_a_segment_and_passes_differ():
+def test_every_sample_occurs_at_every_position_in_a_segment_and_passes_differ():
     batches = TrainingBatches([recording(100)], 10, 1)
     starts = Counter(batches.segment(item).start for item in range(10 * 300))
     assert set(starts) == set(range(91))
@@ -147,7 +147,7 @@ def test_processes_share_the_stream_without_overlap(world_size):
         assert torch.equal(together, alone[k].wet)
 
 
-def test_each_iteration_starts_after_what_was_trained():
+def test_each_iteration_starts_after_the_trained_batches():
     trained = 0
     numbers = BatchNumbers(lambda: trained)
     assert list(islice(numbers, 3)) == [0, 1, 2]
@@ -162,7 +162,7 @@ def module(recordings, context=0, gap=None, seed=0, **settings):
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # on one core
 @pytest.mark.parametrize("settings", [{}, {"num_workers": 2}, {"preload": True}])
-def test_loaders_give_the_stream_whatever_reads_it(settings):
+def test_loaders_give_the_same_stream_for_any_number_of_workers(settings):
     recordings = [recording(100), recording(60, 1), recording(50, 2, part="test")]
     data = module(recordings, context=5, seed=3, split="time", **settings)
     loader = data.train_dataloader()
@@ -175,13 +175,13 @@ def test_loaders_give_the_stream_whatever_reads_it(settings):
     assert seen == Counter(int(v) for r in data.validation for v in r.dry.read(r.start, r.stop))
 
 
-def test_a_small_set_keeps_its_only_batch():
+def test_a_dataset_smaller_than_a_batch_is_not_dropped():
     data = module([recording(30), recording(25, 1), recording(25, 2, part="test")], batch_size=16)
     assert data.batch_size == data.num_segments < 16
     assert [batch.wet.shape[0] for batch in islice(data.train_dataloader(), 3)] == [data.num_segments] * 3
 
 
-def test_recordings_shorter_than_a_segment_are_noted_or_refused():
+def test_recordings_shorter_than_a_segment_are_noted_or_rejected():
     recordings = [recording(9), recording(40, 1), recording(12, 2, part="validation"), recording(9, 3, part="test")]
     data = module(recordings)
     assert [r.name for r in data.train] == ["r1"]
@@ -190,14 +190,14 @@ def test_recordings_shorter_than_a_segment_are_noted_or_refused():
         module(recordings, segment_length=41)
 
 
-def test_validation_recordings_that_the_loss_cannot_use_are_noted_or_refused():
+def test_validation_recordings_too_short_for_the_loss_are_noted_or_rejected():
     parts = [(40, "train"), (4, "validation"), (23, "validation"), (9, "test")]
     data = module([recording(length, number, part=part) for number, (length, part) in enumerate(parts)])
     data.require(5, "the loss 'x'")
     assert [r.name for r in data.validation] == ["r2"]
-    assert "r1: 4 samples are fewer than the loss 'x' needs (5)" in data.notes[-1]
+    assert "r1: not used for validation" in data.notes[-1]
     assert sorted(batch.wet.shape[-1] for batch in data.val_dataloader()) == [10, 13]
-    with pytest.raises(DataError, match="'x' needs at least 24 samples.*the longest, r2, has 23"):
+    with pytest.raises(DataError, match="'x' needs at least 24 samples.*r2, has 23"):
         data.require(24, "the loss 'x'")
 
 

@@ -1,4 +1,4 @@
-"""A source gives the samples of its file, reads no more than asked, and survives workers."""
+"""A source returns the samples of its file, reads only the requested ones, and works in worker processes."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def test_channel_offset_and_length_choose_the_samples(path, audio):
 @pytest.mark.parametrize(
     "wrong", [{"channel": 2}, {"offset": 5001}, {"offset": 1, "num_samples": 5000}, {"offset": -1}]
 )
-def test_what_the_file_does_not_have_is_refused(path, wrong):
+def test_missing_channels_and_samples_are_rejected(path, wrong):
     with pytest.raises(DataError, match="a.wav"):
         WavSource(path, **wrong)
 
 
-def test_reading_a_piece_of_a_long_file_reads_that_piece_only(tmp_path, monkeypatch):
+def test_reading_a_piece_of_a_long_file_reads_only_that_piece(tmp_path, monkeypatch):
     files.write(tmp_path / "long.wav", torch.zeros(1_000_000), 48000)
     read = []
     real = soundfile.SoundFile.read
@@ -85,7 +85,7 @@ def _sums(source, start, queue):
 
 
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
-def test_workers_read_side_by_side_what_the_parent_reads(path, audio, method):
+def test_workers_read_the_same_samples_as_the_parent(path, audio, method):
     source = WavSource(path)
     source.read(0, 10)  # the parent has the file open when the children begin
     context = multiprocessing.get_context(method)
@@ -120,23 +120,23 @@ def test_a_forked_child_does_not_move_the_parents_place_in_the_file(path, audio,
     assert child.exitcode == 0
 
 
-def test_a_file_that_was_replaced_is_read_anew(path, audio):
+def test_a_file_that_was_replaced_is_read_again(path, audio):
     assert torch.equal(WavSource(path).read(0, 5), audio[0, :5])
     files.write(path, torch.ones(1, 70), 48000)
     assert torch.equal(WavSource(path).read(0, 5), torch.ones(5))
 
 
-def test_a_file_that_changes_or_goes_after_it_was_checked_is_told(path, audio):
+def test_a_file_that_is_changed_or_removed_after_the_check_is_an_error(path, audio):
     changed, gone = WavSource(path), WavSource(path, channel=1)
     files.write(path, audio[:, :3000], 48000)
-    with pytest.raises(DataError, match=r"a\.wav: was changed after it was checked"):
+    with pytest.raises(DataError, match=r"a\.wav: .*changed"):
         changed.read(0, 10)
     path.unlink()
-    with pytest.raises(DataError, match=r"a\.wav: was there when it was checked and is gone"):
+    with pytest.raises(DataError, match=r"a\.wav: .*removed"):
         gone.read(0, 10)
 
 
-def test_a_file_that_is_cut_while_it_is_read_is_told(path):
+def test_a_file_that_is_truncated_while_it_is_read_is_an_error(path):
     source = WavSource(path)
     source.read(0, 10)
     os.truncate(path, 20_000)
@@ -144,7 +144,7 @@ def test_a_file_that_is_cut_while_it_is_read_is_told(path):
         source.read(4000, 5000)
 
 
-def test_another_rate_is_resampled_once(path, audio, cache_folder, monkeypatch):
+def test_a_file_with_another_rate_is_resampled_once(path, audio, cache_folder, monkeypatch):
     source = WavSource(path, sample_rate=44100)
     wanted = resample(audio, 48000, 44100)
     assert source.num_samples == wanted.shape[1]
@@ -161,24 +161,22 @@ def test_a_changed_file_is_resampled_again(path):
 
 
 @pytest.mark.parametrize("rate", [0, -48000, 10**9])
-def test_a_rate_that_no_recording_has_is_refused_before_memory_is_taken_for_it(path, rate, cache_folder):
-    with pytest.raises(DataError, match=rf"a\.wav: cannot be resampled to {rate} Hz; a rate is 1,000 to 1,000,000"):
+def test_an_invalid_sample_rate_is_rejected_before_memory_is_allocated(path, rate, cache_folder):
+    with pytest.raises(DataError, match=rf"a\.wav: cannot be resampled to {rate} Hz.* 1,000 to 1,000,000"):
         WavSource(path, sample_rate=rate)
     assert not cache_folder.exists()
 
 
-def test_rates_without_a_common_factor_are_refused_before_memory_is_taken_for_a_filter(tmp_path, cache_folder):
+def test_rates_without_a_common_factor_are_rejected_before_memory_is_allocated_for_a_filter(tmp_path, cache_folder):
     """A filter between rates as odd as these has over 200,000 phases."""
     files.write(tmp_path / "odd.wav", torch.zeros(100), 999_999)
-    with pytest.raises(
-        DataError, match=r"odd\.wav: 999999 Hz cannot be turned into 48000 Hz: their largest common factor is 3\."
-    ):
+    with pytest.raises(DataError, match=r"odd\.wav: 999999 Hz .* 48000 Hz.* common factor is 3\."):
         WavSource(tmp_path / "odd.wav", sample_rate=48_000)
     assert not cache_folder.exists()
     check_ratio("pulled down.wav", 44_056, 48_000)
 
 
-def test_a_copy_that_was_cut_off_is_made_again(path, cache_folder):
+def test_a_truncated_copy_is_written_again(path, cache_folder):
     whole = WavSource(path, sample_rate=24000).read(0, 2500)
     (copy,) = cache_folder.rglob("*.wav")
     copy.write_bytes(copy.read_bytes()[:-1000])
@@ -186,9 +184,9 @@ def test_a_copy_that_was_cut_off_is_made_again(path, cache_folder):
 
 
 @pytest.mark.parametrize("read_only", [False, True], ids=["full", "read-only"])
-def test_a_cache_without_room_is_told_with_what_to_do(path, tmp_path, monkeypatch, read_only):
+def test_a_full_or_read_only_cache_is_an_error_that_names_the_setting(path, tmp_path, monkeypatch, read_only):
     monkeypatch.setenv("NABLAFX_CACHE", str(tmp_path / "disk"))
-    reason = "the cache folder cannot be made" if read_only else r"is resampled to 44100 Hz into .*cannot be written"
+    reason = "the cache folder cannot be created" if read_only else r"44100 Hz .*cannot be written"
     with small_disk(tmp_path / "disk", 8192, read_only=read_only):
         with pytest.raises(DataError, match=rf"{reason}(.|\n)*NABLAFX_CACHE"):
             WavSource(path, sample_rate=44100)
@@ -196,7 +194,7 @@ def test_a_cache_without_room_is_told_with_what_to_do(path, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("read_only", [False, True], ids=["full", "read-only"])
-def test_what_cannot_be_remembered_is_computed_and_told_once(tmp_path, monkeypatch, caplog, read_only):
+def test_results_that_cannot_be_cached_are_computed_with_one_warning(tmp_path, monkeypatch, caplog, read_only):
     monkeypatch.setenv("NABLAFX_CACHE", str(tmp_path / "disk"))
     cache._tell.cache_clear()
     with small_disk(tmp_path / "disk", 4096, read_only=read_only), caplog.at_level(logging.WARNING):
@@ -208,7 +206,7 @@ def test_what_cannot_be_remembered_is_computed_and_told_once(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("damage", [b"", b"[1, 2", b"null", b'{"a": 1}', b"\xff"])
-def test_what_is_remembered_wrongly_is_computed_again(cache_folder, damage):
+def test_damaged_cache_entries_are_computed_again(cache_folder, damage):
     def value():
         return cache.remembered("numbers", "key", list[int], lambda: [1, 2, 3])
 
@@ -250,7 +248,7 @@ def test_several_channels_of_a_file_are_one_source(path, audio):
 
 
 class Old:
-    """A source of a pack that knows nothing of channels."""
+    """Source of an older pack, without `channels`."""
 
     num_samples = 4
 

@@ -1,4 +1,4 @@
-"""A split loses nothing, leaks nothing where it promises to, and always comes out the same."""
+"""A split loses no recording, does not leak unless documented, and is deterministic."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_groups_stay_together_and_nothing_is_lost(files, knobs, has_test, seed, 
     assert all(r.part == part for part, members in parts.items() for r in members)
 
 
-def test_a_split_by_file_comes_near_the_share_and_depends_on_the_seed():
+def test_a_split_by_file_approximates_the_share_and_depends_on_the_seed():
     recordings = [made(f"f{n}", length=100 + 37 * n) for n in range(20)] + [made("t", part="test")]
     chosen = set()
     for seed in range(10):
@@ -60,7 +60,7 @@ def test_a_split_by_file_comes_near_the_share_and_depends_on_the_seed():
 
 
 @given(st.integers(100, 2000), st.integers(0, 30), st.booleans(), st.integers(0, 50))
-def test_a_split_by_time_leaves_the_gap_and_nothing_else(length, gap, has_test, start):
+def test_a_split_by_time_leaves_out_only_the_gap(length, gap, has_test, start):
     recordings = [made("a", length=start + length).within(start, start + length, "trainval")]
     if has_test:
         recordings.append(made("t", part="test"))
@@ -91,7 +91,7 @@ def test_a_recording_that_fades_out_is_validated_where_it_is_loud(has_test):
         assert tuple(spans.values()) == wanted
 
 
-def test_auto_is_by_file_where_there_are_files_enough():
+def test_auto_splits_by_file_if_there_are_enough_files():
     test = [made("t", part="test")]
     by_file = split([made("a"), made("b"), *test], settings())
     assert {r.num_samples for members in by_file.values() for r in members} == {1000}
@@ -101,14 +101,14 @@ def test_auto_is_by_file_where_there_are_files_enough():
     assert [len(members) for members in alone.values()] == [1, 1, 1]
 
 
-def test_parts_that_are_named_stay():
+def test_recordings_with_a_named_part_stay_in_it():
     recordings = [made("a", part="train"), made("b", part="validation"), made("c", part="test"), made("d")]
     parts = split(recordings, settings("file"))
     assert keys(parts, lambda r: r.source) == {"train": {"a", "d"}, "validation": {"b"}, "test": {"c"}}
     assert split(recordings[:3], settings("file"))["train"][0].source == "a"
 
 
-def test_the_papers_split_cuts_segments_and_its_neighbours_leak():
+def test_the_segment_split_cuts_segments_whose_neighbours_leak():
     recordings = [made("a", length=1050), made("b", length=1000), made("t", part="test")]
     parts = split(recordings, settings("segment", validation=0.25))
     pieces = parts["train"] + parts["validation"]
@@ -131,11 +131,11 @@ def test_the_papers_split_cuts_segments_and_its_neighbours_leak():
         ([made("a")], "time", 250, "nothing is left for validation"),
     ],
 )
-def test_a_part_that_would_be_empty_is_refused_with_what_to_do(recordings, method, gap, message):
+def test_an_empty_part_is_an_error_that_says_what_to_do(recordings, method, gap, message):
     with pytest.raises(DataError, match=message):
         split(recordings, settings(method), gap)
 
 
-def test_half_for_validation_and_half_for_test_leave_nothing():
+def test_half_for_validation_and_half_for_test_is_an_error():
     with pytest.raises(DataError, match="below 0.5"):
         split([made("a")], settings("time", validation=0.5))

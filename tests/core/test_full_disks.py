@@ -82,8 +82,8 @@ REFUSALS = [
     Refusal(
         "the cache folder",
         "data pair dry=di.wav wet=amp.wav sample_rate=48000",
-        "Error: di.wav: is resampled to 48000 Hz into the cache folder, but disk/cache/resampled/",
-        "Error: disk/cache/resampled: the cache folder cannot be made: REASON. Set NABLAFX_CACHE to a folder that",
+        "Error: di.wav: the copy at 48000 Hz cannot be written to the cache folder: disk/cache/resampled/",
+        "Error: disk/cache/resampled: the cache folder cannot be created: REASON. Set NABLAFX_CACHE to",
     ),
     Refusal(
         "a simulated data set",

@@ -1,4 +1,4 @@
-"""Chains of processors: what they compute, how their latencies compose, what they refuse."""
+"""Chains of processors: their output, the sum of their latencies, and rejected settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nablafx_core.graybox import GrayBox, Stage, describe
 from nablafx_core.testing import laws, laws_gradients, laws_saving
 from reference.parts import Ahead, Envelope, Leaky, Peaks, SampledPeaks, Setting, SteppedLeaky, chain
 
-#: Stages of a chain as (processor, controller, its arguments), and the latency of the whole, by hand.
+#: Stages of a chain as (processor, controller, its arguments), and the latency of the chain, computed by hand.
 CHAINS = {
     "memoryless controllers": ([(Leaky, Setting, {}), (Leaky, Envelope, {"lag": 0})], 0),
     "processors add up": ([(Ahead, Setting, {}), (Leaky, Setting, {}), (Ahead, Envelope, {"lag": 0})], 6),
@@ -63,7 +63,7 @@ def sounds(knobs, time, moving):
 @with_knobs
 @pytest.mark.parametrize("moving", [False, True])
 @pytest.mark.parametrize("time", [40, 6, 1])
-def test_offline_is_its_parts_one_after_the_other(parts, latency, knobs, moving, time):
+def test_the_offline_output_equals_that_of_the_parts_in_a_row(parts, latency, knobs, moving, time):
     model = built(parts, knobs).double()
     audio, controls = sounds(knobs, time, moving)
     assert model.latency == latency
@@ -80,7 +80,7 @@ def test_stream_equals_offline(parts, latency, knobs, cuts, moving):
 
 @pytest.mark.parametrize("knobs", [(), (Control("amount"),)])
 @pytest.mark.parametrize("moving", [False, True])
-def test_steps_are_what_they_are_at_each_sample(knobs, moving):
+def test_steps_equal_parameters_for_each_sample(knobs, moving):
     parts = [(SteppedLeaky, {}), (Ahead, {"reads": "processor"}), (SteppedLeaky, {"reads": "processor"}), (Leaky, {})]
     stepped, sampled = (
         built([(make, drive, a) for make, a in parts], knobs).double() for drive in (Peaks, SampledPeaks)
@@ -94,7 +94,7 @@ def test_steps_are_what_they_are_at_each_sample(knobs, moving):
         torch.testing.assert_close(out, by_sample, rtol=0, atol=1e-14)
 
 
-def test_a_late_controller_of_a_processor_that_looks_ahead_adds_to_it():
+def test_the_latencies_of_a_controller_and_its_processor_add_up():
     model = built([(Ahead, Envelope, {"lag": 2}), (Leaky, Setting, {})])
     assert model.latency == 5
     laws.stream_equals_offline(model, [1, 3, 9, 2])
@@ -152,7 +152,7 @@ def test_fixed_parameters_are_values_in_units():
     assert values == [(0, "Leaky", None, "leak", 0.5), (1, "Ahead", "Setting", "amount", pytest.approx(0.4, abs=1e-6))]
 
 
-def test_description_follows_the_knobs_and_says_what_follows_the_audio():
+def test_the_description_follows_the_knobs_and_marks_parameters_that_vary():
     model = built([(Leaky, Setting, {}), (Leaky, Envelope, {"lag": 0})], (Control("amount", 0, 10, default=2.5),))
     assert [line.value for line in describe(model)] == [pytest.approx(-0.9 + 1.8 * (0.7 * 0.25 + 0.1)), None]
     assert describe(model, torch.tensor([1.0]))[0].value == pytest.approx(-0.9 + 1.8 * 0.8)
@@ -160,7 +160,7 @@ def test_description_follows_the_knobs_and_says_what_follows_the_audio():
         describe(model, torch.zeros(2))
 
 
-def test_a_processor_gives_its_learning_rate_to_its_controller():
+def test_a_controller_has_the_learning_rate_of_its_processor():
     processor = Leaky()
     processor.lr_multiplier = 0.01
     model = GrayBox.from_stages([Stage(processor, Setting()), Stage(Leaky(), Setting())])
@@ -178,20 +178,20 @@ def wrong_reader():
     ("make", "message"),
     [
         (list, "empty"),
-        (lambda: [Stage(Leaky(), Setting(num_parameters=2))], "yields 2 parameters, but 1 are to be driven: leak"),
+        (lambda: [Stage(Leaky(), Setting(num_parameters=2))], "2 parameters, but 1 are not fixed: leak"),
         (lambda: [Stage(Leaky(), Setting(num_parameters=0), {"leek": 0.5})], "cannot fix 'leek'. Parameters: leak"),
         (lambda: [Stage(Leaky(), Setting(num_parameters=0), {"leak": 2})], "fixed at 2, outside -0.9 to 0.9"),
         (lambda: [Stage(Leaky(44100), Setting())], "44100 Hz, the chain for 48000 Hz"),
-        (lambda: [Stage(Leaky(), Setting(num_controls=2))], "follows 2 knobs; there are 0"),
-        (lambda: [wrong_reader()], "nothing labelled 'neighbour' to read. It can read chain, processor"),
+        (lambda: [Stage(Leaky(), Setting(num_controls=2))], "2 knobs, the chain has 0"),
+        (lambda: [wrong_reader()], "the label 'neighbour'. It can read chain, processor"),
     ],
 )
-def test_what_does_not_fit_is_refused(make, message):
+def test_parts_that_do_not_fit_together_are_rejected(make, message):
     with pytest.raises(ConfigError, match=message):
         GrayBox.from_stages(make())
 
 
-def test_items_that_began_at_different_samples_are_refused():
+def test_a_batch_with_different_positions_is_rejected():
     model = built([(Ahead, Setting, {})])
     state = model.initial_state(2)
     state["position"][1] = 2

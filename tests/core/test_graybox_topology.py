@@ -1,4 +1,4 @@
-"""Branches and side-chains of a gray-box model: what they compute, under every law, and what is refused."""
+"""Branches and side-chains of a gray-box model: their output, the laws, and rejected settings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def parallel(*branches, controller=Setting, label=None, knobs=0, **arguments):
     return Parallel(branches, Stage(mix, controller(num_controls=knobs, **arguments)), label)
 
 
-#: Chains as functions of the number of knobs, and the latency of each, by hand.
+#: Chains as functions of the number of knobs, and the latency of each, computed by hand.
 CHAINS = {
     "dry and wet": (lambda k: [parallel((), (stage(Leaky, knobs=k),), knobs=k)], 0),
     "dry and late": (lambda k: [parallel((stage(Ahead, knobs=k),), (), knobs=k)], 3),
@@ -108,7 +108,7 @@ def sounds(knobs, time, moving, channels=1):
 @with_knobs
 @pytest.mark.parametrize("moving", [False, True])
 @pytest.mark.parametrize("time", [40, 6, 1])
-def test_offline_is_its_parts(line, latency, knobs, moving, time):
+def test_the_offline_output_equals_that_of_the_parts(line, latency, knobs, moving, time):
     items = line(len(knobs))
     model = GrayBox.from_stages(items, controls=knobs).double()
     audio, controls = sounds(knobs, time, moving)
@@ -139,7 +139,7 @@ def test_the_other_laws(line, latency, knobs):
 
 @st.composite
 def lines(draw, knobs):
-    """Any chain: a line of up to three items, with branches and side-chains in each other, and a reader for each."""
+    """Draw a chain: up to three items with nested branches and side-chains, and a controller that reads each."""
     labels = []
     line = draw_line(draw, knobs, 2, labels, min_size=1)
     return (*line, *(stage(Leaky, Envelope, lag=0, reads=label, knobs=knobs) for label in labels))
@@ -181,7 +181,7 @@ BRANCHES = {"stage": (), "sidechain": (1,), "parallel": (0, 1)}
 @with_knobs
 @settings(max_examples=40, deadline=None)
 @given(data=st.data(), cuts=st.lists(st.integers(1, 12), min_size=1, max_size=5), moving=st.booleans())
-def test_any_chain_is_its_parts_and_streams(knobs, data, cuts, moving):
+def test_any_chain_equals_its_parts_and_streams(knobs, data, cuts, moving):
     line = data.draw(lines(len(knobs)))
     model = GrayBox.from_stages(line, controls=knobs, key_input=True).double()
     audio, controls = sounds(knobs, sum(cuts), moving, channels=2)
@@ -190,7 +190,7 @@ def test_any_chain_is_its_parts_and_streams(knobs, data, cuts, moving):
     laws.stream_equals_offline(model, cuts, moving_controls=moving)
 
 
-def test_a_key_moves_what_reads_it_and_nothing_else():
+def test_the_key_affects_only_controllers_that_read_it():
     line = [stage(Leaky, Envelope, lag=2, reads="key"), stage(Ahead)]
     model = GrayBox.from_stages(line, key_input=True).double()
     assert (model.in_channels, model.out_channels, model.latency) == (2, 1, 5)
@@ -202,7 +202,7 @@ def test_a_key_moves_what_reads_it_and_nothing_else():
         model(audio[:, :1])
 
 
-def test_weights_are_called_by_their_place():
+def test_weights_are_named_by_their_place():
     line = [
         stage(),
         parallel((stage(), parallel((), (stage(),))), (stage(),)),
@@ -235,17 +235,17 @@ def test_weights_are_called_by_their_place():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (lambda: [parallel()], "processors.0.parallel: parallel has at least two branches"),
+        (lambda: [parallel()], "processors.0.parallel: parallel must have at least two branches"),
         (lambda: [parallel((stage(),))], "at least two branches"),
-        (lambda: [parallel((), ())], "at least one of them has a processor"),
+        (lambda: [parallel((), ())], "a processor in at least one"),
         (lambda: [Sidechain((), "a"), stage(Leaky, Envelope, lag=0, reads="a")], "at least one processor"),
         (lambda: [Sidechain((stage(),), ""), stage()], "needs a label"),
         (lambda: [Sidechain((stage(),), "a"), stage()], "no controller reads 'a'"),
-        (lambda: [stage(label="key")], "'key' means something else"),
-        (lambda: [stage(label="a"), parallel((stage(label="a"),), ())], "processors.1.parallel.0.0.label: .* two"),
+        (lambda: [stage(label="key")], "'key' has another meaning"),
+        (lambda: [stage(label="a"), parallel((stage(label="a"),), ())], "processors.1.parallel.0.0.label: .*'a'"),
         (lambda: [stage(label="drive"), stage(Leaky, Envelope, lag=0, reads="drvie")], "mean 'drive'.* processor, dri"),
-        (lambda: [stage(Leaky, Envelope, lag=0, reads="a", label="a")], "processors.0.controller.reads: .* itself"),
-        (lambda: [stage(Leaky, Envelope, lag=0, reads="a"), stage(label="a")], "would wait for itself"),
+        (lambda: [stage(Leaky, Envelope, lag=0, reads="a", label="a")], "processors.0.controller.reads: .*'a'"),
+        (lambda: [stage(Leaky, Envelope, lag=0, reads="a"), stage(label="a")], "not available"),
         (
             lambda: [parallel((stage(),), (), controller=Envelope, lag=0, reads="a")],
             "processors.0.mix.controller.reads",
@@ -253,7 +253,7 @@ def test_weights_are_called_by_their_place():
         (lambda: [stage(Leaky, Envelope, lag=0, reads="key")], "`key_input: true`"),
     ],
 )
-def test_what_does_not_fit_is_refused(line, message):
+def test_parts_that_do_not_fit_together_are_rejected(line, message):
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         GrayBox.from_stages(line())
 
@@ -283,7 +283,7 @@ def experiment(tmp_path):
     return written
 
 
-def test_an_experiment_says_it_all(experiment, tmp_path):
+def test_an_experiment_describes_the_whole_chain(experiment, tmp_path):
     loaded = experiment()
     assert experiment(loaded.to_yaml()).config == loaded.config
     model = build("model", loaded.config["model"])
@@ -318,10 +318,10 @@ def test_an_experiment_says_it_all(experiment, tmp_path):
         ),
         ("[[tanh], ", "[[tahn], ", "model.processors.3.parallel.0.0.name: .*'tahn'"),
         ("    - parallel: [", "    - mixx: 1\n      parallel: [", "'parallel' has no setting 'mixx'"),
-        ("[[tanh], [{name: dc_offset, controller: static}], []]", "[]", "processors.3.parallel: parallel has at least"),
+        ("[[tanh], [{name: dc_offset, controller: static}], []]", "[]", "processors.3.parallel: "),
         ("[[tanh], [{name: dc_offset, controller: static}], []]", "[tanh]", "processors.3.parallel.0: .* valid array"),
     ],
 )
-def test_an_experiment_that_is_wrong_says_where(experiment, before, after, message):
+def test_a_faulty_experiment_is_rejected_with_the_place(experiment, before, after, message):
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         experiment(EXPERIMENT.replace(before, after))

@@ -1,4 +1,4 @@
-"""Whether a layer runs compiled: only on plain numbers of the CPU that nothing else looks at."""
+"""Kernels are used only for plain tensors on the CPU whose operations are not observed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nablafx_core.kernels.choice import compiled_for
 
 
 class Recorded(torch.Tensor):
-    """A tensor that another program computes with."""
+    """Tensor of a subclass."""
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def _chosen_by_layers(monkeypatch):
 
 
 def answer_inside(call):
-    """What `compiled_for` answers inside of a function that is called with a function."""
+    """Return the result of `compiled_for` inside a function that `call` calls."""
     answers = []
 
     def inner(x):
@@ -31,7 +31,7 @@ def answer_inside(call):
     return answers.pop()
 
 
-def test_device_and_precision():
+def test_kernels_are_chosen_by_device_and_dtype():
     single, double = torch.zeros(1), torch.zeros(1, dtype=torch.float64)
     assert compiled_for(single, torch.nn.Parameter(single))
     assert not compiled_for(single, double)
@@ -41,7 +41,7 @@ def test_device_and_precision():
     assert not compiled_for(single, dtypes=(torch.float64,))
 
 
-def test_what_others_look_at_is_torchs():
+def test_torch_is_used_where_operations_are_observed():
     single = torch.zeros(1)
     with torch.autocast("cpu"):
         assert not compiled_for(single)
@@ -72,14 +72,14 @@ def test_a_compiler_records_torchs_operations():
 
 
 class Module(torch.nn.Module):
-    """A function as a module."""
+    """Module that applies a function."""
 
     def __init__(self, function):
         super().__init__()
         self.forward = function
 
 
-def test_the_environment_decides(monkeypatch):
+def test_the_environment_variable_decides(monkeypatch):
     single = torch.zeros(1)
     monkeypatch.setenv("NABLAFX_KERNELS", "torch")
     assert not compiled_for(single)

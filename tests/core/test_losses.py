@@ -1,4 +1,4 @@
-"""Every loss: one item does not see another, silence is finite, the values are the library's or numpy's."""
+"""Losses: items are independent, silence gives finite values, and values equal those of auraloss or numpy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def signals(batch: int, channels: int = 1, time: int = 600, seed: int = 0, dtype
 @every_loss
 @settings(derandomize=True, deadline=None, max_examples=10)
 @given(seed=st.integers(0, 1000), channels=st.integers(1, 2), gain=st.floats(1e-3, 1e3))
-def test_batch_of_two_is_two_batches_of_one(loss, seed, channels, gain):
+def test_a_batch_of_two_equals_two_batches_of_one(loss, seed, channels, gain):
     prediction, target = signals(2, channels, seed=seed)
     prediction[1] *= gain
     together = loss(prediction, target)
@@ -66,7 +66,7 @@ def test_gradient(loss):
     assert torch.autograd.gradcheck(loss, (prediction.requires_grad_(), target), fast_mode=True)
 
 
-def test_time_domain_values_are_those_of_numpy():
+def test_time_domain_losses_equal_numpy():
     prediction, target = signals(3)
     p, t = prediction.numpy()[:, 0], target.numpy()[:, 0]
     e = p - t
@@ -103,7 +103,7 @@ def test_log_cosh_of_small_and_large_errors_in_float32():
 
 
 @pytest.mark.parametrize("sizes", [{}, SMALL_STFT], ids=["defaults", "small"])
-def test_multi_resolution_stft_is_auraloss_item_by_item(sizes):
+def test_multi_resolution_stft_equals_auraloss_for_each_item(sizes):
     prediction, target = signals(3, time=3000)
     reference = auraloss.freq.MultiResolutionSTFTLoss(**sizes)
     expected = torch.stack([reference(p[None], t[None]) for p, t in zip(prediction, target, strict=True)])
@@ -112,23 +112,23 @@ def test_multi_resolution_stft_is_auraloss_item_by_item(sizes):
     torch.testing.assert_close(ours.distance(prediction, target), expected, rtol=1e-9, atol=0)  # as on a GPU
 
 
-def test_multi_resolution_stft_takes_half_precision_predictions():
+def test_multi_resolution_stft_accepts_half_precision_predictions():
     prediction, target = signals(1, dtype=torch.float32)
     loss, rounded = LOSSES["mr_stft"], prediction.bfloat16()
     assert torch.equal(loss(rounded, target), loss(rounded.float(), target))
 
 
-def test_multi_resolution_stft_says_what_it_cannot_use():
+def test_multi_resolution_stft_rejects_short_signals_and_inconsistent_resolutions():
     with pytest.raises(ModelError, match="at least 1025 samples"):
         MultiResolutionSTFT()(*signals(1, time=1024))
-    with pytest.raises(ConfigError, match="as many"):
+    with pytest.raises(ConfigError, match="fft_sizes, hop_sizes and win_lengths"):
         MultiResolutionSTFT(fft_sizes=[64])
     with pytest.raises(ConfigError, match="at most as long"):
         MultiResolutionSTFT(fft_sizes=[64], hop_sizes=[16], win_lengths=[65])
 
 
 @pytest.mark.parametrize("build", [lambda: ESR(pre_emphasis=1.5), lambda: LogCosh(a=0), lambda: WeightedLoss([])])
-def test_settings_out_of_range(build):
+def test_settings_out_of_range_are_rejected(build):
     with pytest.raises(ConfigError):
         build()
 

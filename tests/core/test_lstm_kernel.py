@@ -1,4 +1,4 @@
-"""The compiled recurrence gives torch's outputs and gradients, whatever is kept, shared or left out between calls."""
+"""The compiled recurrence has the outputs and gradients of torch, also across several calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _compiled(monkeypatch):
 
 
 def problem(batch=3, time=40, inputs=2, hidden=20, num_layers=1, seed=0):
-    """A network, its input and its state, of which everything has a gradient."""
+    """Return a network, its input and its state, all of which require gradients."""
     generator = torch.Generator().manual_seed(seed)
     module = nn.LSTM(inputs, hidden, num_layers, batch_first=True)
     for weight in module.parameters():
@@ -35,7 +35,7 @@ def problem(batch=3, time=40, inputs=2, hidden=20, num_layers=1, seed=0):
 
 
 def results(run, module, x, state, seed=1):
-    """Outputs, last state, and the gradients of a sum of all of them with random weights, for all that went in."""
+    """Return outputs, last state, and the gradients of their randomly weighted sum for all inputs and weights."""
     outputs, (h, c) = run(module, x, state)
     generator = torch.Generator().manual_seed(seed)
     total = sum((t * torch.randn(t.shape, generator=generator).to(t)).sum() for t in (outputs, h, c))
@@ -66,7 +66,7 @@ def assert_same(found, expected):
     seed=st.integers(0, 1000),
 )
 @settings(deadline=None, max_examples=25)
-def test_values_and_gradients_are_torchs(batch, time, inputs, hidden, seed):
+def test_values_and_gradients_equal_torch(batch, time, inputs, hidden, seed):
     module, x, state = problem(batch, time, inputs, hidden, seed=seed)
     with torch.no_grad():  # as large as networks are made: larger ones amplify rounding without bound
         for weight in module.parameters():
@@ -74,13 +74,13 @@ def test_values_and_gradients_are_torchs(batch, time, inputs, hidden, seed):
     assert_same(results(lstm, module, x, state), in_double(module, x, state))
 
 
-def test_layers_follow_each_other():
+def test_several_layers_equal_torch():
     arguments = problem(num_layers=3)
     assert_same(results(lstm, *arguments), in_double(*arguments))
 
 
-def test_closed_and_open_gates_are_so_exactly():
-    """A cell that only remembers loses nothing, however long, and its gradients are finite."""
+def test_saturated_gates_are_exactly_open_or_closed():
+    """A cell with a closed input gate and an open forget gate never changes, and its gradients are finite."""
     module, x, (h, c) = problem(time=300)
     with torch.no_grad():
         for weight in module.parameters():
@@ -91,7 +91,7 @@ def test_closed_and_open_gates_are_so_exactly():
     assert all(grad.isfinite().all() for grad in grads)
 
 
-def test_what_is_no_number_stays_so_and_in_its_item():
+def test_nan_stays_nan_and_in_its_item():
     module, x, state = problem()
     with torch.no_grad():
         clean = lstm(module, x, state)[0]
@@ -102,7 +102,7 @@ def test_what_is_no_number_stays_so_and_in_its_item():
     assert torch.equal(outputs, clean)
 
 
-def test_chunks_give_what_the_whole_gives_bit_by_bit():
+def test_chunks_equal_the_whole_bit_by_bit():
     module, x, state = problem(batch=6, time=100)
     whole, last = lstm(module, x, state)
     parts = []
@@ -125,7 +125,7 @@ def test_gradients_pass_from_chunk_to_chunk():
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_calls_whose_gradients_are_still_to_come_do_not_disturb_each_other(order):
+def test_calls_with_pending_gradients_do_not_affect_each_other(order):
     problems = [problem(seed=seed) for seed in range(2)]
     totals = [lstm(*each)[0].square().sum() for each in problems]
     grads = {n: torch.autograd.grad(totals[n], list(problems[n][0].parameters())) for n in order}
@@ -135,7 +135,7 @@ def test_calls_whose_gradients_are_still_to_come_do_not_disturb_each_other(order
 
 
 @pytest.mark.parametrize("hidden", [20, 32])
-def test_nothing_that_a_caller_holds_is_written_again(hidden):
+def test_tensors_that_a_caller_holds_are_not_overwritten(hidden):
     held = [results(lstm, *problem(hidden=hidden, seed=seed)) for seed in range(4)]
     copies = [[t.detach().clone() for t in each] for each in held]
     for seed in range(4, 10):
@@ -145,7 +145,7 @@ def test_nothing_that_a_caller_holds_is_written_again(hidden):
     )
 
 
-def test_memory_is_used_again_once_nothing_refers_to_it():
+def test_memory_is_reused_when_it_is_no_longer_referenced():
     arguments = problem()
     results(lstm, *arguments)
     before = {buffer.data_ptr() for buffer in workspaces._FREE}
@@ -165,7 +165,7 @@ def test_gradients_can_be_taken_twice_from_one_graph():
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-def test_threads_do_not_disturb_each_other():
+def test_threads_do_not_affect_each_other():
     problems = [problem(batch=4, time=300, hidden=32, seed=seed) for seed in range(4)]
     expected = [results(lstm, *each) for each in problems]
     wrong = []
@@ -185,7 +185,7 @@ def test_threads_do_not_disturb_each_other():
 
 
 @pytest.mark.parametrize("hidden", [20, 32])
-def test_without_gradients_outputs_are_the_same(hidden):
+def test_outputs_are_the_same_without_gradients(hidden):
     module, x, state = problem(hidden=hidden)
     expected = lstm(module, x, state)
     with torch.no_grad():
@@ -195,7 +195,7 @@ def test_without_gradients_outputs_are_the_same(hidden):
 
 
 @pytest.mark.parametrize("wanted", [["x"], ["h"], ["c"], ["w_ih"], ["w_hh"], ["bias"], ["x", "w_hh"]])
-def test_gradients_of_some_inputs_alone(wanted):
+def test_gradients_of_only_some_inputs(wanted):
     module, x, (h, c) = problem()
     w_ih, w_hh, bias, _ = module.parameters()
     named = {"x": x, "h": h, "c": c, "w_ih": w_ih, "w_hh": w_hh, "bias": bias}
@@ -221,7 +221,7 @@ def test_inputs_need_not_be_contiguous():
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def test_a_change_of_the_outputs_or_weights_before_the_gradient_is_noticed():
+def test_an_inplace_change_before_the_backward_pass_is_an_error():
     module, x, state = problem(hidden=32)
     outputs, _ = lstm(module, x, state)
     with torch.no_grad():
@@ -234,7 +234,7 @@ def test_a_change_of_the_outputs_or_weights_before_the_gradient_is_noticed():
         outputs.mul_(2).sum().backward()
 
 
-def test_gradients_of_gradients_are_refused(monkeypatch):
+def test_gradients_of_gradients_are_an_error(monkeypatch):
     module, x, state = problem()
     total = lstm(module, x, state)[0].square().sum()
     with pytest.raises(ModelError, match=r"create_graph=True.*NABLAFX_KERNELS=torch"):
@@ -245,7 +245,7 @@ def test_gradients_of_gradients_are_refused(monkeypatch):
     assert torch.autograd.grad(grad.sum(), x)[0].abs().max() > 0
 
 
-def test_sizes_that_do_not_fit_are_refused():
+def test_sizes_that_do_not_fit_are_rejected():
     module, x, (h, c) = problem()
     with pytest.raises(RuntimeError, match="input.size"):
         lstm(module, x[..., :1], (h, c))
@@ -254,7 +254,7 @@ def test_sizes_that_do_not_fit_are_refused():
 
 
 def count_calls(monkeypatch):
-    """A list that gets longer with each run of the kernel."""
+    """Return a list that grows with each call of the kernel."""
     calls = []
     original = kernel.forward
     monkeypatch.setattr(kernel, "forward", lambda *arguments: calls.append(original(*arguments)))
@@ -268,14 +268,14 @@ def uses_the_kernel(monkeypatch, module, x, state):
     return bool(calls)
 
 
-def test_the_kernel_is_what_computes_and_can_be_turned_off(monkeypatch):
+def test_the_kernel_is_used_and_can_be_disabled(monkeypatch):
     arguments = problem()
     assert uses_the_kernel(monkeypatch, *arguments)
     monkeypatch.setenv("NABLAFX_KERNELS", "torch")
     assert not uses_the_kernel(monkeypatch, *arguments)
 
 
-def test_what_is_not_covered_is_torchs(monkeypatch):
+def test_unsupported_lstms_are_computed_by_torch(monkeypatch):
     module, x, (h, c) = problem()
     assert not uses_the_kernel(monkeypatch, module.double(), x.double(), (h.double(), c.double()))
     with torch.autocast("cpu"), monkeypatch.context() as patch:
@@ -286,7 +286,7 @@ def test_what_is_not_covered_is_torchs(monkeypatch):
 
 
 @pytest.mark.parametrize("lookahead", [True, False])
-def test_what_runs_once_per_block_runs_compiled_as_well(monkeypatch, lookahead):
+def test_block_recurrences_use_the_kernel(monkeypatch, lookahead):
     torch.manual_seed(0)
     network = BlockRecurrence(3, 0, 20, num_layers=2, block_size=8, lookahead=lookahead)
     signal = torch.randn(2, 3, 100)

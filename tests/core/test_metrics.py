@@ -1,4 +1,4 @@
-"""Every metric: additive, blind to batching, silent without NaN, and equal to numpy and auraloss."""
+"""Metrics are additive, independent of batching, never NaN for silence, and equal to numpy and auraloss."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def signals(batch: int, time: int = 600, seed: int = 0) -> tuple[torch.Tensor, t
 @every_metric
 @settings(derandomize=True, deadline=None, max_examples=10)
 @given(seed=st.integers(0, 1000), gain=st.floats(1e-3, 1e3))
-def test_batch_of_two_is_two_batches_of_one(metric, seed, gain):
+def test_a_batch_of_two_equals_two_batches_of_one(metric, seed, gain):
     prediction, target = signals(2, seed=seed)
     prediction[1] *= gain
     together = metric.statistics(prediction, target)
@@ -48,7 +48,7 @@ def test_batch_of_two_is_two_batches_of_one(metric, seed, gain):
 
 @every_metric
 @pytest.mark.parametrize("silent", ["both", "target", "prediction"])
-def test_silence_is_no_nan(metric, silent):
+def test_silence_does_not_give_nan(metric, silent):
     prediction, target = signals(1)
     zero = torch.zeros_like(target)
     pair = (zero if silent != "target" else prediction, zero if silent != "prediction" else target)
@@ -60,7 +60,7 @@ def test_silence_is_no_nan(metric, silent):
         assert value == 0
 
 
-def test_values_of_a_split_are_those_of_numpy_over_all_its_samples():
+def test_metrics_of_a_split_equal_numpy_over_all_its_samples():
     prediction, target = signals(3)
     p, t = prediction.numpy().ravel(), target.numpy().ravel()
     e = p - t
@@ -78,7 +78,7 @@ def test_values_of_a_split_are_those_of_numpy_over_all_its_samples():
         assert METRICS[name].value(sums) == pytest.approx(value, rel=1e-9), name
 
 
-def test_dc_and_mr_stft_of_one_item_are_auralosss():
+def test_dc_and_mr_stft_of_one_item_equal_auraloss():
     prediction, target = signals(1, time=3000)
     pairs = [
         (DC(), auraloss.time.DCLoss(eps=0)),
@@ -90,7 +90,7 @@ def test_dc_and_mr_stft_of_one_item_are_auralosss():
 
 
 @every_metric
-def test_a_long_signal_is_the_sum_of_its_pieces(metric, monkeypatch):
+def test_statistics_of_a_long_signal_are_the_sum_over_its_pieces(metric, monkeypatch):
     monkeypatch.setattr(module, "PIECE", 250)
     prediction, target = signals(1)
     pieces = zip(prediction.split(250, dim=-1), target.split(250, dim=-1), strict=True)
@@ -98,7 +98,7 @@ def test_a_long_signal_is_the_sum_of_its_pieces(metric, monkeypatch):
     torch.testing.assert_close(metric.statistics(prediction, target), added, rtol=1e-9, atol=1e-12)
 
 
-def test_mr_stft_weighs_pieces_by_length_and_takes_short_ones(monkeypatch):
+def test_mr_stft_weights_pieces_by_length_and_accepts_short_ones(monkeypatch):
     monkeypatch.setattr(module, "PIECE", 550)
     prediction, target = signals(1)
     metric = METRICS["mr_stft"]

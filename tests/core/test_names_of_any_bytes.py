@@ -45,7 +45,7 @@ def test_files_are_written_and_read_and_named(tmp_path):
     assert os.listdir(os.fsencode(tmp_path)) == [os.fsencode(ODD)]
     with soundfile.SoundFile(os.fsencode(path)) as file:
         assert file.frames == 10
-    with files.opened(path) as file, pytest.raises(files.DataError, match="samples 0 to 11 were asked for") as error:
+    with files.opened(path) as file, pytest.raises(files.DataError, match="samples 0 to 11") as error:
         files.read_piece(file, 0, 11)
     assert ODD in str(error.value)
 

@@ -1,4 +1,4 @@
-"""What passes through a chain is told as it is, and stages are called as people call them."""
+"""Signals and parameters in a chain are observed exactly, and stages have readable titles."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def built(parts=PARTS, knobs=KNOBS):
 
 
 def by_hand(model, audio, controls):
-    """The signal before each stage and its parameters, of the whole file, stage by stage."""
+    """Return the input and the parameters of each stage for the whole file, computed stage by stage."""
     given, signal = [], audio
     for stage in model.stages:
         heard = signal if stage.controller.reads == "processor" else audio
@@ -44,7 +44,7 @@ def by_hand(model, audio, controls):
 
 
 @torch.no_grad()
-def test_parameters_are_those_of_each_sample_of_the_file():
+def test_parameters_are_aligned_with_the_samples_of_the_file():
     model, controls = built(), torch.tensor([[0.3]], dtype=torch.float64)
     audio = torch.rand(1, 1, 60, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
     curves = parameters_over_time(model, audio, controls)
@@ -57,7 +57,7 @@ def test_parameters_are_those_of_each_sample_of_the_file():
 
 @torch.no_grad()
 @pytest.mark.parametrize("channels", [1, 2])
-def test_an_excerpt_shows_an_oscillator_as_it_is_there(channels):
+def test_an_excerpt_shows_an_oscillator_at_its_position_in_the_file(channels):
     """The excerpt is the loudest part of a long recording whose file began 77 samples earlier; also with a key."""
     stages = [Stage(Level(latency=5), Swinging())]
     model = GrayBox.from_stages(stages, sample_rate=1000, key_input=channels == 2).double().eval()
@@ -72,7 +72,7 @@ def test_an_excerpt_shows_an_oscillator_as_it_is_there(channels):
 
 
 @torch.no_grad()
-def test_ranges_are_those_of_all_that_was_streamed():
+def test_ranges_cover_all_streamed_blocks():
     model, controls = built(), torch.tensor([[0.3]], dtype=torch.float64)
     audio = torch.rand(1, 1, 300, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
     with observed_ranges(model) as seen:
@@ -94,7 +94,7 @@ def test_ranges_are_those_of_all_that_was_streamed():
     assert rows[2]["parameters"]["amount"][0] == rows[2]["parameters"]["amount"][1]
 
 
-def test_a_range_with_what_is_no_number_is_not_told():
+def test_a_range_with_nan_is_none():
     model = built([(Leaky, Setting, {})], ())
     with observed_ranges(model) as seen, torch.no_grad():
         model(torch.tensor([[[0.5, float("nan")]]], dtype=torch.float64))
@@ -118,7 +118,7 @@ def test_classes_in_words(name, words):
     assert in_words(name) == words
 
 
-def test_stages_are_called_by_place_name_and_driver():
+def test_stages_are_titled_by_place_name_and_controller():
     fixed = Stage(Leaky(), Setting(num_parameters=0), {"leak": 0.5})
     shelf = Leaky()
     shelf.title = "low shelf"

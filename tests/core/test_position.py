@@ -1,4 +1,4 @@
-"""Models that remember their position can begin anywhere: in training, in every part of a split, in the test."""
+"""Models that remember their position can begin anywhere in a file: in training, validation and test."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def signal(time=700, batch=3, channels=1):
 
 
 class TestChains:
-    def test_every_part_is_given_the_position_of_its_first_sample(self, chain):
+    def test_every_part_receives_the_position_of_its_first_sample(self, chain):
         model, expected = chain
         audio, starts = signal(), torch.tensor([0, FIRST, -50])
         swing = gain(starts[:, None] + torch.arange(700), 1000)[:, None]
@@ -66,7 +66,7 @@ class TestChains:
         torch.testing.assert_close(model.offline(audio, start=FIRST)[1], (audio * expected(swing))[1])
 
     @pytest.mark.parametrize("block_size", [1, [64, 3, 200]])
-    def test_it_streams_from_there(self, chain, block_size):
+    def test_a_stream_can_start_at_any_position(self, chain, block_size):
         model, _ = chain
         audio, starts = signal(300, batch=2, channels=2), torch.tensor([FIRST, -7])
         found = stream_blocks(model, audio, None, block_size, starts)
@@ -77,7 +77,7 @@ class TestChains:
     def test_the_law_holds(self, chain):
         begins_anywhere(chain[0])
 
-    def test_a_chain_without_such_parts_is_given_no_position(self):
+    def test_a_chain_that_does_not_remember_its_position_receives_none(self):
         model = GrayBox.from_stages([fixed(Level(), level=1.0)], sample_rate=1000)
         assert not model.remembers_position
         torch.testing.assert_close(model.offline(signal(10).float(), start=5), signal(10).float())
@@ -85,7 +85,7 @@ class TestChains:
 
 class TestLaw:
     @pytest.mark.parametrize("subject", [Tremolo, TremoloProcessor, Swinging, Echo, Gain, Follower, Peaks])
-    def test_it_holds(self, subject):
+    def test_the_law_holds_for_correct_models(self, subject):
         begins_anywhere(subject())
 
     @pytest.mark.parametrize(
@@ -96,14 +96,14 @@ class TestLaw:
             ({"fault": "whole"}, r"Tremolo.*start = 0 .* from the file"),
         ],
     )
-    def test_it_breaks(self, fault, told):
+    def test_the_law_fails_for_faulty_models(self, fault, told):
         with pytest.raises(LawBroken, match=told):
             begins_anywhere(Tremolo(**fault))
 
     @pytest.mark.parametrize("cycles", [0.01, 0.07, 0.25, 0.5, 0.93, 3.07])
     @pytest.mark.parametrize("phase", [0.0, 0.6])
-    def test_no_rate_hides_between_the_beginnings(self, cycles, phase):
-        """At 0.07 cycles from one beginning to the next, a sine rises as a transient falls."""
+    def test_the_law_detects_oscillators_of_any_rate(self, cycles, phase):
+        """At 0.07 cycles between two tested positions, the rise of a sine resembles the decay of a transient."""
 
         class Slow(Tremolo):
             def forward(self, audio, controls=None, state=None):
@@ -113,7 +113,7 @@ class TestLaw:
         with pytest.raises(LawBroken, match="Slow"):
             begins_anywhere(Slow(declares=False))
 
-    def test_a_depth_that_is_still_to_be_learned_hides_nothing(self):
+    def test_the_law_detects_an_oscillator_with_an_initial_depth_of_zero(self):
         class Deep(Tremolo):
             def __init__(self):
                 super().__init__(declares=False)
@@ -126,7 +126,7 @@ class TestLaw:
         with pytest.raises(LawBroken, match="Deep"):
             begins_anywhere(Deep())
 
-    def test_what_settles_in_silence_depends_on_no_position(self):
+    def test_a_part_that_settles_in_silence_does_not_depend_on_its_position(self):
         class Settling(Tremolo):
             def forward(self, audio, controls=None, state=None):
                 n, after = self._positions(audio, state)
@@ -136,19 +136,19 @@ class TestLaw:
 
 
 class TestStateAt:
-    def test_a_part_that_declares_nothing_is_given_nothing(self):
+    def test_a_part_that_does_not_remember_its_position_receives_none(self):
         assert state_at(Gain(2), 3, {"gain_db": torch.zeros(3)}, 99)["past"].shape == (3, 1, 2)
 
     @pytest.mark.parametrize("start", [5, torch.tensor(5), torch.tensor([5, 5], dtype=torch.int16)])
-    def test_how_a_position_may_be_given(self, start):
+    def test_accepted_forms_of_a_position(self, start):
         assert state_at(Tremolo(), 2, None, start)["n"].tolist() == [5, 5]
 
     @pytest.mark.parametrize("start", [torch.tensor([5]), torch.tensor([5.0, 6.0]), torch.tensor([True, False])])
-    def test_what_is_no_position(self, start):
+    def test_invalid_positions_are_rejected(self, start):
         with pytest.raises(ModelError, match=r"Tremolo: start is an int or an integer tensor of shape \(2,\), not"):
             state_at(Tremolo(), 2, None, start)
 
-    def test_what_declares_it_must_take_it(self):
+    def test_a_part_that_remembers_its_position_must_accept_a_start(self):
         class Old(Gain):
             remembers_position = True
 
@@ -163,7 +163,7 @@ class TestStateAt:
             Whole().offline(signal(10).float(), start=3)
 
 
-def test_a_streamer_begins_where_it_is_told():
+def test_a_streamer_begins_at_the_given_position():
     streamer = Streamer(Tremolo(), start=FIRST)
     out = torch.cat([streamer.push(block.float()) for block in signal(400).split(80, dim=-1)], dim=-1)
     expected = signal(400) * gain(FIRST + torch.arange(400), 1000)

@@ -1,4 +1,4 @@
-"""The cost card counts and measures what it says; what it does not know it names."""
+"""The cost card counts and measures correctly, and lists modules that it cannot count."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Unknown(nn.Module):
 
 
 class Slow(nn.Module):
-    """A layer that works once in eight samples, and a part of it that never does."""
+    """Layer that runs once per eight samples, with a part that never runs."""
 
     samples_per_step = 8
 
@@ -52,7 +52,7 @@ class Declared(nn.Module):
 
 
 class Offline(Model):
-    """Scales; has no stream, and nothing that is trained."""
+    """Model that scales its input, cannot stream, and has no weights."""
 
     streams = False
 
@@ -60,20 +60,20 @@ class Offline(Model):
         return 0.5 * audio, {}
 
 
-def test_layers_and_what_modules_say_of_themselves():
+def test_macs_of_layers_and_of_modules_that_declare_them():
     assert count_macs(nn.Conv1d(4, 6, 3, groups=2)).per_sample == 6 * 2 * 3
     assert count_macs(nn.GRU(2, 5, num_layers=2)).per_sample == 3 * 5 * (2 + 5 + 5 + 5)
     assert count_macs(nn.Sequential(Declared(), nn.PReLU(), nn.Linear(4, 2))).per_sample == 7 + 8
     assert count_macs(Slow()) == (6 * 1 * 3 / 8, ())
 
 
-def test_what_is_not_known_is_named_and_never_nothing():
+def test_modules_with_unknown_macs_are_listed():
     counted = count_macs(nn.Sequential(Unknown(), nn.Conv1d(1, 1, 3, stride=2), Processor(), nn.Tanh()))
-    assert counted.per_sample == 12  # what is inside the unknown part is known
+    assert counted.per_sample == 12  # known layers inside an unknown module count
     assert counted.not_counted == ("0 (Unknown)", "1 (Conv1d)", "2 (Processor)")
 
 
-def test_peak_memory_is_what_is_held_at_one_moment():
+def test_peak_memory_is_the_largest_sum_of_live_allocations():
     def two_of_three():
         first, second = torch.empty(MEGA), torch.empty(2 * MEGA)
         del first
@@ -95,7 +95,7 @@ def test_peak_memory_of_a_step_whose_size_is_known():
     assert peak_memory(step, CPU) == pytest.approx(4 * 4 * MEGA, rel=1e-4)
 
 
-def test_the_card_of_a_model_leaves_the_model_as_it_is():
+def test_the_card_does_not_change_the_model():
     model = TinyModel()
     card = cost_card(model, 2, 1024, seconds=0.0, block_sizes=(64, 100))
     assert (card.parameters, card.trained_parameters, card.receptive_field, card.latency) == (1, 1, 1, 0)
@@ -161,12 +161,12 @@ def test_the_card_of_a_bundle(tmp_path):
         find_subject(str(tmp_path / "a.nfx"), ["model.x=1"], None, tmp_path)
 
 
-def test_a_name_that_nothing_has(tmp_path):
+def test_an_unknown_name_is_an_error(tmp_path):
     with pytest.raises(RegistryError, match=r"^'tnc-45' is no preset, no model, no bundle and no run\. `nablafx list"):
         find_subject("tnc-45", [], None, tmp_path)
 
 
-def test_an_experiment_whose_data_is_not_here(tmp_path, install):
+def test_an_experiment_without_its_data_needs_the_number_of_controls(tmp_path, install):
     install.module(
         "acme_away",
         """

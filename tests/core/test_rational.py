@@ -1,4 +1,4 @@
-"""Rational functions: as defined, without poles, and near the functions that they begin as."""
+"""Rational functions equal their definition, have no poles, and initially approximate a function."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KNOWN |= {"leaky_relu": torch.nn.functional.leaky_relu, "elu": torch.nn.function
 
 @pytest.mark.parametrize("quotient", [rational, textbook])
 @given(st.integers(0, 7), st.integers(0, 6), st.integers(0, 1000))
-def test_it_is_the_quotient(quotient, p_degree, q_degree, seed):
+def test_the_value_equals_the_quotient(quotient, p_degree, q_degree, seed):
     random = np.random.default_rng(seed)
     p, q, x = random.standard_normal(p_degree + 1), random.standard_normal(q_degree), random.standard_normal(50) * 2
     expected = sum(c * x**i for i, c in enumerate(p)) / (1 + sum(abs(c * x ** (j + 1)) for j, c in enumerate(q)))
@@ -35,7 +35,7 @@ def test_it_is_the_quotient(quotient, p_degree, q_degree, seed):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("quotient", [rational, textbook])
 @pytest.mark.parametrize("degrees", [(6, 5), (4, 5), (3, 0), (0, 2), (5, 5)])
-def test_far_from_zero_it_is_the_quotient_too(quotient, degrees, dtype):
+def test_the_value_equals_the_quotient_far_from_zero(quotient, degrees, dtype):
     """Value and gradients equal exact arithmetic even if powers of x overflow."""
     random = np.random.default_rng(sum(degrees))
     p, q = (torch.from_numpy(random.standard_normal(count) + 2).to(dtype) for count in (degrees[0] + 1, degrees[1]))
@@ -71,13 +71,13 @@ def exactly(x, p, q, weights):
 
 
 @pytest.mark.parametrize(("name", "error"), NEAR.items())
-def test_it_begins_near_the_function(name, error):
+def test_the_initial_coefficients_approximate_the_function(name, error):
     assert (rational(X, *fitted_rational(name, 6, 5)) - KNOWN[name](X)).abs().max() < error
 
 
 @pytest.mark.parametrize("degrees", [(4, 3), (5, 4), (3, 2)])
-def test_no_other_coefficients_are_nearer(degrees):
-    """scipy's least squares, from our coefficients on, finds nothing that is better by more than a tenth."""
+def test_the_fit_has_the_smallest_error(degrees):
+    """scipy's least squares, started from our coefficients, does not reduce the error by more than a tenth."""
     p, q = fitted_rational("tanh", *degrees)
     count, x = degrees[0] + 1, X.numpy()
 
@@ -106,7 +106,7 @@ def test_gradients_and_an_activation_of_a_network():
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 300_000])
 @pytest.mark.parametrize(("p_degree", "q_degree"), [(6, 5), (0, 0), (2, 4)])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_compiled_it_has_torchs_values_and_gradients(dtype, tolerance, count, p_degree, q_degree, threads):
+def test_the_kernel_has_the_values_and_gradients_of_torch(dtype, tolerance, count, p_degree, q_degree, threads):
     random = torch.Generator().manual_seed(0)
     sizes = [(count,), (p_degree + 1,), (q_degree,), (count,)]
     *inputs, weights = (torch.randn(size, generator=random, dtype=dtype) for size in sizes)
@@ -135,8 +135,8 @@ def test_gradients_of_both_orders_for_every_subset_of_inputs(needed):
     assert torch.autograd.gradgradcheck(rational, inputs)
 
 
-def test_what_does_not_exist():
-    with pytest.raises(ModelError, match=r"degrees \(2, -1\) does not exist"):
+def test_invalid_degrees_and_functions_are_rejected():
+    with pytest.raises(ModelError, match=r"degrees .*\(2, -1\)"):
         fitted_rational("tanh", 2, -1)
     with pytest.raises(ModelError, match="fitted to 'sine'. Functions: tanh, relu"):
         fitted_rational("sine", 2, 1)

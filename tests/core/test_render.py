@@ -1,4 +1,4 @@
-"""A file through a model: what is not as the model wants it is said, and no file is lost."""
+"""Rendering a file reports differences between file and model, and loses no file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reference.toys import Echo
 
 
 class Whole(Model):
-    """Mono, twice as loud, and needs the whole file."""
+    """Mono model that doubles the level, and cannot stream."""
 
     streams = False
 
@@ -30,7 +30,7 @@ class Whole(Model):
 
 
 class Stereo(Whole):
-    """The same with two channels."""
+    """`Whole` with two channels."""
 
     in_channels = out_channels = 2
 
@@ -42,16 +42,14 @@ def source(tmp_path):
 
 
 @pytest.mark.parametrize("model", [Whole(), Stereo()])
-def test_a_model_without_a_stream_renders_every_channel(source, tmp_path, model):
+def test_a_model_that_cannot_stream_renders_every_channel(source, tmp_path, model):
     notes = render_file(model, source, tmp_path / "out.wav").notes
-    assert f"{type(model).__name__} has no stream and renders the whole file at once" in notes[-1]
+    assert f"{type(model).__name__} cannot stream" in notes[-1]
     assert torch.equal(files.read(tmp_path / "out.wav"), 2 * files.read(source))
-    assert ["has 2 channels; the model is mono and renders each" in note for note in notes[:-1]] == [True] * (
-        model.in_channels == 1
-    )
+    assert ["has 2 channels; the model is mono" in note for note in notes[:-1]] == [True] * (model.in_channels == 1)
 
 
-def test_a_mono_file_gives_no_note_and_a_model_of_two_channels_refuses_it(tmp_path):
+def test_a_mono_file_needs_no_note_and_a_stereo_model_rejects_it(tmp_path):
     files.write(tmp_path / "mono.wav", torch.zeros(500), 48000)
     assert render_file(Echo(2), tmp_path / "mono.wav", tmp_path / "out.wav").notes == ()
     with pytest.raises(DataError, match=r"mono\.wav: has 1 channel\(s\); the model takes 2"):
@@ -60,14 +58,14 @@ def test_a_mono_file_gives_no_note_and_a_model_of_two_channels_refuses_it(tmp_pa
 
 
 @pytest.mark.parametrize("value", [1.5, -0.1, float("nan"), None, "x", [1]])
-def test_a_knob_outside_its_range_leaves_the_old_file(source, tmp_path, value):
+def test_a_knob_outside_its_range_is_an_error_and_keeps_the_old_file(source, tmp_path, value):
     (tmp_path / "out.wav").write_bytes(b"old")
     with pytest.raises(ModelError, match="control 'knob': "):
         render_file(Echo(2), source, tmp_path / "out.wav", {"knob": value})
     assert (tmp_path / "out.wav").read_bytes() == b"old"
 
 
-def test_a_model_whose_first_parameter_is_an_integer_is_given_floats(source, tmp_path):
+def test_a_model_whose_first_parameter_is_an_integer_receives_floats(source, tmp_path):
     model = Whole()
     model.order = torch.nn.Parameter(torch.tensor(3), requires_grad=False)
     render_file(model, source, tmp_path / "out.wav")
@@ -78,20 +76,20 @@ def test_a_file_is_not_rendered_over_itself(source, tmp_path):
     before = source.read_bytes()
     (tmp_path / "link.wav").symlink_to(source)
     for output in (source, tmp_path / "link.wav", tmp_path / "." / "in.wav"):
-        with pytest.raises(DataError, match="is the file that is to be rendered"):
+        with pytest.raises(DataError, match="is the file to render"):
             render_file(Whole(), source, output)
     assert source.read_bytes() == before
 
 
-def test_rates_without_a_common_factor_are_refused(tmp_path):
+def test_rates_without_a_common_factor_are_rejected(tmp_path):
     files.write(tmp_path / "odd.wav", torch.zeros(100), 999_999)
-    with pytest.raises(DataError, match=r"odd\.wav: 999999 Hz cannot be turned into 48000 Hz"):
+    with pytest.raises(DataError, match=r"odd\.wav: 999999 Hz .* 48000 Hz"):
         render_file(Whole(), tmp_path / "odd.wav", tmp_path / "out.wav")
     assert not (tmp_path / "out.wav").exists()
 
 
 class Late(Model):
-    """Each sample 300 samples late, which is its latency; a mean of two channels."""
+    """Mean of two channels, with a latency of 300 samples."""
 
     in_channels = 2
     out_channels = 1
@@ -113,7 +111,7 @@ class Late(Model):
 
 @pytest.mark.parametrize("rate", [48_000, 44_100, 96_000, 22_255])
 @pytest.mark.parametrize("block_size", [None, 100, 7])
-def test_a_file_in_blocks_is_the_whole_resampled_and_rendered_and_aligned(tmp_path, rate, block_size):
+def test_rendering_in_blocks_equals_rendering_the_resampled_file_at_once(tmp_path, rate, block_size):
     time = 150_000 if block_size is None else 3_000
     audio = 0.1 * torch.randn(2, time, generator=torch.Generator().manual_seed(0))
     files.write(tmp_path / "in.wav", audio, rate)
@@ -128,7 +126,7 @@ def test_a_file_in_blocks_is_the_whole_resampled_and_rendered_and_aligned(tmp_pa
     assert told.peak == float(wanted.abs().max())
 
 
-def test_what_the_source_is_damaged_in_leaves_the_old_file(tmp_path):
+def test_a_damaged_source_is_an_error_and_keeps_the_old_file(tmp_path):
     """Fail in the second block, after a part of the output was written."""
     audio = torch.zeros(1, 200_000)
     audio[0, 150_000] = float("nan")
@@ -160,7 +158,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
     assert long - short < 10_000
 
 
-def test_the_settings_of_the_knobs_are_told_and_defaults_named():
+def test_the_settings_of_the_knobs_are_listed_with_their_defaults():
     knobs = knob_settings(Echo(2), {})
     assert [str(knob) for knob in knobs] == ["knob = 0.5 (default)"]
     assert [str(knob) for knob in knob_settings(Echo(2), {"knob": "0.25"})] == ["knob = 0.25"]

@@ -196,4 +196,4 @@ def test_a_file_to_start_from_is_needed_only_before_the_first_checkpoint(run, wh
         aside = start.rename(tmp_path / "aside.nfx")
         assert run("train", "--resume", "latest", "--runs-dir", runs) == code
         aside.rename(start)
-    assert f"Error: {start}: no such file." in run.log.read_text()
+    assert f"Error: {start}: there is no such file." in run.log.read_text()

@@ -1,4 +1,4 @@
-"""Vectors in compiled code: what numpy gives, at every width, and nothing beside where they are put."""
+"""Vectors in compiled code equal numpy at every width, and write only to their place in an array."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WIDTHS = (4, 8, 16, 64)
 
 
 def elementwise(function, arity, lanes):
-    """A compiled loop of one vector over the whole of `lanes`, from arrays to an array."""
+    """Return a compiled function that applies an operation to arrays, in vectors of `lanes`."""
     call = {1: lambda x, y, z: function(x), 2: lambda x, y, z: function(x, y), 3: lambda x, y, z: function(x, y, z)}
     apply = njit(inline="always")(call[arity])
 
@@ -119,14 +119,14 @@ def test_activations_stay_within_their_bounds_and_reach_them(function, scale, lo
         assert (out[x >= 8 * scale] == bound).all()
 
 
-def test_small_arguments_keep_their_digits_in_tanh():
+def test_tanh_is_accurate_for_small_arguments():
     run = elementwise(simd.tanh, 1, 16)
     x, out = np.logspace(-8, 0, 19).astype(np.float32), np.zeros(24, np.float32)
     run(x, x, x, out)
     np.testing.assert_allclose(out[4:20], np.tanh(x[1:17].astype(np.float64)), rtol=1e-6)
 
 
-def test_what_is_no_vector_is_refused():
+def test_arguments_that_are_not_vectors_are_rejected():
     @njit
     def loads(x, lanes):
         return simd.sum_of(simd.load(x, 0, lanes))
@@ -141,9 +141,9 @@ def test_what_is_no_vector_is_refused():
 
     with pytest.raises(TypingError, match=r"Vector\(8 x float32\) has no part 2 of 4 lanes"):
         beyond(noise(16))
-    with pytest.raises(TypingError, match="the lanes of a vector are a constant, not int64"):
+    with pytest.raises(TypingError, match="constant, got int64"):
         loads(noise(16), 8)
-    with pytest.raises(TypingError, match=r"contiguous 1-D array of float32, not in array\(float64, 1d, C\)"):
+    with pytest.raises(TypingError, match=r"contiguous 1-D array of float32, got array\(float64, 1d, C\)"):
         elementwise(simd.add, 2, 8)(*np.zeros((4, 32)))
-    with pytest.raises(TypingError, match=r"vectors of one width are needed, not Vector\(8 x float32\), Vector\(16"):
+    with pytest.raises(TypingError, match=r"same width, got Vector\(8 x float32\), Vector\(16"):
         mixed(noise(16))

@@ -1,4 +1,4 @@
-"""Rendering by blocks gives what rendering at once gives."""
+"""Rendering block by block equals rendering at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reference.toys import Echo
     st.integers(0, 5),
     st.integers(1, 30),
 )
-def test_stream_blocks_is_the_offline_output(block_size, kind, channels, latency, time):
+def test_stream_blocks_equals_the_offline_output(block_size, kind, channels, latency, time):
     model = Echo(latency).double()
     audio = torch.rand(2, channels, time, dtype=torch.float64)
     moving = torch.rand(2, 1, time, dtype=torch.float64)
@@ -32,7 +32,7 @@ def test_stream_blocks_is_the_offline_output(block_size, kind, channels, latency
     torch.testing.assert_close(out, expected, atol=1e-12, rtol=0)
 
 
-def test_a_knob_is_turned_between_blocks():
+def test_knobs_can_be_turned_between_blocks():
     model = Echo(0)
     streamer = Streamer(model, torch.tensor([0.0]))
     audio = torch.rand(1, 2, 10)
@@ -46,20 +46,20 @@ def test_a_knob_is_turned_between_blocks():
     assert streamer.flush().shape == (1, 2, 0)
 
 
-def test_a_stream_keeps_its_shape():
+def test_a_block_with_another_shape_is_rejected():
     streamer = Streamer(Echo())
     streamer.push(torch.rand(1, 2, 4))
-    with pytest.raises(ModelError, match=r"\(1, 1, 4\) in a stream of \(1, 2\)"):
+    with pytest.raises(ModelError, match=r"\(1, 1, 4\).*\(1, 2\)"):
         streamer.push(torch.rand(1, 1, 4))
     assert streamer.push(torch.rand(1, 2, 0)).shape == (1, 2, 0)
 
 
-def test_what_cannot_stream_says_so():
+def test_unsupported_streams_are_errors():
     model = Echo()
     model.streams = False
     with pytest.raises(ModelError, match="Echo needs the whole file"):
         Streamer(model)
-    with pytest.raises(ModelError, match="nothing to flush"):
+    with pytest.raises(ModelError, match="cannot be flushed"):
         Streamer(Echo()).flush()
     with pytest.raises(ModelError, match="at least 1 sample"):
         stream_blocks(Echo(), torch.rand(1, 1, 4), None, 0)
@@ -68,16 +68,16 @@ def test_what_cannot_stream_says_so():
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, float("nan"), float("inf")])
 @pytest.mark.parametrize("shape", [(1,), (2, 1), (2, 1, 10)])
-def test_a_knob_beyond_its_end_is_refused_by_name(value, shape):
+def test_a_control_outside_its_range_is_rejected_by_name(value, shape):
     controls = torch.full(shape, 0.5)
     controls[..., -1] = value
-    message = r"control 'knob' is at (-0.01|1.01|nan|inf); Echo takes its controls in \[0, 1\]"
+    message = r"control 'knob' is at (-0.01|1.01|nan|inf); .* \[0, 1\]"
     for block_size in (3, 10):
         with pytest.raises(ModelError, match=message):
             stream_blocks(Echo(2), torch.rand(2, 1, 10), controls, block_size)
 
 
-def test_a_knob_that_is_turned_beyond_its_end_is_refused():
+def test_turning_a_knob_outside_its_range_is_rejected():
     streamer = Streamer(Echo(0), torch.tensor([1.0]))
     streamer.push(torch.rand(1, 1, 4))
     streamer.controls = torch.tensor([1.5])
@@ -85,7 +85,7 @@ def test_a_knob_that_is_turned_beyond_its_end_is_refused():
         streamer.push(torch.rand(1, 1, 4))
 
 
-def test_controls_that_do_not_change_are_looked_at_once(monkeypatch):
+def test_controls_that_do_not_change_are_checked_once(monkeypatch):
     looked = []
     monkeypatch.setattr(streaming, "check_positions", lambda model, controls: looked.append(controls))
     streamer = Streamer(Echo(0), torch.tensor([0.5]))

@@ -1,4 +1,4 @@
-"""A checkpoint is data: nothing in it is executed, and it takes no more memory than its size justifies."""
+"""A checkpoint is never executed, and needs no more memory than its size justifies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEMORY = 16 << 20  # bytes that no file of a few kB may take
 
 
 class Scripted(nn.Module):
-    """Writes a file when TorchScript restores it."""
+    """Class that writes a file when TorchScript restores it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ def no_torch_load(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("hidden", [(), ("constants.pkl",), ("code/",)], ids=["whole", "no constants", "no code"])
-def test_torchscript_is_not_read(tmp_path, monkeypatch, hidden):
+def test_torchscript_is_rejected(tmp_path, monkeypatch, hidden):
     monkeypatch.chdir(tmp_path)
     torch.jit.script(Scripted()).save("whole.ckpt")
     with zipfile.ZipFile("whole.ckpt") as whole, zipfile.ZipFile("model.ckpt", "w") as archive:
@@ -109,12 +109,12 @@ def test_torchscript_is_not_read(tmp_path, monkeypatch, hidden):
             if not any(part in name for part in hidden):
                 archive.writestr(name, whole.read(name))
     for read in (read_tensors, CheckpointFiles().load_checkpoint):
-        with pytest.raises((ConversionError, RunError), match=r"model\.ckpt: .*it is TorchScript, which holds code"):
+        with pytest.raises((ConversionError, RunError), match=r"model\.ckpt: .*it is TorchScript, which contains code"):
             read(Path("model.ckpt"))
     assert not Path("executed").exists()
 
 
-def test_what_torch_saves_is_read_as_torch_reads_it(tmp_path, no_torch_load):
+def test_files_of_torch_are_read_as_by_torch(tmp_path, no_torch_load):
     base = torch.arange(12.0)
     net = nn.Sequential(nn.Conv1d(1, 2, 3), nn.BatchNorm1d(2))
     content = {
@@ -138,11 +138,11 @@ def test_what_torch_saves_is_read_as_torch_reads_it(tmp_path, no_torch_load):
     assert torch.equal(found["parameter"], torch.ones(2))
 
 
-def test_objects_are_inert_or_refused(tmp_path, no_torch_load):
+def test_objects_are_inert_or_rejected(tmp_path, no_torch_load):
     content = {"state_dict": {"w": torch.ones(2)}, "path": tmp_path, "set": {1}, "error": ValueError("x"), "type": Path}
     path = saved(content, tmp_path / "x.ckpt")
     assert torch.equal(read_tensors(path)["w"], torch.ones(2))
-    with pytest.raises(UnreadableError, match=r"it holds objects \(.*Path\), which are never read"):
+    with pytest.raises(UnreadableError, match=r"it contains objects \(.*Path\)"):
         read_torch_file(path, objects=False)
 
 
@@ -187,7 +187,7 @@ def test_a_small_file_takes_little_memory(content, objects, tmp_path, no_torch_l
 def test_the_number_of_objects_is_limited(instruction, tmp_path):
     """An empty set takes one byte of a file and 200 of memory."""
     path = with_pickle(tmp_path / "x.ckpt", b"\x80\x04" + instruction * 500_001 + b".")
-    with pytest.raises(ConversionError, match=r"x\.ckpt: .*it holds more than 500,000 lists, dicts"):
+    with pytest.raises(ConversionError, match=r"x\.ckpt: .*it contains more than 500,000 lists, dicts"):
         read_tensors(path)
 
 
@@ -197,21 +197,21 @@ TENSORS = {
     "a stride beyond the storage": (tensor(4, (2,), (10**10,)), r"has 16 bytes"),
     "one value many times": (tensor(4, (10**10,), (0,)), r"has 16 bytes"),
     "an offset beyond the storage": (tensor(4, (1,), (1,), 4), r"has 16 bytes"),
-    "a negative offset": (tensor(4, (1,), (1,), -1), "the description of a tensor is not one"),
+    "a negative offset": (tensor(4, (1,), (1,), -1), "the description of a tensor is invalid"),
     "a size without end": (tensor(4, (2**40,) * 64, (1,) * 64), r"has 16 bytes"),
-    "strides of another number": (tensor(4, (2, 2), (1,)), "the description of a tensor is not one"),
+    "strides of another number": (tensor(4, (2, 2), (1,)), "the description of a tensor is invalid"),
 }
 
 
 @pytest.mark.parametrize(("content", "message"), TENSORS.values(), ids=TENSORS)
-def test_a_tensor_lies_within_its_bytes(content, message, tmp_path):
+def test_a_tensor_outside_its_storage_is_rejected(content, message, tmp_path):
     with pytest.raises(ConversionError, match=message):
         read_tensors(with_pickle(tmp_path / "x.ckpt", content))
     good = with_pickle(tmp_path / "good.ckpt", tensor(4, (2, 2), (2, 1)), torch.arange(4.0).numpy().tobytes())
     assert read_tensors(good)["w"].tolist() == [[0, 1], [2, 3]]
 
 
-def test_a_tensor_cannot_be_told_another_size_by_the_file(tmp_path):
+def test_a_file_cannot_change_the_size_of_a_tensor(tmp_path):
     """torch's tensors have a __setstate__ that takes a storage and any size."""
     state = b"\x88}\x89\x87"  # True, {}, False
     content = tensor(4, (4,), (1,))
@@ -220,7 +220,7 @@ def test_a_tensor_cannot_be_told_another_size_by_the_file(tmp_path):
     assert read_tensors(path)["w"].shape == (4,)
 
 
-def test_what_a_file_sets_on_a_function_stays_nowhere(tmp_path):
+def test_attributes_that_a_file_sets_on_a_function_are_discarded(tmp_path):
     before = torch_file._described.__defaults__
     content = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(N}X\x0c\x00\x00\x00__defaults__N\x85stb."
     with_pickle(tmp_path / "x.ckpt", content)
@@ -230,7 +230,7 @@ def test_what_a_file_sets_on_a_function_stays_nowhere(tmp_path):
 
 @pytest.mark.parametrize("depth", [2_000, 100_000])
 @pytest.mark.parametrize(("opening", "closing"), [(b"]", b"a"), (b"\x85", b"")], ids=["lists", "tuples"])
-def test_deep_nesting_is_refused(depth, opening, closing, tmp_path):
+def test_deep_nesting_is_rejected(depth, opening, closing, tmp_path):
     nested = (b")" if not closing else b"]") + opening * depth + closing * depth
     with pytest.raises(ConversionError, match=r"x\.ckpt.*it is damaged \(maximum recursion depth"):
         read_tensors(with_pickle(tmp_path / "x.ckpt", b"\x80\x02" + nested + b"."))
@@ -255,24 +255,27 @@ def changed(path: Path) -> None:
 
 ARCHIVES = {
     "compressed": (compressed, "it is compressed"),
-    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-40]), "it is damaged, or not what torch.save writes"),
+    "cut": (
+        lambda path: path.write_bytes(path.read_bytes()[:-40]),
+        "it is damaged, or not in the format of torch.save",
+    ),
     "old": (lambda path: saved({"w": torch.ones(1)}, path, _use_new_zipfile_serialization=False), "since torch 1.6"),
     "ambiguous": (lambda path: two_folders(path), "was not written by torch.save"),
-    "other": (lambda path: path.write_bytes(b"\x80\x02}q\x00."), "not what torch.save writes"),
+    "other": (lambda path: path.write_bytes(b"\x80\x02}q\x00."), "not in the format of torch.save"),
     "big-endian": (lambda path: with_pickle(path, b"N.", extra={"byteorder": b"big"}), "not little-endian"),
     "damaged": (changed, "Bad CRC"),
 }
 
 
 @pytest.mark.parametrize(("harm", "message"), ARCHIVES.values(), ids=ARCHIVES)
-def test_another_archive_is_refused(harm, message, tmp_path):
+def test_other_archives_are_rejected(harm, message, tmp_path):
     path = saved({"w": torch.ones(8)}, tmp_path / "x.ckpt")
     harm(path)
     with pytest.raises(ConversionError, match=message):
         read_tensors(path)
 
 
-def test_weights_that_share_all_their_values_are_refused(tmp_path):
+def test_weights_that_share_all_their_values_are_rejected(tmp_path):
     values = torch.ones(1000)
     with pytest.raises(ConversionError, match="share so much memory"):
         read_tensors(saved({f"w{n}": values[:] for n in range(500)}, tmp_path / "x.ckpt"))

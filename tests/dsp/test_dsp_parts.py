@@ -125,7 +125,7 @@ def test_a_chain_of_sections_is_its_parts():
 
 
 def test_missing_and_unsuitable_controllers_are_named():
-    with pytest.raises(ConfigError, match="0 parameters, but 1 are to be driven: gain_db. Name a controller"):
+    with pytest.raises(ConfigError, match="0 parameters, but 1 are not fixed: gain_db"):
         GrayBox([{"name": "gain"}])
     with pytest.raises(ConfigError, match="to be driven: gain_db"):
         Stage(Gain(), NoController())

@@ -29,7 +29,7 @@ def test_a_modified_bundle_is_refused(apart):
         told = apart.refusal("render", "example/warm", "in.wav", "out.wav")
     finally:
         bundle.write_bytes(content)
-    assert "nablafx-example/warm: the file is not the one that the pack declares" in told
+    assert "nablafx-example/warm: the file's hash differs" in told
 
 
 def test_an_uninstalled_pack_is_named(apart):

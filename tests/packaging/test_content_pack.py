@@ -86,7 +86,7 @@ def test_it_renders_and_is_shown(elsewhere, network):
 
 def test_a_file_of_another_hash_is_refused(elsewhere):
     told = elsewhere.refusal("render", "sounds/other", "in.wav", "out.wav")
-    assert "nablafx-sounds/other: the file is not the one that the pack declares (its hash differs)" in told
+    assert "nablafx-sounds/other: the file's hash differs" in told
 
 
 def test_the_pack_of_the_architecture_is_asked_for(elsewhere):

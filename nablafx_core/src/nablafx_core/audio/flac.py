@@ -1,4 +1,4 @@
-"""Length of FLAC files, from their frames: the header of a stream may declare none, or too little.
+"""Find the length of FLAC files from their frames: the header of a stream may declare no length, or too little.
 
 Format: RFC 9639, "Free Lossless Audio Codec (FLAC)", sections 8.2 (STREAMINFO) and 9.1 (frame header).
 """
@@ -18,7 +18,7 @@ _TOTAL_AT = 18  # 64 bits that end with the number of samples, in 36 bits
 _TOTAL_BITS = 36  # width of the number of samples in STREAMINFO
 _TAIL = 1 << 20  # bytes at the end that are searched; a frame of 8 channels and 65,535 samples may be longer
 _LONGEST_HEADER = 16  # bytes of a frame header
-_MOST_FRAMES = 6  # that are tried: the last one may be cut off, and a few bytes of audio look like a frame
+_MOST_FRAMES = 6  # number of frames tried: the last one may be cut off, and a few bytes of audio look like a frame
 _BLOCK_SIZES = {1: 192, **{c: 576 << (c - 2) for c in range(2, 6)}, **{c: 256 << (c - 8) for c in range(8, 16)}}
 
 
@@ -26,10 +26,10 @@ class FlacLength(NamedTuple):
     """Length of a FLAC file in samples per channel.
 
     Args:
-        declared: number of samples that the header declares; 0 if it leaves that open.
-        found: number of samples to the end of the last whole frame; 0 if no frame was found.
+        declared: number of samples that the header declares; 0 if it declares none.
+        found: number of samples up to the end of the last complete frame; 0 if no frame was found.
         sample_rate: sample rate in Hz.
-        patched: the part of the header that holds the length, with what was found in place of what is declared.
+        patched: bytes of the header that hold the length, with the length found in place of the declared one.
     """
 
     declared: int
@@ -38,7 +38,7 @@ class FlacLength(NamedTuple):
     patched: bytes
 
     def remark(self) -> str | None:
-        """Describe, as the end of a sentence, audio after the declared end; None if there is none."""
+        """Describe audio after the declared end, as the end of a sentence; None if there is no such audio."""
         if not 0 < self.declared < self.found:
             return None
         declared, found = (duration(samples / max(1, self.sample_rate)) for samples in (self.declared, self.found))
@@ -49,7 +49,7 @@ class FlacLength(NamedTuple):
 
 
 def flac_length(path: StrPath) -> FlacLength | None:
-    """Compare the declared length of a file with its last frame; None if it is not FLAC.
+    """Compare the declared length of a file with the position of its last frame; None if the file is not FLAC.
 
     Raises:
         OSError: if the file cannot be read.
@@ -68,11 +68,11 @@ def flac_length(path: StrPath) -> FlacLength | None:
 
 
 class PatchedFlac(Span):
-    """FLAC file whose header declares the length that was found.
+    """FLAC file whose header is replaced by one that declares the length found.
 
     Args:
         path: path of the file.
-        length: what `flac_length` returned for it.
+        length: result of `flac_length` for the file.
     """
 
     def __init__(self, path: StrPath, length: FlacLength) -> None:
@@ -80,7 +80,7 @@ class PatchedFlac(Span):
         self._patched = length.patched
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer with as many bytes as are left, at most."""
+        """Fill the buffer, at most with the bytes that are left."""
         first = self.tell()
         count = super().readinto(buffer)
         for at, byte in enumerate(self._patched, _TOTAL_AT - first):
@@ -90,8 +90,8 @@ class PatchedFlac(Span):
 
 
 def _last_sample(tail: bytes, block_size: int) -> int:
-    """Return the number of samples up to the end of the last frame that is whole, which its checksum tells."""
-    ends = [len(tail), len(tail) - 128 * (tail[-128:-125] == b"TAG")]  # ID3v1, which players write behind anything
+    """Return the number of samples up to the end of the last frame whose checksum is right."""
+    ends = [len(tail), len(tail) - 128 * (tail[-128:-125] == b"TAG")]  # ID3v1, which players append to any format
     for at, first, length in islice(_frames(tail, block_size), _MOST_FRAMES):
         if any(_crc16(tail[at:end]) == 0 for end in ends):
             return first + length
@@ -134,7 +134,7 @@ def _coded_number(content: bytes) -> tuple[int, int]:
 
 
 def _crc8(content: bytes) -> int:
-    """CRC of the polynomial x^8 + x^2 + x + 1."""
+    """Return the CRC with the polynomial x^8 + x^2 + x + 1."""
     value = 0
     for byte in content:
         value ^= byte
@@ -144,7 +144,7 @@ def _crc8(content: bytes) -> int:
 
 
 def _crc16(content: bytes) -> int:
-    """CRC of the polynomial x^16 + x^15 + x^2 + 1; 0 for a content that ends with its own CRC."""
+    """Return the CRC with the polynomial x^16 + x^15 + x^2 + 1; 0 if the content ends with its own CRC."""
     value = 0
     for byte in content:
         value = (value << 8) & 0xFFFF ^ _CRC16[value >> 8 ^ byte]

@@ -1,4 +1,4 @@
-"""Headers of uncompressed audio files: where the audio is, and whether its declared length is true.
+"""Parse headers of uncompressed audio files: find the audio, and check its declared length.
 
 libsndfile believes a header that declares too little (a recorder that crashed, a WAV beyond 4 GiB) and silently
 shortens some files whose header declares too much. WAV, RF64, BW64, W64, AIFF, CAF and AU are parsed here.
@@ -18,8 +18,8 @@ from nablafx_core.audio.values import StrPath
 
 _MOST_CHUNKS = 10_000  # of a file; a damaged one may hold millions of empty chunks
 _PADDING = 1 << 16  # up to this many zero bytes after the audio are padding; more are recorded silence
-_MARGIN = 1 << 16  # programs that write to a pipe declare 2^31 or 2^32 bytes, less a header or so
-_AUDIO = (b"data", b"SSND", b"RIFF", b"RF64", b"FORM")  # of a second recording
+_MARGIN = 1 << 16  # programs that write to a pipe declare 2^31 or 2^32 bytes, minus about the size of a header
+_AUDIO = (b"data", b"SSND", b"RIFF", b"RF64", b"FORM")  # chunks that show that a second recording follows
 _KNOWN = {
     *("LIST", "INFO", "bext", "iXML", "id3 ", "ID3 ", "fact", "PEAK", "cue ", "smpl", "inst", "plst", "JUNK", "junk"),
     *("FLLR", "PAD ", "DISP", "cart", "axml", "chna", "_PMX", "acid", "strc", "levl", "link", "umid", "DGDA", "minf"),
@@ -30,7 +30,7 @@ _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # end of the GUIDs of W64
 
 
 class _Container(NamedTuple):
-    """Layout of the chunks of a format."""
+    """Layout of the chunks in a container format."""
 
     first: int
     id_bytes: int
@@ -58,13 +58,13 @@ _MAGIC = {
 
 
 class Encoding(NamedTuple):
-    """Encoding of samples of a fixed size, as libsndfile names it.
+    """Encoding of samples that have a fixed size, in the terms of libsndfile.
 
     Args:
-        subtype: subtype such as ``"PCM_24"``; empty for an encoding that is not read here.
+        subtype: subtype such as ``"PCM_24"``; empty for an encoding that this module does not read.
         channels: number of channels.
         sample_rate: sample rate in Hz.
-        frame_bytes: bytes of one sample of all channels.
+        frame_bytes: number of bytes of one frame: one sample for each channel.
         endian: byte order, ``"LITTLE"`` or ``"BIG"``.
     """
 
@@ -82,11 +82,11 @@ class Header:
     Args:
         encoding: encoding of the samples.
         start: byte at which the audio begins.
-        declared: bytes of audio that the header declares; None if it leaves that open.
+        declared: number of bytes of audio that the header declares; None if it declares no length.
         size: size of the file in bytes.
-        follows: what follows the declared end: ``""`` nothing or other chunks, ``"audio"``, ``"recording"`` a second
-            one with a header of its own.
-        container: the format's name, such as ``"WAV"``.
+        follows: content after the declared end: ``""`` for nothing or other chunks, ``"audio"``, or ``"recording"``
+            for a second recording with a header of its own.
+        container: name of the container format, such as ``"WAV"``.
     """
 
     encoding: Encoding
@@ -112,7 +112,8 @@ class Header:
     def unlike_libsndfile(self) -> bool:
         """True if libsndfile does not follow the header.
 
-        It reads the chunks after the audio of a W64 as audio, and does not read files that leave their length open.
+        libsndfile reads the chunks after the audio of a W64 file as audio, and does not read files that declare no
+        length.
         """
         return self.stop < self.size if self.container == "W64" else self.declared is None and self.container != "WAV"
 
@@ -122,11 +123,11 @@ class Header:
         return self.declared is not None and self.declared > self.available
 
     def duration(self, size: int) -> str:
-        """Length of that many bytes of audio, in seconds or minutes."""
+        """Return the length of a number of bytes of audio, in seconds or minutes."""
         return duration(size / max(1, self.encoding.frame_bytes) / max(1, self.encoding.sample_rate))
 
     def remark(self) -> str | None:
-        """Describe, as the end of a sentence, the data after the declared end; None if the header is correct."""
+        """Describe the data after the declared end, as the end of a sentence; None if the header is correct."""
         if not self.follows or self.declared is None:
             return None
         more = self.available - self.declared
@@ -140,7 +141,7 @@ class Header:
 
 
 def duration(seconds: float) -> str:
-    """Write a length in seconds, or in minutes if it is a minute or more."""
+    """Format a length in seconds, or in minutes if it is at least a minute."""
     return f"{seconds:.3g} s" if seconds < 60 else f"{seconds / 60:.1f} minutes"
 
 
@@ -148,7 +149,7 @@ def read_header(path: StrPath) -> Header | None:
     """Parse a file's header.
 
     Returns:
-        None if the format of the file is not parsed here, or its header is invalid.
+        None if this module does not parse the format of the file, or its header is invalid.
 
     Raises:
         OSError: if the file cannot be read.
@@ -219,7 +220,7 @@ def _is_name(name: bytes) -> bool:
 
 
 def _is_open(length: int, wide: bool) -> bool:
-    """True if a length stands for "unknown", as programs write it that cannot return to the header."""
+    """True if a length means "unknown": programs that cannot seek back to the header write such lengths."""
     if length < 0 or (wide and length >= 1 << 62):
         return True
     near = any(-_MARGIN < length - power <= 4096 for power in (1 << 31, 1 << 32))
@@ -227,7 +228,7 @@ def _is_open(length: int, wide: bool) -> bool:
 
 
 def _follows(file: BinaryIO, container: _Container, end: int, size: int) -> str:
-    """See `Header.follows`."""
+    """Return the value of `Header.follows`."""
     aligned = end + -end % container.align
     if size - aligned <= 0:
         return ""
@@ -245,7 +246,7 @@ def _follows(file: BinaryIO, container: _Container, end: int, size: int) -> str:
 
 
 def _is_padding(file: BinaryIO, at: int, size: int) -> bool:
-    """True if the rest of the file is a few zeros, text, or a tag as players write them behind anything."""
+    """True if the rest of the file is a few zeros, text, or a tag, which players append to any format."""
     file.seek(at)
     rest = file.read(_PADDING)
     if re.match(rb"TAG|ID3|APETAGEX|LYRICSBEGIN", rest):
@@ -319,7 +320,7 @@ class Span(io.RawIOBase):
 
     Args:
         path: path of the file.
-        start, stop: first byte, and the byte after the last one.
+        start, stop: position of the first byte, and of the byte after the last one.
     """
 
     def __init__(self, path: StrPath, start: int, stop: int) -> None:
@@ -328,16 +329,16 @@ class Span(io.RawIOBase):
         self._start, self._length, self._at = start, stop - start, 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a byte of the part."""
+        """Set the position, in bytes from the beginning of the part."""
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
         return self._at
 
     def tell(self) -> int:
-        """Position of the byte that is read next, in the part."""
+        """Position of the next byte to read, in bytes from the beginning of the part."""
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer with as many bytes as are left, at most."""
+        """Fill the buffer, at most with the bytes that are left."""
         view = memoryview(buffer)[: max(0, self._length - self._at)]
         self._file.seek(self._start + self._at)
         count = self._file.readinto(view) or 0

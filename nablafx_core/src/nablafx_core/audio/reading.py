@@ -1,4 +1,4 @@
-"""Audio files: read their properties, or a part of their audio."""
+"""Read the properties of audio files, or parts of their audio."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ __all__ = [
     "write",
 ]
 
-_NOT_DECLARED = (1 << 63) - 1  # libsndfile's number of samples for a FLAC without one
+_NOT_DECLARED = (1 << 63) - 1  # libsndfile's number of samples for a FLAC file that declares no length
 _log = logging.getLogger(__name__)
 
 RATES = range(1_000, 1_000_001)
-"""Sample rates in Hz that a recording can have; a header that says another one is damaged."""
+"""Sample rates in Hz that a recording can have; a header that declares another one is damaged."""
 
 
 class AudioInfo(NamedTuple):
-    """What a file's header says.
+    """Properties of an audio file.
 
     Args:
-        num_samples: per channel.
-        sample_rate: Hz.
-        channels: how many.
+        num_samples: number of samples per channel.
+        sample_rate: sample rate in Hz.
+        channels: number of channels.
         format: container and encoding, such as ``"WAV FLOAT"``.
     """
 
@@ -59,19 +59,19 @@ def probe(path: StrPath) -> AudioInfo:
     """Return the properties of a file without reading its audio; warn once if its header declares too little.
 
     Raises:
-        DataError: if there is no such file, it is not audio, is empty, ends before its header says, or has a sample
-            rate that no recording has.
+        DataError: if the file does not exist, is not audio, is empty, is shorter than its header declares, or has a
+            sample rate outside `RATES`.
     """
     return _warned(*_identity(path))
 
 
 def probe_quietly(path: StrPath) -> tuple[AudioInfo, str | None]:
-    """Return the properties of a file as `probe`, and, instead of a warning, what its header declares wrongly."""
+    """Return the properties of a file as `probe` does, and the text of its warning, or None, instead of a warning."""
     return _probed(*_identity(path))
 
 
 def _identity(path: StrPath) -> tuple[str, int, int, int]:
-    """Return the path, inode, size and time of a file, for a cache."""
+    """Return the path, inode, size and modification time of a file, the key of a cache."""
     try:
         stat = os.stat(path)
     except (OSError, ValueError):
@@ -97,10 +97,10 @@ def _probed(path: str, number: int, size: int, modified: int) -> tuple[AudioInfo
 
 
 def read(path: StrPath, start: int = 0, stop: int | None = None) -> Tensor:
-    """Samples start (included) to stop (excluded, the end if None) as float32 (channels, time), full scale +-1.
+    """Read samples from start to stop (excluded; the end if None) as float32 (channels, time), full scale +-1.
 
     Raises:
-        DataError: as `probe`, and if the piece lies outside the file or holds NaN or infinity.
+        DataError: as for `probe`, and if the piece lies outside the file or contains NaN or infinity.
     """
     with opened(path) as file:
         return read_piece(file, start, file.frames if stop is None else stop)
@@ -108,15 +108,15 @@ def read(path: StrPath, start: int = 0, stop: int | None = None) -> Tensor:
 
 @contextmanager
 def opened(path: StrPath) -> Iterator[soundfile.SoundFile]:
-    """A checked file, open for the time of a ``with``."""
+    """Open a file, check it, and close it at the end of the ``with``; errors as in `probe`."""
     with open_file(path) as file:
         yield file
 
 
 def open_file(path: StrPath) -> soundfile.SoundFile:
-    """Open a file for reading; the caller closes it. Errors as in `probe`.
+    """Open a file for reading and check it; the caller must close it. Errors as in `probe`.
 
-    Where a header declares too little, or nothing, the length is computed from the file's size, or from its last frame.
+    If the header declares too little, or no length, the length is computed from the file's size or its last frame.
     """
     if os.path.isdir(path):
         raise DataError(f"{path}: is a folder, not an audio file. Name a file in it.")
@@ -146,8 +146,9 @@ def _open(path: StrPath) -> soundfile.SoundFile:
     if header.cut_off:
         assert header.declared is not None
         raise DataError(
-            f"{path}: is cut off: {header.available:,} bytes of audio of the {header.declared:,} that its header says "
-            f"({header.duration(header.available)} of {header.duration(header.declared)}). Copy or record it again."
+            f"{path}: is cut off: it has {header.available:,} of the {header.declared:,} bytes of audio that its "
+            f"header declares ({header.duration(header.available)} of {header.duration(header.declared)}). Copy or "
+            "record it again."
         )
     if header.encoding.subtype and (header.follows or header.unlike_libsndfile):
         return _Samples(path, header)
@@ -155,7 +156,7 @@ def _open(path: StrPath) -> soundfile.SoundFile:
 
 
 class _AudioFile(soundfile.SoundFile):  # type: ignore[misc]
-    """Open file whose name may contain any bytes, which soundfile encodes strictly."""
+    """Open file whose name may contain any bytes; soundfile alone rejects names that are not valid text."""
 
     def __init__(self, path: StrPath, *arguments: Any) -> None:
         self._path = os.fspath(path)
@@ -200,22 +201,22 @@ class _Samples(_AudioBytes):
 
 
 def read_blocks(file: soundfile.SoundFile, size: int = 1 << 16) -> Iterator[Tensor]:
-    """Open file, read from beginning to end as blocks (channels, time) of `size` samples; see `read`."""
+    """Read an open file from beginning to end, as blocks (channels, time) of `size` samples; see `read`."""
     for start in range(0, file.frames, size):
         yield read_piece(file, start, min(start + size, file.frames))
 
 
 def read_piece(file: soundfile.SoundFile, start: int, stop: int) -> Tensor:
-    """Samples start to stop of an open file as float32 (channels, time); see `read`."""
+    """Read samples start to stop of an open file as float32 (channels, time); see `read`."""
     if not 0 <= start <= stop <= file.frames:
-        raise DataError(f"{file.name}: has {file.frames} samples; samples {start} to {stop} were asked for.")
+        raise DataError(f"{file.name}: has {file.frames} samples; samples {start} to {stop} were requested.")
     try:
         file.seek(start)
         audio = torch.from_numpy(file.read(stop - start, dtype="float32", always_2d=True).T)
     except (soundfile.LibsndfileError, MemoryError) as error:
         raise DataError(f"{file.name}: is damaged between samples {start} and {stop}: {error}") from error
     if audio.shape[1] != stop - start:
-        raise DataError(f"{file.name}: ends at sample {start + audio.shape[1]} though its header says {file.frames}.")
+        raise DataError(f"{file.name}: ends at sample {start + audio.shape[1]}, but its header declares {file.frames}.")
     check_finite(audio, file.name, start)
     return audio.contiguous()
 
@@ -223,7 +224,8 @@ def read_piece(file: soundfile.SoundFile, start: int, stop: int) -> Tensor:
 def _check_whole(file: soundfile.SoundFile, path: StrPath) -> None:
     if file.samplerate not in RATES:
         raise DataError(
-            f"{path}: its header says {file.samplerate} Hz, which no recording has. It is damaged, or no audio."
+            f"{path}: its header declares {file.samplerate} Hz, which is outside {RATES[0]:,} to {RATES[-1]:,} Hz. The "
+            "file is damaged, or is not audio."
         )
     if file.frames == 0:
         raise DataError(f"{path}: holds no audio.")
@@ -232,4 +234,4 @@ def _check_whole(file: soundfile.SoundFile, path: StrPath) -> None:
     try:
         file.seek(file.frames - 1)
     except soundfile.LibsndfileError as error:
-        raise DataError(f"{path}: is cut off or damaged: its last sample cannot be reached.") from error
+        raise DataError(f"{path}: is cut off or damaged: its last sample cannot be read.") from error

@@ -1,4 +1,4 @@
-"""Sample rate conversion, in blocks, so that memory does not grow with the length.
+"""Convert sample rates block by block, so that memory does not grow with the length.
 
 Only this module uses torchaudio; it is imported when two rates differ.
 """
@@ -23,14 +23,14 @@ from nablafx_core.errors import DataError
 _ZERO_CROSSINGS = 64  # of the sinc on each side; with the two below, the "kaiser_best" filter of resampy
 _ROLLOFF = 0.9475937167399596
 _BETA = 14.769656459379492
-_BLOCK = 1 << 14  # fewest input samples that are filtered together
+_BLOCK = 1 << 14  # smallest number of input samples that are filtered together
 _DENSE = 1 << 20  # torchaudio's filter has a coefficient for each pair of the two reduced rates, and more
-_LARGEST_STEP = 200_000  # the filter has 135 coefficients for each, 216 MB in total
+_LARGEST_STEP = 200_000  # the filter has 135 coefficients per step, 216 MB in total
 _PIECE = 1 << 20  # coefficients that are computed together
 
 
 def check_ratio(path: str | os.PathLike[str], from_rate: int, to_rate: int) -> None:
-    """Check that a file can be resampled: the smaller the rates' common factor, the larger the filter.
+    """Check that a file can be resampled; the smaller the common factor of the two rates, the larger the filter.
 
     Raises:
         DataError: if the filter would be too large; names the file.
@@ -38,7 +38,7 @@ def check_ratio(path: str | os.PathLike[str], from_rate: int, to_rate: int) -> N
     factor = math.gcd(from_rate, to_rate)
     if max(from_rate, to_rate) // factor > _LARGEST_STEP:
         raise DataError(
-            f"{path}: {from_rate} Hz cannot be turned into {to_rate} Hz: their largest common factor is {factor}. "
+            f"{path}: {from_rate} Hz cannot be resampled to {to_rate} Hz: their largest common factor is {factor}. "
             "Is its header right?"
         )
 
@@ -49,7 +49,7 @@ def resampled_length(num_samples: int, from_rate: int, to_rate: int) -> int:
 
 
 def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
-    """Band-limited, zero-phase resampling with a Kaiser-windowed sinc of 64 zero crossings a side.
+    """Resample with a band-limited, zero-phase, Kaiser-windowed sinc of 64 zero crossings on each side.
 
     y[m] = sum_i x[i] g h(g' (i / from_rate - m / to_rate)),  h(t) = sinc(t) kaiser(t / 64),
     g' = 0.9476 min(from_rate, to_rate),  g = g' / from_rate
@@ -58,11 +58,11 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
     float64, block by block: memory beyond input and output does not grow with the length.
 
     Args:
-        audio: (..., time).
-        from_rate, to_rate: Hz.
+        audio: signal, (..., time).
+        from_rate, to_rate: sample rates in Hz.
 
     Returns:
-        (..., ceil(time to_rate / from_rate)), in the dtype of `audio`; `audio` itself at equal rates.
+        Signal of shape (..., ceil(time to_rate / from_rate)), in the dtype of `audio`; `audio` itself at equal rates.
     """
     if from_rate == to_rate:
         return audio
@@ -77,14 +77,14 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
 
 
 def resample_blocks(blocks: Iterable[Tensor], from_rate: int, to_rate: int) -> Iterator[Tensor]:
-    """Resample a signal that comes in blocks; the division into blocks changes no bit of the output.
+    """Resample a signal that arrives in blocks; the output is identical, bit for bit, for any division into blocks.
 
     Args:
         blocks: consecutive blocks (channels, time).
         from_rate, to_rate: sample rates in Hz.
 
     Yields:
-        The resampled signal as blocks (channels, time), whose lengths differ from those of the input.
+        Blocks (channels, time) of the resampled signal, whose lengths differ from those of the input.
     """
     if from_rate == to_rate:
         yield from blocks
@@ -102,7 +102,7 @@ def resample_blocks(blocks: Iterable[Tensor], from_rate: int, to_rate: int) -> I
 
 
 def _segments(blocks: Iterable[Tensor], step: int, context: int) -> Iterator[tuple[Tensor, int]]:
-    """Yield `step` samples with `context` before and after, zeros beyond the ends, and the number of samples read."""
+    """Yield `step` samples with `context` samples before and after, zero-padded, and the number of samples read."""
     held: list[Tensor] = []
     read, size = 0, step + 2 * context
     for block in blocks:
@@ -124,7 +124,7 @@ def _segments(blocks: Iterable[Tensor], step: int, context: int) -> Iterator[tup
 
 
 def _filtered(audio: Tensor, up: int, down: int) -> Tensor:
-    """Filter output samples m at the time of input sample m down / up; float64, on the CPU."""
+    """Compute output sample m at the time of input sample m down / up; float64, on the CPU."""
     signal = audio.double().cpu()
     if up * down > _DENSE:
         return _polyphase(signal, up, down)
@@ -169,7 +169,7 @@ def _extension() -> ModuleType:
 
 
 def _polyphase(audio: Tensor, up: int, down: int) -> Tensor:
-    """`_filtered` for rates with a small common factor, for which torchaudio's dense filter would be too large."""
+    """Compute `_filtered` for rates with a small common factor; torchaudio's dense filter would be too large."""
     from scipy.signal import upfirdn  # type: ignore[import-untyped]
 
     taps, centre = _filter(up, down)
@@ -177,7 +177,7 @@ def _polyphase(audio: Tensor, up: int, down: int) -> Tensor:
 
 
 def _reach(up: int, down: int) -> int:
-    """Half length of the filter, in samples of `up` times the input's rate."""
+    """Return half the length of the filter, in samples at `up` times the input's rate."""
     return int(_ZERO_CROSSINGS * up * down / (_ROLLOFF * min(up, down)))
 
 

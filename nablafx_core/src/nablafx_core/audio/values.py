@@ -1,4 +1,4 @@
-"""Checks that reading and writing share."""
+"""Checks of samples and paths, shared by reading and writing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ StrPath = str | os.PathLike[str]
 
 
 def native(path: StrPath) -> str | bytes:
-    """Path as libsndfile opens it; as bytes on systems whose file names are bytes, so that any name works."""
+    """Return a path for libsndfile: as bytes on systems where file names are bytes, so that any name works."""
     return os.fspath(path) if os.name == "nt" else os.fsencode(path)
 
 
@@ -23,11 +23,11 @@ def check_finite(audio: Tensor, path: StrPath, start: int) -> None:
 
     Args:
         audio: (..., time).
-        path: file that the error names.
+        path: file to name in the error.
         start: position of the first sample in the file.
 
     Raises:
-        DataError: if there is one; names the first bad sample and the number of bad samples.
+        DataError: if a sample is NaN or infinite; names the first one, and their number.
     """
     bad = ~torch.isfinite(audio)
     if bad.any():
@@ -36,13 +36,13 @@ def check_finite(audio: Tensor, path: StrPath, start: int) -> None:
 
 
 INTEGERS = 100.0
-"""Peak of full scale from which on the samples are taken for integers that were written as floats."""
+"""Peak, relative to full scale, at or above which samples are assumed to be integers written as floats."""
 LARGEST_INTEGER = 1.001 * 2**31
-"""Peak above which samples are no integers of 32 bits either."""
-_INTEGER_BITS = (15, 23, 31)  # of full scale in integers of 16, 24 and 32 bits
+"""Peak above which samples are not 32-bit integers either."""
+_INTEGER_BITS = (15, 23, 31)  # log2 of full scale of integers of 16, 24 and 32 bits
 
 
 def integer_scale(peak: float) -> int:
-    """Return full scale of the integers of 16, 24 or 32 bits, or the power of 2, that have a peak."""
+    """Return full scale of the smallest integers (16, 24 or 32 bits) that hold a peak, else the next power of 2."""
     highest = math.ceil(math.log2(peak))
     return int(2 ** next((bits for bits in _INTEGER_BITS if peak <= 1.001 * 2**bits), highest))

@@ -23,7 +23,7 @@ Bits = Literal["16", "24", "32f"]
 """Sample formats: 16-bit and 24-bit integers, 32-bit floats."""
 
 _SUBTYPES: dict[str, tuple[str, int]] = {"16": ("PCM_16", 2), "24": ("PCM_24", 3), "32f": ("FLOAT", 4)}
-# Extension to container, default sample format and the largest file; None: lossy, or no limit.
+# Extension to container, default sample format (None: lossy) and the largest file in bytes (None: no limit).
 _WRITTEN: dict[str, tuple[str, Bits | None, int | None]] = {
     ".wav": ("WAV", "32f", 1 << 32),
     ".w64": ("W64", "32f", None),
@@ -46,12 +46,12 @@ class _Format(NamedTuple):
 
 
 class AudioWriter:
-    """File that is being written; see `writing`.
+    """Audio file during writing; see `writing`.
 
     Attributes:
-        num_samples: samples written so far, per channel.
+        num_samples: number of samples per channel written so far.
         peak: largest magnitude so far; 1 is full scale.
-        clipped: values beyond full scale so far, of all channels; 0 in a file of floats.
+        clipped: number of values beyond full scale so far, over all channels; 0 in a file of floats.
         format: container and encoding, such as ``"WAV FLOAT"``.
     """
 
@@ -83,7 +83,7 @@ class AudioWriter:
 
     @property
     def clipping(self) -> str | None:
-        """Describe the clipped values in a sentence; None if there were none."""
+        """Describe the clipped values in a sentence; None if no value was clipped."""
         if not self.clipped:
             return None
         return (
@@ -102,7 +102,7 @@ class AudioWriter:
             scaled += (uniform[..., 0] - uniform[..., 1]).T
         limit = 2 ** (int(bits) - 1)
         steps = scaled.round().clamp(-limit, limit - 1).to(torch.int32)
-        left_aligned: np.ndarray = (steps * 2 ** (32 - int(bits))).numpy()  # as libsndfile takes 32-bit integers
+        left_aligned: np.ndarray = (steps * 2 ** (32 - int(bits))).numpy()  # for libsndfile, which expects 32 bits
         return left_aligned
 
 
@@ -110,28 +110,28 @@ class AudioWriter:
 def writing(
     path: StrPath, sample_rate: int, channels: int, num_samples: int, bits: Bits | None = None
 ) -> Iterator[AudioWriter]:
-    """Write a file block by block under a temporary name in its folder, and rename it at the end of the ``with``.
+    """Write a file block by block under a temporary name in its folder; rename it at the end of the ``with``.
 
-    If the block raises, an existing file stays as it was and no new one appears. The extension selects the container.
-    Integers are rounded to the nearest step of 2^-15 or 2^-23. At 16 bits, triangular dither of +-1 step is added
-    first, so that quiet signals are not distorted; it is the same each time. A ``.wav`` beyond 4 GiB is written as
-    RF64, which every recent program reads.
+    If the ``with`` block raises, an existing file is left unchanged and no new file is created. The extension selects
+    the container. Integers are rounded to the nearest step of 2^-15 or 2^-23. At 16 bits, triangular dither of +-1
+    step is added first, so that quiet signals are not distorted; the dither is the same each time. A ``.wav`` beyond
+    4 GiB is written as RF64, which every recent program reads.
 
     Args:
         path: path of the file; an existing file is replaced.
         sample_rate: sample rate in Hz.
-        channels: number of channels of every block.
+        channels: number of channels in every block.
         num_samples: number of samples that will be written, per channel.
-        bits: sample format; 32-bit float if None, where the container holds it, else 24 bits. Ogg and MP3 have none.
+        bits: sample format; if None, 32-bit float where the container supports it, else 24 bits. Ogg and MP3 have none.
 
     Raises:
-        DataError: if the folder is missing, the container is unknown, has no such sample format or is too small for
-            so much audio, or the disk is full.
+        DataError: if the folder is missing, the extension is unknown, the container does not support the sample format
+            or so much audio, or the disk is full.
     """
     path = Path(path)
     written = _format(path, channels * num_samples, bits)
     if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}. Make it first.")
+        raise DataError(f"{path}: the folder {path.parent} does not exist. Create it first.")
     try:
         with replacing(path, alone=False) as temporary, _open(temporary, sample_rate, channels, written) as file:
             yield AudioWriter(path, file, written)
@@ -140,7 +140,7 @@ def writing(
 
 
 def write(path: StrPath, audio: Tensor, sample_rate: int, bits: Bits | None = None) -> None:
-    """Write a whole file, as `writing` does; warn if values are clipped.
+    """Write a whole file as `writing` does; warn if values are clipped.
 
     Args:
         path: path of the file; an existing file is replaced.
@@ -149,7 +149,7 @@ def write(path: StrPath, audio: Tensor, sample_rate: int, bits: Bits | None = No
         bits: sample format; see `writing`.
 
     Raises:
-        DataError: as `writing`, and if the audio contains NaN or infinity.
+        DataError: as for `writing`, and if the audio contains NaN or infinity.
     """
     audio = audio[None] if audio.ndim == 1 else audio
     with writing(path, sample_rate, audio.shape[0], audio.shape[1], bits) as file:
@@ -164,7 +164,7 @@ def _format(path: Path, values: int, bits: Bits | None) -> _Format:
         raise DataError(f"{path}: cannot write '{path.suffix}' files. Extensions: {', '.join(_WRITTEN)}.")
     container, default, largest = _WRITTEN[path.suffix.lower()]
     if bits is not None and bits not in get_args(Bits):
-        raise DataError(f"{path}: there is no sample format '{bits}'. Sample formats: {', '.join(get_args(Bits))}.")
+        raise DataError(f"{path}: unknown sample format '{bits}'. Sample formats: {', '.join(get_args(Bits))}.")
     if bits is not None and (default is None or (container == "FLAC" and bits == "32f")):
         other = "16 or 24 bits" if container == "FLAC" else "no sample formats"
         raise DataError(f"{path}: {container} has {other}, not {bits}. Leave it out, or write a .wav.")

@@ -1,1 +1,1 @@
-"""A trained model as a file: bundles, and files of other projects."""
+"""Save and load trained models as bundles, and convert files of other projects."""

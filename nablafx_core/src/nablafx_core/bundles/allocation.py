@@ -1,4 +1,4 @@
-"""Measure what a model would allocate, on torch's meta device, where tensors have a size but no memory."""
+"""Measure the memory that a model would need, on torch's meta device, where tensors have a size but no memory."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from nablafx_core.interfaces import Model
 from nablafx_core.registry.building import build
 from nablafx_core.yaml import dotted
 
-#: Samples of receptive field, latency or pre-roll: 350 s at 48 kHz.
+#: Largest receptive field, latency or pre-roll in samples: 350 s at 48 kHz.
 MOST_SAMPLES = 2**24
-#: Bytes that a bundle's model may need in addition to its weights.
+#: Largest number of bytes that the model of a bundle may need in addition to its weights.
 STATE_OF_A_BUNDLE = 2**30
 _MOST_STEPS = 300  # operations that are watched
 _LARGE = 100_000  # a setting below it cannot make a model too large for a machine
-#: Values of a model that is built without further checks.
+#: Largest number of values of a model that is built without further checks.
 _SMALL = 2**26
 _SECONDS_TO_BLAME = 2.0  # for finding which setting is too large; without it, the message names none
 _SAMPLES = {"receptive_field": "receptive field", "latency": "latency", "pre_roll": "pre-roll"}
@@ -36,14 +36,14 @@ Path = tuple[str | int, ...]
 
 
 class TooLarge(ModelError):
-    """Error for a model that would need too much; `need` completes its message: the resource and the limit."""
+    """Raised if a model would need too much; `need` is the resource and its limit, the end of the message."""
 
     def __init__(self, need: str) -> None:
         super().__init__(f"the model would need {need}.")
         self.need = need
 
 
-# Texts and not errors: an error that is raised keeps the model that it stopped, and must not outlive its message.
+# Strings and not errors, because a raised error keeps the model that it stopped alive.
 _TOO_MANY_PARTS = f"more than {MOST_PARTS:,} parts, the most that a model may have"
 _BEYOND = "more memory than there can be"
 
@@ -62,11 +62,11 @@ def build_within(section: Mapping[str, Any], most: int, **injected: Any) -> Mode
     Args:
         section: section of the model.
         most: largest number of bytes of its weights, and of its state for one item.
-        injected: as for `build`.
+        injected: arguments of `build`.
 
     Raises:
         ModelError: if the model is too large; names the setting, the memory needed, and the largest value that fits.
-        NablafxError: as `build` does.
+        NablafxError: if the section cannot be built; see `build`.
     """
     built = _built_small(section, injected) if largest_number(section) < _LARGE else None
     if built is None:
@@ -93,15 +93,15 @@ def _built_small(section: Mapping[str, Any], injected: Mapping[str, Any]) -> Mod
 
 
 def check_model(model: Model, section: Mapping[str, Any], most: int) -> None:
-    """Refuse a model that is built already and whose stream would need more memory than allowed.
+    """Check that the stream of a model that is already built would not need more memory than allowed.
 
     Args:
-        model: model whose weights have the expected number.
+        model: model whose weights are already checked.
         section: section from which it was built.
         most: largest number of bytes of its state for one item.
 
     Raises:
-        ModelError: as `build_within` does.
+        ModelError: if the stream would need more memory, as for `build_within`.
     """
     problem = _too_many_samples(model)
     if problem is None and largest_number(section) >= _LARGE:  # smaller settings cannot need so much memory
@@ -160,14 +160,14 @@ def _blamed(problem: TooLarge, section: Mapping[str, Any], most: int, injected: 
     end = time.monotonic() + _SECONDS_TO_BLAME
 
     def fits(path: Path, number: float) -> bool:
-        """Return whether the model fits; False when the time is over."""
+        """True if the model fits; False if it does not, or the time is over."""
         return time.monotonic() < end and _problem(_with(section, path, number), most, injected) is None
 
     candidates = sorted(_numbers(section), key=lambda item: -item[1])
     path, value = next(((path, value) for path, value in candidates if fits(path, 1)), ((), 0))
     if path:
         allowed = _largest(lambda number: fits(path, number), value)
-        hint = f"With the other settings as they are, {dotted(path[-1:])} can be {_count(allowed)}."
+        hint = f"With the other settings unchanged, {dotted(path[-1:])} can be at most {_count(allowed)}."
     elif candidates:
         path, value = candidates[0]
         hint = "It is the largest of the settings. Try a smaller one."
@@ -225,7 +225,7 @@ def _set_random_states(states: tuple[Any, ...]) -> None:
 
 @contextmanager
 def _kept_random() -> Iterator[None]:
-    """Restore the random states, so that the model that is built next begins with the same weights."""
+    """Restore the random states at the end, so that the next model is built with the same weights."""
     states = _random_states()
     try:
         yield
@@ -234,7 +234,7 @@ def _kept_random() -> Iterator[None]:
 
 
 def _numbers(value: Any, path: Path = ()) -> Iterator[tuple[Path, float]]:
-    """Numbers in plain data that are larger than a few, with their paths."""
+    """Yield numbers above 1 in plain data, with their paths."""
     items: Any = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         if key not in ("sample_rate", "controls"):
@@ -253,7 +253,7 @@ def _with(section: Mapping[str, Any], path: Path, value: float) -> dict[str, Any
 
 
 def _largest(fits: Callable[[float], bool], value: float) -> float:
-    """Return the largest number that fits, to two digits, between 1, which fits, and a value that does not."""
+    """Return the largest number that fits, to two digits, between 1, which fits, and `value`, which does not."""
     low, high, factor = 1.0, float(value), 4.0
     while high / low > 1.2 and high - low > 1:
         middle = min(low * factor, (low * high) ** 0.5)  # from below, where trials are fast

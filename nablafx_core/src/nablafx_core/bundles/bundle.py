@@ -1,7 +1,7 @@
-"""The bundle: a trained model in one file, ``NAME.nfx``.
+"""Save and load bundles: a trained model in one file, ``NAME.nfx``.
 
-A zip of ``model.yaml`` (how to build the model, and what is known about it) and ``weights.safetensors``.
-Nothing in it is ever executed or unpickled.
+A bundle is a zip of ``model.yaml`` (how to build the model, and facts about it) and ``weights.safetensors``. Nothing
+in it is ever executed or unpickled.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ _MOST_CONTROLS = 256  # of a model; a larger number is damage or an attack
 def save_bundle(
     model: Model, path: Path | str, info: Mapping[str, Any] | None = None, packs: Mapping[str, str] | None = None
 ) -> Path:
-    """Write a model to a bundle. The file appears whole or not at all.
+    """Write a model to a bundle. The file is created only if writing succeeds.
 
     Args:
-        model: built by `nablafx_core.build`, whose `section` says how to build it again.
-        path: ends in ``.nfx``.
+        model: model built by `nablafx_core.build`, whose attribute `section` describes how to build it again.
+        path: path of the bundle, with the extension ``.nfx``.
         info: plain data about the training: device, metrics, run, licence.
-        packs: name and version of each required pack; if None, the packs of its section and of its code.
+        packs: name and version of each required pack; if None, the packs that provide the model's section and code.
 
     Raises:
-        BundleError: if the model was not built from a section, `info` is no plain data, or the file cannot be written.
+        BundleError: if the model was not built from a section, `info` is not plain data, or the file cannot be written.
     """
     path = Path(path)
     if not getattr(model, "section", None):
-        raise BundleError(f"{type(model).__name__} was not built by nablafx_core.build, so a bundle cannot say how.")
-    # A clone each: safetensors refuses tensors that share memory.
+        raise BundleError(f"{type(model).__name__} was not built by nablafx_core.build. Build it from a section.")
+    # Cloned one by one, because safetensors rejects tensors that share memory.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     weights = safetensors.torch.save(tensors)
     description = {
@@ -72,7 +72,7 @@ def save_bundle(
         text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
     except yaml.YAMLError as error:
         raise BundleError(
-            f"{path}: cannot write the bundle: its info or settings are no plain data: {error}"
+            f"{path}: cannot write the bundle: its info or settings are not plain data: {error}"
         ) from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,16 +99,16 @@ def describe_bundle(path: Path | str) -> dict[str, Any]:
     """Return the description in a bundle, as plain data.
 
     Raises:
-        BundleError: if the file is no bundle.
+        BundleError: if the file is not a bundle.
     """
     return _read(Path(path))[0]
 
 
 def check_bundle(path: Path | str) -> dict[str, Any]:
-    """Return the description in a bundle, and check that its weights are the saved ones; the model is not built.
+    """Return the description in a bundle, and check the hash of its weights; the model is not built.
 
     Raises:
-        BundleError: if the file is no bundle, or damaged.
+        BundleError: if the file is not a bundle, or is damaged.
     """
     return _read_whole(Path(path))[0]
 
@@ -118,10 +118,10 @@ def load_bundle(path: Path | str, code: Code | None = None) -> Model:
 
     Args:
         path: path of the bundle.
-        code: where its import paths may lead; if None, to packs and to modules that the user trusts.
+        code: code that import paths in the bundle may name; if None, packs and modules that the user trusts.
 
     Raises:
-        BundleError: if the file is damaged, of a newer format, or needs a pack that is not installed.
+        BundleError: if the file is damaged, has a newer format, or needs a pack that is not installed.
     """
     path = Path(path)
     description, content = _read_whole(path)
@@ -131,7 +131,7 @@ def load_bundle(path: Path | str, code: Code | None = None) -> Model:
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise BundleError(f"{path}: {WEIGHTS} is damaged: {error}.") from error
     made_with = Provenance(description["packs"])
-    if "sample_rate" in description["model"]:  # before anything is made whose size depends on it
+    if "sample_rate" in description["model"]:  # before any allocation depends on it
         _check_rate(path, description["model"]["sample_rate"])
     controls = description["model"].get("controls")
     if isinstance(controls, list) and len(controls) > _MOST_CONTROLS:
@@ -170,7 +170,7 @@ def _read_whole(path: Path) -> tuple[dict[str, Any], bytes]:
     description, content = _read(path)
     if hashlib.sha256(content).hexdigest() != description.get("sha256"):
         raise BundleError(
-            f"{path}: the weights are not those that were saved (their hash differs). Get the file again."
+            f"{path}: the weights are damaged: their hash differs from the saved one. Get the file again."
         )
     return description, content
 
@@ -180,37 +180,37 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
         with zipfile.ZipFile(path) as archive:
             names, parts = archive.namelist(), archive.infolist()
             if sorted(names) != [DESCRIPTION, WEIGHTS]:
-                raise BundleError(f"{path}: no NablAFx bundle; it holds {', '.join(names[:5]) or 'nothing'}.")
+                raise BundleError(f"{path}: is not a NablAFx bundle; it contains {', '.join(names[:5]) or 'nothing'}.")
             if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-                raise BundleError(f"{path}: no NablAFx bundle; its parts are compressed.")
+                raise BundleError(f"{path}: is not a NablAFx bundle; its parts are compressed.")
             if archive.getinfo(DESCRIPTION).file_size > _LARGEST_DESCRIPTION:
                 raise BundleError(f"{path}: {DESCRIPTION} is too large to be a description.")
             if sum(part.file_size for part in parts) > path.stat().st_size:
-                raise BundleError(f"{path}: damaged, or no NablAFx bundle: it declares more than it holds.")
+                raise BundleError(f"{path}: is damaged, or not a NablAFx bundle: it is shorter than it declares.")
             text, weights = archive.read(DESCRIPTION), archive.read(WEIGHTS)
     except FileNotFoundError:
-        raise BundleError(f"{path}: no such file.") from None
+        raise BundleError(f"{path}: there is no such file.") from None
     except OSError as error:
         raise BundleError(f"{path}: cannot be read: {error.strerror or error}.") from None
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
-        raise BundleError(f"{path}: damaged, or no NablAFx bundle: {error or 'it ends too early'}.") from None
+        raise BundleError(f"{path}: is damaged, or not a NablAFx bundle: {error or 'it ends too early'}.") from None
     try:
         description = plain_yaml(text, DESCRIPTION, "a description of a model")
     except ConfigError as error:
-        raise BundleError(f"{path}: damaged: {error}") from None
+        raise BundleError(f"{path}: is damaged: {error}") from None
     return _checked(path, description), weights
 
 
 def _checked(path: Path, description: Any) -> dict[str, Any]:
-    """Return a description after checking the type of each part."""
+    """Check the type of each part of a description, and return it."""
     version = description.get("format") if isinstance(description, dict) else None
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise BundleError(f"{path}: {DESCRIPTION} is no description of a model.")
+        raise BundleError(f"{path}: {DESCRIPTION} is not a description of a model.")
     if version > FORMAT:
-        raise BundleError(f"{path}: of format {version}; this version reads up to {FORMAT}. Update nablafx-core.")
+        raise BundleError(f"{path}: has format {version}; this version reads up to {FORMAT}. Update nablafx-core.")
     for key in ("packs", "code", "model", "facts", "info"):
         if not isinstance(description.setdefault(key, {}), dict):
-            raise BundleError(f"{path}: {DESCRIPTION} is damaged: '{key}' is no mapping.")
+            raise BundleError(f"{path}: {DESCRIPTION} is damaged: '{key}' is not a mapping.")
     if not all(isinstance(text, str) for item in description["packs"].items() for text in item):
         raise BundleError(f"{path}: {DESCRIPTION} is damaged: a name or a version in 'packs' is not a string.")
     if not isinstance(description["model"].get("name"), str):
@@ -219,7 +219,7 @@ def _checked(path: Path, description: Any) -> dict[str, Any]:
 
 
 def _code_of(model: Model) -> dict[str, str]:
-    """Return the modules outside packs whose classes are in the model, with the names of their files."""
+    """Return the modules that are not in packs but define classes of the model, with the names of their files."""
     packages = Registry.discover().packages
     parts = [module for module in model.modules() if isinstance(module, (Model, Processor, Controller))]
     names = sorted({type(part).__module__.partition(".")[0] for part in parts} - packages)
@@ -227,7 +227,7 @@ def _code_of(model: Model) -> dict[str, str]:
 
 
 def _packs_of(model: Model) -> dict[str, str]:
-    """Return the packs that the model's section names or whose code is in it, with their versions."""
+    """Return the packs that provide the model's section or its code, with their versions."""
     used = {type(module).__module__.partition(".")[0] for module in model.modules()}
     registry = Registry.discover()
     noted = Noted(registry)

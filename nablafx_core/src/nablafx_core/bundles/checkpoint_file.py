@@ -10,17 +10,17 @@ from torch import Tensor
 from nablafx_core.bundles.torch_file import UnreadableError, read_torch_file
 from nablafx_core.errors import ConversionError
 
-#: Where a checkpoint keeps its weights, if not at the top.
+#: Keys under which a checkpoint may contain its weights.
 _PLACES = ("state_dict", "model_state_dict")
-#: Largest number of names under which a checkpoint may contain the same values.
+#: Largest ratio of the size of all tensors to the size of the file.
 _REPEATED = 16
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read the weights in a checkpoint of Lightning, or in a bare state dict.
 
-    Nothing in the file is executed: a checkpoint holds objects of the program that wrote it besides, and each of these
-    is read as an object without behaviour.
+    Nothing in the file is executed. A checkpoint may also contain objects of the program that wrote it; they are read
+    as objects without behaviour.
 
     Raises:
         ConversionError: if the file is not a checkpoint, is damaged, is TorchScript or contains no weights.
@@ -37,7 +37,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     items = content.items() if isinstance(content, Mapping) else ()
     tensors = {name: value.detach() for name, value in items if isinstance(name, str) and isinstance(value, Tensor)}
     if not tensors:
-        raise ConversionError(f"{path}: holds no weights. Expected a Lightning checkpoint or a state dict of torch.")
+        raise ConversionError(f"{path}: contains no weights. Expected a Lightning checkpoint or a state dict of torch.")
     # Views may overlap, and copies of all views may take more memory than the file.
     if sum(tensor.nbytes for tensor in tensors.values()) > _REPEATED * path.stat().st_size:
         raise ConversionError(f"{path}: its tensors share so much memory that they cannot be weights.")

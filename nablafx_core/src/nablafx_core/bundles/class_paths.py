@@ -1,4 +1,4 @@
-"""Model descriptions of projects that configure classes by their import paths (LightningCLI, jsonargparse)."""
+"""Read model descriptions of projects that configure classes by import paths (LightningCLI, jsonargparse)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Argument(NamedTuple):
     """Argument of another project's class.
 
     Args:
-        setting: name of the corresponding setting here; None if the argument changes nothing here.
-        default: default in that project, for descriptions that omit it.
+        setting: name of the corresponding setting in NablAFx; None if the argument has no effect.
+        default: default in the other project, for descriptions that omit the argument.
     """
 
     setting: str | None
@@ -26,12 +26,12 @@ class Argument(NamedTuple):
 
 
 def settings_from(given: Mapping[str, Any], known: Mapping[str, Argument], where: str) -> dict[str, Any]:
-    """Translate the arguments of a class into settings, with that project's defaults for missing arguments.
+    """Translate the arguments of a class into settings, with the other project's defaults for missing arguments.
 
     Args:
         given: arguments in the description.
-        known: every argument that can be imported.
-        where: description of the class and its place, for messages; such as ``"model.yaml: NablAFx's TCN"``.
+        known: all arguments that can be imported, by name.
+        where: place of the class, for messages, such as ``"model.yaml: NablAFx's TCN"``.
 
     Raises:
         ConversionError: if an argument is not among `known`.
@@ -47,21 +47,21 @@ def settings_from(given: Mapping[str, Any], known: Mapping[str, Argument], where
 
 
 def described(config: Path, package: str, classes: Collection[str]) -> tuple[str, dict[str, Any]]:
-    """The one class of a package that a YAML file describes, somewhere in it, and its arguments.
+    """Find the only description of a class of a package in a YAML file.
 
-    A description is a mapping with ``class_path``, such as ``package.models.TCN``, and ``init_args``. Nothing is
-    imported.
+    A description is a mapping with ``class_path``, such as ``package.models.TCN``, and ``init_args``, at any depth.
+    Nothing is imported.
 
     Args:
-        config: the file.
-        package: that the class belongs to.
-        classes: names of those that are looked for.
+        config: path of the file.
+        package: name of the package of the class.
+        classes: names of the classes to search for.
 
     Returns:
-        The name and the arguments.
+        Name and arguments of the class.
 
     Raises:
-        ConversionError: if none or several are described; names the classes that are there.
+        ConversionError: if the file describes none or several of them; names the classes in the file.
     """
     found: list[tuple[str, dict[str, Any]]] = []
     others: list[str] = []
@@ -81,26 +81,26 @@ def described(config: Path, package: str, classes: Collection[str]) -> tuple[str
     if len(found) != 1:
         there = ", ".join(others) or "none"
         raise ConversionError(
-            f"{config}: {len(found) or 'no'} models that can be imported: {', '.join(sorted(classes))} of {package}. "
-            f"Classes there: {there}."
+            f"{config}: describes {len(found)} models that can be imported; expected exactly one of "
+            f"{', '.join(sorted(classes))} of {package}. Classes in the file: {there}."
         )
     return found[0]
 
 
 def named_controls(count: int, names: Sequence[str] | None, heard: bool, where: str) -> list[dict[str, Any]]:
-    """The knobs of a model whose description has only their number.
+    """Name the knobs of a model whose description contains only their number.
 
     Args:
-        count: of the knobs.
-        names: for them; control_1, control_2, … if None.
-        heard: whether anything in the model follows them; otherwise it has none, and a warning says so.
-        where: they were found, for messages.
+        count: number of knobs.
+        names: names of the knobs; control_1, control_2, … if None.
+        heard: true if a part of the model uses the knobs; otherwise warn and return no knobs.
+        where: place of the description, for messages.
 
     Raises:
-        ConversionError: if there are not as many names as knobs.
+        ConversionError: if the number of names is not the number of knobs.
     """
     if count and not heard:
-        _log.warning("%s: the model does not hear its %d controls; the bundle has none.", where, count)
+        _log.warning("%s: no part of the model uses its %d controls; the bundle has no controls.", where, count)
         return []
     names = names or [f"control_{number}" for number in range(1, count + 1)]
     if len(names) != count:

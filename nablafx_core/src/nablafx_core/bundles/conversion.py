@@ -1,4 +1,4 @@
-"""Other projects' model files: the contracts of importers and exporters, and how both are used."""
+"""Import and export model files of other projects."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def import_model(path: Path | str, name: str | None = None, **settings: Any) -> 
     """Read a model file of another project.
 
     Args:
-        path: of the file.
-        name: of the importer; the one that reads files of this ending if None.
-        settings: of the importer, as an experiment file would hold them.
+        path: path of the file.
+        name: name of the importer; if None, the importer for the file's extension.
+        settings: settings of the importer, as in an experiment file.
 
     Raises:
-        ConfigError: if there is no such importer, several have the name, or it does not take the settings.
-        ConversionError: if the ending names none or several, or the file cannot be read.
+        ConfigError: if the importer does not exist, its name is ambiguous, or it does not accept the settings.
+        ConversionError: if no importer, or more than one, is for the extension, or the file cannot be read.
     """
     path = Path(path)
-    if not os.path.exists(path):  # pathlib's own raises for a name that is too long
+    if not os.path.exists(path):  # pathlib's own raises if the name is too long
         raise ConversionError(f"{path}: there is no such file.")
     importers = {name: _built("importer", name, settings)} if name else _importers(path, settings)
     if len(importers) != 1:
@@ -40,12 +40,14 @@ def import_model(path: Path | str, name: str | None = None, **settings: Any) -> 
     (name, importer), *_ = importers.items()
     model: object = importer.read(path)
     if not isinstance(model, Model):
-        raise ConversionError(f"{path}: the importer '{name}' gave {_kind_of(model)}, no model: a defect of its pack.")
+        raise ConversionError(
+            f"{path}: the importer '{name}' returned {_kind_of(model)}, not a model: a defect of its pack."
+        )
     return model.eval()
 
 
 def _importers(path: Path, settings: Mapping[str, Any]) -> dict[str, Importer]:
-    """Return the importers for files with this extension; of several, those whose `reads` accepts the file."""
+    """Return the importers for the file's extension; of several, only those whose `reads` accepts the file."""
     names = _for_ending("importer", path)
     if len(names) == 1:
         return {names[0]: _built("importer", names[0], settings)}
@@ -62,7 +64,7 @@ def exporter_for(path: Path | str) -> str:
     """Return the name of the exporter that writes files with this extension.
 
     Raises:
-        ConversionError: if there is none, or several.
+        ConversionError: if there is no such exporter, or more than one.
     """
     names = _for_ending("exporter", Path(path))
     if len(names) != 1:
@@ -71,31 +73,31 @@ def exporter_for(path: Path | str) -> str:
 
 
 def export_model(model: Model, path: Path | str, name: str | None = None, **settings: Any) -> Path:
-    """Write a model as a file (or folder) of another project, whole or not at all.
+    """Write a model as a file (or folder) of another project, which is created only if writing succeeds.
 
     Args:
-        model: in eval mode.
-        path: of the file; replaced if it is a file, an error if it is a folder.
-        name: of the exporter; the one that writes files of this ending if None.
-        settings: of the exporter, as an experiment file would hold them.
+        model: model in eval mode.
+        path: path of the file; an existing file is replaced.
+        name: name of the exporter; if None, the exporter for the file's extension.
+        settings: settings of the exporter, as in an experiment file.
 
     Raises:
-        ConfigError: if there is no such exporter, several have the name, or it does not take the settings.
-        ConversionError: if the ending names none or several, the format cannot hold the model, or the file cannot be
-            written.
+        ConfigError: if the exporter does not exist, its name is ambiguous, or it does not accept the settings.
+        ConversionError: if no exporter, or more than one, is for the extension, the path is an existing folder, the
+            format does not support the model, or the file cannot be written.
     """
     path = Path(path)
     name = name or exporter_for(path)
     exporter: Exporter = _built("exporter", name, settings)
     if os.path.isdir(path):
-        raise ConversionError(f"{path}: there is a folder of this name. Choose another name, or remove it.")
+        raise ConversionError(f"{path}: is an existing folder. Choose another name, or remove it.")
     if not os.path.isdir(path.parent):
-        raise ConversionError(f"{path}: there is no folder {path.parent}. Make it first.")
+        raise ConversionError(f"{path}: the folder {path.parent} does not exist. Create it first.")
     temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
         exporter.write(model, temporary)
         if not temporary.exists():
-            raise ConversionError(f"{path}: the exporter '{name}' wrote nothing: a defect of its pack.")
+            raise ConversionError(f"{path}: the exporter '{name}' wrote no file: a defect of its pack.")
         os.replace(temporary, path)
     except OSError as error:
         raise ConversionError(f"{path}: cannot be written: {error.strerror or error}.") from error
@@ -109,7 +111,7 @@ def export_model(model: Model, path: Path | str, name: str | None = None, **sett
 
 
 def _built(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
-    """A component from settings that are checked as those of an experiment are."""
+    """Build a component from settings, which are checked like those of an experiment."""
     plain = {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in settings.items()}
     section = Checker(Layer({}), Registry.discover()).section(kind, {**plain, "name": name}, (kind,))
     return build(kind, section)
@@ -120,7 +122,7 @@ def _kind_of(value: object) -> str:
 
 
 def _for_ending(kind: str, path: Path) -> list[str]:
-    """The components whose files end as `path` does."""
+    """Return the names of the components for the extension of `path`."""
     return [name for name, own in _endings(kind).items() if path.name.lower().endswith(own)]
 
 
@@ -129,7 +131,7 @@ def _endings(kind: str) -> dict[str, tuple[str, ...]]:
     for entry in Registry.discover().entries(kind):
         try:
             target = entry.load()
-        except NablafxError:  # a broken one is no candidate; its error is shown where it is named
+        except NablafxError:  # a broken component cannot be chosen; its error is shown when it is named
             continue
         own = getattr(target, "suffixes" if kind == "importer" else "suffix", ())
         own = (own,) if isinstance(own, str) else own
@@ -139,5 +141,5 @@ def _endings(kind: str) -> dict[str, tuple[str, ...]]:
 
 def _ambiguous(kind: str, path: Path, count: int) -> ConversionError:
     known = "\n".join(f"  {name}   {' '.join(own) or 'any file'}" for name, own in sorted(_endings(kind).items()))
-    head = f"{path}: {count or 'no'} {kind}s are for files that end so. Name the one you mean with --format."
+    head = f"{path}: {count or 'no'} {kind}s are for files with this extension. Choose one with --format."
     return ConversionError(f"{head}\n{known or f'  no {kind} is installed'}")

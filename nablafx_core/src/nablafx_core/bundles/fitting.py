@@ -1,4 +1,4 @@
-"""Build the model that a file describes, with no more memory than the weights in the file justify."""
+"""Build the model that a file describes, with memory limited by the size of the file's weights."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from nablafx_core.registry.building import build
 
 #: Largest number of modules and parameters of a model.
 MOST_PARTS = 4_000
-_SPARE = 100_000  # values of temporary parameters that a constructor may make
+_SPARE = 100_000  # values of temporary parameters that a constructor may create
 _SPARE_TENSOR = 2**24  # values of a tensor that is not a parameter, such as a table, and of all buffers
 
 
 def fitting_model(section: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Model:
-    """Build a model whose weights have these names and shapes, without loading them.
+    """Build a model whose weights must have given names and shapes, without loading the weights.
 
-    An untrusted file may name a small class and request a hundred gigabytes of it. Each tensor is compared
+    A small untrusted file may describe a model of a hundred gigabytes. The size of each tensor is therefore compared
     with the weights before it is allocated. torch's meta device would allocate nothing, but imports torch's
     compiler for most functions, which takes over a second.
 
     Args:
-        section: of the model.
-        weights: by name, as the file has them.
+        section: section of the model.
+        weights: weights in the file, by name.
 
     Raises:
-        BundleError: if the model is larger than the weights, or a weight differs; names the first. The message is
+        BundleError: if the model is larger than the weights, or a weight differs; names the first one. The message is
             the end of a sentence.
-        NablafxError: as `build` does.
+        NablafxError: if the section cannot be built; see `build`.
     """
     count = sum(tensor.numel() for tensor in weights.values())
     with at_most(4 * count, BundleError("the model is larger than its weights.")):
@@ -65,12 +65,12 @@ def _difference(name: str, wanted: Mapping[str, tuple[int, ...]], there: Mapping
 
 @contextmanager
 def at_most(values: int, refusal: NablafxError, parts: NablafxError | None = None) -> Iterator[None]:
-    """Stop building a model that registers more values or parts than allowed, or allocates a far larger tensor.
+    """Stop the building of a model that registers more values or parts than allowed, or allocates too large a tensor.
 
     Args:
-        values: number of values of its parameters; buffers may have `_SPARE_TENSOR` more.
-        refusal: the error to raise.
-        parts: the error to raise for too many parts; `refusal` if None.
+        values: largest number of values of all parameters; buffers may have `_SPARE_TENSOR` more.
+        refusal: error to raise.
+        parts: error to raise for too many parts; `refusal` if None.
     """
     token = _left.set(_Left(values + _SPARE, values + _SPARE_TENSOR, MOST_PARTS, refusal, parts or refusal))
     try:
@@ -82,7 +82,7 @@ def at_most(values: int, refusal: NablafxError, parts: NablafxError | None = Non
 
 @dataclass
 class _Left:
-    """Values of parameters and buffers, and parts, that the model built by this thread may still register."""
+    """Number of values and parts that the model under construction in this thread may still register."""
 
     values: int
     buffers: int
@@ -116,14 +116,14 @@ def _count_buffer(module: nn.Module, name: str, buffer: Tensor | None) -> None:
         raise left.too_many_values
 
 
-# Never removed: torch goes through these hooks while other threads build models.
+# Never removed, because torch may iterate over these hooks in other threads.
 register_module_module_registration_hook(_count)
 register_module_parameter_registration_hook(_count)
 register_module_buffer_registration_hook(_count_buffer)
 
 
 class _Largest(TorchFunctionMode):
-    """Refuse, in this thread, to allocate tensors with more values than allowed."""
+    """Raise an error if this thread allocates a tensor with more values than allowed."""
 
     def __init__(self, values: int, refusal: NablafxError) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class _Largest(TorchFunctionMode):
 
 
 def _shape(*arguments: Any, size: Any = None, **_: Any) -> float:
-    """Return a shape given as one argument or as several, after a tensor or other values."""
+    """Return the number of values of a shape, given as one argument or several, after a tensor or other values."""
     sequence = next((item for item in arguments if isinstance(item, (tuple, list))), None)
     given = next((item for item in (size, sequence) if item is not None), arguments)
     return math.prod(float(item) for item in given if isinstance(item, int))
@@ -176,7 +176,7 @@ def _range(start: float, end: float | None = None, step: float = 1, **_: Any) ->
 
 
 _WINDOWS = ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window")
-#: Shape requested from a function that allocates a tensor, by the function's name.
+#: Functions that return the number of values that a call allocates, by the name of the called function.
 _ASKED: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("empty", "zeros", "ones", "full", "rand", "randn", "randint", "normal"), _shape),
     **dict.fromkeys(("new_empty", "new_zeros", "new_ones", "new_full"), _shape),

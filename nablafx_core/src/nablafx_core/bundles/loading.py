@@ -1,4 +1,4 @@
-"""Loading a trained model by whatever names it."""
+"""Load a trained model from a bundle, a run folder or a pack."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ BUNDLE_IN_RUN = "model.nfx"
 
 
 def bundle_path(source: str | Path) -> Path | None:
-    """The bundle file that `source` means, if it is a bundle file or a run folder.
+    """Return the path of the bundle if `source` is a file or a run folder; None if it can only be a name.
 
     Raises:
         RunError: if it is a folder without a bundle.
     """
     path = Path(source)
-    if os.path.isdir(path):  # unlike Path's, it takes any text for a path
+    if os.path.isdir(path):  # unlike Path's own, it accepts any text
         bundle = path / BUNDLE_IN_RUN
         if not os.path.isfile(bundle):
-            why = f"no {BUNDLE_IN_RUN} in this folder. Has the run been trained to its first validation?"
-            raise RunError(f"{bundle}: it is no file." if os.path.lexists(bundle) else f"{path}: {why}")
+            why = f"this folder has no {BUNDLE_IN_RUN}. A run has one after its first validation."
+            raise RunError(f"{bundle}: is not a file." if os.path.lexists(bundle) else f"{path}: {why}")
         return bundle
     return path if path.suffix == ".nfx" or os.path.isfile(path) else None
 
@@ -37,13 +37,15 @@ def load(source: str | Path, trust: str | Path | Sequence[str | Path] = ()) -> M
     """Load a trained model, in eval mode, on the CPU.
 
     Args:
-        source: a bundle (``"ts9.nfx"``), a run's folder (``"runs/ID"``) or a bundle that a pack provides
+        source: path of a bundle (``"ts9.nfx"``) or of a run folder (``"runs/ID"``), or name of a bundle in a pack
             (``"acme/ts9"``).
-        trust: Python files, such as ``"mymodel.py"``, or installed modules, whose code the model may run though they
-            are in no pack.
+        trust: Python files, such as ``"mymodel.py"``, or installed modules, that are not in a pack but whose code the
+            model may run.
 
     Raises:
-        BundleError, RunError, RegistryError: if there is no such thing or it cannot be loaded.
+        BundleError: if the bundle does not exist, or cannot be loaded.
+        RunError: if the folder has no bundle.
+        RegistryError: if a pack is broken.
     """
     with trusting(trust):
         return _load(source)
@@ -57,11 +59,11 @@ def _load(source: str | Path) -> Model:
     try:
         entry = Registry.discover().find("bundle", str(source))
     except RegistryError as error:
-        raise BundleError(f"'{source}' is no file, no run folder and no bundle of a pack.\n{error}") from error
+        raise BundleError(f"'{source}' is not a file, a run folder or a bundle of a pack.\n{error}") from error
     with as_file(entry.resource()) as file:
         expected = entry.component.sha256
         if expected and hashlib.sha256(file.read_bytes()).hexdigest() != expected:
             raise BundleError(
-                f"{entry.qualified_name}: the file is not the one that the pack declares (its hash differs)."
+                f"{entry.qualified_name}: the file's hash differs from the one in its pack. Install the pack again."
             )
         return load_bundle(file, code_of_stranger(entry.qualified_name))

@@ -1,8 +1,8 @@
 """Read files of ``torch.save`` without torch's unpickler: nothing in the file is imported, called or trusted.
 
 Such a file is a zip: ``NAME/data.pkl``, a pickle, and the values of each tensor in ``NAME/data/0``, ``NAME/data/1``, ….
-A pickle is a program. Here it may build lists, dicts, numbers, strings and tensors, and takes no more memory than a
-small multiple of the file and that of a limited number of objects. TorchScript, a zip with code in it, is not read.
+A pickle is a program. Here it may only build lists, dicts, numbers, strings and tensors. The memory is limited to a
+small multiple of the file's size, and a limited number of objects. TorchScript, a zip that contains code, is rejected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-#: Element types, by their names in files.
+#: Element types by the names of storages in files.
 _STORAGES = {
     "FloatStorage": torch.float32,
     "DoubleStorage": torch.float64,
@@ -55,7 +55,7 @@ _DIMENSIONS = 64  # the most that torch allows a tensor to have
 
 
 class UnreadableError(ValueError):
-    """Error for a file that is not read; the message is the end of a sentence giving the reason."""
+    """Raised for a file that is not read; the message is the reason, as the end of a sentence."""
 
 
 def read_torch_file(source: Path | IO[bytes], objects: bool) -> Any:
@@ -63,16 +63,16 @@ def read_torch_file(source: Path | IO[bytes], objects: bool) -> Any:
 
     Args:
         source: path, or a file that is open for reading and seeking.
-        objects: whether it may name classes and functions besides tensors, which become inert objects.
+        objects: true if the file may name other classes and functions, which are replaced by inert objects.
 
     Raises:
-        UnreadableError: if the file is damaged, of another format, holds code, or names a forbidden object.
+        UnreadableError: if the file is damaged, has another format, contains code, or names a forbidden object.
         OSError: if the file cannot be read.
     """
     try:
         archive = zipfile.ZipFile(source)
     except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise UnreadableError(f"it is damaged, or not what torch.save writes since torch 1.6 ({error})") from None
+        raise UnreadableError(f"it is damaged, or not in the format of torch.save since torch 1.6 ({error})") from None
     with archive:
         try:
             parts = _Parts(archive)
@@ -87,7 +87,7 @@ def read_torch_file(source: Path | IO[bytes], objects: bool) -> Any:
 
 
 class _Parts:
-    """Files in the zip, by their names below its one folder."""
+    """Files in the zip, by their names below its only folder."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         entries = archive.infolist()
@@ -95,16 +95,16 @@ class _Parts:
         places = {name.partition("/")[2] for name in names}
         if "constants.pkl" in places or any(place.startswith("code/") for place in places):
             raise UnreadableError(
-                "it is TorchScript, which holds code and is never read; save the weights with "
+                "it is TorchScript, which contains code and is never read; save the weights with "
                 "torch.save(model.state_dict(), path)"
             )
         folders = [name.removesuffix("data.pkl") for name in names if name.partition("/")[2] == "data.pkl"]
         if len(folders) != 1 or len(set(names)) < len(names):
             raise UnreadableError("it was not written by torch.save")
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise UnreadableError("it is compressed, which no file of torch.save is")
+            raise UnreadableError("it is compressed, unlike the files of torch.save")
         if sum(entry.file_size for entry in entries) > _size(archive):
-            raise UnreadableError("it is damaged: it declares more than it holds")
+            raise UnreadableError("it is damaged: it is shorter than it declares")
         self._archive = archive
         self._values: dict[str, Tensor] = {}
         self._entries = {entry.filename.removeprefix(folders[0]): entry for entry in entries}
@@ -118,7 +118,7 @@ class _Parts:
         return self._archive.read(self._entries[name])
 
     def values(self, key: str) -> Tensor:
-        """Read the bytes of a storage, once, into memory allocated by torch, which is aligned."""
+        """Read the bytes of a storage once, into memory allocated by torch, which is aligned."""
         if key not in self._values:
             name = f"data/{key}"
             if name not in self._entries:
@@ -141,14 +141,14 @@ def _size(archive: zipfile.ZipFile) -> int:
 
 
 def _check_instructions(content: bytes) -> None:
-    """Read a pickle without running it: it may not declare more than the file can hold, or make too many objects."""
+    """Check a pickle without running it: declared sizes must fit into the file, and objects are limited in number."""
     made = 0
     for count, (instruction, argument, _) in enumerate(pickletools.genops(content)):
         if instruction.name not in _INSTRUCTIONS:
-            raise UnreadableError(f"it holds an instruction ({instruction.name}) that no checkpoint needs")
+            raise UnreadableError(f"it contains an instruction ({instruction.name}) that checkpoints do not need")
         made += instruction.name in _MAKING
         if made > _MOST_OBJECTS:
-            raise UnreadableError(f"it holds more than {_MOST_OBJECTS:,} lists, dicts, tuples and tensors")
+            raise UnreadableError(f"it contains more than {_MOST_OBJECTS:,} lists, dicts, tuples and tensors")
         largest = {"PUT": count, "LONG_BINPUT": count, "FRAME": len(content)}.get(instruction.name)
         if largest is not None and int(argument or 0) > largest:
             raise UnreadableError(f"it is damaged: {instruction.name} goes beyond its end")
@@ -181,7 +181,7 @@ class _Inert:
 
 
 class _Known(_Inert):
-    """Name that a file may call, mapped to a function of this module. A file cannot set attributes on it."""
+    """Name that a file may call, with a function of this module in its place; a file cannot set attributes on it."""
 
     __slots__ = ("function",)
     function: Callable[..., Any]
@@ -235,7 +235,7 @@ class _Described(_Inert):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Build plain data and descriptions of tensors. Lists and dicts are never copied, so repetition needs no memory."""
+    """Unpickler for plain data and descriptions of tensors; lists and dicts that occur repeatedly are not copied."""
 
     def __init__(self, content: bytes, objects: bool) -> None:
         super().__init__(io.BytesIO(content), encoding="utf-8")
@@ -251,14 +251,14 @@ class _Unpickler(pickle.Unpickler):
         if module_name in ("torch", "torch.cuda") and global_name in _STORAGES:
             return _STORAGES[global_name]
         if not self._objects:
-            raise UnreadableError(f"it holds objects ({module_name}.{global_name:.60}), which are never read")
+            raise UnreadableError(f"it contains objects ({module_name}.{global_name:.60}), which are never read")
         return _Inert
 
     def persistent_load(self, pid: Any) -> _Storage:
-        """Describe the storage that a tensor names: ``("storage", type, key, device, count)``."""
+        """Return the description of a storage, which a tensor names as ``("storage", type, key, device, count)``."""
         kind, dtype, key, _, count = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(key, str) or not _counts(count):
-            raise UnreadableError("it holds tensors of a type that is not read")
+            raise UnreadableError("it contains tensors of an unsupported type")
         storage = _Storage()
         storage.dtype, storage.key, storage.count = dtype, key, count
         return storage
@@ -266,14 +266,14 @@ class _Unpickler(pickle.Unpickler):
 
 def _sizes(sizes: tuple[int, ...] = ()) -> torch.Size:
     if not isinstance(sizes, tuple) or len(sizes) > _DIMENSIONS:
-        raise UnreadableError("it is damaged: the shape of a tensor is not one")
+        raise UnreadableError("it is damaged: the shape of a tensor is invalid")
     return torch.Size(sizes)
 
 
 def _described(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, *rest: Any) -> _Described:
     shaped = isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _DIMENSIONS
     if not isinstance(storage, _Storage) or not shaped or not _counts(offset, *size, *stride):
-        raise UnreadableError("it is damaged: the description of a tensor is not one")
+        raise UnreadableError("it is damaged: the description of a tensor is invalid")
     made = _Described()
     made.storage, made.offset, made.requires_grad = storage, offset, requires_grad is True
     made.size, made.stride = tuple(size), stride
@@ -294,12 +294,12 @@ _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 def _with_tensors(value: Any, parts: _Parts, made: dict[int, tuple[Any, Any]]) -> Any:
-    """Replace descriptions of tensors by tensors, once for an object that occurs in several places.
+    """Replace descriptions of tensors by tensors; an object that occurs in several places is replaced once.
 
     Args:
-        value: plain data.
+        value: plain data that contains descriptions.
         parts: parts of the file.
-        made: results by the identity of their descriptions, which are kept with them so that it stays unique.
+        made: results by the identity of the original, each with the original itself, so that identities stay unique.
     """
     if id(value) in made:
         return made[id(value)][1]

@@ -1,13 +1,13 @@
-"""Measure the alignment of a wet recording to its dry one over the whole length: delay, drift and jumps.
+"""Measure the alignment of a wet recording with its dry one over the whole length: delay, drift and jumps.
 
 1. Up to 24 windows, each at the loudest place of its part of the dry signal, are correlated with the wet signal. Each
    window yields a few candidate lags.
-2. RANSAC over all pairs of lags finds the line of lag over time on which most windows lie. Two clocks make a
-   line, and so do windows whose own correlation is too weak alone.
+2. RANSAC over all pairs of lags finds the line of lag over time on which most windows lie. Two clocks cause a line, and
+   the line also places windows whose own correlation is too weak.
 3. Each window is measured again at the line's lag, against the average of all windows. The effect's phase is in both
    and cancels, which leaves an error of a fraction of a sample even through heavy distortion. A robust line through
    these delays is the drift; consecutive levels are jumps.
-4. If there are none, a large jump is searched in the sums of the correlations before and after each place.
+4. If there are none, a large jump is searched for in the sums of the correlations before and after each place.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ STEEPEST = 1e-3
 
 _WINDOWS = 24  # enough to tell a line from jumps, at under a second for two minutes of audio
 _WIDTH = 1 << 15  # samples of a window, 0.7 s at 48 kHz
-_GOLDEN = 0.618  # spreads the windows over their parts
-_QUIET = 1e-4  # of the energy of the loudest window; quieter ones are left out
+_GOLDEN = 0.618  # spreads the windows within their parts
+_QUIET = 1e-4  # energy, relative to the loudest window, below which windows are left out
 _CANDIDATES = 6  # highest peaks of a correlation, since periodic music has several
-_APART = 24  # samples between two candidates
+_APART = 24  # smallest distance between two candidates, in samples
 _NEAR = 16.0  # samples by which a candidate may miss its line
 _CLOSE = 3.0  # samples by which a delay may miss its line or its level
 _CHANCE = 0.3  # confidence of windows that have nothing in common
 _BELIEVED = 0.5  # confidence of the median window below which no statement about time is made
 _ENOUGH = 0.7  # weighted share of the windows that must lie on a line or on levels
-_SHORT = 8192  # samples within which a jump is located
+_SHORT = 8192  # accuracy of the position of a jump, in samples
 _DOUBT = 0.7  # factor on the weight of a window beside the line, to compare it with a window on the line
 _MORE, _MOST = 0.1, 0.75  # share of the windows that levels must explain in addition to a line, and in total
 _SMALL = 8.0  # samples; a smaller jump may come from an effect whose delay varies
 _LEVELS = 5  # different delays that one file may have
-_NEARBY = 4096  # samples around the line in which a jump is searched with care
-_LIKELIER = 0.8  # share of another delay's explanation that a delay near the expected one must reach
+_NEARBY = 4096  # samples around the line in which more candidate lags are considered
+_LIKELIER = 0.8  # share of the best delay's confidence with which a delay near the expected one is preferred
 _AGREED = 0.8  # confidence of a weak delay on which the windows agree
 _BIAS = 6.0  # samples; through distortion, delays follow the brightness of the music, which may fade over the recording
 _REPEATED = 24_000.0  # samples after which a lag is half as likely to be that of a jump
 _ALIKE = 64.0  # samples by which the sum of correlations may miss a jump; a loudspeaker has several peaks
-_LEAST = 4  # fewest windows for a statement about time
+_LEAST = 4  # smallest number of windows for a statement about time
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Jump:
 
     @property
     def samples(self) -> float:
-        """Samples by which the delay grows."""
+        """Change of the delay in samples."""
         return self.after - self.before
 
 
@@ -90,7 +90,7 @@ class Alignment:
         slope: samples by which the delay grows per sample; 0 if it is constant or does not follow a line.
         uncertainty: standard error of the drift over the whole recording, in samples; larger if the windows differ.
         jumps: changes of the delay from one moment to the next.
-        arrival: delay at which the effect's answer begins; see `nablafx_core.data.delay.first_arrival`.
+        arrival: delay at which the effect's response begins; see `nablafx_core.data.delay.first_arrival`.
         certain: true if `delay` itself is known to a fraction of a sample.
         followed: true if the delays of the windows lie on a line or on levels, and not by chance.
     """
@@ -136,14 +136,14 @@ class _Window:
 def align(
     dry: AudioSource, wet: AudioSource, energies: Array, block: int, max_delay: int, around: int = 0
 ) -> Alignment:
-    """Measure the alignment of wet to dry.
+    """Measure the alignment of wet with dry.
 
     Args:
         dry, wet: the signals.
         energies: energies of the blocks of the dry signal.
         block: number of samples in a block.
         max_delay: largest delay to search for in either direction, in samples.
-        around: delay in the middle of that range.
+        around: delay in the middle of the searched range.
     """
     length = min(dry.num_samples, wet.num_samples)
     reach = max_delay + int(STEEPEST * length / 2)
@@ -160,7 +160,7 @@ def align(
 
 
 def _searched(dry: AudioSource, wet: AudioSource, found: Alignment, length: int, rectified: bool = False) -> Alignment:
-    """Search a large jump, unless the delay drifts as far. It replaces jumps of other sizes: pitch has other lags."""
+    """Search for a large jump, unless the delay drifts as far; it replaces smaller jumps, which pitch may cause."""
     if abs(found.slope) * length > SWING or not found.delay.confidence:
         return found
     lag = round(found.delay.samples)
@@ -183,7 +183,7 @@ def _places(energies: Array, block: int, length: int, around: int) -> list[tuple
     found = []
     for part in range(parts):
         start, stop = (low + (high - low) * (part + step) // parts for step in (0, 1))
-        if stop - start > 6 * width:  # a window away from the maximum: in looped music every part has the same maximum
+        if stop - start > 6 * width:  # vary the place: in looped music, every part would have the same loudest place
             span = (stop - start) // 4
             start += int((stop - start - span) * (_GOLDEN * part % 1))
             stop = start + span
@@ -212,7 +212,7 @@ def _window(at: int, x: Array, y: Array, first: int) -> _Window:
 
 
 def _peaks(power: Array) -> Array:
-    """Return the positions of the highest values, at least some samples apart."""
+    """Return the positions of the highest values that are at least `_APART` samples apart."""
     left, chosen = power.copy(), []
     for _ in range(min(_CANDIDATES, len(left))):
         chosen.append(int(np.argmax(left)))
@@ -307,7 +307,7 @@ def _course(windows: Sequence[_Window], within: tuple[float, float]) -> _Course 
 
 
 def _parallels(windows: Sequence[_Window], times: Array, line: Line) -> list[float]:
-    """Return the offsets of parallels to the line on which several windows have a candidate, the line itself first."""
+    """Return offsets of the line and of its parallels on which several windows have a candidate."""
     offsets, left = [0.0], list(range(len(windows)))
     for _ in range(_LEVELS):
         at = line.start + offsets[-1]
@@ -316,7 +316,7 @@ def _parallels(windows: Sequence[_Window], times: Array, line: Line) -> list[flo
             break
         lags = [windows[i].lags_around(line.start + line.slope * times[i]) for i in left]
         flat = [each - line.slope * times[i] for i, each in zip(left, lags, strict=True)]
-        # Music repeats and recorders lose few samples, so the nearer one of two levels is preferred.
+        # Music repeats, and recorders lose few samples, so the nearer of two levels is preferred.
         heights = [
             windows[i].heights_at(each) / (1 + np.abs(there - line.start) / _REPEATED)
             for i, each, there in zip(left, lags, flat, strict=True)
@@ -377,7 +377,7 @@ def _located(dry: AudioSource, wet: AudioSource, jump: Jump) -> Jump:
 
 
 def _usual_lags(windows: Sequence[_Window], within: tuple[float, float]) -> Array:
-    """Return the lag at which the correlations of all windows are jointly high, for a delay around a mean."""
+    """Return the lag at which the correlations of all windows are high together, for a delay that varies."""
     low = min(window.low for window in windows)
     power = np.zeros(max(window.low + len(window.power) for window in windows) - low)
     for window in windows:

@@ -1,4 +1,4 @@
-"""A folder for what can be computed again: resampled recordings, verdicts on pairs of files."""
+"""Cache results that can be computed again: resampled recordings, checks of pairs of files, hashes."""
 
 from __future__ import annotations
 
@@ -25,36 +25,41 @@ T = TypeVar("T")
 
 
 def cache_folder(name: str) -> Path:
-    """A folder ``NABLAFX_CACHE/name``, made if missing; the user's cache folder where that variable is not set."""
+    """Return a folder in ``NABLAFX_CACHE``, or in the user's cache folder if that is not set; create it if missing.
+
+    Raises:
+        DataError: if the folder cannot be created.
+    """
     folder = Path(cache_root()) / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"{folder}: the cache folder cannot be made: {error.strerror}. "
-            "Set NABLAFX_CACHE to a folder that can be written."
+            f"{folder}: the cache folder cannot be created: {error.strerror}. Set NABLAFX_CACHE to a writable folder."
         ) from error
     return folder
 
 
 def file_key(*paths: StrPath, extra: object = "") -> str:
-    """A name that changes whenever one of the files, or `extra`, does."""
+    """Return a key that changes whenever one of the files, or `extra`, changes."""
     stats = [(os.path.abspath(path), os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in paths]
     return hashlib.sha256(repr((stats, extra)).encode()).hexdigest()[:32]
 
 
 def resampled_file(path: StrPath, sample_rate: int) -> Path:
-    """The file at another rate: itself if it has it, else a copy in the cache, written once.
+    """Return the file itself if it has the sample rate, else a resampled copy in the cache, which is written once.
 
     Raises:
-        DataError: if the file cannot be used, no recording has such a rate, or the copy cannot be written.
+        DataError: if the file cannot be used, the rate is outside `RATES`, or the copy cannot be written.
     """
     info = files.probe(path)
     if info.sample_rate == sample_rate:
         return Path(path)
     if sample_rate not in files.RATES:
         lowest, highest = files.RATES[0], files.RATES[-1]
-        raise DataError(f"{path}: cannot be resampled to {sample_rate} Hz; a rate is {lowest:,} to {highest:,} Hz.")
+        raise DataError(
+            f"{path}: cannot be resampled to {sample_rate} Hz, which is outside {lowest:,} to {highest:,} Hz."
+        )
     check_ratio(path, info.sample_rate, sample_rate)
     # The length is included: for a file with a wrong header, it depends on this code as well as on the file.
     key = file_key(path, extra=(info.sample_rate, info.num_samples, sample_rate))
@@ -72,11 +77,11 @@ def _write_resampled(path: StrPath, copy: Path, sample_rate: int) -> None:
                 for block in resample_blocks(read_blocks(file), file.samplerate, sample_rate):
                     output.write(block)
         except DataError as error:
-            if not isinstance(error.__cause__, OSError):  # the file is the cause, not the disk of the copy
+            if not isinstance(error.__cause__, OSError):  # the file is at fault, not the disk of the copy
                 raise
             raise DataError(
-                f"{path}: is resampled to {sample_rate} Hz into the cache folder, but {error} It needs "
-                f"{4e-6 * length * file.channels:.1f} MB. Make room, or set NABLAFX_CACHE to another folder."
+                f"{path}: the copy at {sample_rate} Hz cannot be written to the cache folder: {error} It needs "
+                f"{4e-6 * length * file.channels:.1f} MB. Free space, or set NABLAFX_CACHE to another folder."
             ) from error
 
 
@@ -89,15 +94,15 @@ def _whole(path: Path) -> bool:
 
 
 def remembered(name: str, key: str, kind: type[T], compute: Callable[[], T]) -> T:
-    """Return the result of `compute`, from the cache folder if it was computed before.
+    """Return the result of `compute`, or a stored result from the cache folder.
 
-    A cache that cannot be written is reported once, and the result is computed each time.
+    If the cache cannot be written, warn once and compute the result each time.
 
     Args:
-        name: of the folder within the cache.
-        key: names what is computed, with everything that it depends on.
-        kind: the type of the value: a dataclass, or what else pydantic reads and writes as JSON.
-        compute: called if nothing usable is stored.
+        name: name of the folder within the cache.
+        key: name of the result, which depends on everything that the result depends on.
+        kind: type of the result: a dataclass, or another type that pydantic reads and writes as JSON.
+        compute: function that computes the result; called if no usable result is stored.
     """
     adapter = TypeAdapter(kind)
     try:
@@ -112,7 +117,7 @@ def remembered(name: str, key: str, kind: type[T], compute: Callable[[], T]) -> 
         with replacing(path, alone=False) as temporary:
             temporary.write_bytes(adapter.dump_json(value))
     except OSError as error:
-        _tell(f"{path.parent}: the cache cannot be written: {error.strerror}. NABLAFX_CACHE sets another folder.")
+        _tell(f"{path.parent}: the cache cannot be written: {error.strerror}. Set NABLAFX_CACHE to another folder.")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Describe what is wrong with a recording of an effect, from measurements."""
+"""Describe faults of a recording of an effect, from measurements."""
 
 from __future__ import annotations
 
@@ -14,50 +14,50 @@ from nablafx_core.data.levels import SILENT, Silence
 from nablafx_core.errors import DataError
 
 TOLERANCE = 16
-"""Samples by which measured delays of equally aligned pairs may differ: other music excites other frequencies."""
+"""Samples by which measured delays of equally aligned pairs may differ, since the music affects the measurement."""
 DRIFT, SIGNIFICANT = 2.0, 5.0
-"""Smallest drift over the recording that refuses a pair, in samples and in multiples of its standard error."""
+"""Smallest drift over the recording for which a pair is rejected, in samples and in multiples of its standard error."""
 LONGEST_LAG_MS = 10.0
-"""A wet signal that lags by more was not aligned; a model would spend its receptive field on the delay."""
+"""Largest lag of an aligned wet signal; beyond it, a model would spend its receptive field on the delay."""
 
 UNRELATED, LITTLE = 0.35, 0.6
-"""What other music has in common with a dry file by chance, and what most effects leave; see `PairFacts.common`."""
+"""Largest `PairFacts.common` of unrelated music, and smallest `PairFacts.common` of most effects."""
 SHARE_OF_OTHERS, SHARE_ELSEWHERE = 0.6, 0.8
-"""A pair with less than this share of what the others of its device have in common is another take; the second share
-is for a pair that agrees best at another delay than the others."""
+"""Share of the device's median `PairFacts.common` below which a pair is from different takes; the second value is for
+pairs whose delay differs from the median as well."""
 DEAD, GHOST = 0.01, 0.05
-"""Share of the other signal's playing time during which a silent wet or dry signal causes the pair to be refused."""
+"""Shares of the other signal's playing time for which a silent wet or dry signal causes the pair to be rejected."""
 FAR_ABOVE = 4.0
-"""Peak of full scale that is noted."""
+"""Peak relative to full scale at or above which a level is reported as high."""
 FAINT = 1e-3
-"""Peak of full scale below which a level is noted."""
+"""Peak relative to full scale below which a level is reported as faint."""
 OFFSET = 0.05
-"""Mean of full scale above which an offset is noted."""
+"""Mean relative to full scale above which an offset is reported."""
 
 
 def same_length(dry: Path, wet: Path) -> AudioInfo:
-    """Return the properties of a dry file, if those of its wet file agree.
+    """Return the properties of a dry file if the wet file has the same sample rate and length.
 
     Raises:
-        DataError: if a file cannot be read, or their rates or lengths differ.
+        DataError: if a file cannot be read, or the rates or lengths differ.
     """
     first, second = probe(dry), probe(wet)
     if first.sample_rate != second.sample_rate:
         raise DataError(
             f"{wet.parent}: {wet.name} has {second.sample_rate} Hz, its dry file {dry} has {first.sample_rate} Hz. "
-            "Record both at one rate."
+            "Record both at the same rate."
         )
     if first.num_samples != second.num_samples:
         difference = second.num_samples - first.num_samples
         raise DataError(
             f"{wet.parent}: {wet.name} is {abs(difference):,} samples {'longer' if difference > 0 else 'shorter'} "
-            f"than its dry file {dry}. Cut both to one length, so that they begin together."
+            f"than its dry file {dry}. Cut both to the same length, so that they begin together."
         )
     return first
 
 
 def silence(facts: PairFacts) -> Iterator[str]:
-    """Report which signals are silent, each as the end of a sentence that begins with the wet file."""
+    """Report silent signals, each as the end of a sentence that begins with the wet file."""
     for signal, what in ((facts.dry, "its dry file "), (facts.wet, "")):
         if signal.peak < SILENT:
             yield f"{what}is silent (peak {signal.peak:.1e} of full scale)."
@@ -66,27 +66,24 @@ def silence(facts: PairFacts) -> Iterator[str]:
 
 
 def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
-    """Report why a pair should not be trained on, each as the end of a sentence that begins with the wet file."""
+    """Report faults for which a pair is rejected, each as the end of a sentence that begins with the wet file."""
     if silent := next(silence(facts), None):
         yield silent
         return
     for signal, what in ((facts.dry, "its dry file "), (facts.wet, "")):
         if signal.peak > LARGEST_INTEGER:
-            yield (
-                f"{what}peaks at {signal.peak:.3g} times full scale, which no recording does: it is damaged. Record or "
-                "export it again."
-            )
+            yield (f"{what}peaks at {signal.peak:.3g} times full scale: it is damaged. Record or export it again.")
         elif signal.peak >= INTEGERS:
             yield (
-                f"{what}peaks at {signal.peak:,.0f} times full scale: its samples are integers, written as floats. "
-                f"Divide them by {integer_scale(signal.peak):,}."
+                f"{what}peaks at {signal.peak:,.0f} times full scale: its samples are integers that were written as "
+                f"floats. Divide them by {integer_scale(signal.peak):,}."
             )
     timing = [*_drifting(facts, sample_rate), *_jumping(facts, sample_rate)]
     yield from timing
     if not timing and 0 < facts.common < UNRELATED:
         yield (
-            f"has nothing in common with its dry file ({facts.common:.2f} of 1, as other music has). "
-            "Is it another take, or another file?"
+            f"has nothing in common with its dry file ({facts.common:.2f} of 1, as for unrelated music). "
+            "Check whether it is another take, or the wrong file."
         )
     if facts.dead.share >= DEAD and not facts.dead.by_level:
         yield _dead(facts.dead, sample_rate) + " Cut these parts out of both files, or record them again."
@@ -98,21 +95,21 @@ def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
     if delay.samples > LONGEST_LAG_MS * sample_rate / 1000:
         yield f"lags its dry file by {delay.samples:.1f} samples. Shift it into place."
     elif delay.samples < -TOLERANCE:
-        yield f"is {-delay.samples:.1f} samples ahead of its dry file, which no effect can be. Shift it into place."
+        yield f"is {-delay.samples:.1f} samples ahead of its dry file; no effect responds early. Shift it into place."
 
 
 def remarks(facts: PairFacts, sample_rate: int) -> Iterator[str]:
-    """Report what a person should know of a pair, each as the end of a sentence; a wire comes first."""
+    """Report what may be wrong with a pair, each as the end of a sentence; an effect that does nothing comes first."""
     if facts.gain is not None:
         what = "its dry file itself" if is_wire(facts) else f"its dry file times {facts.gain:.4g}"
-        yield f"is {what}: a model of it is a wire. Is it the right file, and the right channel?"
+        yield f"is {what}: a model of it is a wire. Check the file and the channel."
     if UNRELATED <= facts.common < LITTLE:
         yield (
-            f"has little in common with its dry file ({facts.common:.2f} of 1): that is another take, or an effect "
-            "that leaves little, such as a vibrato or a reverb without its dry part."
+            f"has little in common with its dry file ({facts.common:.2f} of 1): it is another take, or the effect "
+            "changes the signal strongly, as a vibrato or a reverb without its dry part does."
         )
     if facts.dead.samples and (facts.dead.share < DEAD or facts.dead.by_level):
-        gate = ", and only where that is quiet, as behind a gate" if facts.dead.by_level else ""
+        gate = ", only where the dry file is quiet, as after a gate" if facts.dead.by_level else ""
         yield _dead(facts.dead, sample_rate).rstrip(".") + gate + "."
     if 0 < facts.ghost.share < GHOST:
         yield _ghost(facts.ghost, sample_rate)
@@ -128,7 +125,7 @@ def remarks(facts: PairFacts, sample_rate: int) -> Iterator[str]:
 
 
 def is_wire(facts: PairFacts) -> bool:
-    """Return True if wet equals its dry signal."""
+    """True if wet equals its dry signal."""
     return facts.gain is not None and abs(facts.gain - 1) < 1e-4
 
 
@@ -139,7 +136,7 @@ def _drifting(facts: PairFacts, sample_rate: int) -> Iterator[str]:
         rate = sample_rate * (1 + facts.slope)
         yield (
             f"drifts: its delay {way} by {abs(facts.drift):,.1f} samples from the beginning to the end "
-            f"({ppm:+.1f} ppm), as if it had been recorded at {rate:,.3f} Hz and its dry file played at "
+            f"({ppm:+.1f} ppm), as if it was recorded at {rate:,.3f} Hz and its dry file played at "
             f"{sample_rate:,} Hz. Record both on one clock, or play it {1 + facts.slope:.7f} times as fast "
             f"(sox WET OUT speed {1 + facts.slope:.7f})."
         )
@@ -152,8 +149,8 @@ def _jumping(facts: PairFacts, sample_rate: int) -> Iterator[str]:
             for step in facts.steps
         )
         yield (
-            f"jumps: its delay changes {told}, as where a recorder lost samples. "
-            "Record it again, or cut it into files there."
+            f"jumps: its delay changes {told}, as if a recorder lost samples. "
+            "Record it again, or cut it into separate files there."
         )
 
 
@@ -186,7 +183,7 @@ def _clock(samples: float, sample_rate: int) -> str:
 
 
 def odd_ones(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
-    """Report pairs of one device that differ from most in delay or polarity, or are of another take: name and fault."""
+    """Report name and fault of each pair that differs from most pairs of a device in delay, polarity or take."""
     strange = dict(_strangers(facts))
     yield from strange.items()
     facts = {name: fact for name, fact in facts.items() if name not in strange}
@@ -207,7 +204,7 @@ def odd_ones(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
 
 
 def _strangers(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
-    """Pairs of which dry and wet are different takes."""
+    """Report pairs whose dry and wet files are different takes."""
     for name, fact in facts.items():
         others = [other for key, other in facts.items() if key != name and other.common]
         if not others or not fact.common:
@@ -218,6 +215,6 @@ def _strangers(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
         if fact.common < share * usual:
             yield (
                 name,
-                f"is another take than its dry file: what they have in common is {fact.common:.2f} of 1, in the other "
-                f"recordings {usual:.2f}. Record it again, or leave it out.",
+                f"is another take than its dry file: they agree by {fact.common:.2f} of 1, in the other "
+                f"recordings by {usual:.2f}. Record it again, or leave it out.",
             )

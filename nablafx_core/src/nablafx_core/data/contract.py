@@ -1,4 +1,4 @@
-"""Checks that a dataset keeps its contract, also one of a pack."""
+"""Check that a dataset, from core or from a pack, keeps its contract."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ if TYPE_CHECKING:
 
 
 def checked(dataset: Dataset) -> Dataset:
-    """The dataset, if it keeps the contract of `Dataset` and `Recording`.
+    """Return the dataset if it keeps the contract of `Dataset` and `Recording`.
 
     Raises:
-        DataError: naming the recording, if a knob is outside [0, 1], there are more or fewer of them than the dataset
-            has controls, dry and wet differ in length, the part that counts is outside, its channels are not those of
-            the other recordings, or its take or offset is of another type.
+        DataError: if the sample rate is outside `RATES`, two recordings have the same name, a knob is outside [0, 1],
+            the number of knobs differs from the number of the dataset's controls, the part is unknown, dry and wet
+            differ in length, start and stop are outside the recording, the take or the offset has the wrong type, or
+            the channels differ from those of the first recording. It names the recording.
     """
     kind = type(dataset).__name__
     if dataset.sample_rate not in RATES:
-        raise DataError(f"{kind}: its sample rate is {dataset.sample_rate!r:.40}, which no recording has.")
+        raise DataError(
+            f"{kind}: the sample rate is {dataset.sample_rate!r:.40}; expected {RATES[0]:,} to {RATES[-1]:,} Hz."
+        )
     names = set()
     for recording in dataset.recordings:
-        fault = "is there twice; names are unique." if recording.name in names else _fault(recording, dataset)
+        fault = "occurs twice; names must be unique." if recording.name in names else _fault(recording, dataset)
         if fault:
             raise DataError(f"{kind}: the recording '{recording.name}' {fault}")
         names.add(recording.name)
@@ -39,7 +42,7 @@ def check_channels(model: Model, dataset: Dataset, each: bool = False) -> None:
     Args:
         model: model that is trained or tested.
         dataset: dataset whose recordings all have the same channels.
-        each: also accept a mono model, which then processes each channel by itself.
+        each: also accept a mono model, which then processes each channel separately.
 
     Raises:
         ConfigError: if the channels differ.
@@ -52,8 +55,8 @@ def check_channels(model: Model, dataset: Dataset, each: bool = False) -> None:
     if model_has == data_has or (each and model_has == (1, 1) and data_has[0] == data_has[1] and model.streams):
         return
     raise ConfigError(
-        f"{type(model).__name__} takes {_channels(model_has[0])} and gives {model_has[1]}; the recordings have "
-        f"{_channels(data_has[0])} dry and {data_has[1]} wet. Choose a model or data with the same channels."
+        f"{type(model).__name__} expects {_channels(model_has[0])} and outputs {model_has[1]}; the recordings have "
+        f"{_channels(data_has[0])} dry and {data_has[1]} wet. Choose a model and data with the same number of channels."
     )
 
 
@@ -67,15 +70,15 @@ def _fault(recording: Recording, dataset: Dataset) -> str | None:
         return f"has {len(recording.controls)} knobs; the dataset has {len(dataset.controls)}: {known}."
     for control, position in zip(dataset.controls, recording.controls, strict=True):
         if not 0 <= position <= 1:
-            turned = "Control.parse turns a value in units into that."
-            return f"has its knob '{control.name}' at {position:g}; control values must be in [0, 1]. {turned}"
+            hint = "Control.parse converts a value with a unit."
+            return f"has the knob '{control.name}' at {position:g}; control values must be in [0, 1]. {hint}"
     if recording.part not in get_args(Part):
-        return f"is of the part '{recording.part}'. Parts: {', '.join(get_args(Part))}."
+        return f"has the unknown part '{recording.part}'. Parts: {', '.join(get_args(Part))}."
     dry, wet = recording.dry.num_samples, recording.wet.num_samples
     if dry != wet:
-        return f"has {dry:,} samples dry and {wet:,} wet; they are of one length."
+        return f"has {dry:,} samples dry and {wet:,} wet; expected the same length."
     if not 0 <= recording.start <= recording.stop <= dry:
-        return f"counts the samples {recording.start:,} to {recording.stop:,} of {dry:,}."
+        return f"has start {recording.start:,} and stop {recording.stop:,}; expected them in 0 to {dry:,}."
     if not isinstance(recording.take, str) or not isinstance(recording.offset, Integral):
         return f"has take {recording.take!r:.40} and offset {recording.offset!r:.40}; expected a string and an int."
     first = dataset.recordings[0]
@@ -85,6 +88,6 @@ def _fault(recording: Recording, dataset: Dataset) -> str | None:
     if here != there:
         return (
             f"has {_channels(here[0])} dry and {here[1]} wet, '{first.name}' has {there[0]} and {there[1]}. "
-            "All recordings of a dataset have the same channels."
+            "All recordings of a dataset must have the same number of channels."
         )
     return None

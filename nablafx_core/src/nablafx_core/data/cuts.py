@@ -1,4 +1,4 @@
-"""Find the place where many samples are missing or repeated, also where each window alone is too weak to show it.
+"""Find the place where many samples are missing or repeated, even if the correlation of each window is weak.
 
 Every window of the recording is correlated with the wet signal. Before a cut, the windows agree on one lag, and after
 it on another. So for each place, the correlations before and after it are summed by lag: at a cut, one sum is high at
@@ -17,17 +17,17 @@ from nablafx_core.data.delay import Array, whitened
 from nablafx_core.interfaces import AudioSource
 
 SWING = 240
-"""Samples by which an effect with a moving delay may differ from its mean; a smaller cut is not searched."""
+"""Samples by which an effect with a moving delay may differ from its mean; smaller cuts are not searched for."""
 
 _WIDTH = 1 << 14  # samples of a window, twice the largest cut
 _REACH = 1 << 13  # samples; the largest cut
-_MOST = 512  # windows, evenly spaced over a long recording
-_FEWEST = 4  # windows on each side of a cut
-_NEAR = 24  # samples by which the usual lag may be missed
+_MOST = 512  # largest number of windows, evenly spaced over a long recording
+_FEWEST = 4  # smallest number of windows on each side of a cut
+_NEAR = 24  # samples by which a lag may differ from the usual one
 _HALF = 8000.0  # samples after which a lag is half as likely: pitch repeats, and recorders lose few samples
-_QUIET = 1e-4  # of the energy of the loudest window; quieter ones are left out
-_GAIN = 8.0  # of a sum over its noise in one window; below 1 in pairs without a cut, above 12 in pairs with one
-_SIGNIFICANT = 5.0  # of a sum over its noise
+_QUIET = 1e-4  # energy, relative to the loudest window, below which windows are left out
+_GAIN = 8.0  # ratio of a sum to its noise in one window; below 1 in pairs without a cut, above 12 in pairs with one
+_SIGNIFICANT = 5.0  # ratio of a sum to its noise
 _OTHER = 0.4  # share of its sum that a lag may have on the other side of the cut
 
 
@@ -35,8 +35,8 @@ class Cut(NamedTuple):
     """Place where samples are missing or repeated.
 
     Args:
-        between: samples of the dry signal between which it lies.
-        before, after: delays of the wet signal in samples.
+        between: samples of the dry signal between which the cut lies.
+        before, after: delays of the wet signal before and after the cut, in samples.
     """
 
     between: tuple[int, int]
@@ -45,12 +45,12 @@ class Cut(NamedTuple):
 
 
 def find_cut(dry: AudioSource, wet: AudioSource, lag: int, prepared: Callable[[Array], Array]) -> Cut | None:
-    """Find the place where the delay changes by some hundred to some thousand samples.
+    """Find a place where the delay changes by several hundred to several thousand samples.
 
     Args:
         dry, wet: the signals.
         lag: lag of wet on one side of the place, in samples.
-        prepared: function that is applied to both signals first.
+        prepared: function to apply to both signals first.
 
     Returns:
         None if there is no such place.
@@ -84,7 +84,7 @@ def find_cut(dry: AudioSource, wet: AudioSource, lag: int, prepared: Callable[[A
 def _windows(
     dry: AudioSource, wet: AudioSource, lag: int, prepared: Callable[[Array], Array]
 ) -> Iterator[tuple[int, float, npt.NDArray[np.float32]]]:
-    """Yield start, energy and correlation of each window: the latter around the lag, with power 1."""
+    """Yield start, energy and correlation of each window; the correlation covers lags around `lag` and has power 1."""
     length = min(dry.num_samples, wet.num_samples)
     taper = np.hanning(_WIDTH)  # the edges of both pieces would correlate with each other
     for at in range(0, length - _WIDTH + 1, max(_WIDTH, length // _MOST)):
@@ -101,7 +101,7 @@ def _windows(
 
 
 def _gain(kept: Array, moved: Array, usual: int, other: int, counts: tuple[int, ...], likely: float) -> float:
-    """Return by how much the other lag explains the moved side better; 0 if the sides do not differ clearly."""
+    """Return how much better the other lag explains the moved side; 0 if the sides do not differ clearly."""
     at_usual, at_other = ([_height(each, lag) for each in (kept, moved)] for lag in (usual, other))
     if min(at_usual[0] / counts[0] ** 0.5, at_other[1] / counts[1] ** 0.5) < _SIGNIFICANT:
         return 0.0

@@ -11,12 +11,12 @@ Array = npt.NDArray[np.float64]
 Spectrum = npt.NDArray[np.complex128]
 
 FRAME = 1024
-"""Samples of the frames whose spectra are averaged."""
+"""Number of samples of the frames whose spectra are averaged."""
 SHORTEST = 16 * FRAME
-"""Fewest samples for which a delay can be measured."""
+"""Smallest number of samples for which a delay can be measured."""
 _HOP = FRAME // 2
 _FINE = 16  # steps per sample to which a response is interpolated
-_EDGE = 0.35  # share of the peak at which a response begins: above the ripples of a limited band before it
+_EDGE = 0.35  # share of the peak at which a response begins; above the ripples that a limited band causes before it
 _BEFORE = ((0.85, 6), (0.7, 12), (0.5, 24), (0.0, 48))  # confidence; most samples from beginning to peak
 _BLURRED = 0.8  # confidence below which the beginning is accurate to one sample only
 _CERTAIN, _WIDE = 0.97, 0.19  # confidence, and bandwidth in cycles per sample, of a response that is one sharp peak
@@ -24,13 +24,13 @@ _SHARP = 1.0  # samples in which such a response rises
 
 
 class Delay(NamedTuple):
-    """The measured delay of a wet signal.
+    """Measured delay of a wet signal.
 
     Args:
-        samples: positive where wet lags dry.
-        confidence: 0 to 1; how well one delay (and one minimum-phase filter) explains the phase of what the two
-            signals have in common, or how well the pieces of a recording agree on it. Unrelated signals stay below 0.3.
-        inverted: true if wet is upside down.
+        samples: delay in samples; positive if wet lags dry.
+        confidence: degree to which one delay (and one minimum-phase filter) explains the phase of what the signals have
+            in common, or how well the pieces of a recording agree on it, 0 to 1; below 0.3 for unrelated signals.
+        inverted: true if wet has the opposite polarity of dry.
     """
 
     samples: float
@@ -42,8 +42,8 @@ class Arrival(NamedTuple):
     """Beginning of the response of an effect, at or before its peak.
 
     Args:
-        samples: delay after the dry signal; never too late, because an inexact measurement gets a margin.
-        certain: true if the response is one sharp peak, so that a delay near a whole number is that number.
+        samples: delay after the dry signal; never too large, because an inexact measurement gets a margin.
+        certain: true if the response is one sharp peak, so that a delay near a whole number can be rounded to it.
     """
 
     samples: float
@@ -66,19 +66,19 @@ class Cross(NamedTuple):
 
     @property
     def coherence(self) -> Array:
-        """|S_xy|^2 / (S_xx S_yy), 0 to 1."""
+        """Coherence, |S_xy|^2 / (S_xx S_yy), 0 to 1."""
         return np.asarray(np.abs(self.xy) ** 2 / (self.xx * self.yy + np.finfo(float).tiny))
 
     @property
     def coherence_beyond_chance(self) -> Array:
-        """Coherence above the value that any two signals have in so few frames, 0 to 1."""
+        """Coherence beyond the value that unrelated signals have with so few frames, 0 to 1."""
         chance = 1 / max(self.frames, 1.0)
         return np.asarray(np.maximum(self.coherence - chance, 0) / max(1 - chance, 1e-9))
 
     def weight(self, coherence: Array, floor: float) -> Array:
         """Return the weight of each bin's phase in a delay: coherence / (1 - coherence), at most 20.
 
-        A bin whose power is below `floor` times the highest has weight 0, and so have the lowest two, which contain
+        A bin whose power is below `floor` times the highest has weight 0, as have the lowest two bins, which contain
         direct current.
         """
         weight = (self.xx > floor * self.xx.max()) * np.minimum(coherence / (1.0001 - coherence), 20)
@@ -90,17 +90,17 @@ def find_delay(dry: npt.ArrayLike, wet: npt.ArrayLike, max_delay: int, slope: fl
     """Measure the delay of an effect that may filter and distort.
 
     1. A cross-correlation, whitened by |S_xy|^-0.8 (between plain and GCC-PHAT), gives the delay to some samples.
-    2. The effect's filters turn the phase as well and would move the peak by tens of samples. So the magnitude of
-       S_xy / S_xx, averaged over short frames, is turned into its minimum phase (Hilbert transform of its log) and
-       that phase is taken out. The peak of what is left, weighted by the coherence, is the delay.
-    3. Where that is not conclusive (an octave fuzz leaves nothing of the fundamental), the same is done with the
-       rectified signals, which know no polarity.
+    2. The effect's filters turn the phase as well and would move the peak by tens of samples. Therefore the minimum
+       phase (Hilbert transform of the log) of the magnitude of S_xy / S_xx, averaged over short frames, is subtracted
+       from the phase. The peak of the remaining response, weighted by the coherence, is the delay.
+    3. If that is not conclusive (an octave fuzz removes the fundamental), the same is done with the rectified signals,
+       which have no polarity.
 
     Args:
-        dry: (time,).
-        wet: (time,), of about the same length.
-        max_delay: samples, the largest delay to search for in either direction.
-        slope: samples by which the delay grows in each sample because of two clocks.
+        dry: dry signal, (time,).
+        wet: wet signal of about the same length, (time,).
+        max_delay: largest delay to search for in either direction, in samples.
+        slope: samples by which the delay grows per sample, because of two clocks.
 
     Returns:
         The delay in the middle of the signals; its confidence is 0 for silence and for fewer than 16 frames of 1024
@@ -126,12 +126,12 @@ def rectify(signal: Array) -> Array:
 
 
 def correlation(x: Array, y: Array) -> Array:
-    """Magnitude of the whitened cross-correlation of two signals, circular: entry k is lag k, entry -k lag -k."""
+    """Return the magnitude of `whitened`."""
     return np.abs(whitened(x, y))
 
 
 def whitened(x: Array, y: Array) -> Array:
-    """Whitened cross-correlation of two signals, circular: entry k is lag k, entry -k lag -k."""
+    """Return the circular whitened cross-correlation of two signals: entry k is lag k, entry -k is lag -k."""
     size = 1 << (len(x) + len(y) - 1).bit_length()
     cross = np.conj(np.fft.rfft(x, size)) * np.fft.rfft(y, size)
     magnitude = np.abs(cross)
@@ -140,14 +140,14 @@ def whitened(x: Array, y: Array) -> Array:
 
 
 def averaged(x: Array, y: Array, lag: float, slope: float = 0.0) -> Cross | None:
-    """Average the spectra of frames of `x` and of the frames of `y` that lag them.
+    """Average the spectra of frames of `x` and of the frames of `y` at a lag.
 
     A frame's lag is rounded to samples; the remainder is compensated in the phase of its spectrum.
 
     Args:
-        x, y: (time,).
+        x, y: signals, (time,).
         lag: samples by which y lags x in the middle of x.
-        slope: samples by which the lag grows in each sample.
+        slope: samples by which the lag grows per sample.
 
     Returns:
         None if fewer than 8 frames lie within both signals.
@@ -171,7 +171,7 @@ def averaged(x: Array, y: Array, lag: float, slope: float = 0.0) -> Cross | None
 
 
 def causal_delay(cross: Cross) -> Delay:
-    """Delay that remains after the minimum phase of the effect's magnitude is removed."""
+    """Return the delay that remains after the minimum phase of the effect's magnitude is removed."""
     if not cross.xx.any():
         return Delay(0.0, 0.0, False)
     peak = _response(cross)
@@ -184,7 +184,8 @@ def first_arrival(cross: Cross) -> Arrival:
 
     A loudspeaker, an all-pass filter or a room responds at once and is loudest later, and distortion blurs the
     measurement. The arrival is therefore the point at which the response first exceeds 0.35 of its peak, within a
-    limited time before the peak: the less one delay explains, the longer. For weak explanations it is a sample earlier.
+    limited time before the peak. The lower the confidence, the longer this time; at low confidence the arrival is also
+    moved one sample earlier.
     """
     if not cross.xx.any():
         return Arrival(0.0, False)
@@ -201,7 +202,7 @@ def first_arrival(cross: Cross) -> Arrival:
 
 
 def relative_delay(cross: Cross, usual: Cross) -> Delay:
-    """Measure the delay of one piece of a recording against the rest; the effect's own phase is in both and cancels."""
+    """Measure the delay of one piece of a recording against the rest; the effect's phase is in both and cancels."""
     weights = [each.weight(each.coherence_beyond_chance, 1e-8) for each in (cross, usual)]
     weight = np.minimum(*weights)
     peak = _peak(weight, np.angle(cross.xy) - np.angle(usual.xy))
@@ -222,7 +223,7 @@ def _measured(x: Array, y: Array, max_delay: int, slope: float) -> Delay:
 
 
 def _response(cross: Cross) -> Array:
-    """Impulse response of the effect without its minimum phase, in steps of 1/16 sample."""
+    """Return the impulse response of the effect without its minimum phase, in steps of 1/16 sample."""
     known = cross.xx > 1e-10 * cross.xx.max()  # nothing can be measured above the band of a resampled signal
     log_gain = np.log(np.abs(cross.xy[known]) / cross.xx[known] + 1e-12)
     log_gain = np.interp(np.arange(len(known)), np.flatnonzero(known), log_gain)
@@ -241,7 +242,7 @@ def _highest(response: Array) -> int:
 
 
 def _smooth(log_gain: Array, weight: Array) -> Array:
-    """Weighted mean over about half an octave around each frequency."""
+    """Return the weighted mean over about half an octave around each frequency."""
     bins = np.arange(len(log_gain))
     low = np.maximum((bins / 1.15).astype(int) - 2, 0)
     high = np.minimum((bins * 1.15).astype(int) + 3, len(bins))

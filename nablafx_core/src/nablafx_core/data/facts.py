@@ -1,4 +1,4 @@
-"""Measure a dry signal and its wet one before a model is trained on them."""
+"""Measure a pair of a dry and a wet signal before a model is trained on it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from nablafx_core.data.levels import BLOCK, Signal, Silence, measure_levels, sil
 from nablafx_core.interfaces import AudioSource
 
 CONFIDENT = 0.85
-"""Confidence above which a measured delay may cause a pair to be refused."""
+"""Confidence above which a measured delay may cause a pair to be rejected."""
 REACH = 480
 """Samples by which an effect with a moving delay may differ from its mean, 10 ms at 48 kHz."""
 
 _MEASURE = 7  # increment if a measurement changes, to invalidate cached ones
 _SHORT = 1 << 16  # samples of the loudest passages, 1.4 s at 48 kHz
-_LEAST = 20 * 1024  # fewest samples for which a delay can be measured
-_FAR = 4  # places beyond the range at which a delay is tried
+_LEAST = 20 * 1024  # smallest number of samples for which a delay can be measured
+_FAR = 4  # number of lags beyond the range that are tried
 _LIKELY = 0.7  # confidence above which a delay beyond the range is accepted
-_ROUND = 0.1  # largest distance in samples between a certain delay and its whole number
+_ROUND = 0.1  # largest distance in samples between a certain delay and a whole number
 _WIRE = 1e-6  # relative energy left after subtracting a scaled copy, -60 dB
 
 
@@ -36,7 +36,7 @@ class Step:
 
     Args:
         start, stop: samples of the dry signal between which the jump lies.
-        samples: number of samples by which the delay grows.
+        samples: change of the delay in samples.
     """
 
     start: int
@@ -46,21 +46,21 @@ class Step:
 
 @dataclass(frozen=True)
 class PairFacts:
-    """Measurements of a dry signal and its wet one.
+    """Measurements of a pair of a dry and a wet signal.
 
     Args:
         dry, wet: levels of each signal.
-        delay: delay of wet against dry, in the middle.
-        arrival: samples after which the effect's response begins; at most `delay`, and not too late.
+        delay: delay of wet against dry, in the middle of the recording.
+        arrival: delay in samples at which the effect's response begins; at most `delay`, and never too large.
         certain: true if `delay` itself is known to a fraction of a sample.
-        drift: samples by which the delay grows from the beginning to the end along a line; 0 if it does not.
+        drift: samples by which the delay grows linearly from the beginning to the end; 0 if it does not.
         uncertainty: standard error of the drift.
-        slope: drift per sample; 1e-6 is one part per million.
+        slope: drift per sample of time; 1e-6 is one part per million.
         steps: jumps of the delay.
-        common: 0 to 1, how well one delay (or one drift) explains each quarter (the median of their confidences).
-            Above 0.7 through distortion, filters and modulation, 0.4 to 0.6 through a vibrato or a reverb without its
-            dry part, mostly below 0.35 for other music; 0 if it cannot be measured.
-        gain: factor between wet and dry, if they differ by nothing else.
+        common: median over the quarters of the confidence that one delay (or one drift) explains them, 0 to 1. It is
+            above 0.7 for distortion, filters and modulation, 0.4 to 0.6 for a vibrato or a reverb without its dry
+            part, mostly below 0.35 for unrelated music, and 0 if it cannot be measured.
+        gain: factor between wet and dry, if they differ only by a factor; else None.
         dead: parts where wet is silent while dry plays.
         ghost: parts where wet plays though dry has been silent for two seconds.
     """
@@ -81,10 +81,10 @@ class PairFacts:
 
 
 def whole_delay(facts: PairFacts) -> int:
-    """Largest delay in whole samples that can be removed from wet without making it begin before its cause in dry.
+    """Return the largest delay in whole samples that can be removed so that wet does not begin before its cause in dry.
 
-    If the measured delay is certain and near a whole number, it is that number; otherwise the sample below the first
-    arrival. A wet file that may begin together with its dry one, as a plug-in's output does, is not shifted.
+    If the measured delay is certain and near a whole number, return that number; otherwise return the arrival, rounded
+    down. A wet file that may begin together with its dry file, as a plug-in's output does, is not shifted.
     """
     nearest = round(facts.delay.samples)
     if facts.certain and abs(facts.delay.samples - nearest) <= _ROUND:
@@ -95,13 +95,13 @@ def whole_delay(facts: PairFacts) -> int:
 
 
 def examine(dry: AudioSource, wet: AudioSource, max_delay: int, sample_rate: int) -> PairFacts:
-    """Read a pair once, piece by piece, and measure its delay in windows over its whole length.
+    """Read a pair once, piece by piece, and measure its delay in windows over the whole length.
 
     A delay larger than `max_delay` is found if the loudness of the two signals indicates it.
 
     Args:
-        dry, wet: of about equal length.
-        max_delay: largest delay to search for first, in samples.
+        dry, wet: the signals, of about equal length.
+        max_delay: largest delay of the first search, in samples.
         sample_rate: sample rate in Hz.
     """
     dry_levels, dry_energies = measure_levels(dry)
@@ -141,13 +141,13 @@ def examine_files(
     sample_rate: int,
     extra: object = "",
 ) -> PairFacts:
-    """Return the result of `examine`, cached until a file, or `extra`, changes."""
+    """Return the result of `examine`, from the cache until a file, or `extra`, changes."""
     key = file_key(dry_path, wet_path, extra=(_MEASURE, max_delay, sample_rate, extra))
     return remembered("checked", key, PairFacts, lambda: examine(dry, wet, max_delay, sample_rate))
 
 
 def _far(dry: Array, wet: Array) -> Iterator[int]:
-    """Return the lags at which the loudness of both signals rises together, in samples."""
+    """Yield the lags in samples at which the loudness of both signals rises together."""
     if min(len(dry), len(wet)) < 16:
         return
     rises = []
@@ -166,7 +166,7 @@ def _far(dry: Array, wet: Array) -> Iterator[int]:
 
 
 def _loudest(energies: Array, start: int, stop: int, width: int) -> tuple[int, int]:
-    """Return beginning and end of the `width` samples between start and stop with the most energy."""
+    """Return start and stop of the `width` samples with the most energy in a range."""
     sums = np.concatenate([[0.0], np.cumsum(energies)])
     starts = np.arange(start, max(stop - width, start) + 1, BLOCK)
     ends = np.minimum((starts + width) // BLOCK, len(energies))
@@ -175,7 +175,7 @@ def _loudest(energies: Array, start: int, stop: int, width: int) -> tuple[int, i
 
 
 def _quarters(dry: AudioSource, wet: AudioSource, energies: Array, lag: int) -> Iterator[tuple[int, int]]:
-    """Return the loudest stretch of each quarter of the part that dry and wet share."""
+    """Yield the loudest stretch of each quarter of the part that dry and wet share."""
     start, length = max(-lag, 0), min(dry.num_samples, wet.num_samples - lag) - max(-lag, 0)
     parts = min(4, max(length, 0) // _LEAST)
     for part in range(parts):

@@ -1,4 +1,4 @@
-"""Fingerprint of a run's recordings, so that a run whose data was moved resumes with the same data only."""
+"""Fingerprint a run's recordings, so that a run whose data was moved resumes only with the same data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nablafx_core.files import file_hash
 from nablafx_core.interfaces import Dataset, Recording
 
 NAME = "data.json"
-"""Name of the file in a run's folder."""
+"""Name of the file in a run's folder that holds the fingerprint."""
 
 _SIGNALS = ("dry", "wet")
 _OF_RECORDING = ("sample_rate", "controls", "part", "start", "stop")
@@ -23,9 +23,9 @@ _AT_ONCE = 8  # files hashed at the same time; more do not read faster
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any] | None:
-    """Return sizes and hashes of the files that a dataset reads, and the parts that are read; None if it reads none.
+    """Return sizes and hashes of a dataset's files and the parts that it reads; None if it reads no files.
 
-    A file is hashed once, and again if it changes; see `remembered`.
+    A file is hashed once, and again only if it changes; see `remembered`.
 
     Raises:
         DataError: if a file cannot be read.
@@ -40,9 +40,9 @@ def fingerprint(dataset: Dataset) -> dict[str, Any] | None:
 
 
 def difference(before: Mapping[str, Any], dataset: Dataset) -> str | None:
-    """Describe how a dataset differs from the one of a fingerprint; None if it does not.
+    """Describe how a dataset differs from a fingerprint; None if it does not differ.
 
-    Names and paths of files may differ. Order, contents and the parts that are read must be equal.
+    Names and paths of files may differ. Their order and contents, and the parts that are read, must be equal.
 
     Raises:
         DataError: if a file cannot be read, or the fingerprint is damaged.
@@ -72,11 +72,11 @@ def _changed(was: Mapping[str, Any], now: Mapping[str, Any], paths: Mapping[str,
         old, new = was.get(signal) or {}, now.get(signal) or {}
         where = paths.get(signal, f"{signal} of '{now['name']}'")
         if old.get("size") != new.get("size"):
-            return f"{where}: has {new.get('size', 0):,} bytes, the run's had {old.get('size', 0):,}"
+            return f"{where}: has {new.get('size', 0):,} bytes; the run's file had {old.get('size', 0):,}"
         if old.get("sha256") != new.get("sha256"):
-            return f"{where}: its content is not that of the run's file"
+            return f"{where}: its content differs from that of the run's file"
         settings += [(old.get(key), new.get(key), f"{key} of {where}") for key in _OF_SIGNAL]
-    return next((f"{what} is {new}, it was {old}" for old, new, what in settings if old != new), None)
+    return next((f"{what} is {new}; it was {old}" for old, new, what in settings if old != new), None)
 
 
 def _described(recording: Recording, hashes: Mapping[Path, tuple[str, int]], sample_rate: int) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _described(recording: Recording, hashes: Mapping[Path, tuple[str, int]], sam
 
 
 def _files(recording: Recording) -> Iterator[tuple[str, Path]]:
-    """Yield the signals of a recording that come from files, with the user's file even if it is resampled."""
+    """Yield each signal of a recording that is read from a file, and the user's file even if it is resampled."""
     for signal in _SIGNALS:
         file = getattr(getattr(recording, signal), "file", None)
         if isinstance(file, str | os.PathLike):

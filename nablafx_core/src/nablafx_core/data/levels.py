@@ -1,4 +1,4 @@
-"""Levels of a recording over its length, and the parts where one signal is silent while the other plays."""
+"""Measure the levels of a recording over its length, and find parts where only one of dry and wet plays."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from nablafx_core.data.delay import Array
 from nablafx_core.interfaces import AudioSource
 
 SILENT = 1e-5
-"""Peak of full scale below which a signal counts as silent, -100 dB."""
+"""Peak relative to full scale below which a signal counts as silent, -100 dB."""
 BLOCK = 512
-"""Number of samples in the blocks whose energy is kept."""
+"""Number of samples in the blocks whose energies are measured."""
 _READ = BLOCK << 5  # samples read at a time
 _STEP_S = 0.04  # shorter than a note, longer than a period
-_LOUD = 0.1  # -20 dB of the usual level: louder parts play
-_DEAD = 1e-3  # -60 dB of the usual level: quieter parts are silent
+_LOUD = 0.1  # -20 dB of the usual level; a signal plays where it is louder
+_DEAD = 1e-3  # -60 dB of the usual level; a signal is silent where it is quieter
 _TAIL_S = 2.0  # longest echo or reverberation after the dry signal has ended
-_GATE = 0.25  # share of the passing moments that are quiet, below which the level cuts the signal, not the clock
+_GATE = 0.25  # share of quiet moments that pass, below which the level mutes the signal (a gate), and not a fault
 
 Flags = npt.NDArray[np.bool_]
 
@@ -33,7 +33,7 @@ class Signal:
         peak: peak relative to full scale.
         swing: half the distance from the lowest to the highest sample.
         offset: mean of all samples.
-        clipped: samples at or above full scale that equal their successor.
+        clipped: number of samples at or above full scale that equal their successor.
     """
 
     peak: float
@@ -47,10 +47,10 @@ class Silence:
     """Parts where one signal is silent while the other plays.
 
     Args:
-        spans: beginning and end of the first silent stretches, in samples.
-        samples: total length of these parts, counted where the other signal plays.
-        share: fraction of the time during which the other signal plays.
-        by_level: true if the signal is silent where the other one is quiet, as after a gate.
+        spans: start and stop of the first silent stretches, in samples.
+        samples: total length of the silent parts, counted where the other signal plays.
+        share: `samples` as a fraction of the time during which the other signal plays.
+        by_level: true if the signal is silent only where the other one is quiet, as after a gate.
         more: true if there are more stretches than in `spans`.
     """
 
@@ -65,8 +65,8 @@ def measure_levels(source: AudioSource) -> tuple[Signal, Array]:
     """Read a signal once, piece by piece.
 
     Returns:
-        The measurements, and the energy of each block of `BLOCK` samples without its mean; an incomplete block at
-        the end is omitted.
+        The measurements, and the energy of each block of `BLOCK` samples after its mean is removed; an incomplete block
+        at the end is omitted.
     """
     low, high, total, clipped, energies = np.inf, -np.inf, 0.0, 0, []
     for start in range(0, source.num_samples, _READ):
@@ -84,12 +84,12 @@ def measure_levels(source: AudioSource) -> tuple[Signal, Array]:
 
 
 def silent_parts(dry: Array, wet: Array, lag: int, sample_rate: int) -> tuple[Silence, Silence]:
-    """Find where wet is silent while dry plays, and where wet plays long after dry fell silent.
+    """Find where wet is silent while dry plays, and where wet plays long after dry became silent.
 
     A signal plays where it is within 20 dB of its usual level, and is silent 60 dB below that.
 
     Args:
-        dry, wet: energies of blocks.
+        dry, wet: energies of the blocks of both signals.
         lag: lag of wet, in samples.
         sample_rate: sample rate in Hz.
     """
@@ -107,7 +107,7 @@ def silent_parts(dry: Array, wet: Array, lag: int, sample_rate: int) -> tuple[Si
 
 
 def _silent(playing: Array, other: Array, tail: int) -> tuple[Flags, Flags, Flags]:
-    """Return the steps at which `playing` plays, those at which `other` is silent, and the ones of these that count."""
+    """Return flags of the steps at which `playing` plays, at which `other` is silent, and at which that counts."""
     usual = np.percentile(playing[playing > 1e-3 * playing.max()], 90) if playing.any() else 0.0
     plays = (playing > _LOUD * usual) & (playing > SILENT)
     silent = other <= _DEAD * 0.5 * other.max()

@@ -1,4 +1,4 @@
-"""Robust fits of delays over time: one line, or consecutive levels."""
+"""Fit delays over time robustly: one line, or consecutive levels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _FINEST = 0.02  # samples; limit of the accuracy of a delay
 
 
 class Line(NamedTuple):
-    """Line through delays.
+    """Line through delays over time.
 
     Args:
         slope: samples per sample of time.
         start: delay at time 0.
         error: standard error of the slope.
-        share: share of the weights that lies on the line.
+        share: share of the total weight that lies on the line.
     """
 
     slope: float
@@ -30,7 +30,7 @@ class Line(NamedTuple):
     share: float
 
     def at(self, times: Array) -> Array:
-        """Return the delays on the line."""
+        """Return the delays on the line at given times."""
         return np.asarray(self.start + self.slope * times)
 
 
@@ -49,7 +49,7 @@ def common_line(
         lags: candidate lags of each window.
         heights: weight of each candidate.
         steepest: largest slope.
-        near: distance from which a candidate no longer counts.
+        near: distance from the line at which a candidate no longer counts.
         within: smallest and largest delay at time 0.
     """
     owner = np.repeat(np.arange(len(times)), [len(each) for each in lags])
@@ -76,7 +76,7 @@ def common_line(
 
 
 def fitted_line(times: Array, delays: Array, weights: Array, close: float) -> Line:
-    """Fit a line to the delays that lie close to it: the best of all pairs, then least squares with Tukey's weights."""
+    """Fit a line by the best of all pairs of delays, then by least squares with Tukey's weights."""
     i, j = np.triu_indices(len(times), 1)
     slopes = (delays[j] - delays[i]) / (times[j] - times[i])
     starts = delays[i] - slopes * times[i]
@@ -99,7 +99,7 @@ def fitted_line(times: Array, delays: Array, weights: Array, close: float) -> Li
 
 
 def is_bent(times: Array, delays: Array, weights: Array, line: Line, close: float) -> bool:
-    """Distinguish a delay that swings slowly from one that drifts: a cubic explains more and leaves the line."""
+    """True if the delay swings slowly and does not drift: a cubic explains more delays and departs from the line."""
     extent = float(times[-1] - times[0])
     drift = abs(line.slope) * extent
     near = np.abs(delays - line.at(times)) <= max(3 * close, 0.6 * drift)
@@ -112,17 +112,18 @@ def is_bent(times: Array, delays: Array, weights: Array, line: Line, close: floa
 
 
 def levels(delays: Array, weights: Array, close: float, least: float, most: int = 6) -> list[int] | None:
-    """Return the number of the level on which each delay lies, in the order of time; -1 for delays on none.
+    """Return the number of the level on which each delay lies, counted in the order of time; -1 for no level.
 
     Args:
         delays: delays in the order of time.
         weights: weight of each delay.
         close: largest distance of a delay from its level.
-        least: distance between neighbouring levels.
-        most: number of levels.
+        least: smallest distance between neighbouring levels.
+        most: largest number of levels.
 
     Returns:
-        None unless there are at least two consecutive levels, each with at least two delays (three of eight or more).
+        None unless there are at least two consecutive levels, each with at least two delays (three, if there are at
+            least eight delays in all).
     """
     number, few = np.full(len(delays), -1), 2 if len(delays) < 8 else 3
     refused = np.zeros(len(delays), dtype=bool)

@@ -1,4 +1,4 @@
-"""Recordings of one effect as Lightning reads them: split, cut, batched."""
+"""Lightning data module for the recordings of one effect: split, cut into segments, batched."""
 
 from __future__ import annotations
 
@@ -18,32 +18,31 @@ from nablafx_core.interfaces import Dataset, Part, Recording
 
 
 class AudioDataModule(LightningDataModule):
-    """Batches for training and validation, whole recordings for the test.
+    """Data module with batches for training and validation, and whole recordings for the test.
 
-    Training batches are an endless stream, in which batch k depends on `seed` and k only (see `TrainingBatches`);
-    nothing is dropped and every batch has `batch_size` segments. Each iteration of the loader starts after the batches
-    that the trainer has already trained, so an epoch may end anywhere. Under several processes each trains its own
-    batches and validates everything, so that no process waits for another; give the trainer
+    Training batches are an endless stream, in which batch k depends only on `seed` and k (see `TrainingBatches`). No
+    segment is dropped, and every batch has `batch_size` segments. Each iteration of the loader starts after the batches
+    that the trainer has already processed, so that an epoch may end anywhere. With several processes, each process
+    trains on its own batches and validates on all data, so that no process waits for another; the trainer must have
     ``use_distributed_sampler=False``.
 
     Args:
-        dataset: the recordings.
-        loading: segments, batches and the split.
-        context: samples of dry signal given before each segment.
-        gap: samples left out between the parts of one file, so that they share no history; `context` if None.
-        seed: of the training stream.
+        dataset: dataset with the recordings.
+        loading: settings of segments, batches and the split.
+        context: number of samples of dry signal before each segment.
+        gap: number of samples left out between the parts of one file, so that they share no history; `context` if None.
+        seed: seed of the training stream.
 
     Attributes:
         train, validation, test: the recordings of each part.
-        notes: the dataset's, and what was left out here.
-        min_samples: fewest samples of a validation segment; see `require`.
-        batch_size: of training; as set, or the number of segments if there are fewer.
-        num_segments: in one pass over the training data.
-        first_batch: the batch with which the stream starts; in a loop of your own, the number of batches trained
-            before a resume.
+        notes: notes of the dataset, and one for each recording that is left out.
+        min_samples: smallest number of samples of a validation segment; see `require`.
+        batch_size: batch size of training: the setting, or the number of segments if that is smaller.
+        num_segments: number of segments in one pass over the training data.
+        first_batch: number of the first batch of the stream; set it to resume in your own training loop.
 
     Raises:
-        DataError: if a part of the split would be empty, or no recording is as long as a segment.
+        DataError: if a part of the split would be empty, or no training recording is as long as a segment.
     """
 
     def __init__(
@@ -71,11 +70,11 @@ class AudioDataModule(LightningDataModule):
         self.batch_size = min(loading.batch_size, self.num_segments)
 
     def require(self, min_samples: int, owner: str) -> None:
-        """Validate on no segment shorter than this; recordings that are shorter as a whole are left out and noted.
+        """Set the minimum length of validation segments; leave out recordings that are shorter, with a note.
 
         Args:
-            min_samples: at most the length of a segment.
-            owner: component that needs them, for messages, such as ``"the loss 'mr_stft'"``.
+            min_samples: smallest number of samples, at most the length of a segment.
+            owner: component that needs so many samples, for messages, such as ``"the loss 'mr_stft'"``.
 
         Raises:
             DataError: if no validation recording is long enough.
@@ -86,19 +85,19 @@ class AudioDataModule(LightningDataModule):
         if not long_enough:
             longest = max(short, key=lambda recording: recording.num_samples)
             raise DataError(
-                f"{owner} needs at least {min_samples:,} samples, and no validation recording has as many; the "
-                f"longest, {longest.name}, has {longest.num_samples:,}. Use longer recordings, set data.validation to "
-                "a larger share, or choose another loss."
+                f"{owner} needs at least {min_samples:,} samples, but the longest validation recording, "
+                f"{longest.name}, has {longest.num_samples:,}. Use longer recordings, increase data.validation, or "
+                "choose another loss."
             )
         self.validation = long_enough
         self.notes += tuple(
-            f"{recording.name}: {recording.num_samples:,} samples are fewer than {owner} needs ({min_samples:,}); not "
-            "validated on."
+            f"{recording.name}: not used for validation, because it has {recording.num_samples:,} samples and {owner} "
+            f"needs at least {min_samples:,}."
             for recording in short
         )
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Endless stream of training batches."""
+        """Return a loader of the endless stream of training batches."""
         return self._loader(self._training_batches(), BatchNumbers(self._next_batch))
 
     def _next_batch(self) -> int:
@@ -108,7 +107,7 @@ class AudioDataModule(LightningDataModule):
         return max(self.first_batch, trained)
 
     def segments_of(self, batch: int) -> list[Segment]:
-        """Return the segments of this process in a batch, whose number counts from the start of the stream."""
+        """Return the segments of this process in a batch, numbered from the start of the stream."""
         return self._training_batches().segments(batch)
 
     def _training_batches(self) -> TrainingBatches:
@@ -118,11 +117,11 @@ class AudioDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Every sample of the validation recordings once."""
+        """Return a loader that covers every sample of the validation recordings once."""
         return self._loader(self.validation_batches())
 
     def validation_batches(self) -> FixedBatches:
-        """Validation batches, without their audio."""
+        """Return the validation batches; their audio is read when they are indexed."""
         loading = self.loading
         return FixedBatches(self.validation, loading.segment_length, loading.batch_size, self.context, self.min_samples)
 
@@ -138,12 +137,12 @@ class AudioDataModule(LightningDataModule):
             persistent_workers=workers > 0,
             worker_init_fn=_leave_ctrl_c,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator().manual_seed(self.seed),  # else each iteration draws from the global state
+            generator=torch.Generator().manual_seed(self.seed),  # not the global random state
         )
 
 
 def _leave_ctrl_c(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the training's own decides, and ends its workers."""
+    """Ignore Ctrl-C, which a terminal sends to every process: the training process handles it and ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -164,11 +163,12 @@ def _at_least(recordings: tuple[Recording, ...], segment_length: int) -> tuple[t
     if not long_enough:
         longest = max(recordings, key=lambda recording: recording.num_samples)
         raise DataError(
-            f"no training recording is as long as a segment of {segment_length} samples; the longest, "
-            f"{longest.name}, has {longest.num_samples}. Set data.segment_length to {longest.num_samples} or less."
+            f"data.segment_length is {segment_length} samples, but the longest training recording, {longest.name}, has "
+            f"{longest.num_samples}. Set data.segment_length to {longest.num_samples} or less."
         )
     notes = tuple(
-        f"{recording.name}: {recording.num_samples} samples are less than a segment ({segment_length}); not trained on."
+        f"{recording.name}: not used for training, because its {recording.num_samples} samples are less than a segment "
+        f"({segment_length})."
         for recording in recordings
         if recording.num_samples < segment_length
     )

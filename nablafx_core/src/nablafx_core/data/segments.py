@@ -1,4 +1,4 @@
-"""Cutting recordings into segments with their true left context, and segments into batches."""
+"""Cut recordings into segments with the dry signal before them as context, and group segments into batches."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from nablafx_core.pack_code import PackFailure, contained
 
 
 class Batch(NamedTuple):
-    """Segments of equal length.
+    """Batch of segments of equal length.
 
     Args:
-        dry: (batch, in_channels, context + time); its first `context` samples are what came before the segment.
-        wet: (batch, out_channels, time).
-        controls: (batch, num_controls), in [0, 1].
-        start: (batch,), int64, the position in its file of each item's first sample of `dry`; negative where the
-            context begins before the file. It is what `nablafx_core.interfaces.Model.offline` takes.
-        take: the name of each item's `Recording.take`; a tuple, or a list where the loader has pinned the memory.
+        dry: dry signals, (batch, in_channels, context + time); the first `context` samples precede the segment.
+        wet: wet signals, (batch, out_channels, time).
+        controls: positions of the knobs in [0, 1], (batch, num_controls).
+        start: position in its file of the first sample of each item of `dry`, (batch,), int64; negative if the context
+            begins before the file. It is the argument `start` of `nablafx_core.interfaces.Model.offline`.
+        take: value of `Recording.take` for each item; a tuple, or a list if the loader pinned the memory.
     """
 
     dry: Tensor
@@ -37,7 +37,7 @@ class Batch(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Samples start to stop of one recording, counted from the beginning of its dry signal."""
+    """Part of one recording: samples start to stop, counted from the beginning of its dry signal."""
 
     recording: Recording
     start: int
@@ -45,15 +45,15 @@ class Segment(NamedTuple):
 
     @property
     def position(self) -> int:
-        """Position of its first sample, counted from the beginning of the file."""
+        """Position of the first sample, counted from the beginning of the file."""
         return self.recording.offset + self.start
 
 
 def stack(segments: Sequence[Segment], context: int) -> Batch:
-    """Read segments of equal length, each with `context` samples of dry signal before it.
+    """Read segments of equal length into a batch, each with `context` samples of dry signal before it.
 
     Raises:
-        DataError: if reading fails, or a source raises what does not derive from Exception, which would end a worker.
+        DataError: if reading fails, also if a source raises an exception that would end a worker process.
     """
     try:
         with contained():
@@ -67,20 +67,20 @@ def stack(segments: Sequence[Segment], context: int) -> Batch:
 
 
 class TrainingBatches(Dataset[Batch]):
-    """The endless stream of training batches; batch k is a function of (seed, k) and of nothing else.
+    """Endless stream of training batches; batch k depends only on (seed, k).
 
-    Pass p over the data is a random order of all n segments, item i of the stream belongs to pass i // n, and
-    process r of w takes the items from (k w + r) batch_size on for its batch k. A recording of N samples gives
-    N // segment_length segments in each pass; their common grid is moved by a new random amount, uniform over
-    one segment length, and kept inside the recording, so that every sample is seen at every place in a segment.
+    A pass over the data is a random order of all n segments. Item i of the stream belongs to pass i // n. Batch k of
+    process r of w begins with item (k w + r) batch_size. A recording of N samples has N // segment_length segments in
+    each pass. Their common grid is shifted by a new random amount in each pass, uniform over one segment length, and
+    kept inside the recording, so that every sample occurs at every position in a segment.
 
     Args:
-        recordings: each at least a segment long.
-        segment_length: samples.
-        batch_size: segments in a batch of one process.
-        context: samples of dry signal before each segment.
-        seed: of order and grid.
-        rank, world_size: this process among those that train together.
+        recordings: recordings that are at least a segment long.
+        segment_length: number of samples of a segment.
+        batch_size: number of segments in a batch of one process.
+        context: number of samples of dry signal before each segment.
+        seed: seed of order and grid.
+        rank, world_size: number of this process, and number of all processes that train together.
     """
 
     def __init__(
@@ -105,19 +105,19 @@ class TrainingBatches(Dataset[Batch]):
 
     @property
     def num_segments(self) -> int:
-        """Segments in one pass over the data."""
+        """Number of segments in one pass over the data."""
         return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> Batch:
         return stack(self.segments(index), self.context)
 
     def segments(self, index: int) -> list[Segment]:
-        """The segments of batch `index`."""
+        """Return the segments of batch `index`."""
         first = (index * self.world_size + self.rank) * self.batch_size
         return [self.segment(first + i) for i in range(self.batch_size)]
 
     def segment(self, item: int) -> Segment:
-        """Item `item` of the stream."""
+        """Return item `item` of the stream."""
         number, place = divmod(item, self.num_segments)
         order, grids = self._pass(number)
         which = int(np.searchsorted(self._ends, order[place], side="right"))
@@ -141,10 +141,10 @@ class TrainingBatches(Dataset[Batch]):
 
 
 class BatchNumbers(Sampler[int]):
-    """Endless sequence of batch numbers. It has no length: the training decides where an epoch ends.
+    """Endless sequence of batch numbers. It has no length, because the training decides where an epoch ends.
 
     Args:
-        first: called at the start of each iteration; returns the number to start with.
+        first: function that returns the first number; called at the start of each iteration.
     """
 
     def __init__(self, first: Callable[[], int]) -> None:
@@ -155,18 +155,18 @@ class BatchNumbers(Sampler[int]):
 
 
 class FixedBatches(Dataset[Batch]):
-    """Every sample of the recordings once, in a fixed order: validation.
+    """Batches that contain every sample of the recordings once, in a fixed order, for validation.
 
-    Recordings are cut into segments. The last one is shorter or, where it would have fewer than `min_samples`, joined
-    to the one before. A batch holds segments of equal length only, so that nothing is padded and batching changes no
-    result.
+    Recordings are cut into segments. The last segment of a recording is shorter; if it would have fewer than
+    `min_samples`, it is joined to the one before. A batch contains only segments of equal length, so that nothing is
+    padded and results do not depend on the batch size.
 
     Args:
-        recordings: each of at least `min_samples`.
-        segment_length: samples.
-        batch_size: the most segments in a batch.
-        context: samples of dry signal before each segment.
-        min_samples: fewest samples of a segment, at most `segment_length`.
+        recordings: recordings of at least `min_samples`.
+        segment_length: number of samples of a segment.
+        batch_size: largest number of segments in a batch.
+        context: number of samples of dry signal before each segment.
+        min_samples: smallest number of samples of a segment, at most `segment_length`.
     """
 
     def __init__(

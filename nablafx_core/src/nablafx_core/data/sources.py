@@ -1,4 +1,4 @@
-"""Where samples come from: files, read piece by piece, or memory."""
+"""Sources of samples: audio files, read piece by piece, or memory."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from nablafx_core.errors import DataError
 
 
 class ArraySource:
-    """A signal held in memory.
+    """Signal in memory.
 
     Args:
-        audio: (time,), or (channels, time).
+        audio: samples, (time,) or (channels, time).
     """
 
     def __init__(self, audio: Tensor) -> None:
@@ -32,7 +32,7 @@ class ArraySource:
 
     @property
     def num_samples(self) -> int:
-        """Its length."""
+        """Number of samples per channel."""
         return self.audio.shape[-1]
 
     def read(self, start: int, stop: int) -> Tensor:
@@ -46,18 +46,18 @@ class WavSource:
     It holds no open file, so that it can be pickled and used in worker processes.
 
     Args:
-        path: any format that libsndfile reads.
-        channel: counted from 0; several, in any order, for a source of several channels.
-        offset: samples to skip at the beginning, at `sample_rate`.
-        num_samples: length; the rest of the file if None.
-        sample_rate: Hz; a file of another rate is resampled once, into the cache folder.
+        path: path of a file in any format that libsndfile reads.
+        channel: channel to read, counted from 0; or several channels, in any order.
+        offset: number of samples to skip at the beginning, at `sample_rate`.
+        num_samples: number of samples to read; the rest of the file if None.
+        sample_rate: sample rate in Hz; a file with another rate is resampled once, into the cache folder.
 
     Attributes:
-        file: path that was given.
+        file: the argument `path`.
         path: path of the file that is read; it is in the cache folder if `file` has another rate.
 
     Raises:
-        DataError: if the file cannot be used or is shorter than that.
+        DataError: if the file cannot be used, does not have the channel, or is too short.
     """
 
     def __init__(
@@ -80,28 +80,30 @@ class WavSource:
         self.offset = offset
         self._num_samples = info.num_samples - offset if num_samples is None else num_samples
         if offset < 0 or self._num_samples < 0 or offset + self._num_samples > info.num_samples:
-            raise DataError(f"{path}: {info.num_samples} samples; {self._num_samples} from {offset} on were asked for.")
+            raise DataError(
+                f"{path}: {info.num_samples} samples; {self._num_samples} samples from {offset} on were requested."
+            )
         self._stamp = _stamp(self.path)
 
     @property
     def num_samples(self) -> int:
-        """Its length at the sample rate asked for."""
+        """Number of samples per channel, at the requested sample rate."""
         return self._num_samples
 
     @property
     def channels(self) -> int:
-        """Number of the file's channels that it reads."""
+        """Number of channels that are read."""
         return len(self.channel) if isinstance(self.channel, tuple) else 1
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Return samples start to stop, (time,), or (channels, time) if several channels were named.
+        """Return samples start to stop, (time,), or (channels, time) if several channels were chosen.
 
         Raises:
-            DataError: if they lie outside the source, cannot be read, are not finite, or if the file is another one
-                than when the source was made.
+            DataError: if the samples lie outside the source, cannot be read, or are NaN or infinite, or if the file
+                changed after the source was created.
         """
         if not 0 <= start <= stop <= self._num_samples:
-            raise DataError(f"{self.path}: samples {start} to {stop} of {self._num_samples} were asked for.")
+            raise DataError(f"{self.path}: has {self._num_samples} samples; samples {start} to {stop} were requested.")
         file = _open(os.fspath(self.path), self._stamp, os.getpid(), threading.get_ident())
         audio = read_piece(file, self.offset + start, self.offset + stop)
         return audio[list(self.channel)] if isinstance(self.channel, tuple) else audio[self.channel]
@@ -112,16 +114,16 @@ def _stamp(path: StrPath) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-# Keyed by process and thread, because a file position is shared with forked children and between threads; the
-# least recently used file is closed when it is forgotten.
+# The key contains process and thread, because forked processes and threads would share a file position. Eviction from
+# the cache closes a file.
 @lru_cache(maxsize=64)
 def _open(path: str, stamp: tuple[int, int], process: int, thread: int) -> soundfile.SoundFile:
     try:
         changed = _stamp(path) != stamp
     except OSError as error:
         raise DataError(
-            f"{path}: was there when it was checked and is gone: {error.strerror}. Put it back and start again."
+            f"{path}: was removed after it was checked: {error.strerror}. Put it back and start again."
         ) from error
     if changed:
-        raise DataError(f"{path}: was changed after it was checked. Start again, so that it is checked anew.")
+        raise DataError(f"{path}: was changed after it was checked. Start again, so that it is checked again.")
     return open_file(path)

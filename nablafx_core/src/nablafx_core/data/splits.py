@@ -1,4 +1,4 @@
-"""Dividing recordings into training, validation and test."""
+"""Divide recordings into training, validation and test."""
 
 from __future__ import annotations
 
@@ -14,32 +14,36 @@ from nablafx_core.interfaces import Part, Recording
 
 Parts = dict[Part, tuple[Recording, ...]]
 
-# 10 dB: a validation on the last of a fading chord would choose a model by how it renders next to nothing.
+# 10 dB; a validation on the end of a fading chord would select a model by how it renders near silence.
 _FADED = 0.1
 _BLOCK = 1 << 18  # samples read at a time
 
 
 def split(recordings: Sequence[Recording], settings: LoadingSettings, gap: int = 0) -> Parts:
-    """Divide the recordings marked ``"trainval"``; the others stay in the part that they name.
+    """Divide the recordings marked ``"trainval"``; the others stay in the part with which they are marked.
 
-    Where no recording is marked ``"test"``, a test part as large as the validation is set aside as well.
+    If no recording is marked ``"test"``, a test part as large as the validation is set aside as well.
 
-    ``file``: dry files, each with all its settings. ``setting``: knob positions. ``time``: the last part of each
-    recording, after a gap, or the first one where the last is 10 dB quieter (a chord that fades). ``auto``: by file,
-    or by time where there are fewer dry files than parts.
-    ``segment``: random segments of all recordings, as in the NablAFx paper. **It leaks**: a validation segment's
-    neighbours are trained on, so that its figures are too good; it is here to reproduce published tables.
+    The method is `settings.split`:
+
+    - ``file``: divide by dry file, with all its settings.
+    - ``setting``: divide by knob positions.
+    - ``time``: set aside the end of each recording, after a gap; its beginning if the end is 10 dB quieter (a chord
+      that fades).
+    - ``auto``: ``file``, or ``time`` if there are fewer dry files than parts.
+    - ``segment``: divide into random segments of all recordings, as in the NablAFx paper. **It leaks**: the neighbours
+      of a validation segment are trained on, so that scores are too good. Use it only to reproduce published tables.
 
     Args:
-        recordings: of one dataset.
-        settings: `split`, `validation`, `split_seed` and, for ``segment``, `segment_length`.
-        gap: samples left out between two parts of one recording.
+        recordings: recordings of one dataset.
+        settings: settings `split`, `validation`, `split_seed` and, for ``segment``, `segment_length`.
+        gap: number of samples left out between two parts of one recording.
 
     Returns:
-        Recordings by part: ``"train"``, ``"validation"`` and ``"test"``, none empty.
+        Recordings by part: ``"train"``, ``"validation"`` and ``"test"``; no part is empty.
 
     Raises:
-        DataError: if a part would be empty.
+        DataError: if a part would be empty, or the recordings cannot be divided.
     """
     parts: dict[Part, list[Recording]] = {"train": [], "validation": [], "test": []}
     for recording in recordings:
@@ -55,8 +59,8 @@ def split(recordings: Sequence[Recording], settings: LoadingSettings, gap: int =
     for part, members in parts.items():
         if not any(recording.num_samples for recording in members):
             raise DataError(
-                f"the split leaves no recording for {part}. Put recordings of that part into the data, or leave more "
-                "of them in trainval so that some can be set aside."
+                f"the split leaves no recording for {part}. Mark recordings for it, or mark more recordings trainval, "
+                "so that some can be set aside."
             )
     return {part: tuple(members) for part, members in parts.items()}
 
@@ -67,7 +71,7 @@ def _divide(
     share = settings.validation
     if share * len(wanted) >= 1:
         raise DataError(
-            f"data.validation is {share:g}; with a test part of the same size nothing is left to train on. "
+            f"data.validation is {share:g}; with a test part of the same size, nothing is left to train on. "
             "Set it below 0.5."
         )
     method = settings.split
@@ -96,7 +100,7 @@ def _by_group(
     key: Callable[[Recording], Hashable],
     what: str,
 ) -> Iterator[Recording]:
-    """Whole groups in random order: each wanted part takes groups until it is as near to its share as can be."""
+    """Assign whole groups in random order: each wanted part takes groups until it is as near to its share as can be."""
     lengths: dict[Hashable, int] = {}
     for recording in recordings:
         lengths[key(recording)] = lengths.get(key(recording), 0) + recording.num_samples
@@ -119,7 +123,7 @@ def _by_group(
 
 
 def _by_time(recording: Recording, wanted: list[Part], share: float, gap: int) -> Iterator[Recording]:
-    """Train first, then a gap before each of the parts set aside, the test last; backwards where the end fades out."""
+    """Order the parts train, validation, test, with gaps between them; in reverse if the recording fades out."""
     order: list[Part] = ["train", *reversed(wanted)]
     length = round(share * recording.num_samples)
     cuts = [recording.stop - length * i for i in range(len(wanted), 0, -1)]
@@ -139,7 +143,7 @@ def _by_time(recording: Recording, wanted: list[Part], share: float, gap: int) -
 
 
 def _quietest(recording: Recording, spans: Sequence[tuple[int, int]]) -> float:
-    """The least of the spans' mean powers, of the dry signal."""
+    """Return the lowest mean power of the dry signal over the spans."""
     powers = []
     for start, stop in spans:
         blocks = (recording.dry.read(at, min(at + _BLOCK, stop)) for at in range(start, stop, _BLOCK))

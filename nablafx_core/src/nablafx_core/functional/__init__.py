@@ -1,1 +1,1 @@
-"""Differentiable functions that several packs compute with, each with its equation."""
+"""Differentiable functions that several packs use, each with its equation."""

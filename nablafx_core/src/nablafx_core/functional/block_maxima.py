@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def block_maxima(signal: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The maximum of each block, and the signal again, for which the gradients of both are put together in one pass.
+    """Return the maximum of each block, and the signal in blocks; the gradients of both are added in one pass.
 
     Args:
-        signal: (batch, channels, time), a whole number of blocks.
-        size: samples of a block.
+        signal: signal of a whole number of blocks, (batch, channels, time).
+        size: number of samples in a block.
 
     Returns:
-        (batch, channels, blocks), and the signal as (batch, channels, blocks, size).
+        Maxima, (batch, channels, blocks), and the signal, (batch, channels, blocks, size).
     """
     blocks = signal.reshape(*signal.shape[:-1], -1, size)
     if not blocks.numel():
@@ -35,6 +35,6 @@ class _Maxima(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        """One gradient goes to each block's largest sample, the other to all; see `block_maxima`."""
+        """Add the gradient of each maximum to that of the block's largest sample; see `block_maxima`."""
         (places,) = ctx.saved_tensors
         return gradients[1].scatter_add(-1, places[..., None], gradients[0][..., None])

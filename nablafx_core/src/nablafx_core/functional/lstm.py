@@ -1,4 +1,4 @@
-"""The recurrence of `torch.nn.LSTM`, faster where it is trained on the CPU."""
+"""Compute `torch.nn.LSTM` faster on the CPU."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ State = tuple[Tensor, Tensor]
 
 
 def lstm(module: nn.LSTM, x: Tensor, state: State) -> tuple[Tensor, State]:
-    """What ``module(x, state)`` gives, by a compiled kernel where there is one.
+    """Return ``module(x, state)``, computed by a compiled kernel if possible.
 
-    That is for float32 on the CPU, one direction, biases, no projection and no dropout. Outputs and gradients are
-    torch's within 1e-5; gradients of gradients are refused.
+    The kernel supports float32 on the CPU, one direction, biases, no projection and no dropout. Its outputs and
+    gradients equal torch's within 1e-5. Gradients of gradients are unsupported.
 
     Args:
-        module: with ``batch_first=True``.
-        x: (batch, time, inputs), at least one sample.
-        state: h and c, (num_layers, batch, hidden_size).
+        module: LSTM with ``batch_first=True``.
+        x: inputs, (batch, time, inputs), with at least one sample.
+        state: h and c, each (num_layers, batch, hidden_size).
 
     Returns:
-        h of the last layer at each sample, (batch, time, hidden_size), and the state after the last one.
+        h of the last layer at each sample, (batch, time, hidden_size), and the state after the last sample.
 
     Raises:
-        ModelError: if gradients of the gradients are wanted.
+        ModelError: in the backward pass of the kernel, if gradients of gradients are required.
     """
     if not (_covered(module, x) and compiled_for(x, *state, *chain.from_iterable(module.all_weights))):
         outputs, (hidden, cell) = module(x, state)
@@ -52,20 +52,21 @@ def lstm(module: nn.LSTM, x: Tensor, state: State) -> tuple[Tensor, State]:
 
 
 def _covered(module: nn.LSTM, x: Tensor) -> bool:
-    if type(module) is not nn.LSTM:  # what another class computes is its own affair
+    if type(module) is not nn.LSTM:  # a subclass may compute something else
         return False
     plain = module.bias and module.batch_first and not (module.bidirectional or module.proj_size or module.dropout)
     return plain and x.ndim == 3 and x.numel() > 0
 
 
 class _Layer(torch.autograd.Function):
-    """One layer: x (batch, time, inputs), h and c (batch, hidden), weights as in `nn.LSTM`, one bias of (4 hidden,).
+    """One layer of an LSTM.
 
     i, f, g, o = w_ih x[n] + w_hh h[n-1] + bias
     c[n] = sigmoid(f) c[n-1] + sigmoid(i) tanh(g),  h[n] = sigmoid(o) tanh(c[n])
 
-    The result is h at each sample, (batch, time, hidden), and h and c after the last one. Units are filled up to a
-    multiple of LANES with zeros, which stay zeros and have gradients of zero.
+    The arguments are x, (batch, time, inputs), h and c, (batch, hidden), the weights of `nn.LSTM`, and one bias,
+    (4 hidden,). The results are h at each sample, (batch, time, hidden), and h and c after the last sample. The number
+    of units is padded to a multiple of LANES with units that stay 0 and whose gradients are 0.
     """
 
     @staticmethod
@@ -82,8 +83,8 @@ class _Layer(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise ModelError(
-                "LSTM: its compiled form has no gradients of gradients (create_graph=True). Set the environment "
-                "variable NABLAFX_KERNELS=torch to compute it with torch."
+                "LSTM: its compiled kernel does not support gradients of gradients (create_graph=True). Set the "
+                "environment variable NABLAFX_KERNELS=torch to compute it with torch."
             )
         x, h, c, w_ih, w_hh, outputs = ctx.saved_tensors
         workspace = Workspace(4 * outputs.numel())
@@ -102,7 +103,7 @@ class _Layer(torch.autograd.Function):
 def _run(
     x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, bias: Tensor, workspace: Workspace | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """h at each sample with the units that fill the last block, and h and c after the last sample without them."""
+    """Return h at each sample with the padding units, and h and c after the last sample without them."""
     (batch, time, inputs), hidden, units = x.shape, h.shape[1], _units(h)
     packed = _in_blocks(torch.cat((bias[:, None], w_ih, _filled(w_hh, units)), dim=1), units).permute(0, 3, 1, 2)
     outputs, hiddens = x.new_empty(batch, time, units), x.new_empty(2, batch, units)
@@ -129,12 +130,12 @@ def _adjoint(
 
 
 def _gates_and_cells(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Room for four values of each unit and sample, and for one."""
+    """Return the parts of a buffer for the gates, four values per unit and sample, and for the cells, one value."""
     return values[: values.numel() // 5 * 4], values[values.numel() // 5 * 4 :]
 
 
 def _of_weights(grad_gates: Tensor, x: Tensor, h: Tensor, outputs: Tensor) -> Tensor:
-    """The gradients of bias, w_ih and w_hh beside each other, (4 hidden, 1 + inputs + hidden)."""
+    """Return the gradients of bias, w_ih and w_hh side by side, (4 hidden, 1 + inputs + hidden)."""
     (batch, time, units), inputs, hidden = outputs.shape, x.shape[2], h.shape[1]
     workspace = Workspace(batch * time * (1 + inputs + hidden))
     seen = workspace.values.view(batch, time, -1)
@@ -148,17 +149,17 @@ def _of_weights(grad_gates: Tensor, x: Tensor, h: Tensor, outputs: Tensor) -> Te
 
 
 def _units(h: Tensor) -> int:
-    """Hidden units with those that fill the last block."""
+    """Return the number of hidden units including the padding of the last block."""
     return -(-h.shape[1] // LANES) * LANES
 
 
 def _filled(values: Tensor, units: int) -> Tensor:
-    """With zeros behind the last column, so that there are `units` columns."""
+    """Append columns of zeros, so that there are `units` columns."""
     return nn.functional.pad(values, (0, units - values.shape[-1])) if values.shape[-1] < units else values
 
 
 def _in_blocks(weights: Tensor, units: int) -> Tensor:
-    """Weights (4 hidden, columns) in the order of the kernels' gates, (blocks, 4, LANES, columns)."""
+    """Arrange weights (4 hidden, columns) in the order of the kernels' gates, (blocks, 4, LANES, columns)."""
     columns = weights.shape[1]
     four = weights.reshape(4, -1, columns)
     filled = nn.functional.pad(four, (0, 0, 0, units - four.shape[1])) if four.shape[1] < units else four

@@ -12,15 +12,15 @@ from nablafx_core.kernels.choice import compiled_for
 
 
 def rational(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
-    """P(x) / Q(x) as `Rational` defines it.
+    """Compute P(x) / Q(x) elementwise, as defined in `nablafx_core.nn.rational.Rational`.
 
-    float32 and float64 on the CPU run compiled, forward and backward; everything else, and derivatives of second
-    order, as torch's operations.
+    For float32 and float64 on the CPU, forward and backward pass are compiled. Otherwise, and for second derivatives,
+    torch's operations are used.
 
     Args:
-        x: of any shape.
-        numerator: coefficients from x^0 on, (degree + 1,).
-        denominator: coefficients from x^1 on, (degree,).
+        x: values of any shape.
+        numerator: coefficients of P from x^0 on, (degree + 1,).
+        denominator: coefficients of Q from x^1 on, (degree,).
     """
     same = x.dtype == numerator.dtype == denominator.dtype
     if same and compiled_for(x, numerator, denominator, dtypes=(torch.float32, torch.float64)):
@@ -49,10 +49,10 @@ class _Rational(torch.autograd.Function):
 
 
 def textbook(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
-    """`rational` in torch's operations."""
+    """Compute `rational` with torch's operations."""
     far = x.abs() > kernel.far_from_zero(torch.finfo(x.dtype).max)
     near = _ratio(x.masked_fill(far, 0), numerator, denominator)
-    t = 1 / x.masked_fill(~far, 1)  # powers of x overflow far from 0: P / Q as x^m A(1 / x) / (|x|^n B(1 / |x|))
+    t = 1 / x.masked_fill(~far, 1)  # powers of x overflow far from 0; there, P / Q = x^m A(1 / x) / (|x|^n B(1 / |x|))
     m, n = len(numerator) - 1, len(denominator)
     a, b = _polynomial(t, numerator), _polynomial(t.abs(), torch.cat([t.new_ones(1), denominator.abs()]))
     return torch.where(far, a / b * t.sign() ** m * t.abs() ** (n - m), near)
@@ -64,7 +64,7 @@ def _ratio(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 def _polynomial(x: Tensor, coefficients: Tensor) -> Tensor:
-    """Evaluate by Horner's rule, the coefficient of the highest power first."""
+    """Evaluate a polynomial by Horner's rule; the coefficient of the highest power comes first."""
     value = coefficients[0].expand_as(x)
     for coefficient in coefficients[1:]:
         value = torch.addcmul(coefficient, value, x)

@@ -1,4 +1,4 @@
-"""Processors and controllers joined as one model; each name is imported when it is first used."""
+"""Join processors and controllers into one model; each name is imported when it is first used."""
 
 from __future__ import annotations
 

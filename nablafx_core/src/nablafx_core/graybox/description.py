@@ -17,18 +17,18 @@ from nablafx_core.graybox.observing import StageRange
 
 @dataclass(frozen=True)
 class ParameterValue:
-    """One parameter of one processor of a chain.
+    """Value of one parameter of one processor in a chain.
 
     Args:
-        index: of the item in the chain.
-        processor: its class.
-        controller: the class of what drives it; None for a fixed parameter.
-        parameter: its name.
-        value: in physical units; None where it follows the audio.
-        unit: such as ``"dB"``; empty for a plain number.
-        place: the index and, in branches, after slashes the branch and the index in it, such as ``"2/0/1"``.
-        stage: as people call it, such as ``"1 low shelf (static)"``.
-        at_end: ``"lowest"`` or ``"highest"`` if it is learned and is at that end of its range, otherwise empty.
+        index: index of the item in the chain.
+        processor: name of the processor's class.
+        controller: name of the controller's class; None for a fixed parameter.
+        parameter: name of the parameter.
+        value: value in physical units; None if it varies with the audio.
+        unit: unit such as ``"dB"``; empty for a plain number.
+        place: place of the processor: the index and, in branches, the branch and the index in it, such as ``"2/0/1"``.
+        stage: title of the stage, such as ``"1 low shelf (static)"``.
+        at_end: ``"lowest"`` or ``"highest"`` if the parameter is learned and is at that end of its range, else empty.
     """
 
     index: int
@@ -43,17 +43,17 @@ class ParameterValue:
 
 
 def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterValue]:
-    """The parameters of a chain at one setting of the knobs, in the chain's order.
+    """Return the parameters of a chain at one setting of the knobs, in the order in which its stages run.
 
     Args:
-        model: the chain.
-        controls: (num_controls,) in [0, 1]; the knobs' defaults if None.
+        model: chain to describe.
+        controls: positions of the knobs in [0, 1], (num_controls,); the defaults if None.
 
     Raises:
-        ModelError: if there are not as many controls as knobs.
+        ModelError: if the number of controls is not the number of knobs.
     """
     if controls is not None and controls.shape != (len(model.controls),):
-        raise ModelError(f"describe takes controls of shape ({len(model.controls)},), not {tuple(controls.shape)}.")
+        raise ModelError(f"describe: expected controls of shape ({len(model.controls)},), got {tuple(controls.shape)}.")
     like = next(model.parameters(), torch.zeros(()))
     silence = like.new_zeros(1, 1, 1)
     knobs = model.checked_controls(
@@ -87,12 +87,12 @@ def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterVa
 def ranges_as_rows(model: GrayBox, seen: Mapping[str, StageRange]) -> list[dict[str, Any]]:
     """Return the ranges of every stage as plain data: ``stage``, ``input``, and ``parameters`` by name.
 
-    A range is None if a value was not finite. A stage with learned parameters that were always at an end of their range
-    has ``at_end``, by name ``"lowest"`` or ``"highest"``.
+    A range is None if a value was NaN or infinite. If learned parameters of a stage were always at an end of their
+    range, its row has ``at_end`` with ``"lowest"`` or ``"highest"`` by the name of the parameter.
 
     Args:
-        model: the chain.
-        seen: of `observed_ranges`.
+        model: chain that was observed.
+        seen: result of `observed_ranges`.
     """
     rows = []
     for place, stage in labelled_stages(model):
@@ -112,12 +112,12 @@ def ranges_as_rows(model: GrayBox, seen: Mapping[str, StageRange]) -> list[dict[
 
 
 def end_warning(named: Sequence[str]) -> str:
-    """Format the sentence about learned parameters at an end of their range.
+    """Format a warning about learned parameters at an end of their range.
 
     Args:
-        named: parameters with stage and end, such as ``"2 compressor (static): attack_ms, the highest"``.
+        named: stage, parameter and end of each, such as ``"2 compressor (static): attack_ms, the highest"``.
     """
     return (
         f"Learned parameters at an end of their range: {'; '.join(named)}. The device may go beyond it: widen the "
-        "range among the processor's settings, unless the end is what it should be."
+        "range in the processor's settings, unless this value is expected."
     )

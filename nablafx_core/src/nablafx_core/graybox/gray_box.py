@@ -1,4 +1,4 @@
-"""A gray-box model: processors in a line, in branches and in side-chains, each driven by its controller."""
+"""Gray-box model: processors in a line, in branches and in side-chains, each driven by its controller."""
 
 from __future__ import annotations
 
@@ -23,37 +23,39 @@ from nablafx_core.state import State, joined, scoped
 
 
 class GrayBox(Model):
-    """Processors, each driven by a controller, in a line with branches and side-chains; a model like any other.
+    """Model of processors in a line with branches and side-chains, each driven by a controller.
 
-    A controller yields numbers in [0, 1]; each parameter maps them to its physical range; the processor receives
-    those. `processors` is the line. An item of it is one of three:
+    A controller outputs numbers in [0, 1]. Each parameter of its processor maps one of them to its physical range.
+    `processors` is the line. Each item is one of three:
 
-    A processor's section, with four keys of the framework's: ``controller`` (a section; none if absent), ``fixed``
-    (values in physical units of parameters that no controller drives), ``lr_multiplier`` and ``label``.
+    The section of a processor, with four keys of the framework: ``controller`` (a section; no controller if absent),
+    ``fixed`` (values in physical units of parameters that no controller drives), ``lr_multiplier`` and ``label``.
 
-    ``{parallel: [[…], […]], mix: {…}, label: …}``: branches, each a line of its own, that are given the same audio and
-    whose outputs are mixed; an empty branch is the audio as it is. The mix of two is y = (1 - mix) first + mix second;
-    of more, the sum of level_0 first + level_1 second + …. These parameters, in [0, 1], have ``controller`` and
-    ``fixed`` like those of a processor; without either the branches are mixed equally.
+    ``{parallel: [[…], […]], mix: {…}, label: …}``: branches, each a line of its own. All branches receive the same
+    audio, and their outputs are mixed. An empty branch passes the audio unchanged. The mix of two branches is
+    y = (1 - mix) first + mix second; the mix of more branches is level_0 first + level_1 second + …. These
+    parameters, in [0, 1], have ``controller`` and ``fixed`` like those of a processor; with neither, the branches are
+    mixed equally.
 
-    ``{sidechain: […], label: …}``: a line whose output is for controllers alone; the audio passes by.
+    ``{sidechain: […], label: …}``: a line whose output only controllers read; the audio bypasses it.
 
-    A controller with a setting ``reads`` listens to ``chain`` (the model's input), ``processor`` (what its processor
-    is given; of a mix, what the branches are given), a label (the output of what has it, which stands before it in the
-    file), or, with `key_input`, ``key``.
+    A controller with a setting ``reads`` reads ``chain`` (the model's input), ``processor`` (the input of its
+    processor; for a mix, the input of the branches), a label (the output of the item with this label, which must come
+    before it in the file), or, with `key_input`, ``key``.
 
-    The latency is what the parts need: a controller that lags delays the audio of its processor; processors in a line
-    add up; branches are delayed to the latest. Weights are called ``processors.{i}.*`` and ``controllers.{i}.*``; in
-    branches ``processors.{i}.branches.{b}.processors.{j}.*``, the mix's controller being ``controllers.{i}``.
+    The latency results from the parts: the latency of a controller delays the audio of its processor; latencies of
+    processors in a line add up; branches are delayed to the latest one. Weights are named ``processors.{i}.*`` and
+    ``controllers.{i}.*``; in branches, ``processors.{i}.branches.{b}.processors.{j}.*``. The controller of a mix is
+    ``controllers.{i}``.
 
     Args:
-        processors: the line, first to last.
-        sample_rate: Hz.
-        controls: the knobs.
-        key_input: the model takes a second channel, which is heard by controllers that read ``key``.
+        processors: items of the line, first to last.
+        sample_rate: sample rate in Hz.
+        controls: knobs of the device.
+        key_input: if true, the model has a second input channel, which controllers with ``reads: key`` read.
 
     Raises:
-        ConfigError: if the chain is empty or its parts do not fit together.
+        ConfigError: if the chain is empty, or its parts do not fit together.
     """
 
     _like: Tensor
@@ -69,7 +71,7 @@ class GrayBox(Model):
         self.in_channels = 2 if key_input else 1
         items = tuple(item_from_section(item, sample_rate, len(self.controls)) for item in processors)
         if not items:
-            raise ConfigError("graybox: the chain is empty. Name at least one processor.")
+            raise ConfigError("graybox: the chain is empty. Add at least one processor.")
         for path, message in problems([as_section(item) for item in items], key_input):
             raise ConfigError(f"graybox: processors{_dotted(path)}: {message}")
         plan, modules = Plan.of(items), LineModules(items)
@@ -85,34 +87,34 @@ class GrayBox(Model):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Every processor with its controller, in the order in which they run; a mix comes after its branches."""
+        """All stages in the order in which they run; a mix comes after its branches."""
         return tuple(node.stage for node in self.nodes)
 
     @classmethod
     def from_stages(
         cls, stages: Sequence[Item], sample_rate: int = 48000, controls: Sequence[Control] = (), key_input: bool = False
     ) -> GrayBox:
-        """Join parts that are already built.
+        """Build a chain from parts that are already built.
 
         Args:
-            stages: the chain, first to last.
-            sample_rate: Hz, the same as every processor's.
-            controls: the knobs.
-            key_input: whether there is a second channel for controllers.
+            stages: items of the chain, first to last.
+            sample_rate: sample rate in Hz, the same as that of every processor.
+            controls: knobs of the device.
+            key_input: true for a second input channel, which controllers can read.
         """
         return cls(cast(Any, stages), sample_rate, controls, key_input)
 
     @staticmethod
     def setting_problems(settings: Mapping[str, Any]) -> Iterable[Problem]:
-        """Report settings that are right one by one and do not fit together, with the place of each."""
+        """Report settings that are valid on their own but do not fit together, with their places."""
         for path, message in problems(settings["processors"], settings["key_input"]):
             yield ("processors", *path), message
 
     def initial_state(self, batch_size: int, controls: Tensor | None = None, start: Start = 0) -> State:
-        """Initial state of every part, with empty delay lines for audio, knobs and parameters.
+        """Return the initial state of every part, with empty delay lines for audio, knobs and parameters.
 
-        The first sample that a part processes is the first sample of the chain's input, even if it arrives late; so
-        `start` is the same for every part.
+        Every part begins with the first sample of the chain's input, even if it arrives late. So `start` is the same
+        for all parts.
         """
         controls = self._controls_for(batch_size, controls, None, self._like)
         silence = self._like.new_zeros(batch_size, 1, 1)
@@ -132,10 +134,10 @@ class GrayBox(Model):
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
     ) -> tuple[Tensor, State]:
-        """Process audio (batch, 1, time), with a key (batch, 2, time), offline or stream.
+        """Process audio (batch, 1, time), or (batch, 2, time) with a key, offline or as a stream.
 
-        Offline is the stream from the start of a file to its end, with the latency taken off; the state after it
-        continues as a stream.
+        The offline output is that of the stream from the start of a file to its end, without the latency; the state
+        after it continues as a stream.
         """
         controls = self.checked_controls(audio, controls)
         if state is not None:
@@ -149,7 +151,7 @@ class GrayBox(Model):
         return self._whole(audio, self.checked_controls(audio, controls), start)[0]
 
     def flush(self, state: State) -> Tensor:
-        """The last `latency` samples, (batch, 1, latency)."""
+        """Return the last `latency` samples, (batch, 1, latency)."""
         return self._rest(state, steady="controls" not in state)
 
     def _whole(self, audio: Tensor, controls: Tensor | None, start: Start) -> tuple[Tensor, State]:
@@ -174,7 +176,7 @@ class GrayBox(Model):
         return signals[self._output], after
 
     def _rest(self, state: State, steady: bool) -> Tensor:
-        """Return the audio that is still in the chain, stage by stage, each to the end of the file before the next."""
+        """Return the audio that is still in the chain; each stage reaches the end of the file before the next one."""
         seen, controls = self._seen(state), state.get("controls")
         tails: dict[str, Tensor] = {}
         nothing = self._like.new_zeros(state["position"].shape[0], 1, 0)
@@ -198,19 +200,19 @@ class GrayBox(Model):
         steady: bool,
         end: int | None = None,
     ) -> tuple[Tensor, State]:
-        """One stage over one block of a stream.
+        """Run one stage on one block of a stream.
 
-        What comes before the first sample of the file (the latencies of the stages before) is not processed, so that
-        no part's state moves before the file begins.
+        Samples before the first one of the file, which come from the latencies of earlier stages, are not processed,
+        so that no state changes before the file begins.
 
         Args:
-            node: the stage.
-            signals: what it is given and what its controller hears, by place, (batch, 1, time).
-            controls: the knobs.
-            state: of this stage.
-            seen: samples before this block, at most `latency`.
-            steady: whether knobs without a time axis stand still for the whole file.
-            end: where in this block the file ends for the processor; its parameters are held from there on.
+            node: stage to run, with its place.
+            signals: inputs of the stage and of its controller, (batch, 1, time), by place.
+            controls: positions of the knobs.
+            state: state of this stage.
+            seen: number of samples before this block, at most `latency`.
+            steady: true if knobs without a time axis are constant over the whole file.
+            end: sample of this block at which the file ends for the processor; its parameters are held from there on.
         """
         stage, lag, heard = node.stage, node.lag, signals[node.hears]
         time = heard.shape[-1]
@@ -240,23 +242,23 @@ class GrayBox(Model):
         return F.pad(out, (idle, 0)) if idle else out, after | joined({"processor": inner})
 
     def _seen(self, state: State) -> int:
-        """Samples of the file that went in before, counted up to the latency, from which on the chain is full."""
+        """Return the number of samples processed so far, at most `latency`: from there on, the chain is full."""
         if self.latency == 0:
             return 0
         position = state["position"]
         if bool((position != position[0]).any()):
-            raise ModelError("graybox: the items of a batch must have begun their streams at the same sample.")
+            raise ModelError("graybox: all items of a batch must be at the same sample of their streams.")
         return int(position[0])
 
     def _check(self, stage: Stage) -> None:
         name, count = type(stage.processor).__name__, len(self.controls)
         if stage.processor.sample_rate != self.sample_rate:
             raise ConfigError(
-                f"graybox: {name} was made for {stage.processor.sample_rate} Hz, the chain for {self.sample_rate} Hz."
+                f"graybox: {name} was built for {stage.processor.sample_rate} Hz, the chain for {self.sample_rate} Hz."
             )
         if stage.controller.num_controls not in (0, count):
             raise ConfigError(
-                f"graybox: the controller of {name} follows {stage.controller.num_controls} knobs; there are {count}."
+                f"graybox: {name}'s controller expects {stage.controller.num_controls} knobs, the chain has {count}."
             )
 
 

@@ -12,7 +12,7 @@ NOTHING = ("none", "core/none", "nablafx-core/none")
 
 
 class NoController(Controller):
-    """Drives nothing: for processors without parameters, or whose parameters are all fixed."""
+    """Controller without outputs, for processors that have no parameters or whose parameters are all fixed."""
 
     def __init__(self, num_controls: int = 0) -> None:
         super().__init__(0, num_controls)
@@ -20,5 +20,5 @@ class NoController(Controller):
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
     ) -> tuple[Tensor, State]:
-        """Return no parameters: (batch, 0)."""
+        """Return an empty tensor, (batch, 0)."""
         return audio.new_zeros(audio.shape[0], 0), {}

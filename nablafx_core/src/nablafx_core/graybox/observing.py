@@ -20,18 +20,18 @@ Values = dict[str, Tensor | Steps]
 
 @dataclass
 class Range:
-    """Least and greatest of all values that were added; kept on their device until it is asked for."""
+    """Smallest and largest of all values that were added; kept on their device until `ends` is called."""
 
     _ends: Tensor | None = None
 
     def add(self, values: Tensor) -> None:
-        """Widen it by values of any shape."""
+        """Widen the range by values of any shape."""
         if values.numel():
             ends = torch.stack(torch.aminmax(values.detach()))
             self._ends = ends if self._ends is None else torch.stack(torch.aminmax(torch.cat((self._ends, ends))))
 
     def ends(self) -> tuple[float, float] | None:
-        """Both; None if nothing was added or a value was not finite."""
+        """Return smallest and largest value; None if nothing was added, or a value was NaN or infinite."""
         if self._ends is None or not bool(self._ends.isfinite().all()):
             return None
         low, high = self._ends.tolist()
@@ -40,11 +40,11 @@ class Range:
 
 @dataclass
 class StageRange:
-    """What a stage was given.
+    """Ranges of the inputs of a stage.
 
     Args:
-        audio: that came into the processor.
-        parameters: by name, in physical units.
+        audio: range of the processor's input audio.
+        parameters: ranges of the processor's parameters in physical units, by name.
     """
 
     audio: Range = field(default_factory=Range)
@@ -53,7 +53,7 @@ class StageRange:
 
 @contextmanager
 def observed_ranges(model: GrayBox) -> Iterator[dict[str, StageRange]]:
-    """The ranges that every stage, by its place, is given while this lasts."""
+    """Yield the ranges of the inputs of every stage, by its place; they are updated during the ``with``."""
     seen = {place: StageRange() for place, _ in labelled_stages(model)}
 
     def add(place: str, audio: Tensor, parameters: Values) -> None:
@@ -69,19 +69,19 @@ def observed_ranges(model: GrayBox) -> Iterator[dict[str, StageRange]]:
 def parameters_over_time(
     model: GrayBox, audio: Tensor, controls: Tensor | None, start: int = 0
 ) -> dict[str, dict[str, Tensor]]:
-    """The parameters of every stage, by its place, while a file runs through the chain.
+    """Return the parameters of every stage, by its place, while a file runs through the chain.
 
-    A processor is given each sample with its parameters, from the file's first sample on, so that what it was given,
-    one call after the other, is aligned with the file.
+    A processor receives each sample together with its parameters, beginning with the first sample of the file. So the
+    parameters of all calls in a row are aligned with the file.
 
     Args:
-        model: in eval mode.
-        audio: the whole file, (1, in_channels, time).
-        controls: (1, num_controls); None without knobs.
-        start: position of its first sample, if it is the rest of a longer file.
+        model: chain in eval mode.
+        audio: audio of the whole file, (1, in_channels, time).
+        controls: positions of the knobs, (1, num_controls); None for a model without knobs.
+        start: position of the first sample of `audio`, if it is the rest of a longer file.
 
     Returns:
-        By name, in physical units: () for what stands still, (time,) for what moves.
+        Values in physical units by the name of the parameter: () for constant ones, (time,) for others.
     """
     parts: dict[str, dict[str, list[Tensor]]] = {place: {} for place, _ in labelled_stages(model)}
 
@@ -105,7 +105,7 @@ def parameters_over_time(
 
 @contextmanager
 def _calls(model: GrayBox, told: Callable[[str, Tensor, Values], None]) -> Iterator[None]:
-    """`told` is given the place, the audio and the parameters of every call of a processor while this lasts."""
+    """Call `told` with place, audio and parameters for every call of a processor during the ``with``."""
 
     def hook(place: str) -> Callable[..., None]:
         def before(processor: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -126,5 +126,5 @@ def _calls(model: GrayBox, told: Callable[[str, Tensor, Values], None]) -> Itera
 
 
 def moves(low: float, high: float) -> bool:
-    """Return True if two extreme values of a parameter differ by more than the rounding of float32."""
+    """True if smallest and largest value of a parameter differ by more than the rounding of float32."""
     return not math.isclose(low, high, rel_tol=1e-5, abs_tol=1e-9)

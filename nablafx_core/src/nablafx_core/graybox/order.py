@@ -1,4 +1,4 @@
-"""The order in which the stages of a chain run, where each takes its audio from, and how late it is."""
+"""Plan the order in which the stages of a chain run, the source of each one's audio, and its latency."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from nablafx_core.graybox.topology import Item, Parallel, Sidechain
 
 @dataclass(frozen=True)
 class Node:
-    """A stage in its place.
+    """Stage in its place in the chain.
 
     Args:
-        stage: what runs.
-        place: of its item in the chain and, in branches, after slashes the branch and the item in it: ``"2/0/1"``. Its
-            output is called by it.
-        inputs: what its processor is given, by place, or ``"chain"``.
-        hears: what its controller is given.
-        lag: how late it is.
+        stage: processor with its controller.
+        place: index of the item in the chain, in branches followed by the branch and the index in it: ``"2/0/1"``. It
+            also names the output of the stage.
+        inputs: names of the processor's inputs: places, or ``"chain"``.
+        hears: name of the controller's input.
+        lag: samples by which the stage runs behind the input of the chain.
     """
 
     stage: Stage
@@ -32,12 +32,12 @@ class Node:
 
 @dataclass
 class Plan:
-    """Nodes in an order in which each comes after what it needs.
+    """Nodes in an order in which each comes after the nodes whose output it reads.
 
     Attributes:
-        nodes: the stages.
-        output: the place of what comes out.
-        lags: of each signal, by place, in samples behind the chain's input.
+        nodes: stages in their order.
+        output: name of the signal that the chain outputs.
+        lags: lag of each signal behind the chain's input in samples, by its name.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -46,18 +46,18 @@ class Plan:
 
     @staticmethod
     def of(items: Sequence[Item]) -> Plan:
-        """The plan of a chain whose names fit together."""
+        """Plan a chain in which all names that controllers read exist."""
         plan, labels = Plan(), {"chain": "chain", "key": "key"}
         plan.output = plan._line(items, "chain", "", labels)
         return plan
 
     @property
     def latency(self) -> int:
-        """Samples by which the output is late."""
+        """Latency of the output in samples."""
         return self.lags[self.output]
 
     def last_used(self) -> dict[str, list[str]]:
-        """The signals that nothing needs after each node, by its place."""
+        """Return the signals that are no longer needed after each node, by its place."""
         users = {name: node.place for node in self.nodes for name in (*node.inputs, node.hears)}
         freed: dict[str, list[str]] = {node.place: [] for node in self.nodes}
         for name, place in users.items():
@@ -66,7 +66,7 @@ class Plan:
         return freed
 
     def _line(self, items: Sequence[Item], source: str, before: str, labels: dict[str, str]) -> str:
-        """Add a line that is given `source`; gives the place of its output."""
+        """Add a line whose input is `source`; return the name of its output."""
         for i, item in enumerate(items):
             place = f"{before}{i}"
             if isinstance(item, Sidechain):

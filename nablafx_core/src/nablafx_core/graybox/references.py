@@ -1,4 +1,4 @@
-"""Whether the parts of a chain fit together by name: what controllers read, and what is labelled."""
+"""Check the labels of a chain and the references of its controllers to them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from nablafx_core.hints import did_you_mean
 Path = tuple[str | int, ...]
 Problem = tuple[Path, str]
 
-#: What a controller reads without a label.
+#: Names that a controller can read without a label.
 READS = ("chain", "processor", "key")
 
 
 def as_section(item: Item) -> dict[str, Any]:
-    """As much of an item's section as `problems` looks at."""
+    """Return the part of an item's section that `problems` reads."""
     if isinstance(item, Parallel):
         branches = [[as_section(part) for part in branch] for branch in item.branches]
         return {"parallel": branches, "mix": as_section(item.mix), "label": item.label}
@@ -26,19 +26,19 @@ def as_section(item: Item) -> dict[str, Any]:
 
 
 def problems(sections: Sequence[Mapping[str, Any]], key_input: bool) -> Iterator[Problem]:
-    """What is wrong with a list of sections, from the first on, and where.
+    """Report place and message of each problem in a list of sections, in their order.
 
-    A label can be read by the controllers of what comes after it in the file, so that nothing waits for itself.
+    A label can be read only by controllers that come after it in the file, so that no stage waits for itself.
 
     Args:
-        sections: of processors, checked for themselves.
-        key_input: whether there is a second channel to read.
+        sections: sections of the chain, whose settings are already checked one by one.
+        key_input: true if the model has a second channel that controllers can read.
     """
     names = _Names(dict(_labels(sections, ())), key_input)
     yield from names.line(sections, ())
     for label, path in names.sidechains.items():
         if label not in names.read:
-            yield path, f"no controller reads '{label}'. Write `reads: {label}`, or take the side-chain out."
+            yield path, f"no controller reads '{label}'. Add `reads: {label}` to one, or remove the side-chain."
 
 
 class _Names:
@@ -58,7 +58,7 @@ class _Names:
             yield from self.parallel(section, path)
         elif "sidechain" in section:
             if not section["sidechain"]:
-                yield (*path, "sidechain"), "a side-chain has at least one processor."
+                yield (*path, "sidechain"), "a side-chain must have at least one processor."
             if not section["label"]:
                 yield path, "a side-chain needs a label, by which a controller reads it."
             yield from self.line(section["sidechain"], (*path, "sidechain"))
@@ -73,8 +73,8 @@ class _Names:
         if len(branches) < 2 or not any(branches):
             yield (
                 (*path, "parallel"),
-                "parallel has at least two branches, a list of processors each, and at least one of them has a "
-                "processor. An empty list [] passes its input on.",
+                "parallel must have at least two branches, each a list of processors, and a processor in at least one "
+                "of them. An empty list [] passes its input unchanged.",
             )
         for b, branch in enumerate(branches):
             yield from self.line(branch, (*path, "parallel", b))
@@ -82,9 +82,9 @@ class _Names:
 
     def labelled(self, label: str, path: Path) -> Iterator[Problem]:
         if label in READS:
-            yield path, f"'{label}' means something else where a controller reads. Choose another label."
+            yield path, f"'{label}' has another meaning in `reads`. Choose another label."
         if label in self.known:
-            yield path, f"there are two with the label '{label}'."
+            yield path, f"the label '{label}' is used twice. Choose another one."
         self.known.append(label)
 
     def reader(self, controller: Mapping[str, Any] | None, path: Path) -> Iterator[Problem]:
@@ -94,17 +94,17 @@ class _Names:
             return
         path = (*path, "reads")
         if reads == "key":
-            yield path, "the model has no second channel to read. Write `key_input: true`."
+            yield path, "the model has no second channel to read. Set `key_input: true`."
         elif reads in self.labels:
             yield (
                 path,
-                f"'{reads}' comes out only after its processor has run, so it would wait for itself. Label something "
-                "before it.",
+                f"the output '{reads}' is not available before this controller runs. Read a label that comes before "
+                "this item.",
             )
         else:
             known = ["chain", "processor", *self.known]
             hint = did_you_mean(reads, known)
-            yield path, f"there is nothing labelled '{reads}' to read.{hint} It can read {', '.join(known)}."
+            yield path, f"nothing before it has the label '{reads}'.{hint} It can read {', '.join(known)}."
 
 
 def _labels(sections: Sequence[Mapping[str, Any]], path: Path) -> Iterator[tuple[str, Path]]:

@@ -1,4 +1,4 @@
-"""One processor with what drives it, and how it takes part in a stream."""
+"""One processor with its controller and its fixed parameters."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from nablafx_core.interfaces import Controller, Processor
 from nablafx_core.registry.building import build
 from nablafx_core.steps import Steps
 
-#: Share of a parameter's range, in [0, 1], that counts as its end.
+#: Part of a parameter's range, as a fraction, that counts as its end.
 NEAR_END = 0.01
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A processor, its controller and the parameters that stand still.
+    """Processor with its controller and its fixed parameters.
 
     Args:
-        processor: the effect.
-        controller: yields those of the processor's parameters that are not fixed, in their order.
-        fixed: values in physical units of parameters that no controller drives.
-        label: names its output for controllers after it.
+        processor: effect that processes the audio.
+        controller: controller that outputs the parameters that are not fixed, in their order.
+        fixed: values in physical units of parameters that no controller drives, by name.
+        label: name of the output, which controllers after it can read.
 
     Raises:
-        ConfigError: if a fixed parameter does not exist or lies outside its range, or the controller yields another
-            number of parameters than are left.
+        ConfigError: if a fixed parameter does not exist or is outside its range, or the number of the controller's
+            outputs is not the number of parameters that are not fixed.
     """
 
     processor: Processor
@@ -44,13 +44,13 @@ class Stage:
         driven = driven_parameters(self.processor, self.fixed)
         if self.controller.num_parameters != len(driven):
             raise ConfigError(
-                f"{name}: its controller yields {self.controller.num_parameters} parameters, but {len(driven)} are to "
-                f"be driven: {_names(driven)}. Name a controller, such as 'static', or give them values under 'fixed'."
+                f"{name}: its controller drives {self.controller.num_parameters} parameters, but {len(driven)} are not "
+                f"fixed: {_names(driven)}. Add a controller, such as 'static', or set their values in 'fixed'."
             )
 
     @property
     def driven(self) -> tuple[Parameter, ...]:
-        """The parameters that the controller drives."""
+        """Parameters that the controller drives."""
         return driven_parameters(self.processor, self.fixed)
 
     def at_end(self, name: str, low: float, high: float) -> Literal["", "lowest", "highest"]:
@@ -68,13 +68,13 @@ class Stage:
         return "lowest" if parameter.to_unit(high) < NEAR_END else ""
 
     def values(self, unit: Tensor | Steps) -> dict[str, Any]:
-        """All parameters in physical units.
+        """Return all parameters in physical units.
 
         Args:
-            unit: what the controller yields in [0, 1], (batch, n), (batch, n, time) or steps of (batch, n, blocks).
+            unit: output of the controller in [0, 1], (batch, n), (batch, n, time) or steps of (batch, n, blocks).
 
         Returns:
-            By name, each (batch,) or (batch, time), or steps of (batch, blocks).
+            Values by the name of the parameter, each (batch,) or (batch, time), or steps of (batch, blocks).
         """
         units = unit.values if isinstance(unit, Steps) else unit
         values: dict[str, Any] = {name: units.new_full(units.shape[:1], value) for name, value in self.fixed.items()}
@@ -84,17 +84,17 @@ class Stage:
         return values
 
     def given(self, unit: Tensor | Steps, time: int) -> dict[str, Any]:
-        """All parameters as the processor takes them, for the last `time` samples; see `values`."""
+        """Return all parameters in the form that the processor expects, for the last `time` samples; see `values`."""
         if isinstance(unit, Steps):
             unit = unit.last(time) if self.processor.takes_steps else unit.over(time)
         return self.values(unit)
 
 
 def driven_parameters(processor: Processor, fixed: Mapping[str, float]) -> tuple[Parameter, ...]:
-    """The parameters that are not fixed.
+    """Return the parameters that are not fixed.
 
     Raises:
-        ConfigError: if a fixed parameter does not exist or lies outside its range.
+        ConfigError: if a fixed parameter does not exist or is outside its range.
     """
     owner, known = type(processor).__name__, {parameter.name: parameter for parameter in processor.effect_parameters}
     for name, value in fixed.items():
@@ -109,14 +109,14 @@ def driven_parameters(processor: Processor, fixed: Mapping[str, float]) -> tuple
 
 
 def stage_from_section(section: Mapping[str, Any], sample_rate: int, num_controls: int) -> Stage:
-    """Build a processor's section ``{name: …, controller: …, fixed: …, lr_multiplier: …, label: …, setting: …}``."""
+    """Build a stage from a section ``{name: …, controller: …, fixed: …, lr_multiplier: …, label: …, setting: …}``."""
     return stage_of(build("processor", section, sample_rate=sample_rate), section, num_controls)
 
 
 def stage_of(processor: Processor, section: Mapping[str, Any], num_controls: int) -> Stage:
-    """Join a processor and what the framework's keys of its section say.
+    """Build the stage of a processor from the framework's keys of its section.
 
-    Without a controller, parameters whose range is a single value are fixed at it; others are an error.
+    Without a controller, parameters whose range is a single value are fixed at it; others raise a ConfigError.
     """
     controller, fixed = section.get("controller"), dict(section.get("fixed") or {})
     nothing = not controller or _name(controller) in NOTHING

@@ -1,4 +1,4 @@
-"""Which sample of the file each part of a chain is at, and the delay lines that keep them together."""
+"""Compute the lag of each part of a chain, and keep the parts aligned with delay lines."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from nablafx_core.steps import Steps
 class Lag:
     """Samples by which a stage runs behind the chain's input.
 
-    A controller that reads the chain works ahead while the audio is still on its way, so the latencies of several of
-    them do not add up. A processor is given each sample together with its parameters, so that the latency of its
-    controller comes before its own.
+    A controller that reads the chain's input runs ahead of its processor, so the latencies of several such controllers
+    do not add up. A processor receives each sample together with its parameters, so the latency of its controller is
+    added before its own.
 
     Args:
-        arrives: of each audio that it is given.
-        hears: of what its controller reads.
-        processes: of what its processor is given, once the parameters are there.
-        leaves: of its output.
+        arrives: lag of each audio input.
+        hears: lag of the controller's input.
+        processes: lag of the processor's input, which waits for the parameters.
+        leaves: lag of the output.
     """
 
     arrives: tuple[int, ...]
@@ -35,12 +35,12 @@ class Lag:
 
     @staticmethod
     def of(stage: Stage, arrives: tuple[int, ...], hears: int) -> Lag:
-        """The lags of a stage whose audio, and what its controller reads, arrives so many samples late."""
+        """Return the lag of a stage from the lags of its audio inputs and of its controller's input, in samples."""
         processes = max(*arrives, hears + stage.controller.latency)
         return Lag(arrives, hears, processes, processes + stage.processor.latency)
 
     def lines(self, stage: Stage, batch_size: int, num_controls: int, like: Tensor) -> State:
-        """The delay lines of a stage, empty: of audio, of knobs, of parameters; and the last parameters."""
+        """Return the empty delay lines of a stage for audio, knobs and parameters, and the held parameters."""
         count = stage.controller.num_parameters
         shapes = {
             **{f"audio{k}": (1, self.processes - lag) for k, lag in enumerate(self.arrives)},
@@ -64,14 +64,14 @@ def through(
 def through(
     lines: State, name: str, values: Tensor | Steps, time: int, steady: bool = False
 ) -> tuple[Tensor | Steps, State]:
-    """A block through the delay line of that name, if there is one.
+    """Pass a block through a delay line, if the line exists; return the delayed block and the new lines.
 
     Args:
-        lines: of a stage, each (batch, channels, delay).
-        name: of one of them.
-        values: (batch, channels, time), steps, or (batch, channels) for values that hold for the whole block.
-        time: samples of the block.
-        steady: whether what holds for this block holds for the whole file; then it stays without a time axis.
+        lines: delay lines of a stage, each (batch, channels, delay).
+        name: name of the line.
+        values: block, (batch, channels, time), steps, or (batch, channels) for values that are constant in the block.
+        time: number of samples in the block.
+        steady: true if values without a time axis are constant over the whole file; they stay without a time axis.
     """
     if name not in lines:
         return values, lines
@@ -82,7 +82,7 @@ def through(
 
 
 def over_time(values: Tensor | Steps, time: int) -> Tensor:
-    """(batch, n) and steps as (batch, n, time); what has a time axis as it is."""
+    """Expand (batch, n) and steps to (batch, n, time); return values with a time axis unchanged."""
     if isinstance(values, Steps):
         return values.over(time)
     return values if values.ndim == 3 else values[..., None].expand(-1, -1, time)
@@ -97,12 +97,12 @@ def since(values: Tensor | Steps, start: int) -> Tensor | Steps: ...
 
 
 def since(values: Tensor | Steps, start: int) -> Tensor | Steps:
-    """What has a time axis, (batch, n, time), from sample `start` on; (batch, n) and steps, which have no start."""
+    """Return values (batch, n, time) from sample `start` on; (batch, n) and steps are returned unchanged."""
     return values[..., start:] if isinstance(values, Tensor) and values.ndim == 3 else values
 
 
 def held_after(unit: Tensor | Steps, last: int, time: int, lines: State) -> Tensor | Steps:
-    """Parameters of `time` samples of which those after the first `last` are the last of them."""
+    """Return parameters of `time` samples that are constant after the first `last` samples."""
     if last >= time or (isinstance(unit, Tensor) and unit.ndim == 2):
         return unit
     unit = over_time(unit, time)

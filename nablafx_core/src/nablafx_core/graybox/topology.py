@@ -1,4 +1,4 @@
-"""What a chain is made of: stages, parallel branches and side-chains; and the modules that hold their weights."""
+"""Parts of a chain: stages, parallel branches and side-chains, and the modules that hold their weights."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nablafx_core.state import State
 
 
 class Mix(Processor):
-    """The sum of n branches, weighted.
+    """Weighted sum of n branches.
 
-    Two branches: y = (1 - mix) x_0 + mix x_1; more: y = sum over b of level_b x_b. Unlike other processors it is given
-    (batch, n, time).
+    For two branches, y = (1 - mix) x_0 + mix x_1; for more, y = sum over b of level_b x_b. Unlike other processors, its
+    input is (batch, n, time).
 
     Args:
-        num_branches: n.
-        sample_rate: Hz.
+        num_branches: number of branches, n.
+        sample_rate: sample rate in Hz.
     """
 
     def __init__(self, num_branches: int, sample_rate: int = 48000) -> None:
@@ -33,7 +33,7 @@ class Mix(Processor):
         self.effect_parameters = tuple(Parameter(name) for name in names)
 
     def macs_per_sample(self) -> float:
-        """A sum of products."""
+        """Return n: one multiply-accumulate per branch."""
         return float(self.num_branches)
 
     def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:
@@ -44,18 +44,18 @@ class Mix(Processor):
         return sum((level * audio[:, b] for b, level in enumerate(levels)), torch.zeros_like(audio[:, 0]))[:, None], {}
 
     def equal(self) -> dict[str, float]:
-        """Parameters with which it is the mean of the branches."""
+        """Return the parameters for the mean of the branches."""
         return {parameter.name: 1 / self.num_branches for parameter in self.effect_parameters}
 
 
 @dataclass(frozen=True)
 class Parallel:
-    """Branches that are given the same audio; their outputs are mixed.
+    """Branches with the same input, whose outputs are mixed.
 
     Args:
-        branches: a line each; an empty one gives its input.
-        mix: a `Mix` of as many branches, with what drives it.
-        label: names its output for controllers after it.
+        branches: lines, one per branch; an empty one outputs its input.
+        mix: stage with a `Mix` of as many branches.
+        label: name of the output, which controllers after it can read.
     """
 
     branches: tuple[Line, ...]
@@ -65,11 +65,11 @@ class Parallel:
 
 @dataclass(frozen=True)
 class Sidechain:
-    """A line whose output is for controllers alone; the audio passes by.
+    """Line whose output only controllers read; the audio bypasses it.
 
     Args:
-        line: its stages.
-        label: by which controllers read it.
+        line: items of the side-chain.
+        label: name under which controllers read the output.
     """
 
     line: Line
@@ -81,7 +81,7 @@ Line = tuple[Item, ...]
 
 
 def item_from_section(section: Item | Mapping[str, Any] | str, sample_rate: int, num_controls: int) -> Item:
-    """Build what a list of processors holds: a processor's section or name, ``{parallel: …}`` or ``{sidechain: …}``."""
+    """Build an item of a chain: a processor from its section or name, ``{parallel: …}`` or ``{sidechain: …}``."""
     if isinstance(section, str):
         section = {"name": section}
     if not isinstance(section, Mapping):
@@ -102,7 +102,7 @@ def _line(sections: Sequence[Item | Mapping[str, Any] | str], sample_rate: int, 
 
 
 class LineModules(nn.Module):
-    """The weights of a line: ``processors.{i}.*`` and ``controllers.{i}.*``."""
+    """Modules of a line, whose weights are named ``processors.{i}.*`` and ``controllers.{i}.*``."""
 
     def __init__(self, line: Line) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class LineModules(nn.Module):
 
 
 class BranchModules(nn.Module):
-    """The weights of lines beside each other, ``branches.{b}.processors.{i}.*``, and what mixes them."""
+    """Modules of parallel lines, whose weights are named ``branches.{b}.processors.{i}.*``, and their mix."""
 
     def __init__(self, lines: Sequence[Line], mix: Processor | None = None) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""Compiled kernels, and what they have in common: whether they are used, how they are compiled, vectors, memory."""
+"""Compiled kernels, and their common parts: selection, compilation, vectors, memory and threads."""

@@ -12,16 +12,16 @@ from nablafx_core.kernels.simd import REGISTER_LANES, full, larger, load, store
 
 @compiled
 def largest(values: Any, rows: Any, count: Any, size: Any, lead: Any, maxima: Any, places: Any) -> None:
-    """The maxima of blocks of float32, and where they are; not a number is larger than any.
+    """Compute the maxima of blocks of float32 and their places; NaN counts as larger than any number.
 
     Args:
-        values: flat.
-        rows: where in it each channel begins.
-        count: samples of a channel.
-        size: samples of a block.
-        lead: samples of the first block that come before the values.
-        maxima: (channels, blocks), flat, written.
-        places: of each maximum from the start of its channel, as maxima, written.
+        values: samples of all channels, flat.
+        rows: index in `values` at which each channel begins.
+        count: number of samples in a channel.
+        size: number of samples in a block.
+        lead: number of samples of the first block that come before the values.
+        maxima: output, the maxima (channels, blocks), flat.
+        places: output, the index of each maximum from the start of its channel, in the layout of `maxima`.
     """
     blocks = maxima.shape[0] // rows.shape[0]
     lanes = np.empty(REGISTER_LANES, np.float32)

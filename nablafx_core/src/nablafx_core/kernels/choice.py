@@ -1,4 +1,4 @@
-"""Whether a layer runs compiled or as torch's own operations."""
+"""Choose between a compiled kernel and torch's operations."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
 
-#: Environment variable: ``torch`` turns compiled layers off, ``auto`` or nothing leaves the choice to each layer.
+#: Environment variable: ``torch`` disables compiled kernels; with ``auto`` or no value, each layer chooses.
 VARIABLE = "NABLAFX_KERNELS"
 
 
 def compiled_for(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.float32,)) -> bool:
-    """Whether a compiled kernel takes these: on the CPU, unless ``NABLAFX_KERNELS=torch`` turns all of them off.
+    """True if a compiled kernel can process tensors: on the CPU, unless ``NABLAFX_KERNELS=torch`` disables all kernels.
 
-    Torch's operations stay where something wants to see them: a trace, a compiler, autocast, a transform such as
-    `torch.func.vmap`, a mode such as the counter of operations, or a tensor of another class.
+    Torch's operations are used if something must observe them: a trace, a compiler, autocast, a transform such as
+    `torch.func.vmap`, a mode such as the counter of operations, or a tensor of a subclass.
 
     Args:
-        tensors: all that the kernel would read.
-        dtypes: that it is written for.
+        tensors: all tensors that the kernel would read.
+        dtypes: dtypes that the kernel supports.
 
     Raises:
-        ModelError: if the variable has no known value.
+        ModelError: if the value of the variable is unknown.
     """
     chosen = os.environ.get(VARIABLE) or "auto"
     if chosen not in ("auto", "torch"):
@@ -37,12 +37,12 @@ def _plain(tensor: Tensor) -> bool:
 
 
 def traced() -> bool:
-    """Whether torch's operations are being recorded, by a trace, an export or a compiler."""
+    """True if torch's operations are being recorded, by a trace, an export or a compiler."""
     return torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def _seen() -> bool:
-    """Whether anything records or changes the operations that follow."""
+    """True if a mode of torch records or changes the operations that follow."""
     return (
         torch.is_autocast_enabled("cpu")
         or traced()

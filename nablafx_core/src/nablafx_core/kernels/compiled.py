@@ -1,4 +1,4 @@
-"""How a kernel is compiled."""
+"""Compile kernels, and cache their machine code on disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _VECTORS = hashlib.sha256(Path(__file__).with_name("simd.py").read_bytes()).hexd
 
 
 class _Cache(FunctionCache):
-    """numba's cache of a kernel, which is ignored if it is damaged or cannot be written."""
+    """Cache of a kernel's machine code by numba, which is ignored if it is damaged or cannot be written."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
@@ -35,11 +35,11 @@ class _Cache(FunctionCache):
         self._cache_file = _CacheFile(self._cache_path, self._impl.filename_base, stamp)  # type: ignore[no-untyped-call]
 
     def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
-        """Extend numba's key, which covers the kernel's own file only, by `simd`, which is compiled into kernels."""
+        """Extend numba's key, which covers only the kernel's own file, by `simd`, which is compiled into kernels."""
         return (*super()._index_key(signature, codegen), _VECTORS, _FORMAT)  # type: ignore[no-untyped-call]
 
     def load_overload(self, signature: Any, context: Any) -> Any:
-        """Return the machine code for a signature; None makes numba compile it."""
+        """Return the machine code for a signature; None if numba must compile it."""
         try:
             return super().load_overload(signature, context)  # type: ignore[no-untyped-call]
         except Exception as error:  # the exception depends on the damage
@@ -52,8 +52,8 @@ class _Cache(FunctionCache):
             super().save_overload(signature, result)  # type: ignore[no-untyped-call]
         except Exception as error:
             _tell(
-                f"{self._cache_path}: compiled code cannot be kept ({cause(error)}), so each process compiles it "
-                "again. NUMBA_CACHE_DIR sets another folder."
+                f"{self._cache_path}: compiled code cannot be written ({cause(error)}), so each process compiles it "
+                "again. Set NUMBA_CACHE_DIR to a writable folder."
             )
 
 
@@ -77,10 +77,10 @@ class _CacheFile(IndexDataCacheFile):
         self._save_index({**overloads, key: name})  # type: ignore[no-untyped-call]
 
     def load(self, key: Any) -> Any:
-        """Return the data of a key, or None if there is none.
+        """Return the data of a key, or None if the cache does not have it.
 
         Raises:
-            Exception: of any class, if the data file is damaged.
+            Exception: if the data file is damaged; its class depends on the damage.
         """
         name = self._load_index().get(key)
         if name is None:
@@ -96,7 +96,7 @@ class _CacheFile(IndexDataCacheFile):
         return data if saved == key else None
 
     def _load_index(self) -> dict[Any, str]:
-        """Return the names of the data files by key; none if the index cannot be read, which is then rewritten."""
+        """Return the names of the data files by key; empty if the index cannot be read, which is rewritten later."""
         try:
             found = super()._load_index()  # type: ignore[no-untyped-call]
         except Exception as error:  # the exception depends on the damage
@@ -112,14 +112,14 @@ def _tell(text: str) -> None:
 
 
 def compiled(function: Kernel) -> Kernel:
-    """Compile a function at its first call and keep the machine code on disk where a folder can be written.
+    """Compile a function at its first call, and cache the machine code on disk if a folder is writable.
 
-    numba looks for a cache beside the source, in ``NUMBA_CACHE_DIR`` and in the user's cache folder, and refuses
-    to decorate at all where it may write to none of them; there the code is compiled once per process. What a kernel
-    calls must be in its own file or in `simd`, because changes elsewhere are not detected. Cache files that cannot be
-    read or written cause one warning and change nothing else.
+    numba looks for a cache beside the source, in ``NUMBA_CACHE_DIR`` and in the user's cache folder, and raises an
+    error if it can write to none of them; the code is then compiled once per process. Functions that a kernel calls
+    must be in its own file or in `simd`, because changes elsewhere are not detected. Cache files that cannot be read or
+    written cause one warning and have no other effect.
 
-    Fused multiply-add is allowed, nothing else is reordered: a result never depends on how a signal is cut.
+    Fused multiply-add is allowed, but operations are not reordered: a result never depends on how a signal is cut.
     """
     options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nogil": True}
     try:
@@ -131,5 +131,5 @@ def compiled(function: Kernel) -> Kernel:
 
 
 def inlined(function: Kernel) -> Kernel:
-    """Make a function part of each kernel that calls it, where a call would cost more than what it does."""
+    """Inline a function into each kernel that calls it, because a call would cost more than its body."""
     return cast(Kernel, numba.njit(inline="always")(function))

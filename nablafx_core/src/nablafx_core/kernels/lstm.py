@@ -1,8 +1,8 @@
-"""The recursion of an LSTM and its adjoint on the CPU, in float32.
+"""Compute the recursion of an LSTM and its adjoint on the CPU, in float32.
 
-Hidden units go in blocks of LANES, and their number is filled up with zeros to a multiple of it. What belongs to a
-gate is kept in blocks too: for each block its input, forget, cell and output gate, four vectors one after the other.
-Each array is flat and of one row per item of the batch.
+Hidden units are processed in blocks of LANES; their number is padded with zeros to a multiple of LANES. Values of the
+gates are stored in blocks too: for each block its input, forget, cell and output gate, four vectors in a row. Each
+array is flat, with one row per item of the batch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nablafx_core.kernels.simd import (
     tanh,
 )
 
-#: Hidden units of a block: the sums of a product, four gates of four items, stay in registers, or nearly so.
+#: Number of hidden units in a block; the sums of a product, four gates of four items, almost fit into the registers.
 LANES = REGISTER_LANES
 GATES = 4 * LANES
 _ROWS = 4  # items of a batch computed together, so that each weight is loaded once for them
@@ -38,20 +38,20 @@ _ZERO, _ONE = np.float32(0), np.float32(1)
 def forward(
     sizes: Any, kept: int, x: Any, weights: Any, hidden: Any, cell: Any, outputs: Any, gates: Any, cells: Any
 ) -> None:
-    """Run the recursion; `hidden` and `cell`, (batch, units), go from the state before to the state after.
+    """Run the recursion; `hidden` and `cell` contain the state before the first sample, then that after the last one.
 
     Args:
         sizes: batch, time, inputs, units.
-        kept: 1 if `gates` and `cells` are written whole, for `backward`; 0 if each block of units may write over the
-            one before, so that there need only be room for one. (In place of a branch, at which numba would count
+        kept: 1 if `gates` and `cells` are kept for `backward`; 0 if each block of units overwrites the one before, so
+            that the arrays need to hold only one block. (A factor instead of a branch, in which numba would count
             references to arrays.)
-        x: (batch, time, inputs).
-        weights: (blocks, 1 + inputs + units, 4 LANES), the bias first.
-        hidden, cell: the state, and room for a second one behind it, (2, batch, units); `hidden` ends in
-            ``hidden[time % 2]``, `cell` in ``cell[0]``.
-        outputs: h, (batch, time, units).
-        gates: i, f, g and o, (batch, time, 4 units).
-        cells: c, (batch, time, units).
+        x: inputs, (batch, time, inputs).
+        weights: weights, (blocks, 1 + inputs + units, 4 LANES), with the bias first.
+        hidden, cell: state and, for `hidden`, space for a second one, (2, batch, units); the last state is in
+            ``hidden[time % 2]`` and ``cell[0]``.
+        outputs: output, h, (batch, time, units).
+        gates: output, i, f, g and o, (batch, time, 4 units).
+        cells: output, c, (batch, time, units).
     """
     batch, time, _, units = sizes
     rows = batch - batch % _ROWS
@@ -76,7 +76,7 @@ def forward(
 def _sums_of_rows(
     sizes: Any, x: Any, weights: Any, hidden: Any, before: int, row: int, t: int, unit: int
 ) -> tuple[Any, Any, Any, Any]:
-    """w_ih x + w_hh h + bias of one block of units, for four items: each weight is read once for the four."""
+    """Return w_ih x + w_hh h + bias of one block of units for four items; each weight is read once for all four."""
     _, time, inputs, units = sizes
     at = unit * 4 * (1 + inputs + units)
     a = b = c = d = load(weights, at, GATES)
@@ -101,7 +101,7 @@ def _sums_of_rows(
 
 @inlined
 def _sum_of_row(sizes: Any, x: Any, weights: Any, hidden: Any, before: int, row: int, t: int, unit: int) -> Any:
-    """The same sum, in the same order, for one item."""
+    """Compute the same sum, in the same order, for one item."""
     _, time, inputs, units = sizes
     at = unit * 4 * (1 + inputs + units)
     a = load(weights, at, GATES)
@@ -129,7 +129,7 @@ def _step(
     there: int,
     kept: int,
 ) -> None:
-    """One block of units at one sample: c = f c + i g,  h = o tanh(c)."""
+    """Update one block of units at one sample: c = f c + i g,  h = o tanh(c)."""
     i, f = sigmoid(part(a, 0, LANES)), sigmoid(part(a, 1, LANES))
     g, o = tanh(part(a, 2, LANES)), sigmoid(part(a, 3, LANES))
     c = fma(f, load(cell, here, LANES), mul(i, g))
@@ -157,10 +157,10 @@ def backward(
     grad_cell: Any,
     grad_gates: Any,
 ) -> None:
-    """Run the adjoint recursion; `grad_hidden` and `grad_cell` go from the last state's gradients to the first's.
+    """Run the adjoint recursion; `grad_hidden` and `grad_cell` change from the last state's gradients to the first's.
 
-    With dh the gradient of h, from the outputs and the sample after, dc that of c and each gate's taken before its
-    sigmoid or tanh::
+    dh is the gradient of h, from the outputs and the next sample; dc is the gradient of c; gradients of gates are
+    those before sigmoid or tanh::
 
         do = dh tanh(c) o (1 - o);   dc += dh o (1 - tanh(c)^2)
         di = dc g i (1 - i);   df = dc c' f (1 - f);   dg = dc i (1 - g^2)
@@ -168,12 +168,12 @@ def backward(
 
     Args:
         sizes: batch, time, units.
-        grad_outputs: (batch, time, units).
-        weights: of the recurrence, (blocks, 4 units, LANES).
-        gates, cells: what `forward` kept.
-        cell: before the first sample, (batch, units).
-        grad_hidden, grad_cell: (batch, units).
-        grad_gates: di, df, dg, do; (batch, time, 4 units), written.
+        grad_outputs: gradients of the outputs, (batch, time, units).
+        weights: weights of the recurrence, (blocks, 4 units, LANES).
+        gates, cells: arrays that `forward` wrote.
+        cell: c before the first sample, (batch, units).
+        grad_hidden, grad_cell: gradients of the state, (batch, units).
+        grad_gates: output, di, df, dg and do, (batch, time, 4 units).
     """
     batch, time, units = sizes
     rows = batch - batch % _ROWS
@@ -216,7 +216,7 @@ def _adjoint_step(
 
 @inlined
 def _adjoint_products_of_rows(sizes: Any, weights: Any, grad_gates: Any, grad_hidden: Any, row: int, t: int) -> None:
-    """dh' of four items; sums of even and of odd terms apart, so that one need not wait for the other."""
+    """Compute dh' of four items, with separate sums of even and odd terms, which run in parallel."""
     _, time, units = sizes
     p, step = (row * time + t) * 4 * units, time * 4 * units
     for unit in range(0, units, LANES):
@@ -241,7 +241,7 @@ def _adjoint_products_of_rows(sizes: Any, weights: Any, grad_gates: Any, grad_hi
 
 @inlined
 def _adjoint_product_of_row(sizes: Any, weights: Any, grad_gates: Any, grad_hidden: Any, row: int, t: int) -> None:
-    """The same, in the same order, for one item."""
+    """Compute the same, in the same order, for one item."""
     _, time, units = sizes
     p = (row * time + t) * 4 * units
     for unit in range(0, units, LANES):

@@ -1,4 +1,4 @@
-"""Items of a batch on as many threads as torch may use."""
+"""Process items on as many threads as torch may use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def for_each(count: int, work: Callable[[int], None]) -> None:
-    """Call work(0) … work(count - 1), which release the interpreter's lock, and wait for all of them."""
+    """Call work(0) … work(count - 1), which must release the interpreter's lock, and wait for all calls."""
     threads = min(count, torch.get_num_threads())
     if threads <= 1:
         for item in range(count):

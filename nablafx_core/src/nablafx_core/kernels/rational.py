@@ -1,4 +1,4 @@
-"""Rational functions and their gradients, elementwise, in pieces that stay in the fastest cache."""
+"""Compute rational functions and their gradients elementwise, in pieces that fit into the fastest cache."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch import Tensor
 from nablafx_core.kernels.compiled import compiled
 from nablafx_core.kernels.pool import for_each
 
-#: Elements of a piece.
+#: Number of elements in a piece.
 PIECE = 256
 
-#: Elements for which a thread is worth its while.
+#: Smallest number of elements for which another thread saves time.
 _SHARE = 1 << 16
 
 
 def forward(x: Tensor, numerator: Tensor, weights: Tensor) -> Tensor:
-    """P(x) / Q(x), P with coefficients from x^0 on, Q = 1 + sum over j from 1 of weights_j |x|^j.
+    """Compute P(x) / Q(x) with P = sum over i of numerator_i x^i and Q = 1 + sum over j from 1 of weights_j |x|^j.
 
     Args:
-        x: of any shape, float32 or float64.
-        numerator: (degree + 1,), of the same type.
-        weights: (degree,), not negative.
+        x: values of any shape, float32 or float64.
+        numerator: coefficients of P from x^0 on, (degree + 1,), of the same dtype.
+        weights: coefficients of Q from |x|^1 on, (degree,), not negative.
     """
     x = x.contiguous()
     output = torch.empty_like(x)
@@ -37,15 +37,15 @@ def forward(x: Tensor, numerator: Tensor, weights: Tensor) -> Tensor:
 
 
 def backward(gradient: Tensor, x: Tensor, numerator: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients for x, the numerator and the weights.
+    """Return the gradients of x, the numerator and the weights.
 
     With u = g / Q and v = -g P / Q^2::
 
         dx = u P'(x) + v sign(x) Q'(|x|);   dp_i = sum of u x^i;   dw_j = sum of v |x|^j
 
     Args:
-        gradient: g, of x's shape.
-        x, numerator, weights: what `forward` was given.
+        gradient: gradient g of the output, in the shape of x.
+        x, numerator, weights: arguments of `forward`.
     """
     x, gradient = x.contiguous(), gradient.contiguous()
     of_x = torch.empty_like(x)
@@ -59,7 +59,7 @@ def backward(gradient: Tensor, x: Tensor, numerator: Tensor, weights: Tensor) ->
 
 
 def _parts(count: int) -> list[slice]:
-    """A part of the elements for each thread, in whole pieces."""
+    """Divide the elements into one part per thread, in whole pieces."""
     threads = max(1, min(torch.get_num_threads(), count // _SHARE))
     size = -(-count // (threads * PIECE)) * PIECE
     return [slice(start, min(start + size, count)) for start in range(0, count, max(size, 1))]

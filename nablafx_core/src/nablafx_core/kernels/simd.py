@@ -1,7 +1,7 @@
-"""Vectors of float32 as values in numba code, which keep sums in registers where the compiler would not by itself.
+"""Vectors of float32 as values in numba code, which keep sums in registers where the compiler alone would not.
 
-A kernel written with them runs at the speed of C intrinsics and on any processor: LLVM splits a vector that is wider
-than a register over several.
+Kernels with them are as fast as C intrinsics, and run on any processor: LLVM splits a vector that is wider than a
+register into several.
 
     @compiled
     def scaled_sum(x, y, gain):  # x and y: 1-D, contiguous
@@ -10,7 +10,7 @@ than a register over several.
             total = fma(broadcast(gain, 0, 16), add(load(x, start, 16), load(y, start, 16)), total)
         return sum_of(total)
 
-The number of lanes is a constant. Nothing looks whether an index is inside its array, and none counts from the end.
+The number of lanes must be a constant. Indices are not checked, and negative indices do not count from the end.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from numba.extending import intrinsic, models, register_model
 
 _FLOAT = ir.FloatType()
 
-#: Floats in a vector register of this processor; without avx512 in one of 256 bits, or two of 128.
+#: Number of floats in a vector register of this processor; without avx512, in one of 256 bits or two of 128.
 REGISTER_LANES = 16 if binding.get_host_cpu_features().get("avx512f") else 8
 
 
 class Vector(types.Type):
-    """The numba type of a vector.
+    """Type of a vector in numba.
 
     Args:
-        lanes: its number of elements.
+        lanes: number of elements.
     """
 
     def __init__(self, lanes: int) -> None:
@@ -49,7 +49,7 @@ class _VectorModel(models.PrimitiveModel):
 
 
 def _emitted(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of numba code that LLVM's instructions are written for; constants are known to it as such."""
+    """Make a function that emits LLVM instructions callable from numba code; it sees constants as literals."""
     return cast(Callable[..., Any], intrinsic(prefer_literal=True)(function))
 
 
@@ -59,13 +59,13 @@ def _llvm(vector: Vector) -> Any:
 
 def _check(array: Any) -> None:
     if not isinstance(array, types.Array) or (array.dtype, array.ndim, array.layout) != (types.float32, 1, "C"):
-        raise TypingError(f"a vector is in a contiguous 1-D array of float32, not in {array}.")
+        raise TypingError(f"expected a contiguous 1-D array of float32, got {array}.")
 
 
 def _of(lanes: Any) -> Any:
-    """The vector of so many lanes."""
+    """Return the type of a vector with a number of lanes."""
     if not isinstance(lanes, types.IntegerLiteral):
-        raise TypingError(f"the lanes of a vector are a constant, not {lanes}.")
+        raise TypingError(f"the number of lanes must be a constant, got {lanes}.")
     return Vector(lanes.literal_value)
 
 
@@ -87,7 +87,7 @@ def _splat(builder: Any, scalar: Any, lanes: int) -> Any:
 
 @_emitted
 def load(_: Any, array: Any, index: Any, lanes: Any) -> Any:
-    """array[index : index + lanes] of a contiguous 1-D float32 array, which needs no alignment."""
+    """Return array[index : index + lanes] of a contiguous 1-D float32 array, which need not be aligned."""
     _check(array)
     vector = _of(lanes)
 
@@ -102,7 +102,7 @@ def load(_: Any, array: Any, index: Any, lanes: Any) -> Any:
 
 @_emitted
 def store(_: Any, array: Any, index: Any, vector: Any) -> Any:
-    """array[index : index + lanes] = vector."""
+    """Set array[index : index + lanes] = vector."""
     _check(array)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -115,7 +115,7 @@ def store(_: Any, array: Any, index: Any, vector: Any) -> Any:
 
 @_emitted
 def broadcast(_: Any, array: Any, index: Any, lanes: Any) -> Any:
-    """array[index] in every lane."""
+    """Return a vector with array[index] in every lane."""
     _check(array)
     vector = _of(lanes)
 
@@ -128,7 +128,7 @@ def broadcast(_: Any, array: Any, index: Any, lanes: Any) -> Any:
 
 @_emitted
 def full(_: Any, scalar: Any, lanes: Any) -> Any:
-    """A number in every lane."""
+    """Return a vector with a number in every lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _splat(builder, arguments[0], signature.return_type.lanes)
@@ -138,10 +138,10 @@ def full(_: Any, scalar: Any, lanes: Any) -> Any:
 
 @_emitted
 def part(_: Any, vector: Any, number: Any, lanes: Any) -> Any:
-    """vector[number * lanes : (number + 1) * lanes]; the number is a constant too."""
+    """Return vector[number * lanes : (number + 1) * lanes]; the number must be a constant too."""
     taken = _of(lanes)
     if not isinstance(vector, Vector) or not isinstance(number, types.IntegerLiteral):
-        raise TypingError(f"a part of a vector has a constant number, not {number} of {vector}.")
+        raise TypingError(f"expected a vector and the constant number of a part, got {vector} and {number}.")
     first = number.literal_value * taken.lanes
     if not 0 <= first <= vector.lanes - taken.lanes:
         raise TypingError(f"{vector} has no part {number.literal_value} of {taken.lanes} lanes.")
@@ -154,14 +154,14 @@ def part(_: Any, vector: Any, number: Any, lanes: Any) -> Any:
 
 
 def _elementwise(operands: int, emit: Callable[..., Any], meaning: str) -> Any:
-    """An intrinsic from vectors to a vector, all of one type."""
+    """Make an intrinsic function from vectors to a vector, all of one type."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return emit(builder, *arguments)
 
     def result(*vectors: Any) -> Any:
         if any(vector != vectors[0] or not isinstance(vector, Vector) for vector in vectors):
-            raise TypingError(f"vectors of one width are needed, not {', '.join(map(str, vectors))}.")
+            raise TypingError(f"expected vectors of the same width, got {', '.join(map(str, vectors))}.")
         return vectors[0](*vectors), generate
 
     def one(_: Any, x: Any) -> Any:
@@ -197,7 +197,7 @@ _TANH_ODD = (
     4.89352455891786e-03,
 )
 _TANH_EVEN = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
-# The least for which the quotient, with fused multiply-add, is exactly 1; it is above 1 for none below.
+# Smallest number for which the quotient, with fused multiply-add, is exactly 1; below it, it is never above 1.
 _TANH_LIMIT = 7.99881172180175781
 
 
@@ -222,20 +222,20 @@ def _sigmoid(builder: Any, x: Any) -> Any:
     return _fma(builder, _tanh(builder, builder.fmul(x, half)), half, half)
 
 
-add = _elementwise(2, lambda builder, x, y: builder.fadd(x, y), "x + y.")
-sub = _elementwise(2, lambda builder, x, y: builder.fsub(x, y), "x - y.")
-mul = _elementwise(2, lambda builder, x, y: builder.fmul(x, y), "x y.")
-div = _elementwise(2, lambda builder, x, y: builder.fdiv(x, y), "x / y.")
-fma = _elementwise(3, _fma, "x y + z, rounded once.")
-minimum = _elementwise(2, _chosen("<"), "The smaller one; y where one of them is not a number.")
-maximum = _elementwise(2, _chosen(">"), "The larger one; y where one of them is not a number.")
+add = _elementwise(2, lambda builder, x, y: builder.fadd(x, y), "Return x + y.")
+sub = _elementwise(2, lambda builder, x, y: builder.fsub(x, y), "Return x - y.")
+mul = _elementwise(2, lambda builder, x, y: builder.fmul(x, y), "Return x y.")
+div = _elementwise(2, lambda builder, x, y: builder.fdiv(x, y), "Return x / y.")
+fma = _elementwise(3, _fma, "Return x y + z, rounded once.")
+minimum = _elementwise(2, _chosen("<"), "Return the smaller of x and y; y if one of them is NaN.")
+maximum = _elementwise(2, _chosen(">"), "Return the larger of x and y; y if one of them is NaN.")
 tanh = _elementwise(
     1,
     _tanh,
-    "tanh as a rational function of degrees 13 and 6 (that of Eigen), within 3e-7 and never above 1; "
-    "not a number stays that.",
+    "Return tanh(x) by a rational function of degrees 13 and 6 (that of Eigen), within 3e-7 and never above 1; "
+    "NaN stays NaN.",
 )
-sigmoid = _elementwise(1, _sigmoid, "1 / (1 + exp(-x)) by `tanh`, within 2e-7.")
+sigmoid = _elementwise(1, _sigmoid, "Return 1 / (1 + exp(-x)), computed by `tanh`, within 2e-7.")
 
 
 def _larger(builder: Any, x: Any, y: Any) -> Any:
@@ -243,14 +243,14 @@ def _larger(builder: Any, x: Any, y: Any) -> Any:
     return builder.select(builder.fcmp_unordered("uno", x, x), x, larger)
 
 
-larger = _elementwise(2, _larger, "The larger one; not a number where one of them is that.")
+larger = _elementwise(2, _larger, "Return the larger of x and y; NaN if one of them is NaN.")
 
 
 @_emitted
 def sum_of(_: Any, vector: Any) -> Any:
-    """The sum of all lanes, in pairs, as a float32."""
+    """Return the sum of all lanes, added in pairs, as a float32."""
     if not isinstance(vector, Vector):
-        raise TypingError(f"a vector is needed, not {vector}.")
+        raise TypingError(f"expected a vector, got {vector}.")
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         name, zero = f"llvm.vector.reduce.fadd.v{vector.lanes}f32", ir.Constant(_FLOAT, 0.0)

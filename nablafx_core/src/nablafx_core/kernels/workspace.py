@@ -1,4 +1,4 @@
-"""Memory that one call needs and the next can use again."""
+"""Reuse the memory of temporary values from one call to the next."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _FREE: deque[Tensor] = deque(maxlen=4)  # the buffers of a layer and of its neig
 
 
 class Workspace:
-    """Room for float32 values, given back when nothing refers to it any more.
+    """Memory for float32 values, which is reused when the workspace is no longer referenced.
 
-    The system hands out large pieces of memory page by page, which takes longer than the arithmetic of an LSTM that
-    fills them. Only what no caller ever sees belongs into one.
+    The operating system provides large pieces of memory page by page, which takes longer than the arithmetic of an LSTM
+    that fills them. Store only values in a workspace that no caller ever sees.
 
     Args:
-        numel: values that it must hold; they begin as anything.
+        numel: number of values; they are not initialised.
     """
 
     def __init__(self, numel: int) -> None:
@@ -28,10 +28,10 @@ class Workspace:
 
 
 def _taken(numel: int) -> Tensor:
-    """A free buffer of this size or up to twice as large, or a new one.
+    """Return a free buffer of at least this size and at most twice as large, or a new one.
 
-    Any thread may take or give back meanwhile, and so may this one while memory is collected: each step is one
-    operation on the deque, which no lock needs to hold together.
+    Other threads, and finalizers in this one, may take or return buffers at the same time. Each step is a single atomic
+    operation on the deque, so no lock is needed.
     """
     for _ in range(len(_FREE)):
         try:

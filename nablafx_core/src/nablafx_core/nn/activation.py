@@ -1,4 +1,4 @@
-"""Activation functions by name."""
+"""Build activation functions by their names."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 def activation(
     name: ActivationName, channels: int, degrees: tuple[int, int] = (6, 5), function: FunctionName = "tanh"
 ) -> nn.Module:
-    """The activation function of that name, for features (batch, channels, time).
+    """Return the activation function with a name, for features (batch, channels, time).
 
     Args:
-        name: torch's, in lower case; ``"prelu"`` learns one slope per channel, ``"rational"`` the coefficients of a
+        name: torch's name in lower case; ``"prelu"`` learns one slope per channel, ``"rational"`` the coefficients of a
             `Rational` that all channels share.
-        channels: of the features.
-        degrees: of a rational's numerator and denominator.
-        function: that a rational begins as.
+        channels: number of channels of the features.
+        degrees: degrees of the numerator and the denominator, for ``"rational"``.
+        function: function that a ``"rational"`` is initialised with.
 
     Raises:
-        ModelError: if there is none of that name.
+        ModelError: if the name is unknown.
     """
     if name == "prelu":
         return nn.PReLU(channels)
     if name == "rational":
         return Rational(degrees, function)
     if name not in _ACTIVATIONS:
-        raise ModelError(f"there is no activation '{name}'. Activations: prelu, rational, {', '.join(_ACTIVATIONS)}.")
+        raise ModelError(f"unknown activation '{name}'. Activations: prelu, rational, {', '.join(_ACTIVATIONS)}.")
     return _ACTIVATIONS[name]()

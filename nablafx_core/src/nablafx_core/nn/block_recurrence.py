@@ -1,4 +1,4 @@
-"""A recurrent network that takes one step per block of samples, as a stream."""
+"""Recurrent network that takes one step per block of samples, as a stream."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from nablafx_core.steps import BlockStep, Steps
 
 
 class BlockRecurrence(nn.Module):
-    """s_b = adapt(LSTM(reduce(m_b), controls at the block's first sample)), one step per block of `block_size` samples.
+    """LSTM over the maxima of blocks of `block_size` samples, with one step s_b per block b.
 
-    m_b is the maximum of the block's samples per channel. With `lookahead` it is the maximum of the block itself, so
-    that no sample of a block can be used before the block is complete; without, that of the block before (0 for the
-    first one), and nothing waits. The end of a signal counts as if it were followed by zeros up to a whole block.
+    s_b = adapt(LSTM(reduce(m_b), controls at the block's first sample))
 
-    The state: ``block``, the samples of the unfinished block (its length is the phase of the grid, which begins where
-    the signal began); ``knobs``, the controls at its first sample; ``hidden`` and ``cell``; without look-ahead
-    ``before``, the maximum of the block before, and ``step``, the step in use.
+    With `lookahead`, m_b is the maximum per channel of block b itself, so no sample of a block can be used before the
+    block is complete. Without it, m_b is the maximum of the block before (0 for the first block), and no sample is
+    held back. The end of a signal is treated as if zeros followed up to a whole block.
+
+    The state contains ``block``, the samples of the incomplete block (its length is the phase of the grid, which begins
+    at the first sample of the signal); ``knobs``, the controls at its first sample; ``hidden`` and ``cell``; without
+    look-ahead also ``before``, the maximum of the block before, and ``step``, the current step.
 
     Args:
-        channels: of the signal.
-        num_controls: appended to the maxima; 0 for none.
-        hidden_size: of the LSTM.
-        reduced: channels of the maxima after `reduce`; those of the signal if None.
-        num_layers: of the LSTM.
-        block_size: samples.
-        lookahead: whether a block is used for itself.
-        beside: arguments of a class that stands beside this one among the bases.
+        channels: number of channels of the signal.
+        num_controls: number of controls that are appended to the maxima; 0 for none.
+        hidden_size: size of the LSTM's hidden state.
+        reduced: number of channels of the maxima after `reduce`; that of the signal if None.
+        num_layers: number of layers of the LSTM.
+        block_size: number of samples in a block.
+        lookahead: true if a block's step depends on the block itself.
+        beside: arguments of the other base classes.
     """
 
     def __init__(
@@ -58,38 +60,38 @@ class BlockRecurrence(nn.Module):
 
     @property
     def samples_per_step(self) -> int:
-        """It takes a step per block."""
+        """Number of samples per step: the block size."""
         return self.block_size
 
     @property
     def grid(self) -> int:
-        """Samples of the blocks for which the signal is held back; 1 if nothing is."""
+        """Number of samples in the blocks for which the signal is held back; 1 if it is not held back."""
         return self.block_size if self.lookahead else 1
 
     def held(self, state: State) -> int:
-        """Samples that are held back in a state."""
+        """Return the number of samples that are held back in a state."""
         return state["block"].shape[-1] if self.lookahead else 0
 
     @property
     def step_channels(self) -> int:
-        """Channels of a step."""
+        """Number of channels of a step."""
         return self.lstm.hidden_size
 
     def pool(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        """Maxima of whole blocks, (batch, channels, blocks), and the signal to go on with."""
+        """Return the maxima of whole blocks, (batch, channels, blocks), and the signal for further processing."""
         maxima, blocks = block_maxima(signal, self.block_size)
         return maxima, blocks.flatten(-2)
 
     def reduce(self, maxima: Tensor) -> Tensor:
-        """What the LSTM is given of the maxima, (batch, reduced, blocks)."""
+        """Return the LSTM's input from the maxima, (batch, reduced, blocks)."""
         return maxima
 
     def adapt(self, sequence: Tensor) -> Tensor:
-        """Steps (batch, step_channels, blocks) from the LSTM's output (batch, hidden_size, blocks)."""
+        """Return steps (batch, step_channels, blocks) from the LSTM's output (batch, hidden_size, blocks)."""
         return sequence
 
     def initial_state(self, batch_size: int) -> State:
-        """Before the first sample."""
+        """Return the state before the first sample."""
         zeros = next(self.parameters()).new_zeros
         layers = (batch_size, self.lstm.num_layers, self.lstm.hidden_size)
         state = {"block": zeros(batch_size, self.channels, 0), "hidden": zeros(layers), "cell": zeros(layers)}
@@ -112,16 +114,17 @@ class BlockRecurrence(nn.Module):
         whole: bool = False,
         maxima: Tensor | None = None,
     ) -> BlockStep:
-        """Take the steps that the signal allows.
+        """Take the steps of all blocks that the signal completes.
 
         Args:
-            signal: (batch, channels, time), the new samples.
-            controls: (batch, num_controls), or (batch, num_controls, time) for the new samples; None without.
-            state: from `initial_state` or the call before.
-            final: nothing follows, so that with look-ahead the unfinished block is used as well.
-            whole: the samples that were held back are given again, before the new ones.
-            maxima: of `pool`, if they are at hand, (batch, channels, blocks), of every block that the signal has
-                samples of; the signal is then given back whole.
+            signal: new samples, (batch, channels, time).
+            controls: controls of the new samples, (batch, num_controls) or (batch, num_controls, time); None without
+                controls.
+            state: state from `initial_state` or the previous call.
+            final: true for the end of the signal; with look-ahead, the incomplete block is then used as well.
+            whole: true if `signal` begins with the samples that were held back.
+            maxima: result of `pool`, if already computed, for every block of which the signal has samples, (batch,
+                channels, blocks); the whole signal is then returned.
         """
         size, block = self.block_size, state["block"]
         before = block.shape[-1]
@@ -161,17 +164,17 @@ class BlockRecurrence(nn.Module):
         return BlockStep(signal, Steps(steps, touched * size - time, size), after)
 
     def _unfinished(self, signal: Tensor, block: Tensor, before: int, complete: int) -> Tensor:
-        """The samples after the last complete block, where `before` samples of `block` come before the signal."""
+        """Return the samples after the last complete block; `before` samples of `block` come before the signal."""
         start = complete * self.block_size - before
         if start >= 0:
             return signal[..., start:].clone()
         return torch.cat((block, signal), dim=-1) if signal.shape[-1] else block
 
     def _pooled(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        return self.pool(signal) if signal.shape[-1] else (signal, signal)  # torch pools no empty signal
+        return self.pool(signal) if signal.shape[-1] else (signal, signal)  # torch cannot pool an empty signal
 
     def _at_block_starts(self, controls: Tensor | None, state: State, before: int, touched: int) -> Tensor:
-        """Controls at the first sample of each block that has samples, (batch, num_controls, blocks)."""
+        """Return the controls at the first sample of each block that has samples, (batch, num_controls, blocks)."""
         batch = state["block"].shape[0]
         if controls is None or not self.num_controls:
             return state["block"].new_zeros(batch, 0, touched)

@@ -15,16 +15,16 @@ def dense_layers(
     hidden_size: int = 32,
     activation: nn.Module | None = None,
 ) -> nn.Sequential:
-    """Linear, activation, Linear, activation, ...; the activation follows the last layer too.
+    """Return a sequence of Linear layers, each followed by an activation, including the last one.
 
-    One activation module serves all layers, so that only the Linear layers, at the even indices, have weights.
+    All layers share one activation module. Linear layers are at the even indices.
 
     Args:
-        num_inputs: size of the last axis that goes in.
-        num_outputs: size of the last axis that comes out.
-        num_layers: how many Linear layers.
-        hidden_size: size between them.
-        activation: ReLU unless given.
+        num_inputs: size of the last axis of the input.
+        num_outputs: size of the last axis of the output.
+        num_layers: number of Linear layers.
+        hidden_size: number of features between the layers.
+        activation: activation module; ReLU if None.
     """
     activation = nn.ReLU() if activation is None else activation
     sizes = [num_inputs, *[hidden_size] * (num_layers - 1), num_outputs]
@@ -35,7 +35,7 @@ def dense_layers(
 
 
 class MLP(nn.Module):
-    """`dense_layers` as a module; its weights are ``layers.0``, ``layers.2``, ... See there for the arguments."""
+    """Module of `dense_layers`, with the same arguments; its weights are ``layers.0``, ``layers.2``, ..."""
 
     def __init__(
         self,
@@ -52,6 +52,6 @@ class MLP(nn.Module):
         )
 
     def forward(self, values: Tensor) -> Tensor:
-        """(..., num_inputs) to (..., num_outputs)."""
+        """Map (..., num_inputs) to (..., num_outputs)."""
         out: Tensor = self.layers(values)
         return out

@@ -1,4 +1,4 @@
-"""Batch normalisation that a computation beside the training must not disturb."""
+"""Protect the running statistics of batch normalisation from computations that are not part of the training."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import nn
 
 @contextmanager
 def running_statistics(module: nn.Module) -> Iterator[None]:
-    """Inside, batch norms use their running statistics and leave them as they are, even in training mode.
+    """Make batch norms use their running statistics without updating them during the ``with``, even in training mode.
 
-    For what is computed beside the batch, such as the state at the start of a file.
+    For computations outside the batch, such as the state at the start of a file.
     """
     training = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d) and m.training]
     for norm in training:

@@ -17,7 +17,7 @@ from nablafx_core.marks import Range
 from nablafx_core.weights import are_weights_to_follow
 
 FunctionName = Literal["tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "mish", "softplus", "sigmoid", "identity"]
-#: Degrees of numerator and denominator. Fitting tries each subset of the denominator's coefficients.
+#: Degrees of numerator and denominator; limited because fitting tries each subset of the denominator's coefficients.
 Degrees = tuple[Annotated[int, Range(0, 32)], Annotated[int, Range(0, 8)]]
 
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -33,7 +33,7 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
 }
 
-#: Where a function is fitted.
+#: Largest magnitude of x at which a function is fitted.
 FIT_RANGE = 3.0
 
 
@@ -42,14 +42,14 @@ class Rational(nn.Module):
 
     P(x) = sum over i of numerator_i x^i,  Q(x) = 1 + sum over j from 1 of |denominator_j x^j|,
 
-    which has no pole. It begins as the least-squares fit of a known function on [-3, 3].
+    which has no pole. The initial coefficients are the least-squares fit of a known function on [-3, 3].
 
     Args:
-        degrees: of P and of Q.
-        function: that it begins as.
+        degrees: degrees of P and Q.
+        function: function that the initial coefficients approximate.
 
     Raises:
-        ModelError: for degrees below 0 or a function that is not known.
+        ModelError: if a degree is below 0, or the function is unknown.
     """
 
     def __init__(self, degrees: Degrees = (6, 5), function: FunctionName = "tanh") -> None:
@@ -63,25 +63,25 @@ class Rational(nn.Module):
         self.denominator = nn.Parameter(denominator.to(dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        """f of each element."""
+        """Apply f to each element."""
         return rational(x, self.numerator, self.denominator)
 
     def macs_per_sample(self) -> float:
-        """Elementwise work does not count."""
+        """Return 0, because elementwise operations do not count."""
         return 0.0
 
 
 @lru_cache(maxsize=64)
 def fitted_rational(function: str, p_degree: int, q_degree: int) -> tuple[Tensor, Tensor]:
-    """The coefficients, float64, with which `rational` is nearest to a function on [-3, 3] in the mean square.
+    """Return the float64 coefficients with which `rational` has the smallest mean squared error on [-3, 3].
 
     Raises:
-        ModelError: for degrees below 0 or a function that is not known.
+        ModelError: if a degree is below 0, or the function is unknown.
     """
     if function not in _FUNCTIONS:
-        raise ModelError(f"no rational function is fitted to '{function}'. Functions: {', '.join(_FUNCTIONS)}.")
+        raise ModelError(f"a rational function cannot be fitted to '{function}'. Functions: {', '.join(_FUNCTIONS)}.")
     if p_degree < 0 or q_degree < 0:
-        raise ModelError(f"a rational function of degrees ({p_degree}, {q_degree}) does not exist.")
+        raise ModelError(f"the degrees of a rational function must be at least 0, got ({p_degree}, {q_degree}).")
     x = FIT_RANGE * torch.cos(torch.linspace(0, torch.pi, 801, dtype=torch.float64))  # dense at the ends
     y = _FUNCTIONS[function](x)
     measure = torch.sin(torch.linspace(0, torch.pi, 801, dtype=torch.float64)).clamp(min=1e-3).sqrt()
@@ -89,18 +89,18 @@ def fitted_rational(function: str, p_degree: int, q_degree: int) -> tuple[Tensor
 
 
 def fit_rational(x: Tensor, y: Tensor, measure: Tensor, p_degree: int, q_degree: int) -> tuple[Tensor, Tensor]:
-    """The coefficients with which `rational` is nearest to points in the mean square.
+    """Return the coefficients with which `rational` has the smallest mean squared error at given points.
 
-    Sanathanan and Koerner's iteration: P - f Q is made small in the mean square, each point weighted by 1 / Q of the
-    iteration before; Q's weights, which are not negative, by trying each subset of them that may be zero.
+    Sanathanan and Koerner's iteration: minimise the mean square of P - f Q, with each point weighted by 1 / Q of the
+    previous iteration. Q's weights are kept non-negative by trying each subset of them as the non-zero ones.
 
     Args:
-        x, y: of the points, float64 (points,).
-        measure: of each point's error, (points,).
-        p_degree, q_degree: of the numerator and the denominator.
+        x, y: coordinates of the points, float64, (points,).
+        measure: weight of the error at each point, (points,).
+        p_degree, q_degree: degrees of the numerator and the denominator.
 
     Returns:
-        numerator (p_degree + 1,) and denominator (q_degree,), as `rational` takes them.
+        Coefficients of the numerator, (p_degree + 1,), and of the denominator, (q_degree,), as for `rational`.
     """
     weight = torch.ones_like(x)
     best: tuple[float, Tensor, Tensor] | None = None
@@ -111,11 +111,11 @@ def fit_rational(x: Tensor, y: Tensor, measure: Tensor, p_degree: int, q_degree:
             best = (error, p, q)
         weight = textbook(x, torch.ones(1, dtype=torch.float64), q)
     assert best is not None
-    return best[1], best[2].clamp(min=1e-12)  # from 0 itself no gradient leads away
+    return best[1], best[2].clamp(min=1e-12)  # the gradient at 0 itself is 0
 
 
 def _linearised(x: Tensor, y: Tensor, weight: Tensor, p_degree: int, q_degree: int) -> tuple[Tensor, Tensor]:
-    """P and weights of Q >= 0 with the smallest sum of (weight (P - y Q))^2."""
+    """Return P and the weights of Q, all >= 0, that minimise the sum of (weight (P - y Q))^2."""
     powers = torch.stack([x**i for i in range(p_degree + 1)], dim=1)
     sizes = torch.stack([-y * x.abs() ** j for j in range(1, q_degree + 1)], dim=1) if q_degree else powers[:, :0]
     target = (weight * y)[:, None]
@@ -131,5 +131,5 @@ def _linearised(x: Tensor, y: Tensor, weight: Tensor, p_degree: int, q_degree: i
                 q = x.new_zeros(q_degree)
                 q[list(used)] = solution[p_degree + 1 :, 0]
                 best = (error, solution[: p_degree + 1, 0], q)
-    assert best is not None  # without any weight of Q there is always a solution
+    assert best is not None  # with no weight of Q, there is always a solution
     return best[1], best[2]

@@ -1,1 +1,1 @@
-"""A trained model at work: as a stream, and from file to file."""
+"""Run a trained model on a stream of blocks, or from file to file."""

@@ -1,4 +1,4 @@
-"""Blocks of audio for a model."""
+"""Prepare blocks of audio for a model."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from nablafx_core.interfaces import Model
 
 
 def like_of(model: Model) -> Tensor:
-    """Return a weight that has the dtype and the device that the model's audio must have."""
+    """Return a tensor with the dtype and the device that the model's audio must have."""
     return next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(()))
 
 
 def regrouped(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """The same samples in pieces of `size`, the last as long as what is left."""
+    """Yield the samples of the blocks in pieces of `size`; the last piece may be shorter."""
     held: list[Tensor] = []
     count = 0
     for block in blocks:

@@ -20,7 +20,7 @@ from nablafx_core.interfaces import Model
 from nablafx_core.playing.blocks import like_of, regrouped
 from nablafx_core.playing.streaming import Streamer
 
-#: Default block length of a stream; streaming is used because the memory of an offline pass grows with the file.
+#: Default block length in samples; files are streamed because the memory of an offline pass grows with their length.
 BLOCK = 65_536
 
 
@@ -31,7 +31,7 @@ class KnobSetting:
     Args:
         name, unit: name and unit of the knob.
         value: value in its unit, or the name of a switch's position.
-        default: True if the user did not set it.
+        default: True if the user did not set the knob.
     """
 
     name: str
@@ -68,11 +68,11 @@ class Rendering:
 
 
 def knob_settings(model: Model, values: Mapping[str, float | str]) -> list[KnobSetting]:
-    """Return the value of each knob of a model, for people.
+    """Return the value of each knob of a model in its unit, for display.
 
     Args:
         model: model whose knobs are described.
-        values: as `control_values` takes them.
+        values: values that the user set, as for `control_values`.
     """
     return [
         KnobSetting(control.name, control.written(unit), control.unit, control.name not in values)
@@ -81,14 +81,14 @@ def knob_settings(model: Model, values: Mapping[str, float | str]) -> list[KnobS
 
 
 def control_values(model: Model, values: Mapping[str, float | str]) -> Tensor | None:
-    """Knob settings as a model takes them, (1, num_controls); knobs that are not named keep their default.
+    """Return the control values of a model, (1, num_controls); knobs that are not named keep their default.
 
     Args:
-        model: whose knobs.
-        values: by name, in units, or a switch's position.
+        model: model whose knobs are set.
+        values: values by the name of the knob, in its unit; for a switch, the name of a position.
 
     Raises:
-        ModelError: for a knob that the model does not have or a value outside its range.
+        ModelError: if the model does not have a knob, or a value is outside the knob's range.
     """
     names = [control.name for control in model.controls]
     for name in values:
@@ -115,28 +115,28 @@ def render_file(
     bits: Bits | None = None,
     on_progress: Callable[[float], None] | None = None,
 ) -> Rendering:
-    """Render a file through a model into another file, which appears whole or not at all.
+    """Render a file through a model into another file, which is created only if rendering succeeds.
 
-    Audio goes from file to file in blocks, resampled to the model's rate if the file has another, so that memory does
-    not grow with the length. A model without a stream is the exception.
+    Audio is processed in blocks, and resampled to the model's rate if the file has another, so that memory does not
+    grow with the length. The exception is a model that cannot stream.
 
     Args:
-        model: in eval mode.
-        source: audio file.
-        output: audio file, aligned with the source, at the model's rate.
-        controls: knobs by name, in units.
-        block_size: samples of a streamed block; large blocks if None.
+        model: model in eval mode.
+        source: path of the audio file to render.
+        output: path of the audio file to write; it is aligned with the source and has the model's rate.
+        controls: values of knobs by name, in their units.
+        block_size: number of samples in a block of the stream; `BLOCK` if None.
         bits: sample format of the output; see `nablafx_core.audio.writing.writing`.
-        on_progress: called with the part of the file, in [0, 1], that was rendered since the last call.
+        on_progress: callback that receives the fraction of the file, in [0, 1], rendered since the last call.
 
     Raises:
-        DataError: if the source cannot be read or has other channels than the model, or the output cannot be written.
-        ModelError: for controls that do not fit.
+        DataError: if the source cannot be read or its channels do not fit the model, or the output cannot be written.
+        ModelError: if the model does not have a control, or a value is outside its range.
     """
     settings = control_values(model, controls or {})
     info, remark = probe_quietly(source)
     if os.path.exists(output) and os.path.samefile(source, output):
-        raise DataError(f"{output}: is the file that is to be rendered. Give the output another name.")
+        raise DataError(f"{output}: is the file to render. Choose another name for the output.")
     check_ratio(source, info.sample_rate, model.sample_rate)
     notes = [f"{source}: {remark}"] if remark else []
     notes += _notes(model, source, info)
@@ -151,8 +151,8 @@ def render_file(
                 on_progress(block.shape[-1] / length)
     if level.peak >= INTEGERS:
         notes.append(
-            f"{source}: peaks at {level.peak:,.0f} times full scale: its samples are probably integers, written as "
-            f"floats. Divide them by {integer_scale(level.peak):,} and render again."
+            f"{source}: peaks at {level.peak:,.0f} times full scale: its samples are probably integers that were "
+            f"written as floats. Divide them by {integer_scale(level.peak):,} and render again."
         )
     notes += [written.clipping] if written.clipping else []
     return Rendering(
@@ -169,7 +169,7 @@ def render_file(
 
 
 class _Level:
-    """Largest magnitude of the blocks that passed; 1 is full scale."""
+    """Largest magnitude of all blocks so far; 1 is full scale."""
 
     def __init__(self) -> None:
         self.peak = 0.0
@@ -182,14 +182,14 @@ class _Level:
 
 def _notes(model: Model, source: Path, info: AudioInfo) -> Iterator[str]:
     if model.in_channels == 1 and info.channels > 1:
-        yield f"{source}: has {info.channels} channels; the model is mono and renders each of them by itself."
+        yield f"{source}: has {info.channels} channels; the model is mono and renders each channel separately."
     elif model.in_channels not in (1, info.channels):
         raise DataError(f"{source}: has {info.channels} channel(s); the model takes {model.in_channels}.")
     if info.sample_rate != model.sample_rate:
         yield f"{source}: resampled from {info.sample_rate} to {model.sample_rate} Hz, the model's rate."
     if not model.streams:
         yield (
-            f"{source}: {type(model).__name__} has no stream and renders the whole file at once, so that memory grows "
+            f"{source}: {type(model).__name__} cannot stream and renders the whole file at once, so memory use grows "
             "with its length."
         )
 
@@ -211,7 +211,7 @@ def _rendered(model: Model, blocks: Iterable[Tensor], settings: Tensor | None) -
 
 
 def _whole(model: Model, audio: Tensor, settings: Tensor | None) -> Tensor:
-    """Return the output of a model without a stream; a mono model renders each channel separately."""
+    """Return the output of a model that cannot stream; a mono model renders each channel separately."""
     if model.in_channels > 1:
         return model.offline(audio, settings)
     return torch.cat([model.offline(voice, settings) for voice in audio.split(1, dim=1)], dim=1)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Rendering block by block."""
+"""Render block by block."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from nablafx_core.state import State
 
 
 class Streamer:
-    """A model that runs block by block: what an audio callback holds.
+    """Run a model block by block, for example in an audio callback.
 
-    Each block that goes in returns one of the same length, `model.latency` samples late. A mono model runs on
-    each channel by itself. Nothing is recorded for gradients. The first block says the batch and the channels.
+    For each block, `push` returns a block of the same length, delayed by `model.latency` samples. A mono model
+    processes each channel separately. No gradients are recorded. The first block sets the batch size and the channels.
 
     Args:
-        model: in evaluation mode.
-        controls: the knobs until they are turned, in [0, 1], (batch, num_controls) or (num_controls,) for every
-            item; their defaults if None. Assign to `controls` to turn them between blocks.
+        model: model in eval mode.
+        controls: positions of the knobs in [0, 1], (batch, num_controls), or (num_controls,) for all items; the
+            defaults if None. Assign to the attribute `controls` to turn knobs between blocks.
         start: position of the first sample in its file, for a model that remembers its position; an int, or an integer
             tensor (batch,).
 
     Attributes:
-        state: of the model; None before the first block.
+        state: state of the model; None before the first block.
     """
 
     def __init__(self, model: Model, controls: Tensor | None = None, start: Start = 0) -> None:
         if not model.streams:
-            raise ModelError(f"{type(model).__name__} needs the whole file and has no stream. Render it offline.")
+            raise ModelError(f"{type(model).__name__} needs the whole file and cannot stream. Render it offline.")
         self.model = model
         self.controls = controls
         self.start = start
@@ -47,17 +47,20 @@ class Streamer:
         """Process a block.
 
         Args:
-            block: (batch, channels, time).
-            controls: for this block alone, such as automation (batch, num_controls, time).
+            block: audio, (batch, channels, time).
+            controls: positions of the knobs for this block only, such as automation (batch, num_controls, time).
 
         Returns:
-            (batch, channels, time); of a model with several channels, its output channels.
+            Audio, (batch, channels, time); a model with several channels determines the number of output channels.
 
         Raises:
-            ModelError: if batch or channels are not those of the first block, or a knob is outside [0, 1].
+            ModelError: if batch or channels differ from those of the first block, or a knob is outside [0, 1].
         """
         if block.ndim != 3 or (self.state is not None and tuple(block.shape[:2]) != self._shape):
-            raise ModelError(f"a block of shape {tuple(block.shape)} in a stream of {self._shape} (batch, channels).")
+            raise ModelError(
+                f"the block has shape {tuple(block.shape)}; expected (batch, channels, time), with the batch and the "
+                f"channels of the stream's first block: {self._shape}."
+            )
         if block.shape[-1] == 0:
             return block
         self._shape = (block.shape[0], block.shape[1])
@@ -77,15 +80,19 @@ class Streamer:
 
     @torch.no_grad()
     def flush(self) -> Tensor:
-        """The last `latency` samples, (batch, channels, latency), of a stream that had at least one block."""
+        """Return the last `latency` samples, (batch, channels, latency).
+
+        Raises:
+            ModelError: if no block was pushed before.
+        """
         if self.state is None:
-            raise ModelError("a stream without a block has nothing to flush.")
+            raise ModelError("the stream cannot be flushed before its first block. Push a block first.")
         if self.model.latency == 0:
             return self._nothing
         return self._unfold(self.model.flush(self.state))
 
     def _fold(self, audio: Tensor) -> Tensor:
-        """Channels into the batch, for a mono model."""
+        """Move channels into the batch, for a mono model."""
         return audio.reshape(-1, 1, audio.shape[-1]) if self._voices > 1 else audio
 
     def _unfold(self, audio: Tensor) -> Tensor:
@@ -94,7 +101,7 @@ class Streamer:
     def _knobs(self, controls: Tensor | None) -> Tensor | None:
         if controls is None:
             return None
-        if controls is not self._checked:  # once, and not per block: on a GPU it waits for what is computed
+        if controls is not self._checked:  # not for each block: on a GPU the check waits for pending work
             check_positions(self.model, controls)
             self._checked = controls
         if controls.ndim == 1:
@@ -103,14 +110,14 @@ class Streamer:
 
 
 def check_positions(model: Model, controls: Tensor) -> None:
-    """Check that every knob is where a knob can be.
+    """Check that the positions of all knobs are in [0, 1].
 
     Args:
-        model: whose knobs.
-        controls: (num_controls,), (batch, num_controls) or (batch, num_controls, time).
+        model: model that has the knobs.
+        controls: positions, (num_controls,), (batch, num_controls) or (batch, num_controls, time).
 
     Raises:
-        ModelError: if a value is outside [0, 1] or no number; names the knob.
+        ModelError: if a value is outside [0, 1] or NaN; names the knob.
     """
     wrong = ~((controls >= 0) & (controls <= 1))
     if not wrong.any():
@@ -119,8 +126,8 @@ def check_positions(model: Model, controls: Tensor) -> None:
     knob = first[0] if controls.ndim == 1 else first[1]
     name = model.controls[knob].name if knob < len(model.controls) else f"number {knob}"
     raise ModelError(
-        f"control '{name}' is at {float(controls[first]):g}; {type(model).__name__} takes its controls in [0, 1]. "
-        "Control.parse turns a value in units into that."
+        f"control '{name}' is at {float(controls[first]):g}; {type(model).__name__} expects values in [0, 1]. "
+        "Control.parse converts a value with a unit."
     )
 
 
@@ -131,20 +138,21 @@ def stream_blocks(
     block_size: int | Sequence[int] = 512,
     start: Start = 0,
 ) -> Tensor:
-    """Render block by block what ``model.offline(audio, controls, start)`` renders at once.
+    """Compute ``model.offline(audio, controls, start)`` block by block.
 
     Args:
-        model: in evaluation mode; a mono model runs on each channel by itself.
-        audio: (batch, channels, time).
-        controls: (batch, num_controls), (num_controls,) or, as automation, (batch, num_controls, time).
-        block_size: samples per block, or the lengths of the blocks; the last length serves for the rest.
+        model: model in eval mode; a mono model processes each channel separately.
+        audio: audio, (batch, channels, time).
+        controls: positions of the knobs, (batch, num_controls), (num_controls,) or, as automation,
+            (batch, num_controls, time).
+        block_size: number of samples per block, or the lengths of the blocks; the last length is repeated.
         start: position of the first sample in its file; see `Streamer`.
 
     Returns:
-        (batch, channels, time), aligned with the input.
+        Audio, (batch, channels, time), aligned with the input.
 
     Raises:
-        ModelError: as `Streamer` does.
+        ModelError: if a block length is below 1, and as for `Streamer`.
     """
     streamer = Streamer(model, controls, start)
     parts = []
@@ -160,7 +168,7 @@ def stream_blocks(
 def _blocks(time: int, block_size: int | Sequence[int]) -> Iterator[slice]:
     lengths = [block_size] if isinstance(block_size, int) else list(block_size)
     if not lengths or lengths[-1] < 1:
-        raise ModelError(f"blocks of {block_size} samples cannot be rendered; a block has at least 1 sample.")
+        raise ModelError(f"block_size is {block_size}; a block must have at least 1 sample.")
     start = 0
     while start < time:
         length = lengths.pop(0) if len(lengths) > 1 else lengths[0]

@@ -1,4 +1,4 @@
-"""What a model costs: the cost card and what it is made of."""
+"""Measure what a model costs: parameters, operations, time and memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nablafx_core.profiling.card import cost_card as cost_card
     from nablafx_core.profiling.macs import count_macs as count_macs
 
-# Imported when they are used: layers import `profiling.macs`, and the card imports what imports layers.
+# Imported lazily to avoid a cycle: layers import `profiling.macs`, and the card imports modules that import layers.
 _LAZY = {"CostCard": "card", "cost_card": "card", "count_macs": "macs"}
 
 __all__ = list(_LAZY)

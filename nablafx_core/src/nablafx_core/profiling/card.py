@@ -1,4 +1,4 @@
-"""The cost card: what a model costs to store, to run and to train."""
+"""Measure what a model costs to store, to run and to train."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ BLOCK_SIZES = (64, 512, 4096)  # of plugins, of live applications, and of render
 
 @dataclass(frozen=True)
 class CostCard:
-    """What a model costs.
+    """Cost of a model.
 
     Args:
-        model: its class.
-        sample_rate: Hz.
-        num_controls: knobs.
-        parameters: in all.
-        trained_parameters: those that training changes.
-        macs_per_sample: multiply-accumulates for a sample of audio while the knobs stand still; see
+        model: name of the model's class.
+        sample_rate: sample rate in Hz.
+        num_controls: number of knobs.
+        parameters: number of all parameters.
+        trained_parameters: number of parameters that training changes.
+        macs_per_sample: multiply-accumulates per sample of audio while the knobs are not moved; see
             `nablafx_core.profiling.macs`.
-        not_counted: modules that this leaves out, because what they do is not known.
-        receptive_field: samples; None if unbounded.
-        recurrent: remembers beyond it through its conditioning.
-        remembers_position: its output depends on where in the file a sample stands.
-        latency: samples.
-        batch_size: of the training step.
-        segment_length: of the training step, in samples.
-        step_seconds: forward, backward and the optimiser's step.
+        not_counted: modules whose multiply-accumulates are unknown and not included in `macs_per_sample`.
+        receptive_field: receptive field in samples; None if unbounded.
+        recurrent: True if the conditioning has unbounded memory despite a finite receptive field.
+        remembers_position: True if the output depends on a sample's position in the file.
+        latency: latency in samples.
+        batch_size: batch size of the training step.
+        segment_length: number of samples of a segment in the training step.
+        step_seconds: duration of forward pass, backward pass and the optimiser's step.
         step_samples_per_second: batch_size segment_length / step_seconds.
-        step_peak_bytes: the most that a step holds at one moment beside weights and optimiser; None where it cannot be
-            measured.
-        real_time_factors: how many times faster than real time the stream is, by block size; empty without a stream.
-        threads: of torch.
-        device: such as ``"cpu"``.
+        step_peak_bytes: peak memory of a training step, without weights and optimiser; None if it cannot be measured.
+        real_time_factors: speed of the stream as a multiple of real time, by block size; empty if the model cannot
+            stream.
+        threads: number of threads of torch.
+        device: device of the measurement, such as ``"cpu"``.
     """
 
     model: str
@@ -70,12 +70,12 @@ class CostCard:
 
     @property
     def receptive_field_ms(self) -> float | None:
-        """In milliseconds."""
+        """Receptive field in milliseconds; None if unbounded."""
         return None if self.receptive_field is None else 1000 * self.receptive_field / self.sample_rate
 
     @property
     def latency_ms(self) -> float:
-        """In milliseconds."""
+        """Latency in milliseconds."""
         return 1000 * self.latency / self.sample_rate
 
 
@@ -89,19 +89,20 @@ def cost_card(
     threads: int | None = 1,
     seconds: float = 4.0,
 ) -> CostCard:
-    """Count and measure what a model costs; the model itself stays as it is.
+    """Count and measure what a model costs; the model itself is not changed.
 
-    The training step is that of a mean-square loss over whole segments without context, in the model's precision, with
-    an optimiser; times are medians. The stream is `Streamer`'s, of one channel.
+    The training step uses the mean squared error over whole segments without context, in the model's precision, and
+    an optimiser. Times are medians. The stream is a `Streamer` on one item.
 
     Args:
-        model: on the device where it is to be measured.
-        batch_size: of the training step.
-        segment_length: of the training step, in samples.
-        block_sizes: of the stream.
-        optimizer: function that makes the optimiser of a model; AdamW over all its weights if None.
-        threads: of torch; None leaves them as they are.
-        seconds: for all measurements together; a slow model takes longer, for each is repeated three times at least.
+        model: model on the device where it is measured.
+        batch_size: batch size of the training step.
+        segment_length: number of samples of a segment in the training step.
+        block_sizes: block sizes of the stream in samples.
+        optimizer: function that builds the optimiser of a model; AdamW over all trainable weights if None.
+        threads: number of threads of torch; None leaves it unchanged.
+        seconds: time for all measurements together; a slow model takes longer, because each measurement is repeated at
+            least three times.
     """
     counted, weights = count_macs(model), list(model.parameters())
     share = seconds / (1 + len(block_sizes))
@@ -142,7 +143,7 @@ def _adamw(model: Model) -> torch.optim.Optimizer:
 def _training_step(
     model: Model, batch_size: int, length: int, made: Callable[[Model], torch.optim.Optimizer]
 ) -> tuple[Callable[[], None], torch.device]:
-    """A step on a copy of the model, and where it runs."""
+    """Return a training step on a copy of the model, and its device."""
     trained = copy.deepcopy(model).train()
     like = _like(trained)
     dry = _noise(like, batch_size, model.in_channels, length)
@@ -153,7 +154,7 @@ def _training_step(
 
     def step() -> None:
         loss: Any = (trained.offline(dry, controls) - wet).square().mean()
-        if optimizer is None:  # a chain of fixed effects: there is nothing to train
+        if optimizer is None:  # a chain of fixed effects has no weights to train
             return
         loss.backward()
         optimizer.step()
@@ -163,7 +164,7 @@ def _training_step(
 
 
 def _real_time_factor(model: Model, block_size: int, budget: float) -> float:
-    """Seconds of audio in a second, over 4,096 samples at least: what works in blocks of its own comes in bursts."""
+    """Measure the real-time factor over at least 4,096 samples, since models with internal blocks work in bursts."""
     like = _like(model)
     streamer, block = Streamer(model), _noise(like, 1, model.in_channels, block_size)
     blocks = -(-4096 // block_size)
@@ -176,7 +177,7 @@ def _real_time_factor(model: Model, block_size: int, budget: float) -> float:
 
 
 def _like(model: Model) -> Tensor:
-    """A tensor of the model's device and precision."""
+    """Return a tensor with the model's device and dtype."""
     return next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(())).detach()
 
 

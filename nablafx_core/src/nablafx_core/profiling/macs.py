@@ -1,8 +1,8 @@
 """Multiply-accumulates per sample of audio, counted layer by layer.
 
-Counted are sums of products: matrix products, convolutions and recurrences. Elementwise work is not: activations,
-gates, normalisation, scaling by a modulation, adding a residual. Each module of a model counts once per sample. One
-that is none of torch's layers declares its own: see `nablafx_core.interfaces.declared`.
+Sums of products are counted: matrix products, convolutions and recurrences. Elementwise operations are not:
+activations, gates, normalisation, scaling by a modulation, adding a residual. Each module of a model counts once per
+sample. A module that is not a layer of torch declares its own count: see `nablafx_core.interfaces.declared`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Macs(NamedTuple):
     """Multiply-accumulates per sample.
 
     Args:
-        per_sample: of everything that could be counted.
-        not_counted: modules whose work is not known, ``name (class)``: those with weights of their own, and processors.
+        per_sample: multiply-accumulates per sample of all modules that could be counted.
+        not_counted: modules with weights of their own, and processors, whose count is unknown; as ``name (class)``.
     """
 
     per_sample: float
@@ -32,8 +32,8 @@ def count_macs(module: nn.Module, name: str = "") -> Macs:
     """Count the multiply-accumulates of a module per sample of its input.
 
     Args:
-        module: a model or a part of one.
-        name: what messages call it; a model's own class if empty.
+        module: model, or part of a model.
+        name: name of the module in `Macs.not_counted`; the module's class if empty.
     """
     steps = float(module.samples_per_step) if isinstance(module, WorksInSteps) else 1.0
     own = _declared(module)
@@ -50,7 +50,7 @@ def count_macs(module: nn.Module, name: str = "") -> Macs:
 
 
 def _declared(module: nn.Module) -> float | None:
-    """What a module says of itself, or is known of its class."""
+    """Return the count that a module declares, or that is known for its class; None if unknown."""
     if isinstance(module, CountsMacs):
         return float(module.macs_per_sample())
     for kinds, count in _LAYERS:
@@ -60,14 +60,14 @@ def _declared(module: nn.Module) -> float | None:
 
 
 def _convolution(layer: nn.Conv1d) -> float | None:
-    """Without a stride there is an output for each sample."""
+    """Return the products per sample; None for a layer with a stride, which has fewer outputs than samples."""
     if layer.stride != (1,):
         return None
     return layer.out_channels * layer.in_channels // layer.groups * layer.kernel_size[0]
 
 
 def _recurrence(layer: nn.RNNBase) -> float:
-    """Every matrix is used once per sample."""
+    """Return the number of weights in all matrices; each matrix is used once per sample."""
     return sum(weight.numel() for name, weight in layer.named_parameters() if name.startswith("weight"))
 
 

@@ -1,4 +1,4 @@
-"""How much memory a computation needs at its peak."""
+"""Measure the peak memory of a computation."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch.autograd.profiler import profile
 
 
 def peak_memory(call: Callable[[], object], device: torch.device) -> int | None:
-    """The most bytes that a call holds at one moment, beyond what was held before it.
+    """Measure the peak memory of a call, beyond the memory in use before it.
 
-    On a CPU it is the running sum of what torch's profiler sees of its allocator (the process's own size says nothing:
-    freed memory stays with it). What other libraries allocate for themselves is not seen.
+    On a CPU it is computed from the allocations that torch's profiler reports, because the size of the process does not
+    shrink when memory is freed. Allocations by other libraries are not included.
 
     Args:
-        call: what is measured; run once.
-        device: where its tensors are.
+        call: function to measure; called once.
+        device: device of its tensors.
 
     Returns:
-        Bytes; None for devices that do not tell.
+        Number of bytes; None if the device does not report it.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -33,7 +33,7 @@ def peak_memory(call: Callable[[], object], device: torch.device) -> int | None:
         return int(torch.cuda.max_memory_allocated(device)) - before
     if device.type != "cpu":
         return None
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it tells stderr that it begins and ends
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # otherwise the profiler logs its start and end to stderr
     with profile(profile_memory=True) as profiler:
         call()
     results: Any = profiler.kineto_results

@@ -1,4 +1,4 @@
-"""How long a computation takes."""
+"""Measure the duration of a computation."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 
 
 def median_seconds(call: Callable[[], object], budget: float, device: torch.device) -> float:
-    """The median time of a call in seconds, after one that does not count.
+    """Return the median time of a call in seconds, after one call to warm up.
 
     Args:
-        call: repeated until the budget is spent, three times at the least.
-        budget: seconds.
-        device: that is waited for before and after each.
+        call: function to measure, repeated until the budget is spent, at least three times.
+        budget: time to spend, in seconds.
+        device: device to synchronise after each call.
     """
     call()
     _wait(device)

@@ -1,4 +1,4 @@
-"""Build the losses and metrics of an experiment for its data."""
+"""Build the losses and metrics of an experiment for the sample rate of its data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def built_losses(sections: Sequence[Mapping[str, Any]], sample_rate: int) -> Wei
     """Build the weighted sum of an experiment's losses.
 
     Args:
-        sections: section `loss` of the experiment, checked.
+        sections: the checked section `loss` of the experiment.
         sample_rate: sample rate of the data in Hz.
     """
     built = [_built("loss", section, sample_rate) for section in sections]
@@ -26,10 +26,10 @@ def built_losses(sections: Sequence[Mapping[str, Any]], sample_rate: int) -> Wei
 
 
 def built_metrics(sections: Sequence[Mapping[str, Any]], sample_rate: int) -> dict[str, Metric]:
-    """Build an experiment's metrics, by the names that their values are recorded under.
+    """Build an experiment's metrics; the keys are the names under which their values are recorded.
 
     Args:
-        sections: section `metrics` of the experiment, checked.
+        sections: the checked section `metrics` of the experiment.
         sample_rate: sample rate of the data in Hz.
     """
     names = figure_names(section["name"] for section in sections)
@@ -40,7 +40,7 @@ def _built(kind: str, section: Mapping[str, Any], sample_rate: int) -> Any:
     written = section.get("sample_rate", sample_rate)
     if written != sample_rate:
         _log.warning(
-            "The %s %s is set to %s Hz; the data has %s Hz. Leave its sample_rate out to get that of the data.",
+            "The %s %s has sample_rate %s Hz, but the data has %s Hz. Omit its sample_rate to use that of the data.",
             kind,
             section["name"],
             written,

@@ -12,13 +12,13 @@ from nablafx_core.registry.settings import plain_default, settings_of
 
 
 def labels_of_losses(losses: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Return labels that distinguish losses from metrics of the same name: ``"0.5 x esr (pre_emphasis 0.95)"``.
+    """Return labels that distinguish losses from metrics of the same name, such as ``"0.5 x esr (pre_emphasis 0.95)"``.
 
     Args:
-        losses: complete section `loss` of an experiment.
+        losses: section `loss` of an experiment, with all settings.
 
     Returns:
-        Labels, with the settings that differ from the defaults, by the name under which a part's values are recorded.
+        Labels with the settings that differ from the defaults; the keys are the names under which values are recorded.
     """
     labels = {}
     for name, part in zip(figure_names(part["name"] for part in losses), losses, strict=True):
@@ -31,7 +31,7 @@ def labels_of_losses(losses: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def _own_settings(part: Mapping[str, Any]) -> dict[str, Any]:
     try:
         known = settings_of(Registry.discover().find("loss", part["name"]).load())
-    except NablafxError:  # a figure of a run whose pack is no longer installed
+    except NablafxError:  # the run's loss may come from a pack that is no longer installed
         known = {}
     defaults = {name: plain_default(setting) for name, setting in known.items()}
     return {

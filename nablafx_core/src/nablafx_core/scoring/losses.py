@@ -14,7 +14,7 @@ from nablafx_core.errors import ConfigError, ModelError
 from nablafx_core.interfaces import Loss
 from nablafx_core.names import figure_names
 
-#: Power under which a target counts as this power, where a loss divides by it: a quiet room, not digital silence.
+#: Default floor of the target's power where a loss divides by it, in dB of full scale: the level of a quiet room.
 FLOOR_DB = -40.0
 
 
@@ -22,7 +22,7 @@ class L1(Loss):
     """Mean absolute error: mean(|e|)."""
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Compare (batch, channels, time) signals; (batch,)."""
+        """Compare signals (batch, channels, time); return (batch,)."""
         return (prediction - target).abs().mean(dim=(1, 2))
 
 
@@ -30,7 +30,7 @@ class MSE(Loss):
     """Mean squared error: mean(e^2)."""
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Compare (batch, channels, time) signals; (batch,)."""
+        """Compare signals (batch, channels, time); return (batch,)."""
         return (prediction - target).square().mean(dim=(1, 2))
 
 
@@ -38,18 +38,18 @@ class ESR(Loss):
     """Error-to-signal ratio: mean(e^2) / (mean(target^2) + floor), averaged over channels.
 
     Wright and Välimäki, "Perceptual loss function for neural modeling of audio systems", ICASSP 2020,
-    where a pre-emphasis filter y[n] = x[n] - c x[n-1] precedes it.
+    which applies a pre-emphasis filter y[n] = x[n] - c x[n-1] first.
 
     Args:
-        pre_emphasis: c, between 0 and 1, such as 0.85 or 0.95; 0 leaves the signals as they are.
-        floor_db: power, in dB of full scale, that is added to the target's. Without it the fade-out of a note
-            would outweigh the note, for the ratio divides by the segment's own power.
+        pre_emphasis: coefficient c, from 0 to 1, such as 0.85 or 0.95; 0 leaves the signals unchanged.
+        floor_db: power that is added to the target's power, in dB of full scale. Without it, the fade-out of a note
+            would outweigh the note, because the ratio divides by the segment's own power.
     """
 
     def __init__(self, pre_emphasis: float = 0.0, floor_db: float = FLOOR_DB) -> None:
         super().__init__()
         if not 0 <= pre_emphasis <= 1:
-            raise ConfigError(f"esr: pre_emphasis is a coefficient from 0 to 1, not {pre_emphasis:g}.")
+            raise ConfigError(f"esr: pre_emphasis is {pre_emphasis:g}; expected a coefficient from 0 to 1.")
         self.pre_emphasis = pre_emphasis
         self.floor = 10 ** (floor_db / 10)
         import auraloss  # slow to import, and not needed to read the settings
@@ -57,7 +57,7 @@ class ESR(Loss):
         self.ratio = auraloss.time.ESRLoss(reduction="none")
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Compare (batch, channels, time) signals; (batch,)."""
+        """Compare signals (batch, channels, time); return (batch,)."""
         if self.pre_emphasis:
             prediction, target = (emphasised(audio, self.pre_emphasis) for audio in (prediction, target))
         self.ratio.eps = self.floor * target.shape[-1]  # auraloss adds it to the sum, not to the mean
@@ -66,12 +66,12 @@ class ESR(Loss):
 
 
 class DC(Loss):
-    """Offset of the error against the target's power: mean(e)^2 / (mean(target^2) + floor), averaged over channels.
+    """Squared offset of the error over the target's power: mean(e)^2 / (mean(target^2) + floor), mean over channels.
 
     Wright and Välimäki, "Perceptual loss function for neural modeling of audio systems", ICASSP 2020.
 
     Args:
-        floor_db: power, in dB of full scale, that is added to the target's.
+        floor_db: power that is added to the target's power, in dB of full scale.
     """
 
     def __init__(self, floor_db: float = FLOOR_DB) -> None:
@@ -81,7 +81,7 @@ class DC(Loss):
         self.ratio = auraloss.time.DCLoss(eps=10 ** (floor_db / 10), reduction="none")
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Compare (batch, channels, time) signals; (batch,)."""
+        """Compare signals (batch, channels, time); return (batch,)."""
         ratios: Tensor = self.ratio(prediction, target)
         return ratios.mean(dim=1)
 
@@ -92,17 +92,17 @@ class LogCosh(Loss):
     Chen et al., "Log hyperbolic cosine loss improves variational auto-encoder", 2019.
 
     Args:
-        a: where the parabola becomes a line, at errors of about 1 / a.
+        a: scale of the error; the parabola becomes a line at errors of about 1 / a.
     """
 
     def __init__(self, a: float = 1.0) -> None:
         super().__init__()
         if a <= 0:
-            raise ConfigError(f"log_cosh: a is above 0, not {a:g}.")
+            raise ConfigError(f"log_cosh: a is {a:g}; expected a number above 0.")
         self.a = a
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Compare (batch, channels, time) signals; (batch,)."""
+        """Compare signals (batch, channels, time); return (batch,)."""
         return (log_cosh(self.a * (prediction - target)) / self.a).mean(dim=(1, 2))
 
 
@@ -111,17 +111,17 @@ class MultiResolutionSTFT(Loss):
 
     For magnitudes P and T of prediction and target,
     w_sc ||T - P|| / ||T|| + w_log_mag mean(|log P - log T|) + w_lin_mag mean(|P - T|), averaged over channels.
-    ||T||^2 has that of white noise at `floor_db` added to it, so that a fade-out does not outweigh the note.
+    The energy of white noise at `floor_db` is added to ||T||^2, so that a fade-out does not outweigh the note.
     Yamamoto et al., "Parallel WaveGAN", ICASSP 2020; Steinmetz and Reiss, "auraloss", 2020, whose defaults these are.
 
     Args:
-        fft_sizes: in samples, one per resolution.
-        hop_sizes: in samples, one per resolution.
-        win_lengths: of the Hann windows in samples, one per resolution.
+        fft_sizes: lengths of the FFTs in samples, one per resolution.
+        hop_sizes: distances between successive FFTs in samples, one per resolution.
+        win_lengths: lengths of the Hann windows in samples, one per resolution.
         w_sc: weight of the spectral convergence.
         w_log_mag: weight of the distance of log magnitudes.
         w_lin_mag: weight of the distance of magnitudes.
-        eps: the power under which a bin counts as this power.
+        eps: smallest power of a bin; a lower power is replaced by it.
         floor_db: power of the white noise, in dB of full scale.
     """
 
@@ -151,7 +151,7 @@ class MultiResolutionSTFT(Loss):
             eps=eps,
             reduction="none",
         )
-        # auraloss takes one norm over the whole batch, by which an item would see the others.
+        # auraloss takes one norm over the whole batch, which would make an item's value depend on the others.
         for stft in self.distance.stft_losses:
             # White noise of unit power has the window's energy in every bin.
             stft.spectralconv = _PerItem(
@@ -160,7 +160,7 @@ class MultiResolutionSTFT(Loss):
             stft.logstft, stft.linstft = _PerItem(stft.logstft), _PerItem(stft.linstft)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Compare (batch, channels, time) signals; (batch,).
+        """Compare signals (batch, channels, time); return (batch,).
 
         Raises:
             ModelError: if the signals are too short for the longest window.
@@ -168,10 +168,10 @@ class MultiResolutionSTFT(Loss):
         batch, channels, time = target.shape
         if time < self.min_samples:
             raise ModelError(
-                f"mr_stft needs at least {self.min_samples} samples for its largest FFT, and was given {time}. "
+                f"mr_stft needs at least {self.min_samples} samples for its largest FFT, got {time}. "
                 "Train on longer segments or set smaller fft_sizes."
             )
-        # One item at a time stays in a CPU's cache; a GPU wants the whole batch in each call.
+        # One item at a time fits into a CPU's cache; a GPU is faster with the whole batch in each call.
         at_once = 1 if target.device.type == "cpu" else batch * channels
         flat = (audio.reshape(batch * channels, 1, time) for audio in (prediction, target))
         pairs = zip(*(torch.split(audio, at_once) for audio in flat), strict=True)
@@ -179,7 +179,7 @@ class MultiResolutionSTFT(Loss):
 
 
 class _PerItem(nn.Module):
-    """Averages a distance of spectrograms (batch, bins, frames) over each item, to (batch,)."""
+    """Average of a distance between spectrograms (batch, bins, frames) over each item, (batch,)."""
 
     def __init__(self, distance: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
@@ -190,7 +190,7 @@ class _PerItem(nn.Module):
 
 
 class _SpectralConvergence:
-    """||T - P|| / sqrt(||T||^2 + floor bins frames)."""
+    """Spectral convergence, ||T - P|| / sqrt(||T||^2 + floor bins frames)."""
 
     def __init__(self, floor: float) -> None:
         self.floor = floor
@@ -206,37 +206,37 @@ class _SpectralConvergence:
 def _check_resolutions(fft_sizes: Sequence[int], hop_sizes: Sequence[int], win_lengths: Sequence[int]) -> None:
     sizes = f"fft_sizes {list(fft_sizes)}, hop_sizes {list(hop_sizes)}, win_lengths {list(win_lengths)}"
     if not 0 < len(fft_sizes) == len(hop_sizes) == len(win_lengths):
-        raise ConfigError(f"mr_stft: as many fft_sizes as hop_sizes and win_lengths are needed: {sizes}.")
+        raise ConfigError(f"mr_stft: fft_sizes, hop_sizes and win_lengths must have the same length, got {sizes}.")
     if min(*hop_sizes, *win_lengths) < 1 or any(w > f for f, w in zip(fft_sizes, win_lengths, strict=True)):
-        raise ConfigError(f"mr_stft: hops are at least 1 and a window is at most as long as its FFT: {sizes}.")
+        raise ConfigError(f"mr_stft: hops must be at least 1, and a window at most as long as its FFT, got {sizes}.")
 
 
 def emphasised(audio: Tensor, coefficient: float) -> Tensor:
-    """First-order high-pass y[n] = x[n] - coefficient x[n-1], silence before the first sample; same shape."""
+    """Apply the first-order high-pass y[n] = x[n] - coefficient x[n-1], with x[-1] = 0; the shape stays the same."""
     return audio - coefficient * nn.functional.pad(audio[..., :-1], (1, 0))
 
 
 def log_cosh(x: Tensor) -> Tensor:
-    """log(cosh(x)), elementwise; exact for small x in float32 and finite for large ones, unlike the direct form."""
+    """Compute log(cosh(x)) elementwise; accurate for small x in float32 and finite for large x, unlike the formula."""
     size = x.abs()
     return size + torch.log1p(torch.expm1(-2 * size) / 2)
 
 
 class WeightedLoss(nn.Module):
-    """A weighted sum of losses: each item's total = sum over parts of weight x the item's value.
+    """Weighted sum of losses: an item's total is the sum over the parts of weight times the item's value.
 
     Args:
-        parts: (name, weight, loss) each; see `nablafx_core.names.figure_names` for what they are called.
+        parts: name, weight and loss of each part; repeated names are made unique by `nablafx_core.names.figure_names`.
 
     Attributes:
-        min_samples: fewest samples that every part can compare.
-        neediest: name of the part that needs this many samples.
+        min_samples: smallest number of samples that all parts can compare.
+        neediest: name of the part that needs `min_samples`.
     """
 
     def __init__(self, parts: Sequence[tuple[str, float, Loss]]) -> None:
         super().__init__()
         if not parts:
-            raise ConfigError("training needs at least one loss, such as loss: [{name: l1}].")
+            raise ConfigError("loss: at least one loss is required, such as loss: [{name: l1}].")
         self.names = figure_names(name for name, _, _ in parts)
         self.weights = [weight for _, weight, _ in parts]
         self.losses = nn.ModuleList(loss for _, _, loss in parts)
@@ -245,21 +245,21 @@ class WeightedLoss(nn.Module):
         self.min_samples = needs[self.neediest]
 
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compare (batch, channels, time) signals.
+        """Compare signals (batch, channels, time).
 
         Returns:
-            Each item's total, (batch,), whose mean is to be differentiated, and each part's mean before its weight,
-            detached; all stay on the device.
+            The total of each item, (batch,), whose mean is the objective; and the mean of each part without its
+            weight, detached. All tensors stay on the device.
 
         Raises:
-            ModelError: if a part does not give one value per item.
+            ModelError: if a part does not return one value per item.
         """
         values = [loss(prediction, target) for loss in self.losses]
         for name, value in zip(self.names, values, strict=True):
             if value.shape != target.shape[:1]:
                 raise ModelError(
-                    f"the loss '{name}' gave values of shape {tuple(value.shape)} for a batch of {target.shape[0]}; "
-                    f"expected one value per item, ({target.shape[0]},). Reduce over channels and time, not the batch."
+                    f"the loss '{name}' returned values of shape {tuple(value.shape)}; expected one value per item of "
+                    f"the batch, ({target.shape[0]},). Reduce over channels and time, not over the batch."
                 )
         weighted = [weight * value for weight, value in zip(self.weights, values, strict=True)]
         parts = {name: value.detach().mean() for name, value in zip(self.names, values, strict=True)}

@@ -1,7 +1,7 @@
-"""Figures of merit over whole files and splits, from sums in float64 that add up in any order and batching.
+"""Metrics over whole files and splits, computed from float64 sums that do not depend on order or batching.
 
 In the equations e = prediction - target, and sums run over every sample of a split. A denominator is at
-least `FLOOR`, so that silence predicted as silence scores 0 and no figure is ever NaN because of silence.
+least `FLOOR`, so that silence predicted as silence scores 0 and silence never causes NaN.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from nablafx_core.interfaces import Metric
 from nablafx_core.scoring import losses
 
 FLOOR = 1e-8
-"""The least denominator: the energy of one sample at -80 dB below full scale."""
+"""Smallest denominator: the energy of one sample at -80 dB of full scale."""
 
 PIECE = 240_000
-"""Samples of a piece, where a figure needs a stretch of signal at once: counted from the first sample that is
-scored, so never a matter of batches or blocks. 5 s at 48 kHz, the test segment of the NablAFx paper."""
+"""Number of samples in a piece, for metrics that need a stretch of signal at once; pieces are counted from the first
+sample that is scored, so that they do not depend on batches or blocks. 5 s at 48 kHz, as in the NablAFx paper."""
 
 
 def _exact(audio: Tensor) -> Tensor:
-    """In float64; on the CPU if the device has none (MPS)."""
+    """Convert to float64, on the CPU if the device does not support it (MPS)."""
     return (audio.cpu() if audio.device.type == "mps" else audio).double()
 
 
 class Quotient(Metric):
-    """A figure that is one sum divided by another; `statistics` gives both, (batch, 2)."""
+    """Metric that is one sum divided by another; `statistics` returns both sums, (batch, 2)."""
 
     def value(self, sums: Tensor) -> float:
-        """sums[0] / max(sums[1], FLOOR)."""
+        """Return sums[0] / max(sums[1], FLOOR)."""
         return float(sums[0] / sums[1].clamp(min=FLOOR))
 
 
 class SampleMean(Quotient):
-    """The mean over samples of a distance that a subclass defines."""
+    """Mean over samples of a distance that a subclass defines."""
 
     def distance(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The distance of each sample, in float64."""
+        """Return the distance of each sample, in float64."""
         raise NotImplementedError
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Sum of the distance and number of samples, (batch, 2)."""
+        """Return the sum of the distances and the number of samples, (batch, 2)."""
         distance = self.distance(_exact(prediction), _exact(target))
         return torch.stack([distance.sum(dim=(1, 2)), torch.ones_like(distance).sum(dim=(1, 2))], dim=1)
 
@@ -53,7 +53,7 @@ class MAE(SampleMean):
     """Mean absolute error, mean(|e|)."""
 
     def distance(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """|e|."""
+        """Return |e|."""
         return (prediction - target).abs()
 
 
@@ -61,7 +61,7 @@ class MSE(SampleMean):
     """Mean squared error, mean(e^2)."""
 
     def distance(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """e^2."""
+        """Return e^2."""
         return (prediction - target).square()
 
 
@@ -74,7 +74,7 @@ class MAPE(SampleMean):
     needs_signal = True
 
     def distance(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """|e| / max(|target|, 1.17e-6)."""
+        """Return |e| / max(|target|, 1.17e-6)."""
         return (prediction - target).abs() / target.abs().clamp(min=1.17e-6)
 
 
@@ -82,7 +82,7 @@ class LogCosh(SampleMean):
     """Mean of log(cosh(e)). Chen et al., "Log hyperbolic cosine loss improves variational auto-encoder", 2019."""
 
     def distance(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """log(cosh(e))."""
+        """Return log(cosh(e))."""
         return losses.log_cosh(prediction - target)
 
 
@@ -95,55 +95,58 @@ class ESR(Quotient):
     needs_signal = True
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Energies of the error and of the target, (batch, 2)."""
+        """Return the energies of the error and of the target, (batch, 2)."""
         error, signal = _exact(prediction) - _exact(target), _exact(target)
         return torch.stack([part.square().sum(dim=(1, 2)) for part in (error, signal)], dim=1)
 
 
 class DC(Quotient):
-    """Offset of the error against the signal: sum over pieces of length mean(e)^2, divided by sum(target^2).
+    """Squared offset of the error over the energy of the target: sum over pieces (length mean(e)^2) / sum(target^2).
 
-    Up to `PIECE` samples this is auraloss's DCLoss; offsets of opposite sign in two files do not cancel.
+    For at most `PIECE` samples this is auraloss's DCLoss; offsets of opposite sign in two files do not cancel.
     """
 
     needs_signal = True
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Energies of the offset of the error and of the target, (batch, 2)."""
+        """Return the energies of the error's offset and of the target, (batch, 2)."""
         error, signal = _exact(prediction) - _exact(target), _exact(target)
         offsets = [piece.mean(dim=-1, keepdim=True).expand_as(piece) for piece in torch.split(error, PIECE, dim=-1)]
         return torch.stack([part.square().sum(dim=(1, 2)) for part in (torch.cat(offsets, dim=-1), signal)], dim=1)
 
 
 class CosineSimilarity(Metric):
-    """sum(prediction target) / sqrt(sum(prediction^2) sum(target^2)); 1 if both are silent, 0 if one is."""
+    """Cosine similarity, sum(prediction target) / sqrt(sum(prediction^2) sum(target^2)).
+
+    It is 1 if both signals are silent, and 0 if one of them is.
+    """
 
     needs_signal = True
 
     lower_is_better = False
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The three sums, (batch, 3)."""
+        """Return the three sums, (batch, 3)."""
         p, t = _exact(prediction), _exact(target)
         return torch.stack([part.sum(dim=(1, 2)) for part in (p * t, p.square(), t.square())], dim=1)
 
     def value(self, sums: Tensor) -> float:
-        """sums[0] / sqrt(sums[1] sums[2])."""
+        """Return sums[0] / sqrt(sums[1] sums[2])."""
         if not sums.any():
             return 1.0
         return float(sums[0] / (sums[1] * sums[2]).sqrt().clamp(min=torch.finfo(sums.dtype).tiny))
 
 
 class MultiResolutionSTFT(Quotient):
-    """The multi-resolution STFT distance of each piece, averaged with the pieces' lengths as weights.
+    """Multi-resolution STFT distance, averaged over pieces with their lengths as weights.
 
-    See `nablafx_core.scoring.losses.MultiResolutionSTFT`. A piece is `PIECE` samples; what is left at a file's
-    end counts by its length, and is followed by silence if an FFT is longer.
+    See `nablafx_core.scoring.losses.MultiResolutionSTFT`. A piece has `PIECE` samples. The last piece of a file may be
+    shorter; it is padded with silence if it is shorter than an FFT needs.
 
     Args:
-        fft_sizes: in samples, one per resolution.
-        hop_sizes: in samples, one per resolution.
-        win_lengths: of the Hann windows in samples, one per resolution.
+        fft_sizes: lengths of the FFTs in samples, one per resolution.
+        hop_sizes: distances between successive FFTs in samples, one per resolution.
+        win_lengths: lengths of the Hann windows in samples, one per resolution.
     """
 
     def __init__(
@@ -152,11 +155,11 @@ class MultiResolutionSTFT(Quotient):
         hop_sizes: Sequence[int] = (120, 240, 50),
         win_lengths: Sequence[int] = (600, 1200, 240),
     ) -> None:
-        # A floor far below any recording: the published figure, and never NaN.
+        # A floor far below any recording gives the published metric, and never NaN.
         self.distance = losses.MultiResolutionSTFT(fft_sizes, hop_sizes, win_lengths, floor_db=-200.0)
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Sum of length times distance and of length, (batch, 2)."""
+        """Return the sum of length times distance, and the sum of the lengths, (batch, 2)."""
         parts = []
         for pair in zip(*(torch.split(audio, PIECE, dim=-1) for audio in (prediction, target)), strict=True):
             length = pair[0].shape[-1]

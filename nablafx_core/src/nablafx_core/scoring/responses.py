@@ -1,4 +1,4 @@
-"""What a processor does while its parameters stand still, found by sending a signal through it."""
+"""Measure the response of a processor with constant parameters, by sending a signal through it."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _CURVE_POINTS = 801  # odd, so that 0 is one of them
 def frequency_response(
     processor: Processor, settings: Sequence[Parameters]
 ) -> tuple[Signal, NDArray[np.complex128], NDArray[np.float64]]:
-    """H(f) of a filter, the transform of its own response to an impulse, in float64; the declared latency is taken off.
+    """Measure H(f) of a filter: the Fourier transform of its impulse response in float64, without the declared latency.
 
     Args:
-        processor: in float64 and eval mode, of the shape ``"filter"``.
-        settings: of its parameters, in physical units.
+        processor: processor of the shape ``"filter"``, in float64 and eval mode.
+        settings: values of the processor's parameters in physical units, one dictionary per response.
 
     Returns:
-        Frequencies in Hz from 10 to half the sample rate, evenly spread on a log axis, (n,); H, (settings, n); the
-        unwrapped phase in degrees, (settings, n), which begins between -180 and 180.
+        Frequencies in Hz from 10 to half the sample rate, evenly spaced on a log axis, (n,); H, (settings, n); and the
+        unwrapped phase in degrees, (settings, n), which starts between -180 and 180.
     """
     rate = processor.sample_rate
     size = 1 << math.ceil(math.log2(_SECONDS * rate))
     impulse = torch.zeros(len(settings), 1, size, dtype=torch.float64)
-    impulse[..., processor.latency] = 1  # what looks ahead answers before
+    impulse[..., processor.latency] = 1  # a filter that looks ahead responds before the impulse
     spectrum = np.fft.rfft(_through(processor, impulse, settings))
     spectrum *= np.exp(2j * np.pi * np.arange(size // 2 + 1) * processor.latency / size)
     first = math.ceil(LOWEST_HZ * size / rate)
@@ -50,15 +50,15 @@ def frequency_response(
 def transfer_curve(
     processor: Processor, settings: Sequence[Parameters], low: float, high: float
 ) -> tuple[Signal, Signal]:
-    """Output over input of a nonlinearity without memory, its own output for a ramp, in float64.
+    """Measure output over input of a memoryless nonlinearity: its output for a ramp, in float64.
 
     Args:
-        processor: in float64 and eval mode, of the shape ``"nonlinearity"``.
-        settings: of its parameters, in physical units.
-        low, high: ends of the input.
+        processor: processor of the shape ``"nonlinearity"``, in float64 and eval mode.
+        settings: values of the processor's parameters in physical units, one dictionary per curve.
+        low, high: smallest and largest input.
 
     Returns:
-        Inputs (n,) and outputs (settings, n).
+        Inputs, (n,), and outputs, (settings, n).
     """
     ramp = torch.linspace(low, high, _CURVE_POINTS, dtype=torch.float64)
     return ramp.numpy(), _through(processor, ramp.expand(len(settings), 1, -1), settings)
