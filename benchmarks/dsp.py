@@ -35,7 +35,7 @@ from ratios import Row, compare, parser_for
 from scipy.signal import lfilter, sosfilt
 
 from nablafx_core.steps import Steps
-from nablafx_dsp.functional.biquad import cascade, frequency_sampled, large
+from nablafx_dsp.functional.biquad import cascade, empty_in_large_pages, frequency_sampled
 from nablafx_dsp.functional.cookbook import FORMULAS
 from nablafx_dsp.processors.dynamics import Compressor
 from nablafx_dsp.processors.equalizers import ParametricEQ
@@ -59,7 +59,7 @@ def per_sample(batch: int, time: int, dtype: torch.dtype) -> torch.Tensor:
     """Coefficients of an equalizer, (batch, 5, 5, time)."""
     values = {name: value[:, None].expand(-1, time) for name, value in settings(batch).items()}
     framed = ParametricEQ(RATE).coefficients(values).permute(0, 3, 1, 2)
-    return large(*framed.shape, dtype=dtype).copy_(framed).permute(0, 2, 3, 1)
+    return empty_in_large_pages(*framed.shape, dtype=dtype).copy_(framed).permute(0, 2, 3, 1)
 
 
 def forward(dtype: torch.dtype) -> Row:

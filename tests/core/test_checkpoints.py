@@ -1,4 +1,4 @@
-"""Checkpoints are whole, the last two are kept, and nothing in them is executed."""
+"""Checkpoints are written atomically, the last two are kept, and nothing in them is executed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTINGS = {"max_steps": 12, "validate_every": 4, "accelerator": "cpu"}
 
 
 class Stop(Callback):
-    """Breaks a training before a step, with a state of its own in the checkpoints."""
+    """Callback with a state that ends a training before a step."""
 
     def __init__(self, step, state=None):
         self.step, self.state, self.loaded = step, state, None
@@ -41,7 +41,7 @@ class Stop(Callback):
 
 
 def stopped(runs, state=None):
-    """The run of a training that was broken off at step 10, after the checkpoints of steps 4 and 8."""
+    """Train until step 10, after the checkpoints of steps 4 and 8; return the run folder."""
     sections = {
         "data": {"name": "reference.tiny:TanhDataset", "segment_length": 2048, "batch_size": 2},
         "model": TCN,
@@ -69,7 +69,7 @@ def cut(path):
 
 
 def flip(path):
-    """A bit in the middle of the largest tensor."""
+    """Flip a bit in the middle of the largest tensor."""
     with zipfile.ZipFile(path) as archive:
         part = max(archive.infolist(), key=lambda entry: entry.file_size)
     content = bytearray(path.read_bytes())
@@ -78,7 +78,7 @@ def flip(path):
 
 
 class Bomb:
-    """Runs a command when it is unpickled."""
+    """Object that runs a command when it is unpickled."""
 
     def __init__(self, mark):
         self.mark = mark
@@ -95,26 +95,27 @@ def bomb(path):
 @pytest.mark.parametrize(
     "harm", [cut, flip, bomb, lambda path: path.write_bytes(b"")], ids=["cut", "flip", "bomb", "empty"]
 )
-def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog, harm):
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path, caplog, harm):
     folder = stopped(tmp_path / "runs")
     assert (step(folder / LAST), step(folder / PREVIOUS)) == (8, 4)
     harm(folder / LAST)
     content = (folder / LAST).read_bytes()
     result = resume(folder)
-    passed_over, kept = [entry.getMessage() for entry in caplog.records if entry.name.endswith("checkpoints")]
-    assert passed_over.startswith(f"{folder / LAST}: is not used: ")
-    assert kept == f"{folder / LAST}: is kept as damaged.ckpt."
+    skipped, kept = [entry.getMessage() for entry in caplog.records if entry.name.endswith("checkpoints")]
+    assert skipped.startswith(f"{folder / LAST}: ")
+    assert kept.startswith(f"{folder / LAST}: ")
+    assert "damaged.ckpt" in kept
     assert (folder / DAMAGED).read_bytes() == content
     assert (step(folder / LAST), step(folder / PREVIOUS)) == (12, 8)
     assert not (folder / "checkpoints/exploded").exists()
     assert result.test["esr"] > 0
 
 
-def test_without_a_whole_one_it_is_said_what_can_be_done(tmp_path):
+def test_the_error_about_damaged_checkpoints_says_what_to_do(tmp_path):
     folder = stopped(tmp_path / "runs")
     for name in (LAST, PREVIOUS):
         cut(folder / name)
-    with pytest.raises(RunError, match=r"no checkpoint of it can be used. Train anew with .*config.yaml; --init"):
+    with pytest.raises(RunError, match=r"cannot be resumed.*config\.yaml.*--init"):
         resume(folder)
     assert find_run(folder.parent, "latest").status == "FAILED"
 
@@ -131,7 +132,7 @@ def test_without_a_whole_one_it_is_said_what_can_be_done(tmp_path):
         (lambda content: content["optimizer_states"][0]["param_groups"].pop(), "its groups of parameters are not"),
     ],
 )
-def test_a_checkpoint_of_other_code_is_refused(tmp_path, change, message):
+def test_a_checkpoint_of_a_different_version_of_the_code_is_rejected(tmp_path, change, message):
     folder = stopped(tmp_path / "runs")
     content = torch.load(folder / LAST, weights_only=True)
     change(content)
@@ -141,7 +142,7 @@ def test_a_checkpoint_of_other_code_is_refused(tmp_path, change, message):
     assert (folder / LAST).exists()
 
 
-def test_the_state_of_a_callback_is_kept_or_its_loss_told(tmp_path, caplog):
+def test_the_state_of_a_callback_is_kept_or_a_warning_is_logged(tmp_path, caplog):
     plain = Stop(-1)
     resume(stopped(tmp_path / "plain", {"a": [1, torch.ones(2)]}), [plain])
     assert plain.loaded["a"][0] == 1
@@ -152,7 +153,7 @@ def test_the_state_of_a_callback_is_kept_or_its_loss_told(tmp_path, caplog):
     assert sum("left out of checkpoints" in entry.getMessage() for entry in caplog.records) == 1
 
 
-def test_what_the_disk_refuses_leaves_both(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_both_checkpoints(tmp_path, monkeypatch):
     files, path = CheckpointFiles(), tmp_path / LAST
     for number in (1, 2):
         files.save_checkpoint({"callbacks": {}, "n": number}, path)
@@ -177,8 +178,8 @@ class TestKeepBest:
     def value(self, path):
         return next(nfx.load(path).parameters()).flatten()[0].item()
 
-    def test_a_better_one_on_the_disk_stays_with_its_figures(self, tmp_path):
-        """It was written after the checkpoint, and on a GPU the steps since then come out otherwise."""
+    def test_a_better_bundle_on_the_disk_stays_with_its_figures(self, tmp_path):
+        """It was written after the checkpoint, and on a GPU the steps since then may give other weights."""
         path = tmp_path / "run" / "model.nfx"
         self.validated(KeepBest(path, {"run": "run"}), 0.25, 8, 1.0)
         (path.parent / ".model.nfx.0.tmp").touch()
@@ -190,14 +191,14 @@ class TestKeepBest:
         assert (again.best, self.value(path)) == ({"loss": 0.125, "step": 12}, 3.0)
         assert [entry.name for entry in path.parent.iterdir()] == ["model.nfx"]
 
-    def test_that_of_another_run_is_none(self, tmp_path):
+    def test_a_bundle_of_another_run_is_ignored(self, tmp_path):
         save_bundle(self.model(1.0), tmp_path / "model.nfx", {"run": "other", "validation": {"loss": 0.1, "step": 1}})
         best = KeepBest(tmp_path / "model.nfx", {"run": "run"})
         best.resume()
         assert best.best == {}
 
     @pytest.mark.parametrize("at", [8, 12])
-    def test_one_that_is_lost_is_written_again_from_its_checkpoint_or_told(self, tmp_path, caplog, at):
+    def test_a_lost_bundle_is_written_again_from_its_checkpoint_or_warned_about(self, tmp_path, caplog, at):
         first = KeepBest(tmp_path / "model.nfx", {"run": "run"})
         self.validated(first, 0.25, 8, 1.0)
         checkpoint = {"global_step": at, "callbacks": {first.state_key: first.state_dict()}}
@@ -208,7 +209,7 @@ class TestKeepBest:
         assert again.best == ({"loss": 0.25, "step": 8} if at == 8 else {})
         assert any("missing or damaged" in entry.getMessage() for entry in caplog.records) == (at == 12)
 
-    def test_what_is_only_in_memory_is_not_in_the_checkpoint(self, tmp_path, monkeypatch):
+    def test_a_best_model_only_in_memory_is_not_in_the_checkpoint(self, tmp_path, monkeypatch):
         best = KeepBest(tmp_path / "model.nfx", {"run": "run"})
         self.validated(best, 0.25, 8, 1.0)
         monkeypatch.setattr("nablafx_core.files.os.replace", lambda *names: (_ for _ in ()).throw(OSError(28, "full")))

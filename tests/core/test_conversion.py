@@ -26,7 +26,7 @@ import json
 from pathlib import Path
 import nablafx_core as nfx
 from nablafx_core.errors import ConversionError
-from nablafx_core.interfaces import Exporter, Importer
+from nablafx_core.interfaces.model import Exporter, Importer
 
 class Reader(Importer):
     suffixes = (".echo", ".ECO")

@@ -1,5 +1,5 @@
 # ruff: noqa: N802 - the names are those of NVML
-"""What GPUs do is recorded beside a run, and whatever their driver does, the run goes on."""
+"""The use of GPUs is recorded, and a run continues whatever their driver does."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from reference.waiting import PATIENCE, until
 
 
 class Driver(types.ModuleType):
-    """NVML of two GPUs: the second cannot tell its power. `breaks_after` so many readings it fails."""
+    """Stand-in for NVML with two GPUs: the second has no power sensor. All calls fail after `breaks_after` readings."""
 
     NVML_TEMPERATURE_GPU = 0
 
     class NVMLError(Exception):
-        """Anything."""
+        """Stand-in for any NVML error."""
 
     class NVMLError_NotSupported(NVMLError):  # noqa: N801 - NVML's own name
-        """This card has no such sensor."""
+        """Stand-in for NVML's error about a missing sensor."""
 
     def __init__(self, breaks_after=10**9):
         super().__init__("pynvml")
@@ -99,7 +99,7 @@ def recorded(tmp_path, body):
     return find_run(tmp_path, "latest")
 
 
-def test_two_gpus_of_which_one_has_no_power_sensor(tmp_path, driver):
+def test_two_gpus_one_without_a_power_sensor(tmp_path, driver):
     nvml = driver()
 
     def body(run):
@@ -129,7 +129,7 @@ def test_two_gpus_of_which_one_has_no_power_sensor(tmp_path, driver):
     }.items() <= run.host["nvidia"].items()
 
 
-def test_a_driver_that_breaks_in_the_middle_is_told_once(tmp_path, driver, caplog):
+def test_a_driver_that_fails_in_the_middle_gives_one_warning(tmp_path, driver, caplog):
     nvml = driver(breaks_after=3)
 
     def body(run):
@@ -172,7 +172,7 @@ def test_a_training_on_the_cpu_records_its_speed(tmp_path):
     assert not any("memory" in name for name in run.summary)
 
 
-def test_a_sample_is_of_the_second_of_running(driver):
+def test_a_sample_is_recorded_at_its_second_of_running(driver):
     nvml, steps = driver(), set()
     run = types.SimpleNamespace(elapsed=7.9, log=lambda name, value, step: steps.add(step))
     with sampled_gpus(run, ["GPU-a", "GPU-b"], 0.01):
@@ -181,7 +181,7 @@ def test_a_sample_is_of_the_second_of_running(driver):
 
 
 class Clocked:
-    """A run whose seconds the test says; `logged` has the steps and values of one metric."""
+    """Run whose elapsed seconds the test sets; `logged` has the steps and values of one metric."""
 
     def __init__(self):
         self.elapsed, self.logged = 0.0, []
@@ -191,7 +191,7 @@ class Clocked:
             self.logged.append((step, value))
 
 
-def test_samples_within_one_second_are_one_value_and_none_replaces_another():
+def test_the_mean_of_the_samples_of_a_second_is_recorded():
     run = Clocked()
     sampler = devices._Sampler(run, ["GPU-a"], 0.25)
     readings = iter([10, 20, 60, 5, 1])

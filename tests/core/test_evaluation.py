@@ -30,7 +30,7 @@ TAPS = np.array([0.7, -0.2, 0.1, 0.05, 0.3])
 
 
 class Source:
-    """A signal in memory that remembers what was read of it."""
+    """Signal in memory that records which samples are read."""
 
     def __init__(self, audio: np.ndarray) -> None:
         self.audio, self.longest, self.first, self.last = torch.from_numpy(audio).float(), 0, len(audio), 0
@@ -74,7 +74,7 @@ class LateFIR(Model):
 
 
 class Blockwise(Model):
-    """Multiplies by 0.5 every other block of 512 samples; what it remembers has no bound."""
+    """Model with unbounded memory that multiplies every other block of 512 samples by 0.5."""
 
     def initial_state(self, batch_size, controls=None):
         return {"position": torch.zeros(batch_size, dtype=torch.long)}
@@ -86,7 +86,7 @@ class Blockwise(Model):
 
 
 class ZeroPhase(Model):
-    """A symmetric moving average of 5 samples, which has no stream."""
+    """Symmetric moving average of 5 samples, which cannot stream."""
 
     receptive_field = 5
     causal = False
@@ -105,7 +105,7 @@ def recording(name="a", time=2000, seed=0, start=0, stop=None, **about) -> Recor
 
 
 def direct(files: list[Recording], gain=lambda file: 1.0) -> dict[str, float]:
-    """The figures of `LateFIR` from whole signals, by scipy."""
+    """Return the figures of `LateFIR` from whole signals, computed with scipy."""
     sums = dict.fromkeys(METRICS, 0.0)
     for file in files:
         prediction = gain(file) * scipy.signal.lfilter(TAPS, 1, file.dry.audio.double().numpy())
@@ -149,7 +149,7 @@ def test_unbounded_model_warms_up_and_keeps_the_phase_of_its_blocks(monkeypatch)
     torch.testing.assert_close(seen["target"][0], file.wet.audio[4700:])
 
 
-def test_a_model_without_a_stream_is_rendered_offline_with_context_on_both_sides():
+def test_a_model_that_cannot_stream_is_rendered_offline_with_context_on_both_sides():
     file = recording(start=700, stop=1300)
     predictions = []
     evaluate(ZeroPhase(), [file], METRICS, on_rendered=lambda _, prediction, __: predictions.append(prediction))
@@ -206,7 +206,7 @@ def test_mode_is_restored_and_progress_reaches_the_total():
     assert model.training and not model.part.training
 
 
-def test_a_silent_target_is_called_so_and_has_no_ratio():
+def test_a_silent_target_is_reported_and_has_no_ratio():
     def source(audio):
         return ArraySource(torch.as_tensor(audio, dtype=torch.float32))
 
@@ -231,7 +231,7 @@ def test_a_silent_target_is_called_so_and_has_no_ratio():
 
 
 @pytest.mark.parametrize("rest", [1, 3])
-def test_the_last_samples_of_a_target_are_too_few_to_be_called_silent(rest):
+def test_the_last_samples_of_a_target_are_too_few_to_count_as_silent(rest):
     audio = torch.from_numpy(np.random.default_rng(0).normal(size=4800 + rest)).float()
     audio[4800:] = 0.1
     silent = ArraySource(torch.zeros(2400 + rest))
@@ -243,7 +243,7 @@ def test_the_last_samples_of_a_target_are_too_few_to_be_called_silent(rest):
     assert ("silent_samples" in whole, dead["silent_samples"]) == (False, 2400 + rest)
 
 
-def test_refusals():
+def test_invalid_evaluations_are_errors():
     with pytest.raises(DataError, match="nothing to evaluate"):
         evaluate(LateFIR(), [recording(stop=0)], METRICS)
 

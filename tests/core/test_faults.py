@@ -81,7 +81,7 @@ FAULTS = [
     Fault(
         "two lengths",
         TRAIN,
-        "Error: amp.wav: after alignment 30,000 samples, its dry file di.wav 72,000. Cut both to one length, so that",
+        "Error: amp.wav: has 30,000 samples after alignment, its dry file di.wav has 72,000.",
         lambda w: w.sound("amp.wav", pedal(played("di"))[:30_000]),
     ),
     Fault(
@@ -117,8 +117,8 @@ FAULTS = [
     Fault(
         "another take",
         TRAIN,
-        "Error: amp.wav: no delay to di.wav could be measured; the two have little in common. Is wet another take? If "
-        "you know the delay, set data.delay.",
+        "Error: amp.wav: its delay to di.wav could not be measured, because the two have little in common. Check that "
+        "wet is not another take. If you know the delay, set data.delay.",
         lambda w: w.sound("amp.wav", pedal(played("other"))),
     ),
     Fault(
@@ -136,10 +136,10 @@ FAULTS = [
     Fault(
         "a delay beyond the file",
         f"{PAIR} delay=1000000",
-        "Error: amp.wav: data.delay takes 1,000,000 samples off, and it has 72,000.",
+        "Error: amp.wav: has 72,000 samples, and data.delay removes 1,000,000 of them.",
     ),
     Fault(
-        "no range", f"{PAIR} max_delay_ms=.nan", "Error: data.max_delay_ms is nan; it is above 0 and at most 60,000."
+        "no range", f"{PAIR} max_delay_ms=.nan", "Error: data.max_delay_ms must be above 0 and at most 60,000, got nan."
     ),
     Fault(
         "an unknown setting",
@@ -201,26 +201,26 @@ FAULTS = [
     Fault(
         "a knob beyond its end",
         TWIST,
-        "Error: data/Pedal/trainval/D050_T101: D050_T101.bass.target.wav: D050_T101: T101 is beyond the end of a knob;",
+        "Error: data/Pedal/trainval/D050_T101: D050_T101.bass.target.wav: D050_T101: T101 is outside 000 to 100",
         lambda w: w.move(w.target(), w.target(setting="D050_T101")),
     ),
     Fault(
         "no setting among settings",
         TWIST,
-        f"Error: data/Pedal: bass.target.wav in data/Pedal/trainval names no setting, {SETTING}.lead.target.wav does. "
-        "A setting is a letter and three digits",
+        f"Error: data/Pedal: bass.target.wav in data/Pedal/trainval has no setting in its name, and "
+        f"{SETTING}.lead.target.wav has one. A setting is a letter and three digits",
         lambda w: w.move(w.target(), "data/Pedal/trainval/bass.target.wav"),
     ),
     Fault(
         "a knob in one folder and not in another",
         TWIST,
-        f"Error: data/Pedal: settings D050 and {SETTING} do not name the same knobs. Every setting names every knob",
+        f"Error: data/Pedal: settings D050 and {SETTING} do not name the same knobs. Every setting must name every",
         lambda w: w.move(w.target(), w.target(setting="D050")),
     ),
     Fault(
         "a folder of another setting",
         TWIST,
-        f"Error: data/Pedal/trainval/D050_T090: {SETTING}.bass.target.wav is named for another setting than its",
+        f"Error: data/Pedal/trainval/D050_T090: {SETTING}.bass.target.wav has another setting in its name than",
         lambda w: w.move(w.target(), f"data/Pedal/trainval/D050_T090/{SETTING}.bass.target.wav"),
     ),
     Fault(
@@ -287,14 +287,14 @@ FAULTS = [
     Fault(
         "a device file that is there",
         f"{TWIST} --write-device-file",
-        "Error: data/Pedal/device.yaml: exists already. Delete it first, or edit it.",
+        "Error: data/Pedal/device.yaml: already exists. Delete it first, or edit it.",
         lambda w: w.write("data/Pedal/device.yaml", "knobs: {D: {}, T: {}}"),
     ),
     # Simulated recordings
     Fault(
         "a folder of something else",
         "data simulated path=data",
-        "Error: data: holds something else than simulated data",
+        "Error: data: does not contain simulated data",
     ),
     *(
         Fault(
@@ -315,7 +315,7 @@ FAULTS = [
         "data simulated path=sim settings={gain:[1]}",
         "Error: data.settings: the device has no knob 'gain'. Knobs: drive, tone",
     ),
-    Fault("endless music", "data simulated path=sim seconds=1e12", "Error: data.seconds is 1e+12; it is 1 to 36,000."),
+    Fault("endless music", "data simulated path=sim seconds=1e12", "Error: data.seconds must be 1 to 36,000, got"),
     # Experiments
     Fault(
         "no such experiment",
@@ -550,14 +550,14 @@ SAID = [
     Fault(
         "inverted polarity",
         PAIR,
-        "note: amp.wav: the effect inverts the polarity; the model will too.",
+        "note: amp.wav: the effect inverts the polarity, and so will the model.",
         lambda w: w.sound("amp.wav", -pedal(played("di"))),
         0,
     ),
     Fault(
         "a dry file without a recording",
         TWIST,
-        "note: trainval/extra.input.wav: the device has no recording of it; left out.",
+        "note: trainval/extra.input.wav: the device has no recording of it; it is skipped.",
         lambda w: w.sound("data/DRY/trainval/extra.input.wav", played("extra")),
         0,
     ),

@@ -64,7 +64,7 @@ def test_a_large_tensor_is_refused_and_a_small_one_made(maker):
     assert len(made) == 1
 
 
-def test_many_buffers_take_no_more_than_a_large_one(monkeypatch):
+def test_many_buffers_are_limited_like_a_large_one(monkeypatch):
     def tables(count):
         part = nn.Module()
         for number in range(count):
@@ -77,7 +77,7 @@ def test_many_buffers_take_no_more_than_a_large_one(monkeypatch):
         fitting("tables", 3)
 
 
-def test_an_error_of_the_function_itself_stays(monkeypatch):
+def test_an_error_of_the_function_itself_is_not_changed(monkeypatch):
     monkeypatch.setitem(MAKERS, "wrong", lambda n: torch.arange(0, n, 0))
     with pytest.raises(ConfigError, match="step must be nonzero"):
         fitting("wrong", 3)

@@ -20,7 +20,7 @@ from reference.registered import preset_file
 
 PACK = """
 from nablafx_core.interfaces import Loss, Metric, Processor
-from nablafx_core.interfaces import Dataset
+from nablafx_core.interfaces.model import Dataset
 from nablafx_core.testing.tiny import TinyData
 import torch
 

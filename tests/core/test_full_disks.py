@@ -24,7 +24,7 @@ def nablafx_exporters():
     return [Component("echo", __name__ + ":Writer", "b")]
 
 import nablafx_core as nfx
-from nablafx_core.interfaces import Exporter, Importer
+from nablafx_core.interfaces.model import Exporter, Importer
 
 class Reader(Importer):
     suffixes = (".echo",)
@@ -59,7 +59,7 @@ class Refusal:
     room: int = 16_384
 
 
-UNMADE = "Error: disk/runs: a run folder cannot be made there: REASON."
+UNMADE = "Error: disk/runs: a run folder cannot be created there: REASON."
 REFUSALS = [
     Refusal("a rendering", "render m.nfx di.wav disk/out.wav", "Error: disk/out.wav: cannot be written: REASON."),
     Refusal("a FLAC", "render m.nfx di.wav disk/out.flac", "Error: disk/out.flac: cannot be written: REASON."),

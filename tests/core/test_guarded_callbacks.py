@@ -1,4 +1,4 @@
-"""A pack's Lightning callback that fails is told and left; the training goes on as if it were not there."""
+"""A failing Lightning callback of a pack gives a warning, and the training continues without it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OTHERWISE = (
 HOOKS = [name for name in vars(Callback) if name.startswith("on_") or name in ("setup", "teardown", "state_dict")]
 
 
-def test_one_that_works_is_what_it_was():
+def test_a_working_callback_is_unchanged():
     plain, callback = Counting(), guarded(Counting(), "nablafx-acme")
     assert isinstance(callback, Counting)
     assert callback.state_key == plain.state_key
@@ -39,7 +39,7 @@ def test_one_that_works_is_what_it_was():
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda callback: pickle.loads(pickle.dumps(callback))])
-def test_a_copy_guards_itself(again, caplog):
+def test_a_copy_of_a_guarded_callback_is_guarded(again, caplog):
     callback = guarded(Counting(ValueError("x")), "nablafx-acme")
     other = again(callback)
     other.on_train_batch_end(None, None, None, None, 0)
@@ -48,7 +48,7 @@ def test_a_copy_guards_itself(again, caplog):
     assert len(caplog.records) == 1
 
 
-def test_one_that_fails_is_told_once_and_not_called_again(caplog):
+def test_a_failing_callback_is_warned_about_once_and_not_called_again(caplog):
     callback = guarded(Counting(ValueError("too hot\nvery hot")), "nablafx-acme")
     callback.on_train_start(None, None)
     for index in range(3):
@@ -59,12 +59,12 @@ def test_one_that_fails_is_told_once_and_not_called_again(caplog):
     line = Counting.called.__code__.co_firstlineno + 3
     assert [record.getMessage() for record in caplog.records] == [
         "pack nablafx-acme: its callback Counting failed in on_train_batch_end (ValueError: too hot "
-        f"(reference/callbacks.py:{line})). It is not called again; the training goes on. {OTHERWISE}"
+        f"(reference/callbacks.py:{line})). It is not called again; the training continues. {OTHERWISE}"
     ]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), TrainingError("stop")])
-def test_what_ends_a_training_on_purpose_passes(error, caplog):
+def test_exceptions_that_end_a_training_on_purpose_pass(error, caplog):
     callback = guarded(Counting(error), "nablafx-acme")
     for _ in range(2):
         with pytest.raises(type(error)):
@@ -72,7 +72,7 @@ def test_what_ends_a_training_on_purpose_passes(error, caplog):
     assert caplog.records == []
 
 
-def test_a_hook_that_stands_on_the_instance_is_kept_and_guarded(caplog):
+def test_a_hook_on_the_instance_is_kept_and_guarded(caplog):
     callback = Counting()
     callback.on_train_end = lambda trainer, module: 1 / 0
     guarded(callback, "nablafx-acme").on_train_end(None, None)
@@ -114,7 +114,7 @@ def test_training_goes_on_to_the_same_weights(install, tmp_path, caplog):
     )
 
 
-def test_a_hook_that_fails_is_told_and_the_others_are_asked(install, caplog):
+def test_a_failing_pack_hook_is_warned_about_and_the_others_are_called(install, caplog):
     installed(install, "config['train']['seed'] = 8; return [config['model'], Counting()]")
     install("nablafx-bad", "@hookimpl\ndef nablafx_callbacks(config):\n    return [config['no']]")
     install("nablafx-cool", PACK.format(body="return [EarlyStopping('x', patience=config['train']['seed'])]"))
@@ -123,10 +123,10 @@ def test_a_hook_that_fails_is_told_and_the_others_are_asked(install, caplog):
     assert (type(mine), cool.patience) == (Counting, 7)
     assert config == {"train": {"seed": 7}, "model": 5}
     assert [record.getMessage() for record in caplog.records] == [
-        "pack nablafx-acme: nablafx_callbacks() returned int, no lightning.Callback: 5. It is left out; the training "
-        f"goes on. {OTHERWISE}",
+        "pack nablafx-acme: nablafx_callbacks() returned int instead of a lightning.Callback: 5. It is left out; the "
+        f"training continues. {OTHERWISE}",
         "pack nablafx-bad: nablafx_callbacks() failed: KeyError: 'no' (nablafx_bad.py:6). "
-        f"{OTHERWISE.replace('acme', 'bad')} The training goes on without its callbacks.",
+        f"{OTHERWISE.replace('acme', 'bad')} The training continues without its callbacks.",
     ]
 
 
@@ -136,13 +136,13 @@ def test_a_pack_may_refuse_an_experiment(install):
         pack_callbacks({})
 
 
-def test_one_whose_state_another_has_is_left_out(install, caplog):
-    """Lightning would end the training."""
+def test_a_callback_with_the_state_key_of_another_is_left_out(install, caplog):
+    """Lightning would end the training if two callbacks had the same state_key."""
     installed(install, "return [ModelCheckpoint(monitor='a'), ModelCheckpoint(monitor='b'), Counting(), Counting()]")
     beside = [ModelCheckpoint(monitor="a")]
     found = pack_callbacks({}, beside)
     assert [type(callback) for callback in found] == [ModelCheckpoint, Counting]
     assert found[0].monitor == "b"
     assert len(caplog.records) == 2
-    assert "returned a Counting whose state_key is that of another callback (Counting)." in caplog.text
+    assert "returned a Counting with the state_key of another callback (Counting)" in caplog.text
     Trainer(callbacks=[*beside, *found], logger=False, accelerator="cpu", enable_progress_bar=False)

@@ -1,4 +1,4 @@
-"""Each law holds for what is right, measures what is there, and breaks for what is wrong."""
+"""Each law holds for a correct component, returns the right measurement, and breaks for a faulty component."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_fault_breaks_its_law(law, fault):
         ALL[law](Echo(3, fault))
 
 
-def test_what_is_measured():
+def test_the_measured_values_of_laws():
     assert laws.no_look_ahead(Echo(5)) == 5
     assert laws.no_look_ahead(Echo(0)) == 0
     model = Echo(0)
@@ -61,14 +61,14 @@ def test_what_is_measured():
     assert laws_gradients.gradients_are_right(Echo(0)) == 3
 
 
-def test_what_is_not_a_number_keeps_no_law():
+def test_nan_breaks_a_law():
     assert check(0.5, 0.5, "law", "") == 0.5
     for measured in (0.6, float("nan")):
         with pytest.raises(LawBroken, match=r"law: measured .*, allowed 0.5. Do this."):
             check(measured, 0.5, "law", "Do this.")
 
 
-def test_the_subject_stays_as_it_was():
+def test_laws_do_not_change_the_subject():
     model = Echo().train()
     laws.stream_equals_offline(model, [4, 4])
     laws_gradients.gradients_are_right(model)
@@ -85,17 +85,17 @@ def test_processors_and_controllers_are_held_to_the_same_laws(law, subject):
 
 def test_a_delayed_processor_streams_but_does_not_look_ahead():
     laws.stream_equals_offline(Gain(latency=4), [3, 8, 1], moving_controls=True)
-    with pytest.raises(LawBroken, match="declares latency 4 and looks 0"):
+    with pytest.raises(LawBroken, match="latency of 4 samples and looks 0"):
         laws.no_look_ahead(Gain(latency=4), phases=8)
 
 
 def test_a_controller_that_reads_ahead_is_found():
-    with pytest.raises(LawBroken, match="declares latency 0"):
+    with pytest.raises(LawBroken, match="latency of 0 samples"):
         laws.no_look_ahead(Follower(reads_ahead=True), phases=8)
 
 
 class Shifted(SteppedLeaky):
-    """Its blocks begin with the audio."""
+    """Processor whose blocks start with the audio."""
 
     def forward(self, audio, parameters, state=None):
         leak = parameters["leak"]
@@ -104,7 +104,7 @@ class Shifted(SteppedLeaky):
         return super().forward(audio, {"leak": leak}, state)
 
 
-def test_what_takes_steps_gives_what_it_gives_for_samples():
+def test_a_processor_with_steps_equals_one_with_samples():
     assert laws_steps.steps_are_their_samples(SteppedLeaky()) < 1e-12
     assert laws_steps.steps_are_their_samples(Leaky()) == 0
     with pytest.raises(LawBroken, match=r"steps are their samples \(Shifted\)"):

@@ -47,7 +47,7 @@ def test_a_pattern_chooses_what_is_checked(install, only, checked):
     assert {(row["kind"], row["component"]) for row in json.loads(shown.stdout)} == checked
 
 
-def test_a_pattern_that_means_nothing_is_an_error(install):
+def test_a_pattern_without_a_match_is_an_error(install):
     install("nablafx-acme", plugin(("loss", "reference.toys:Absolute", {})))
     with pytest.raises(RegistryError, match="no component 'los/absolute' to check. Did you mean 'loss/absolute'?"):
         check_pack("acme", "los/absolute")
@@ -82,7 +82,7 @@ def test_a_declared_exception_is_shown_with_its_reason(install):
         ({"settings are documented": "none"}, "settings are documented", "it holds, although"),
     ],
 )
-def test_an_exception_that_is_not_one_fails(install, exceptions, law, failure):
+def test_a_declared_exception_whose_law_holds_fails(install, exceptions, law, failure):
     component(install, "", exceptions)
     broken = {result.law: result.failure for result in pack_results("acme") if result.failure}
     assert list(broken) == [law] and broken[law].startswith(failure)
@@ -91,7 +91,7 @@ def test_an_exception_that_is_not_one_fails(install, exceptions, law, failure):
 
 
 @pytest.mark.parametrize("exceptions", [{IDLE: ""}, {IDLE: None}, {1: "why"}, [IDLE]])
-def test_an_exception_has_a_reason(install, exceptions):
+def test_an_exception_requires_a_reason(install, exceptions):
     component(install, "", exceptions)
     (only,) = pack_results("acme")
     assert "gives 'echo' exceptions that do not map a law's name to a reason" in only.failure
@@ -104,7 +104,7 @@ def test_an_exporter_is_given_models_of_other_packs_as_their_examples_alone(inst
     assert given == ["tinymodel", "tinymodel without knobs", "echo"]
 
 
-def test_a_preset_that_names_no_packs_is_remarked(install):
+def test_a_preset_that_names_no_packs_gets_a_remark(install):
     install("nablafx-acme", "@hookimpl\ndef nablafx_presets():\n    return [Component('p', 'acme_files:p.yaml', '')]\n")
     preset_file(install, "model: {name: nablafx_core.testing.tiny:TinyModel}\nloss: [l1, {name: nablafx-core/esr}]\n")
     remarks = {result.law: result for result in check_pack("acme") if result.outcome == "warning"}

@@ -17,32 +17,31 @@ CONVERSION = (("model", "nablafx_core.testing.tiny:TinyModel", {"controls": [{"n
             "refuses",
             "",
             "writes or refuses every model",
-            "it refused all 4 models that it was given; it must",
+            "it refused all 4 models",
         ),
         (
             "raises",
             "",
             "writes or refuses every model",
-            "given echo, it raised TypeError: only TinyModel. (reference/faulty.py:LINE). Refuse what the format "
-            "cannot hold with a ConversionError that says which part.",
+            "for echo, it raised TypeError: only TinyModel. (reference/faulty.py:LINE). ",
         ),
         (
             "leaves",
             "",
             "writes or refuses every model",
-            "refusing echo, it left left.bin; due is nothing. Write to the path that `write` is given",
+            "refusing echo, it left left.bin; expected no file.",
         ),
         (
             "beside",
             "",
             "writes or refuses every model",
-            "writing tinymodel, it left beside.bin, model.tiny; due is model.tiny.",
+            "writing tinymodel, it left beside.bin, model.tiny; expected model.tiny.",
         ),
         (
             "spoils",
             "",
             "writes or refuses every model",
-            "given tinymodel, it changed weight of the model. Work on a copy.",
+            "for tinymodel, it changed weight of the model. Work on a copy.",
         ),
         (
             "rounds",
@@ -66,7 +65,7 @@ CONVERSION = (("model", "nablafx_core.testing.tiny:TinyModel", {"controls": [{"n
             "",
             "trusts",
             "damage is refused",
-            "a file of 0 bytes that begins with b'' made it raise JSONDecodeError: Expecting value: line 1 column 1 "
+            "for a file of 0 bytes that begins with b'' it raised JSONDecodeError: Expecting value: line 1 column 1 "
             "(char 0) (reference/faulty.py:LINE). Refuse such a file with a ConversionError that says why.",
         ),
         ("", "reads nothing", "damage is refused", "it read an empty file. Refuse it with a ConversionError."),
@@ -74,7 +73,7 @@ CONVERSION = (("model", "nablafx_core.testing.tiny:TinyModel", {"controls": [{"n
             "",
             "trains",
             "what it reads fits a bundle",
-            "tinymodel: it was read into a model in training mode. Return model.eval().",
+            "tinymodel: the imported model is in training mode. Return model.eval().",
         ),
         (
             "",
@@ -84,7 +83,7 @@ CONVERSION = (("model", "nablafx_core.testing.tiny:TinyModel", {"controls": [{"n
         ),
     ],
 )
-def test_a_faulty_exporter_or_importer(install, writer, reader, law, failure):
+def test_a_faulty_exporter_or_importer_breaks_its_law(install, writer, reader, law, failure):
     found = results(
         install,
         ("model", "reference.toys:Echo", {"latency": 1}),

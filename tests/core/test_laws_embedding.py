@@ -21,7 +21,7 @@ class Frames(Embedding):
         return self.change(audio.unflatten(-1, (-1, 100))[:, 0])
 
 
-def test_a_right_one_keeps_them():
+def test_a_correct_embedding_keeps_every_law():
     assert embedding_is_per_item(Frames()) == 0
     assert embedding_survives_silence(Frames()) == pytest.approx(0.5, abs=0.01)
 
@@ -38,6 +38,6 @@ def test_a_right_one_keeps_them():
         (Frames(torch.zeros_like), embedding_survives_silence, "same vectors for silence and for noise"),
     ],
 )
-def test_a_wrong_one_breaks_them(embedding, law, message):
+def test_a_faulty_embedding_breaks_its_law(embedding, law, message):
     with pytest.raises(LawBroken, match=message):
         law(embedding)

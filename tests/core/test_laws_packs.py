@@ -1,4 +1,4 @@
-"""What `packs check` prints and `check_pack` raises, for a pack as a whole."""
+"""The output of `packs check` and the errors of `check_pack` for a whole pack."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def test_the_packs_own_line_is_shown_and_what_it_prints_is_kept_out(install):
     assert "in forward" not in shown.stdout
     told = shown.stdout[shown.stdout.index("broken: model ladder: items are independent") :]
     assert told.splitlines()[1] == (
-        "  RuntimeError: shape '[7, -1]' is invalid for input of size 1536 (nablafx_acme_ladder.py:12). It was given "
-        "what its interface allows, and must not raise."
+        "  RuntimeError: shape '[7, -1]' is invalid for input of size 1536 (nablafx_acme_ladder.py:12). Its arguments "
+        "were valid for its interface, so it must not raise."
     )
 
 
-def test_what_would_fail_for_the_same_reason_again_is_left_out(install):
+def test_laws_after_a_broken_first_law_are_left_out(install):
     install(
         "nablafx-acme", plugin(("model", "reference.faulty:Gone", {}), ("device", "reference.faulty:Clipper", {"x": 1}))
     )
@@ -66,7 +66,7 @@ def test_problems_and_warnings_of_the_pack_are_rows_too(install):
     assert (warning.outcome, warning.note[:30]) == ("warning", "this core has no hook 'nablafx")
 
 
-def test_the_table(install):
+def test_packs_check_prints_a_table(install):
     install(
         "nablafx-acme",
         plugin(
@@ -97,8 +97,8 @@ def test_the_table(install):
     assert [row["outcome"] for row in asked] == [row[at["RESULT"] : at["MEASURED"]].strip() for row in rows]
 
 
-def test_results_are_there_as_they_come(install, monkeypatch):
-    """The first ones can be read while the last component has not been asked yet."""
+def test_results_are_yielded_immediately(install, monkeypatch):
+    """The first results can be read before the last component is checked."""
     install.module("nablafx_acme_last", "raise KeyboardInterrupt")
     install(
         "nablafx-acme",
@@ -109,7 +109,7 @@ def test_results_are_there_as_they_come(install, monkeypatch):
     assert "model echo" in shown.stdout and "what it saves it loads" in shown.stdout
 
 
-def test_an_example_may_name_files_and_the_working_directory_is_put_back(install, tmp_path, monkeypatch):
+def test_an_example_may_name_files_and_the_working_directory_is_restored(install, tmp_path, monkeypatch):
     install.module(
         "nablafx_acme_writes",
         """

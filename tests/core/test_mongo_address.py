@@ -1,4 +1,4 @@
-"""Addresses of MongoDB: what is taken, what is refused, and that no message holds a password."""
+"""Addresses of MongoDB: which are accepted and rejected, and that no message contains a password."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nablafx_core.mongo.address import address_of
 
 @pytest.fixture(autouse=True)
 def config(tmp_path, monkeypatch):
-    """The user's config file: the text that it is called with."""
+    """Give a function that writes the user's config file."""
     path = tmp_path / "config.yaml"
     monkeypatch.delenv("NABLAFX_MONGO_URL", raising=False)
     monkeypatch.setenv("NABLAFX_CONFIG", str(path))
@@ -30,7 +30,7 @@ def config(tmp_path, monkeypatch):
 
 
 def used(address):
-    """What pymongo makes of an address: hosts, user, password, options."""
+    """Return hosts, user, password and options that pymongo reads from an address."""
     with address.database() as database:
         client = database.client
         credentials = client.options.pool_options._credentials
@@ -38,7 +38,7 @@ def used(address):
         return sorted(client._topology_settings.seeds), user, client.options, database.name
 
 
-def test_a_url_names_the_database_and_ours_is_the_one_without_a_name():
+def test_a_url_names_the_database_or_the_default_is_used():
     hosts, user, _, name = used(address_of("mongodb://ada:s%40cret@db.lab:27018,other/records?authSource=admin"))
     assert (hosts, user, name) == ([("db.lab", 27018), ("other", 27017)], ("ada", "s@cret"), "records")
     assert used(address_of("mongodb://db.lab"))[3] == "nablafx"
@@ -75,7 +75,7 @@ def test_a_profile_has_user_password_and_tls(config, monkeypatch, source):
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX")
 @pytest.mark.parametrize(("mode", "warnings"), [(0o600, 0), (0o640, 1), (0o604, 1)])
-def test_a_password_that_others_can_read_is_warned_of(config, caplog, mode, warnings):
+def test_a_password_that_others_can_read_gives_a_warning(config, caplog, mode, warnings):
     config("mongo: {lab: {url: 'mongodb://h', user: ada, password: s3cret}}").chmod(mode)
     address_of("lab")
     assert [entry.getMessage().count("chmod 600") for entry in caplog.records] == [1] * warnings
@@ -89,7 +89,7 @@ WRONG = {
     "mongodb://ada:s3cret/s3cret@h/d": "%2F",
     "mongodb://ada:s3cret@s3cret@h/d": "%40",
     "mongodb://ada:s3c:s3cret@h/d": "%3A",
-    "mongodb://ada:s3cret%zz@h/d": "no escape",
+    "mongodb://ada:s3cret%zz@h/d": "%25",
     "mongodb://:s3cret@h:port/d": "mongodb://user:password@host",
     "mongodb://ada:s3cret@h/a.b": "mongodb://user:password@host",
     "mongodb://ada:s3cret@": "mongodb://user:password@host",
@@ -98,12 +98,12 @@ WRONG = {
     "mongodb://ada:s3cret@h/?s3cret!": "'?'",
     "mongodb://ada:s3cret@h/?tlsCAFile=/nowhere.pem": "nowhere.pem",
     "mongodb://ada:s3cret@h/?tls=true&ssl=false": "conflict",
-    "nolab": "no profile 'nolab'",
+    "nolab": "'nolab'",
 }
 
 
 def all_that_is_told(error):
-    """The messages of an error and of those that it is printed with."""
+    """Return the messages of an error and of its causes and contexts."""
     told = []
     while error is not None:
         told += [str(error), repr(error)]
@@ -112,7 +112,7 @@ def all_that_is_told(error):
 
 
 @pytest.mark.parametrize("url", WRONG)
-def test_what_is_wrong_is_said_without_the_password(url):
+def test_errors_about_addresses_do_not_contain_the_password(url):
     with pytest.raises(ConfigError, match="--mongo|MongoDB") as error:
         address_of(url).client()
     assert WRONG[url] in str(error.value)
@@ -120,10 +120,10 @@ def test_what_is_wrong_is_said_without_the_password(url):
 
 
 WRONG_FILES = {
-    "mongo: {lab: {url: 'mongodb://h', user: ada, password: *s3cret}}": ":1: this is no plain YAML",
-    "mongo:\n  lab: {url: 'mongodb://h', user: ada, password: !s3cret}": ":2: this is no plain YAML",
+    "mongo: {lab: {url: 'mongodb://h', user: ada, password: *s3cret}}": ":1: expected plain YAML",
+    "mongo:\n  lab: {url: 'mongodb://h', user: ada, password: !s3cret}": ":2: expected plain YAML",
     "mongo: {lab: {url: 'mongodb://h', pasword: s3cret}}": "Did you mean 'password'",
-    "mongo: {lab: {url: 'mongodb://h', password: s3cret}}": "needs a user",
+    "mongo: {lab: {url: 'mongodb://h', password: s3cret}}": "lab: a password requires a user",
     "mongo: {lab: {user: ada, password: s3cret}}": "lab.url: field required",
     "mongo: {lab: {url: 'mongodb://h', user: ada, password: [s3cret]}}": "lab.password",
     "mongo: {lab: {url: 'mongodb://h', user: ada, password: s3cret, password_env: X}}": "two passwords",
@@ -131,15 +131,15 @@ WRONG_FILES = {
     "mongo: {lab: {url: 'mongodb://h', user: ada, password_file: no.txt}}": "no.txt cannot be read",
     "mongo: {lab: {url: 'mongodb://h', tls: s3cret}}": "lab.tls",
     "mongo: {lab: {url: 'mongodb://h', tls_ca_file: no.pem}}": "no.pem cannot be read",
-    "mongo: {lab: other, other: lab}": "leads back",
-    "mongo: {lab: nobody}": "no profile 'nobody'",
+    "mongo: {lab: other, other: lab}": "mongo: the profile 'lab'",
+    "mongo: {lab: nobody}": "'nobody'",
     "mongo: [s3cret]": "write profiles as",
     "[s3cret]": "write profiles as",
 }
 
 
 @pytest.mark.parametrize("text", WRONG_FILES)
-def test_what_is_wrong_in_the_file_is_said_without_the_password(config, text):
+def test_errors_about_profiles_do_not_contain_the_password(config, text):
     path = config(text)
     with pytest.raises(ConfigError) as error:
         address_of("lab")
@@ -149,7 +149,7 @@ def test_what_is_wrong_in_the_file_is_said_without_the_password(config, text):
 
 
 @given(password=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12))
-def test_any_password_is_used_as_it_is_and_shown_nowhere(tmp_path_factory, password):
+def test_any_password_is_used_unchanged_and_never_shown(tmp_path_factory, password):
     password = password.rstrip("\r\n") or "a"
     folder = tmp_path_factory.mktemp("any")
     (folder / "p").write_bytes(password.encode() + b"\r\n")

@@ -1,4 +1,4 @@
-"""A run's copy in MongoDB: the layout that Sacred's own observer has, and the same however often it is pushed."""
+"""A run's copy in MongoDB has the layout of Sacred's own observer, and repeated pushes do not change it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONFIG = {"model": {"name": "lstm"}, "train": {"seed": 1}}
 
 
 def recorded(tmp_path, body=lambda run: None, **more):
-    """A run that logs, and its folder."""
+    """Record a run that logs values and records files; return its folder."""
 
     def main(run):
         for step in range(25):
@@ -50,7 +50,7 @@ def recorded(tmp_path, body=lambda run: None, **more):
 
 
 def series_in(database, run_id):
-    """Steps and values of each metric, as a reader with pymongo alone puts them together."""
+    """Return steps and values of each metric, read with pymongo alone."""
     found = {}
     for chunk in database.metrics.find({"run_id": run_id}).sort([("name", 1), ("chunk", 1)]):
         steps, values = found.setdefault(chunk["name"], ([], []))
@@ -64,7 +64,7 @@ def series_of(folder):
 
 
 def assert_whole(database, folder):
-    """Everything that the folder has is in the database, and nothing else."""
+    """Check that the database has exactly the content of the folder."""
     document = database.runs.find_one({"_id": folder.name})
     entry = json.loads((folder / "run.json").read_text())
     assert document["status"] == entry["status"]
@@ -147,7 +147,7 @@ def _push_in_process(url, folder, barrier):
         push(folder, client.get_default_database())
 
 
-def test_two_processes_that_push_at_once_are_as_one(tmp_path, database, url):
+def test_two_concurrent_pushes_equal_one(tmp_path, database, url):
     folder = recorded(tmp_path)
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2)
@@ -162,7 +162,7 @@ def test_two_processes_that_push_at_once_are_as_one(tmp_path, database, url):
     assert len(list(database["fs.files"].find({}))) == 1
 
 
-def test_an_older_copy_writes_over_nothing_that_is_newer(tmp_path, database):
+def test_an_older_copy_does_not_overwrite_a_newer_one(tmp_path, database):
     stale = {}
 
     def body(run):
@@ -182,8 +182,8 @@ def test_an_older_copy_writes_over_nothing_that_is_newer(tmp_path, database):
     assert_whole(database, folder)
 
 
-def test_a_copy_that_has_not_sent_the_files_yet_does_not_take_them_out_again(tmp_path, database):
-    """As the thread of a run that hung until after its end, and a push that was quicker."""
+def test_a_copy_without_sent_files_does_not_remove_them_again(tmp_path, database):
+    """As if the thread of a run hangs until after a push."""
     folder, late = recorded(tmp_path), {}
     copy = RunCopy(folder)
 
@@ -199,7 +199,7 @@ def test_a_copy_that_has_not_sent_the_files_yet_does_not_take_them_out_again(tmp
     assert assert_whole(database, folder)["complete"]
 
 
-def test_not_a_number_arrives_as_itself_or_as_its_name(tmp_path, database):
+def test_nan_arrives_as_nan_or_as_text(tmp_path, database):
     values = [1.0, math.nan, math.inf, -math.inf, 2.0]
 
     def body(run):
@@ -234,8 +234,8 @@ def test_long_metrics_are_cut_and_steps_that_are_logged_again_change_their_chunk
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_however_a_file_grows_its_series_are_those_of_the_whole_file(tmp_path, seed, monkeypatch):
-    """Torn lines, steps that go back, pieces of any size."""
+def test_series_of_a_growing_file_equal_those_of_the_complete_file(tmp_path, seed, monkeypatch):
+    """Incomplete lines, decreasing steps, and pieces of any size."""
     monkeypatch.setattr(series, "CHUNK", 4)
     monkeypatch.setattr(series, "_BLOCK", 100)
     draw = random.Random(seed)
@@ -284,7 +284,7 @@ def test_an_upload_that_was_cut_off_is_completed(tmp_path, database, until):
     assert gridfs.GridFS(database).get(content.file_id).read() == path.read_bytes()
 
 
-def test_a_file_that_changes_while_it_is_sent_is_not_called_stored(tmp_path, database):
+def test_a_file_that_changes_while_it_is_sent_is_not_reported_as_stored(tmp_path, database):
     path = tmp_path / "a"
     path.write_bytes(bytes(CHUNK_BYTES + 1))
     content = content_of(path)
@@ -302,7 +302,7 @@ def test_files_that_somebody_removed_from_the_database_are_sent_again(tmp_path, 
     assert_whole(database, folder)
 
 
-def test_a_file_that_is_gone_is_said_and_the_run_is_not_called_complete(tmp_path, database, caplog):
+def test_a_missing_file_is_warned_about_and_the_run_is_incomplete(tmp_path, database, caplog):
     folder = recorded(tmp_path)
     (folder / "audio/sound.wav").unlink()
     assert push(folder, database).missing == ["audio/sound.wav"]
@@ -311,7 +311,7 @@ def test_a_file_that_is_gone_is_said_and_the_run_is_not_called_complete(tmp_path
     assert [run.id for run in incomplete(list_runs(tmp_path / "runs"), database)] == [folder.name]
 
 
-def test_a_run_that_logged_nothing_and_lost_its_file_is_pushed_as_far_as_it_is(tmp_path, database):
+def test_a_run_without_metrics_and_with_a_lost_file_is_pushed(tmp_path, database):
     (tmp_path / "a").write_bytes(b"a")
     folder = record("test", CONFIG, tmp_path / "runs", lambda run: (run.artifact(tmp_path / "a"), run.folder)[1])
     (folder / "a").unlink()
@@ -357,14 +357,14 @@ def test_what_is_too_large_for_a_document_is_left_out_and_numbers_fit():
 
 
 def test_a_folder_without_a_record_is_refused(tmp_path, database):
-    with pytest.raises(RunError, match="no folder of a run"):
+    with pytest.raises(RunError, match="run.json: is missing"):
         push(tmp_path, database)
     (tmp_path / "run.json").write_text("[")
     with pytest.raises(RunError, match="damaged"):
         push(tmp_path, database)
 
 
-def test_a_run_that_goes_on_is_pushed_as_far_as_it_is(tmp_path, database):
+def test_the_present_state_of_a_running_run_is_pushed(tmp_path, database):
     found = []
 
     def body(run):
@@ -403,7 +403,7 @@ def slow_sends(monkeypatch, fails):
     return arrived, calls
 
 
-def test_a_push_that_times_out_goes_on_where_it_was(tmp_path, database, monkeypatch):
+def test_a_push_continues_after_a_timeout(tmp_path, database, monkeypatch):
     monkeypatch.setattr(series, "CHUNK", 2)
     folder = recorded(tmp_path)
     arrived, calls = slow_sends(monkeypatch, lambda call, chunks: len(chunks) > 4 or call % 3 == 0)
@@ -429,7 +429,7 @@ def test_a_push_that_gave_up_is_continued_by_the_next_one(tmp_path, database, mo
     assert_whole(database, folder)
 
 
-def test_what_a_database_has_lost_is_sent_again_whatever_it_says(tmp_path, database):
+def test_data_that_a_database_has_lost_is_sent_again(tmp_path, database):
     folder = recorded(tmp_path)
     push(folder, database)
     database.metrics.update_one({"run_id": folder.name}, {"$set": {"steps": [], "values": [], "timestamps": []}})

@@ -1,4 +1,4 @@
-"""A run whose data was moved resumes with the same data only."""
+"""A run whose data was moved can be resumed only with the same data."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def go_on(run_id, *overrides):
     return train(experiment, resume=run_id)
 
 
-def test_a_run_notes_what_its_data_holds_and_that_is_one_of_its_files(place):
+def test_a_run_records_the_fingerprint_of_its_data_as_an_artifact(place):
     run = RunRecord.read(Path("runs") / place)
     assert "data.json" in run.artifacts
     noted = json.loads((run.folder / "data.json").read_text())
@@ -75,7 +75,7 @@ def test_a_run_notes_what_its_data_holds_and_that_is_one_of_its_files(place):
     assert "/" not in json.dumps(noted)  # a record holds no path of this machine
 
 
-def test_a_run_whose_data_was_moved_goes_on_where_it_is_said_to_be(place):
+def test_a_run_resumes_with_the_new_path_of_moved_data(place):
     Path("data").rename("elsewhere")
     with pytest.raises(DataError) as caught:
         go_on(place)
@@ -122,20 +122,20 @@ def test_other_data_is_refused_with_the_file_that_differs(place, change, told):
     assert {path: path.read_bytes() for path in Path("runs").rglob("*") if path.is_file()} == before
 
 
-def test_data_that_was_changed_where_it_is_is_refused_too(place):
+def test_data_that_was_changed_in_place_is_rejected(place):
     one_sample(Path("data"))
     with pytest.raises(DataError, match=r"data/1.wet.wav: its content"):
         go_on(place)
 
 
-def test_names_may_change_and_what_is_read_of_the_files_may_not(place):
+def test_names_of_files_may_change_but_not_their_content(place):
     Path("data").rename("elsewhere")
     for path in Path("elsewhere").iterdir():
         path.rename(path.with_name(f"take-{path.name}"))
     assert go_on(place, "data.path=elsewhere").id == place
 
 
-def test_the_same_files_read_otherwise_are_other_data(place):
+def test_the_same_files_with_other_settings_are_different_data(place):
     with pytest.raises(DataError, match=r"start of '0' is 7, it was 0"):
         go_on(place, "data.skip=7")
 
@@ -144,7 +144,7 @@ DAMAGED = ["{", "[]", '{"recordings": [1, 2, 3]}', '{"recordings": [{"dry": {"si
 
 
 @pytest.mark.parametrize("noted", [None, *DAMAGED])
-def test_a_run_that_did_not_note_its_data_is_not_guessed_at(place, noted):
+def test_a_run_without_a_fingerprint_rejects_moved_data(place, noted):
     file = Path("runs") / place / "data.json"
     file.unlink()
     if noted is not None:
@@ -154,7 +154,7 @@ def test_a_run_that_did_not_note_its_data_is_not_guessed_at(place, noted):
         go_on(place, "data.path=elsewhere")
 
 
-def test_a_run_of_an_older_version_goes_on_where_its_data_is(place):
+def test_a_run_of_an_older_version_resumes_with_data_in_place(place):
     (Path("runs") / place / "data.json").unlink()
     go_on(place)
     assert (Path("runs") / place / "data.json").exists()
@@ -172,7 +172,7 @@ def test_a_run_of_an_older_version_goes_on_where_its_data_is(place):
         "data=1",
     ],
 )
-def test_nothing_else_can_be_set_at_a_resume(override):
+def test_other_settings_cannot_be_set_at_a_resume(override):
     with pytest.raises(ConfigError, match="--resume continues a run as it is"):
         check_overrides([override])
 
@@ -221,6 +221,6 @@ def test_a_file_that_was_changed_is_hashed_again(place):
         fingerprint(dataset)
 
 
-def test_a_resume_of_a_run_that_is_gone_is_told(place):
+def test_a_resume_of_a_missing_run_is_an_error(place):
     with pytest.raises(RunError):
         resumable("nothing", Path("runs"), ["data.path=x"])

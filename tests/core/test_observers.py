@@ -1,4 +1,4 @@
-"""Observers named in an experiment record runs as they record Sacred's own experiments, without secrets."""
+"""Observers in an experiment record runs in the same way as Sacred's own experiments, without secrets."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def facts_of_sql(path, run_id):
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_sql(tmp_path, outcome, caplog):
+def test_sql_observer_records_a_run(tmp_path, outcome, caplog):
     pytest.importorskip("sqlalchemy")
     section = {"name": "sacred.observers:SqlObserver", "url": f"sqlite:///{tmp_path}/ours.db"}
     run_id = ours(tmp_path, section, outcome)
@@ -193,7 +193,7 @@ def compared(mine, theirs, outcome):
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_file_storage(tmp_path, outcome, caplog):
+def test_file_storage_observer_records_a_run(tmp_path, outcome, caplog):
     section = {"name": "sacred.observers:FileStorageObserver", "basedir": str(tmp_path / "ours")}
     run_id = ours(tmp_path, section, outcome)
     sacreds_id = sacreds(tmp_path, FileStorageObserver(tmp_path / "theirs"), outcome, FIGURES)
@@ -238,7 +238,7 @@ class Bucket(types.ModuleType):
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_s3(tmp_path, outcome, caplog, monkeypatch):
+def test_s3_observer_records_a_run(tmp_path, outcome, caplog, monkeypatch):
     bucket = Bucket()
     monkeypatch.setitem(sys.modules, "boto3", bucket)
     section = {"name": "sacred.observers:S3Observer", "bucket": "lab-runs", "basedir": "ours", "region": "eu-west-1"}
@@ -266,7 +266,7 @@ def closed_later():
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_tinydb(tmp_path, outcome, caplog, closed_later):
+def test_tinydb_observer_records_a_run(tmp_path, outcome, caplog, closed_later):
     pytest.importorskip("tinydb")
     pytest.importorskip("hashfs")
     from sacred.observers import TinyDbObserver, TinyDbReader
@@ -288,7 +288,9 @@ def test_tinydb(tmp_path, outcome, caplog, closed_later):
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 @pytest.mark.parametrize(("kind", "more"), [(MongoObserver, {}), (QueuedMongoObserver, {"interval": 0.05})])
-def test_mongo(tmp_path, outcome, kind, more, caplog, database, url, monkeypatch, capsys):
+def test_mongo_observer_of_sacred_records_a_run(
+    tmp_path, outcome, kind, more, caplog, database, url, monkeypatch, capsys
+):
     monkeypatch.setenv("LAB", url)
     name = f"sacred.observers:{kind.__name__}"
     run_id = ours(tmp_path, {"name": name, "url": "${LAB}", "db_name": database.name, **more}, outcome)
@@ -322,7 +324,7 @@ def posted(monkeypatch):
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_slack(tmp_path, outcome, posted, monkeypatch):
+def test_slack_observer_sends_messages(tmp_path, outcome, posted, monkeypatch):
     from sacred.observers import SlackObserver
 
     monkeypatch.setenv("SLACK", HOOK)
@@ -379,7 +381,7 @@ def telegram(monkeypatch, bot):
 
 @pytest.mark.parametrize("bot", [Bot, NewBot])
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_telegram(tmp_path, outcome, bot, monkeypatch):
+def test_telegram_observer_sends_messages(tmp_path, outcome, bot, monkeypatch):
     from sacred.observers import TelegramObserver
 
     ours(tmp_path, telegram(monkeypatch, bot), outcome)
@@ -395,7 +397,7 @@ def test_telegram(tmp_path, outcome, bot, monkeypatch):
     assert [(token, without_times(one)) for token, one in mine] == [(token, without_times(one)) for token, one in plain]
 
 
-def test_a_telegram_that_cannot_be_reached_is_one_line_without_the_token(tmp_path, monkeypatch, caplog):
+def test_an_unreachable_telegram_is_one_line_without_the_token(tmp_path, monkeypatch, caplog):
     ours(tmp_path, telegram(monkeypatch, OfflineBot), "COMPLETED")
     started, completed = caplog.records
     assert "failed to send start_event" in started.getMessage()
@@ -457,7 +459,7 @@ def test_a_section_is_checked_as_others_are_and_no_secret_is_taken_or_shown(tmp_
     assert ":pw@" not in str(caught.value)
 
 
-def test_nothing_is_said_about_sacred_by_naming_one_of_its_observers():
+def test_naming_an_observer_of_sacred_logs_nothing():
     program = "from nablafx_core.registry.building import component_class; from nablafx_core.registry import Registry\n"
     program += "component_class(Registry.discover().find('observer', 'sacred.observers:RunObserver'))"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -484,7 +486,7 @@ def test_no_secret_is_written_and_the_run_can_be_resumed(tmp_path, monkeypatch, 
     assert "longsecret" not in caplog.text + "".join(capfd.readouterr())
 
 
-def test_what_an_observer_says_when_it_fails_has_no_secret_in_it(tmp_path, monkeypatch, caplog):
+def test_the_warning_about_a_failed_observer_contains_no_secret(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("HOOK", HOOK)
     monkeypatch.setenv("URL", "down")
     section = {"name": f"{__name__}:Stranger", "url": "${URL}", "labels": ["${HOOK}"]}
@@ -504,15 +506,15 @@ def test_what_an_observer_says_when_it_fails_has_no_secret_in_it(tmp_path, monke
         ({"name": f"{__name__}:Stranger", "from_config": "none.yaml"}, "none.yaml cannot be read: No such file"),
         (
             {"name": f"{__name__}:Stranger", "from_config": "bad.yaml"},
-            "bad.yaml:1: this is neither plain YAML nor JSON.",
+            "bad.yaml:1: expected plain YAML or JSON.",
         ),
         ({"name": f"{__name__}:Stranger", "from_config": "list.json"}, "list.json: expected a mapping"),
         ({"name": f"{__name__}:Stranger", "from_config": "odd.json"}, "has no setting 'ulr'. Did you mean 'url'?"),
         ({"name": "sacred.observers:GoogleCloudStorageObserver", "bucket": "b", "basedir": "c"}, "bucket name"),
-        ({"name": "sacred.observers:S3Observer", "bucket": "lab", "basedir": "c"}, "needs the module 'boto3'"),
+        ({"name": "sacred.observers:S3Observer", "bucket": "lab", "basedir": "c"}, "the module 'boto3'"),
     ],
 )
-def test_an_observer_that_cannot_be_made_is_told_before_the_run_begins(tmp_path, monkeypatch, section, message):
+def test_an_observer_that_cannot_be_built_is_an_error_before_the_run(tmp_path, monkeypatch, section, message):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORD", "verylongsecret")
     monkeypatch.setitem(sys.modules, "boto3", None)
@@ -604,7 +606,7 @@ def test_the_main_figure_of_a_result():
     assert main_figure({"why": "x"}) is None
 
 
-def test_a_password_by_variable_is_no_password_in_the_record(tmp_path):
+def test_a_password_in_a_variable_is_not_in_the_record(tmp_path):
     record("train", {"url": "mongodb://ada:${PW}@db"}, tmp_path, lambda run: None)
     with pytest.raises(RunError, match="password"):
         record("train", {"url": "mongodb://ada:${PW}secret@db"}, tmp_path, lambda run: None)

@@ -1,4 +1,4 @@
-"""Pictures are written whole, in the promised size, and show what they are given."""
+"""Pictures are written atomically, have the right size, and show their data."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_losses_and_validation_figures_have_their_own_panels(tmp_path, monkeypat
     }
     plot_losses(series, tmp_path / "l.png", {"mr_stft": "mr_stft (eps 1)"})
     assert drawn == {
-        "Losses, which are trained": {
+        "Training losses": {
             "loss": {"train": [(1, 2.0)], "validation": [(1, 3.0)]},
             "loss mr_stft (eps 1)": {"train": [(1, 4.0)], "validation": [(1, 5.0)]},
         },
@@ -113,7 +113,7 @@ def test_losses_and_validation_figures_have_their_own_panels(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("count", [0, 1, 50, 3000])
-def test_losses_of_any_length_are_drawn_and_what_has_no_logarithm_is_left_out(tmp_path, count):
+def test_losses_of_any_length_are_drawn_without_values_that_have_no_logarithm(tmp_path, count):
     drawable = [(step, 1 / step) for step in range(1, count + 1)]
     rest = [(0, 0.0), (0, -1.0), (0, float("nan")), (0, float("inf"))]
     for name, points in (("clean", drawable), ("all", rest + drawable)):

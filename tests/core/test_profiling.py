@@ -170,7 +170,7 @@ def test_an_experiment_whose_data_is_not_here(tmp_path, install):
     install.module(
         "acme_away",
         """
-        from nablafx_core.interfaces import Dataset
+        from nablafx_core.interfaces.model import Dataset
         from nablafx_core.errors import DataError
 
         class Away(Dataset):

@@ -1,4 +1,4 @@
-"""Killed anywhere and resumed, a training ends as if nothing had happened: weights, figures and curves."""
+"""A training that is killed anywhere and resumed gives the same weights, figures and curves."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TRAIN = {
 
 
 def experiment(folder, kind, workers=0):
-    """A file with a training of about two dozen steps."""
+    """Write an experiment file with a training of about two dozen steps."""
     file = folder / f"{kind}.yaml"
     sections = {
         "data": {
@@ -62,7 +62,7 @@ def experiment(folder, kind, workers=0):
 
 
 def end_of(run):
-    """All that must be equal at the end of two trainings."""
+    """Return everything that must be equal at the end of two trainings."""
     last = torch.load(run.folder / "checkpoints/last.ckpt", weights_only=True)
     states = {"last": last["state_dict"], "best": nfx.load(run.folder).state_dict()}
     weights = {f"{which} {name}": value for which, state in states.items() for name, value in state.items()}
@@ -92,7 +92,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(run, tmp_path_factory):
-    """The run of a training that nobody killed, by its model."""
+    """Give the runs of uninterrupted trainings, by model."""
     folder, known = tmp_path_factory.mktemp("whole"), {}
 
     def get(kind):
@@ -107,7 +107,7 @@ def whole(run, tmp_path_factory):
 
 
 def killed_at(run, folder, kind, *places, workers=0):
-    """The run of a training that is killed at these places, one after the other, and resumed each time."""
+    """Return the run of a training that is killed at each of these places and resumed each time."""
     begin = ["train", str(experiment(folder, kind, workers))]
     for place in places:
         code = run(*begin, "--runs-dir", str(folder / "runs"), **{VARIABLE: place})
@@ -133,7 +133,7 @@ def killed_at(run, folder, kind, *places, workers=0):
     ],
     ids=lambda value: value if isinstance(value, str) else ", ".join(value),
 )
-def test_a_killed_training_ends_as_the_whole_one(run, whole, tmp_path, kind, places):
+def test_a_killed_training_ends_like_an_uninterrupted_one(run, whole, tmp_path, kind, places):
     assert_same(killed_at(run, tmp_path, kind, *places), whole(kind))
 
 
@@ -153,7 +153,7 @@ def test_killed_while_files_are_written(run, whole, tmp_path, kind, place):
 
 
 def test_the_lstm_stops_early_and_its_rate_falls(whole):
-    """Else the tests above would say less than they seem to."""
+    """Otherwise the tests above would not cover early stopping and the plateau."""
     run = whole("lstm")
     rates = run.metrics["learning_rate"].values
     assert run.last_step < 400
@@ -161,13 +161,13 @@ def test_the_lstm_stops_early_and_its_rate_falls(whole):
 
 
 @pytest.mark.parametrize("kind", ["random"])
-def test_workers_change_nothing(run, whole, tmp_path, kind):
-    """Neither what they read nor the random states: their seeds come from a generator of the loader."""
+def test_data_workers_do_not_change_the_weights(run, whole, tmp_path, kind):
+    """They change neither the data nor the random states: their seeds come from a generator of the loader."""
     assert_same(killed_at(run, tmp_path, kind, "train 13", workers=1), whole(kind))
 
 
 def test_the_real_command_killed_at_a_random_moment(whole, tmp_path):
-    """SIGKILL from outside, as soon as so many values are in the record."""
+    """Send SIGKILL as soon as the record has a number of values."""
     values = random.Random(8).randint(4, 12)
     file = experiment(tmp_path, "random")
     command = [sys.executable, "-m", "nablafx_core", "train"]
@@ -186,7 +186,7 @@ def test_the_real_command_killed_at_a_random_moment(whole, tmp_path):
 
 
 def test_a_file_to_start_from_is_needed_only_before_the_first_checkpoint(run, whole, tmp_path):
-    """Weights come from the checkpoint; the bundle that the training was begun with may be gone."""
+    """Weights come from the checkpoint; the bundle of the initial weights may be missing."""
     start = tmp_path / "start.nfx"
     start.write_bytes((whole("tcn").folder / "model.nfx").read_bytes())
     for place, code in (("train 13", 0), ("train 3", 1)):

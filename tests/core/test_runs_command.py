@@ -1,4 +1,4 @@
-"""`nablafx runs` tells what the folders hold, to people and to programs."""
+"""`nablafx runs` shows the content of run folders, to users and to programs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def invoke(*arguments):
     return result.stdout
 
 
-def test_the_list_names_each_run_with_its_figures_and_troubles(runs_dir):
+def test_the_list_shows_each_run_with_its_figures_and_errors(runs_dir):
     header, *rows = (line.split() for line in invoke("--runs-dir", runs_dir).splitlines())
     by_id = {row[0]: row[1:] for row in rows}
     assert header == [
@@ -79,7 +79,7 @@ def test_the_list_as_json_is_strict_json(runs_dir):
     assert shown["config"] == CONFIG
 
 
-def test_show_tells_the_experiment_the_figures_and_where_it_ran(runs_dir):
+def test_show_prints_experiment_figures_and_machine(runs_dir):
     text = invoke("--runs-dir", runs_dir, "show", "good")
     lines = [line.split() for line in text.splitlines()]
     for line in (
@@ -94,7 +94,7 @@ def test_show_tells_the_experiment_the_figures_and_where_it_ran(runs_dir):
         assert sign in invoke("show", trouble, "--runs-dir", runs_dir)
 
 
-def test_what_is_not_there_is_said(tmp_path):
+def test_missing_runs_are_an_error(tmp_path):
     assert invoke("--runs-dir", tmp_path / "none") == f"No runs in {tmp_path / 'none'}.\n"
     with pytest.raises(RunError, match="there is no run 'x'"):
         invoke("show", "x", "--runs-dir", tmp_path)

@@ -1,4 +1,4 @@
-"""`runs` as people read it: lists, tags, what differs between runs, the best of them, curves."""
+"""The output of `nablafx runs` for users: lists, tags, differences between runs, the best runs, curves."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_comparison_is_drawn_with_every_run_labelled(runs_dir, tmp_path, monke
         assert not (tmp_path / name).exists()
 
 
-def test_what_cannot_be_compared_is_said(runs_dir):
+def test_runs_that_cannot_be_compared_are_an_error(runs_dir):
     invoke("compare", "one", "on", "--runs-dir", runs_dir, code=2)
     with pytest.raises(RunError, match=r"none of the runs has 'validation/los'. Did you mean 'validation/loss'\?"):
         invoke("compare", "one", "two", "--metric", "validation/los", "--runs-dir", runs_dir)
@@ -135,7 +135,7 @@ def test_the_list_is_filtered_sorted_and_cut(runs_dir):
     assert 'paper warm  say\N{REPLACEMENT CHARACTER} "hi",' in text and "\a" not in text
 
 
-def test_csv_is_what_a_reader_of_csv_finds(runs_dir):
+def test_csv_output_can_be_read_by_a_csv_reader(runs_dir):
     text = CliRunner().invoke(runs, ["--runs-dir", str(runs_dir), "--csv"]).stdout_bytes.decode()
     assert text.endswith("\r\n")
     header, *rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))

@@ -1,4 +1,4 @@
-"""`runs delete` and `runs prune`: what goes is shown and asked for, and nothing else goes."""
+"""`runs delete` and `runs prune` show the runs, ask, and delete nothing else."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def runs_dir(tmp_path):
     return runs_dir
 
 
-def test_delete_shows_what_goes_and_asks(runs_dir):
+def test_delete_shows_the_runs_and_asks(runs_dir):
     (runs_dir / "TS90" / "model.nfx").write_bytes(bytes(2_000_000))
     said_no = invoke("delete", "TS90", "--runs-dir", runs_dir, answer="n\n")
     assert said_no.exit_code == 1
@@ -67,7 +67,7 @@ def test_delete_shows_what_goes_and_asks(runs_dir):
         ("nothing", "there is no"),
     ],
 )
-def test_what_must_stay_stays_and_so_does_what_was_named_with_it(tmp_path, runs_dir, key, reason):
+def test_if_one_run_cannot_be_deleted_none_is(tmp_path, runs_dir, key, reason):
     write_run(runs_dir, "kept", notes={"tags": ["keep"]})
     elsewhere = write_run(tmp_path / "elsewhere", "theirs")
     (runs_dir / "linked").symlink_to(elsewhere)
@@ -79,7 +79,7 @@ def test_what_must_stay_stays_and_so_does_what_was_named_with_it(tmp_path, runs_
     assert (elsewhere / "run.json").exists()
 
 
-def test_a_path_names_no_run_to_delete(tmp_path, runs_dir):
+def test_a_path_cannot_name_a_run_to_delete(tmp_path, runs_dir):
     other = write_run(tmp_path / "elsewhere", "TS90")
     for key in (str(other), f"../elsewhere/{other.name}", "..", "."):
         with pytest.raises(RunError, match="there is no run"):
@@ -115,7 +115,7 @@ def test_a_run_that_began_after_the_question_is_not_deleted(runs_dir, monkeypatc
     assert "TS90" in ids(runs_dir) and "TS91" not in ids(runs_dir)
 
 
-def test_a_kill_while_deleting_leaves_no_half_run_and_the_next_delete_cleans_up(runs_dir, monkeypatch):
+def test_a_kill_while_deleting_leaves_no_partial_run_and_the_next_delete_cleans_up(runs_dir, monkeypatch):
     class Killed(BaseException):
         pass
 
@@ -146,7 +146,7 @@ def test_prune_keeps_the_best_of_each_device_and_what_it_cannot_judge(runs_dir):
     assert again.stdout == "" and len(ids(runs_dir)) == 8
 
 
-def test_prune_looks_only_at_the_runs_of_a_condition(runs_dir):
+def test_prune_considers_only_runs_that_fulfil_the_condition(runs_dir):
     result = invoke("prune", "--keep-best", "1", "--runs-dir", runs_dir, "--yes", "--where", "data.device=RAT")
     assert result.exit_code == 0
     assert ids(runs_dir) == {"TS90", "TS91", "TS92", "TS93", "RAT0", "failed", "going", "tested"}

@@ -1,4 +1,4 @@
-"""The index of runs: it never changes what a list says, whatever happens to it or to the runs."""
+"""The index of runs never changes a list, whatever happens to the index or to the runs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def files_of(cache):
     return list((cache / "runs").glob("*.sqlite"))
 
 
-def test_a_list_says_the_same_with_the_index_as_without(cache, runs_dir):
+def test_a_list_is_the_same_with_and_without_the_index(cache, runs_dir):
     expected = told(unindexed(runs_dir))
     for _ in range(3):
         assert sorted(told(FolderBook(runs_dir).rows())) == sorted(expected)
@@ -62,7 +62,7 @@ def test_a_list_says_the_same_with_the_index_as_without(cache, runs_dir):
     assert list(runs_dir.glob(".*")) == []
 
 
-def test_only_what_has_changed_is_read_again(cache, runs_dir, monkeypatch):
+def test_only_changed_records_are_read_again(cache, runs_dir, monkeypatch):
     FolderBook(runs_dir).rows()
     read = []
     whole = RunRecord.read.__func__
@@ -100,7 +100,7 @@ CHANGES = st.lists(
 
 @settings(max_examples=40)
 @given(CHANGES)
-def test_whatever_is_done_to_runs_and_index_a_list_says_what_the_folders_do(tmp_path_factory, changes):
+def test_a_list_equals_the_folders_after_any_changes_of_runs_and_index(tmp_path_factory, changes):
     folder = tmp_path_factory.mktemp("any")
     runs_dir = folder / "runs"
     with pytest.MonkeyPatch.context() as patch:
@@ -151,14 +151,14 @@ def rubbish(path):
     ],
     ids=["older", "rubbish", "no database", "torn", "empty", "folder"],
 )
-def test_an_index_that_cannot_be_used_is_no_error(cache, runs_dir, spoil):
+def test_an_unusable_index_is_not_an_error(cache, runs_dir, spoil):
     expected = sorted(told(FolderBook(runs_dir).rows()))
     spoil(files_of(cache)[0])
     for _ in range(2):
         assert sorted(told(FolderBook(runs_dir).rows())) == expected
 
 
-def test_a_locked_index_is_no_error(cache, runs_dir):
+def test_a_locked_index_is_not_an_error(cache, runs_dir):
     expected = sorted(told(FolderBook(runs_dir).rows()))
     (path,) = files_of(cache)
     holder = sqlite3.connect(path, isolation_level=None)
@@ -180,7 +180,7 @@ def test_a_record_that_could_not_be_read_once_is_read_again(cache, runs_dir, mon
     assert {row.status for row in FolderBook(runs_dir).rows()} == {"COMPLETED", "FAILED"}
 
 
-def test_a_cache_that_cannot_be_made_is_no_error(cache, runs_dir):
+def test_a_cache_that_cannot_be_created_is_not_an_error(cache, runs_dir):
     cache.write_text("a file")
     assert sorted(told(FolderBook(runs_dir).rows())) == sorted(told(unindexed(runs_dir)))
 
@@ -211,7 +211,7 @@ def test_a_run_that_dies_is_seen_although_its_record_stays(cache, tmp_path):
     assert {row.status for row in FolderBook(tmp_path / "runs").rows()} == {"DIED"}
 
 
-def test_hidden_folders_are_no_runs(cache, runs_dir):
+def test_hidden_folders_are_not_runs(cache, runs_dir):
     os.rename(runs_dir / "a", runs_dir / ".deleted-a-1")
     assert {row.id for row in FolderBook(runs_dir).rows()} == {"b", "c"}
     assert {record.id for record in list_runs(runs_dir)} == {"b", "c"}
@@ -231,11 +231,11 @@ def test_tags_and_note_are_kept_and_the_later_edit_is_later(cache, runs_dir):
     record = RunRecord.read(runs_dir / "a")
     assert (record.tags, record.note) == (["a", "b"], "one\ntwo")
     for wrong in ("", "a b", "a,b", "x" * 101, "a\x1b"):
-        with pytest.raises(RunError, match="cannot be a tag"):
+        with pytest.raises(RunError, match="invalid tag"):
             book.edit("a", lambda notes, wrong=wrong: notes.tagged([wrong]))
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"tags": 3, "note": [], "edited": 1}', "\xff", "[" * 100_000])
-def test_damaged_notes_are_none(runs_dir, content):
+def test_damaged_notes_count_as_empty(runs_dir, content):
     (runs_dir / "a" / "notes.json").write_bytes(content.encode("latin-1"))
     assert read_notes(runs_dir / "a") == Notes()

@@ -1,4 +1,4 @@
-"""What the page about runs shows can be copied."""
+"""The examples in the page about runs work."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_a_command_has_these_options(words):
+def test_the_commands_have_the_options_of_the_page(words):
     command, context = cli, click.Context(cli)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         command = command.get_command(context, words[0])
@@ -43,11 +43,11 @@ def test_a_command_has_these_options(words):
         assert parse(words[words.index("--where") + 1]) is not None
 
 
-def test_there_are_commands():
+def test_the_page_has_commands():
     assert len(COMMANDS) > 10
 
 
-def test_the_profile_is_an_address(tmp_path, monkeypatch):
+def test_the_profile_of_the_page_is_a_valid_address(tmp_path, monkeypatch):
     monkeypatch.delenv("NABLAFX_MONGO_URL", raising=False)
     monkeypatch.setenv("NABLAFX_CONFIG", str(tmp_path / "config.yaml"))
     (tmp_path / "config.yaml").write_text(PROFILE.replace("~/", ""))
@@ -57,7 +57,7 @@ def test_the_profile_is_an_address(tmp_path, monkeypatch):
     assert str(address_of()) == "lab db.lab/nablafx"
 
 
-def test_the_observers_are_an_experiment_and_can_be_made(tmp_path, monkeypatch):
+def test_the_observers_of_the_page_can_be_built(tmp_path, monkeypatch):
     pytest.importorskip("sqlalchemy")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SLACK_URL", "https://hooks.slack.com/services/a/b/c")
@@ -72,7 +72,7 @@ def test_the_observers_are_an_experiment_and_can_be_made(tmp_path, monkeypatch):
     assert (made[2]._observer.webhook_url[:8], bots) == ("https://", ["123456:the-token-of-your-bot"])
 
 
-def test_the_sweep_can_be_drawn(tmp_path):
+def test_the_sweep_of_the_page_can_be_drawn(tmp_path):
     (tmp_path / "muff.yaml").write_text(
         "data: {name: reference.tiny:TanhDataset, segment_length: 2048, batch_size: 2}\nmodel: {name: tcn}\n"
     )

@@ -1,4 +1,4 @@
-"""The language of --where against a slow, obvious reading of it; what is wrong is shown where it is."""
+"""The language of --where, compared with a slow, obvious reference; errors show their place."""
 
 from __future__ import annotations
 
@@ -110,15 +110,15 @@ def test_a_condition_means_what_it_says(text, holds):
         ("step in [1 2]", r"',' or '\]' is expected", 11),
         ("step in []", "a value is expected", 9),
         ("note='a", "this quote is not closed", 5),
-        ("a ! b", "'!' is no sign", 2),
+        ("a ! b", "'!'", 2),
         ("step=and", "a value is expected", 5),
-        ("start>noon", "is compared with a date", 6),
+        ("start>noon", "such as 2026-11-23", 6),
         ("start>2026-13-40T99", None, None),
         ("(" * 60 + "step=1" + ")" * 60, "more than 50", None),
         ("not " * 60 + "step=1", "more than 50", None),
     ],
 )
-def test_what_cannot_be_read_is_shown_where_it_is(text, what, place):
+def test_the_error_shows_the_place_that_cannot_be_parsed(text, what, place):
     if what is None:
         assert not parse(text).holds(SAMPLE)
         return
@@ -133,7 +133,7 @@ VALUES = {"1": 1, "2.5": 2.5, "3": 3, "tcn": "tcn", "'3'": "3", "true": True, "n
 
 
 def compared(value, sign, text):
-    """The obvious reading of one comparison."""
+    """Evaluate one comparison in the obvious way."""
     wanted = VALUES[text]
     if wanted is None:
         return {"=": value is None, "!=": value is not None}.get(sign, False)
@@ -187,7 +187,7 @@ def evaluated(tree, values):
 
 
 @given(trees, st.fixed_dictionaries({name: st.sampled_from(values) for name, values in NAMES.items()}))
-def test_any_condition_is_what_a_slow_reading_finds(tree, values):
+def test_any_condition_equals_a_slow_reference(tree, values):
     config = {"train": {"rate": values["train.rate"]}} if values["train.rate"] is not None else {}
     one = row(config=config, step=values["step"], model=values["model"])
     assert parse(written(tree)).holds(one) is evaluated(tree, values), written(tree)
@@ -208,7 +208,7 @@ def test_and_binds_stronger_than_or(parts, joints):
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_condition_or_an_error_of_ours(text):
+def test_any_text_is_a_condition_or_a_run_error(text):
     try:
         condition = parse(text)
     except RunError:
@@ -216,7 +216,7 @@ def test_any_text_is_a_condition_or_an_error_of_ours(text):
     assert condition.holds(SAMPLE) in (True, False)
 
 
-def test_a_name_that_no_run_has_is_an_error_with_the_one_that_was_meant():
+def test_an_unknown_name_is_an_error_with_a_suggestion():
     assert select([SAMPLE, row("b")], "train.max_steps=30") == [SAMPLE]
     assert select([], "train.max_stps=30") == []
     assert select([row(config={"train": {"x": None}})], "train.x=1") == []
@@ -231,7 +231,7 @@ def test_a_name_that_no_run_has_is_an_error_with_the_one_that_was_meant():
 
 
 @given(st.lists(st.sampled_from([None, math.nan, -1.0, 0, 0.5, 3, math.inf]), max_size=8))
-def test_sorting_is_by_value_and_stable_and_what_has_none_is_last(values):
+def test_sorting_is_by_value_and_stable_with_missing_values_last(values):
     rows = [row(str(i), summary={} if value is None else {"x": value}) for i, value in enumerate(values)]
     if not any(value is not None for value in values):
         return

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from nablafx_core.hints import unknown_setting
-from nablafx_core.marks import Section
+from nablafx_core.marks import Described, Section
 from nablafx_core.registry.settings import (
     REQUIRED,
     Setting,
@@ -68,6 +68,29 @@ def test_arguments_go_on_through_kwargs_and_the_nearest_class_wins():
     )
     assert (found["depth"].default, found["depth"].doc) == (REQUIRED, "how deep, as one of several.")
     assert (found["sample_rate"].default, found["sample_rate"].annotation) == (48000, int)
+
+
+Mode = Annotated[Literal["a", "b"], Described("from the type.")]
+
+
+class Documented:
+    """Args:
+    second: from the class.
+    """
+
+    def __init__(self, first: Mode = "a", second: Mode = "b") -> None: ...
+
+
+def test_a_type_can_document_its_settings():
+    found = settings_of(Documented)
+    assert {name: setting.doc for name, setting in found.items()} == {
+        "first": "from the type.",
+        "second": "from the class.",
+    }
+    assert found["first"].type_text == "a | b"
+    assert checked_value(found["first"], "b") == "b"
+    with pytest.raises(SettingsError):
+        checked_value(found["first"], "c")
 
 
 def test_without_kwargs_nothing_is_inherited():

@@ -1,4 +1,4 @@
-"""Several processes train one model as one would with the batch of them all, and none waits for a dead one."""
+"""Several processes train as one process with their whole batch would, and all end when one dies."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def experiment(folder, model, tbptt, batch_size=2):
 
 
 def by_hand(forked, first, second=None, **environment):
-    """Two processes started as torchrun starts them, by the same arguments; their exit codes."""
+    """Start two processes as torchrun does; return their exit codes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -74,7 +74,7 @@ def weights(run):
 
 
 def assert_as_one(forked, two, folder, model, tbptt):
-    """The weights are those of one process with the doubled batch."""
+    """Check that the weights equal those of one process with the doubled batch."""
     assert forked("train", str(experiment(folder, model, tbptt, 4)), "--runs-dir", str(folder / "one")) == 0
     one = find_run(folder / "one", "latest")
     torch.testing.assert_close(weights(two).double(), weights(one).double(), atol=1e-5, rtol=0)
@@ -96,7 +96,7 @@ def test_two_processes_train_as_one_with_the_doubled_batch(forked, tmp_path, mod
 
 
 def test_the_clock_of_rank_0_decides_for_all_when_to_validate(forked, tmp_path):
-    """Validations by time come after each second batch here, and change no weight."""
+    """Validations by time come after each second batch here, and do not change the weights."""
     often = [*TWO, "--set", "train.validate_minutes=1e-9"]
     file = str(experiment(tmp_path, TCN, None))
     assert by_hand(forked, ["train", file, "--runs-dir", str(tmp_path / "often"), *often]) == [0, 0]
@@ -111,7 +111,7 @@ def test_the_clock_of_rank_0_decides_for_all_when_to_validate(forked, tmp_path):
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_a_loss_that_is_no_number_in_one_process_ends_all(forked, tmp_path, rank):
+def test_a_nan_loss_in_one_process_ends_all_processes(forked, tmp_path, rank):
     arguments = ["train", str(experiment(tmp_path, TCN, None)), "--runs-dir", str(tmp_path / "runs"), *TWO]
     assert by_hand(forked, arguments, **{VARIABLE: f"train 6 {rank} nan"}) == [1, 1]
     found = find_run(tmp_path / "runs", "latest")
@@ -119,10 +119,10 @@ def test_a_loss_that_is_no_number_in_one_process_ends_all(forked, tmp_path, rank
     assert torch.load(found.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
 
 
-def test_processes_that_were_given_different_trainings_refuse(forked, tmp_path):
+def test_processes_with_different_trainings_end_with_an_error(forked, tmp_path):
     same = ["train", str(experiment(tmp_path, TCN, None)), "--runs-dir", str(tmp_path / "runs"), *TWO]
     assert by_hand(forked, same, [*same, "--set", "train.learning_rate=0.1"]) == [1, 1]
-    assert "do not train the same: the experiment is" in find_run(tmp_path / "runs", "latest").error
+    assert "the experiment is" in find_run(tmp_path / "runs", "latest").error
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def command(tmp_path):
     return run
 
 
-def test_a_process_that_is_killed_ends_the_run_which_goes_on_to_the_same_end(forked, command, tmp_path):
+def test_a_killed_process_ends_the_run_which_resumes_to_the_same_end(forked, command, tmp_path):
     done = command(str(experiment(tmp_path, LSTM, 512)), *TWO, **{VARIABLE: "train 11 1 kill"})
     assert done.returncode == 1
     assert "Error: process 1 of this training was killed by signal 9" in done.stderr
@@ -152,7 +152,7 @@ def test_a_process_that_is_killed_ends_the_run_which_goes_on_to_the_same_end(for
     assert_as_one(forked, two, tmp_path, LSTM, 512)
 
 
-def test_the_first_process_killed_leaves_none_behind(command, tmp_path):
+def test_killing_rank_0_ends_all_processes(command, tmp_path):
     done = command(str(experiment(tmp_path, TCN, None)), *TWO, **{VARIABLE: "train 6 0 kill"})
     assert done.returncode == -signal.SIGKILL  # and its pipes are closed: nobody else holds them
     assert "another process of this training has ended" in done.stderr

@@ -1,4 +1,4 @@
-"""A sweep's file: what it says, what is wrong with it, and that everything is checked before anything starts."""
+"""Files of sweeps are read and checked completely, with clear errors, before any trial starts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_trials_are_the_experiments_that_set_would_make(tmp_path):
         assert trial.validations == 5
 
 
-def test_the_experiment_may_stand_in_a_file_beside_the_sweep(tmp_path, monkeypatch):
+def test_the_experiment_may_be_in_a_file_next_to_the_sweep(tmp_path, monkeypatch):
     inline = trials(read_sweep(written(tmp_path, space={"model.channel_width": [8]})))
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "muff.yaml").write_text(yaml.safe_dump(EXPERIMENT))
@@ -61,7 +61,7 @@ def test_the_experiment_may_stand_in_a_file_beside_the_sweep(tmp_path, monkeypat
     assert named == inline
 
 
-def test_drawn_values_are_text_that_gives_them_back(tmp_path):
+def test_drawn_values_are_written_without_loss(tmp_path):
     space = {"train.learning_rate": {"min": 1e-7, "max": 1e-5, "log": True}, "train.max_steps": [100, 200]}
     space["model.activation"] = ["tanh", "relu"]
     made = trials(read_sweep(written(tmp_path, search="random", trials=6, space=space)))
@@ -79,7 +79,7 @@ def test_settings_of_the_sweep_can_be_set_too(tmp_path):
         read_sweep(file, ["sweep.trails=5"])
 
 
-def test_a_record_gives_the_sweep_back(tmp_path):
+def test_a_recorded_sweep_equals_the_original(tmp_path):
     file = written(tmp_path, search="asha", trials=5, asha={"grace_period": 2}, space=SPACE)
     sweep = read_sweep(file, ["train.max_steps=700"])
     stored = yaml.safe_load(yaml.safe_dump(plain(sweep.record(), "config")))
@@ -100,22 +100,22 @@ def test_a_record_gives_the_sweep_back(tmp_path):
         ({"spcae": SPACE}, "spcae", "sweep.spcae: 'sweep' has no setting 'spcae'. Did you mean 'space'?"),
         ({"space": {"modle.x": [1]}}, "modle", "an experiment has no setting 'modle'. Did you mean 'model'?"),
         ({"space": {"track.runs_dir": ["a"]}}, "track", "'track' is the same for all trials"),
-        ({"space": {"model.num_blocks": 3}}, "num_blocks: 3", "a list of values or a range {min: …, max: …}, not 3"),
+        ({"space": {"model.num_blocks": 3}}, "num_blocks: 3", "a list of values or a range {min: …, max: …}, got 3"),
         ({"space": {"model.num_blocks": []}}, "num_blocks: []", "a list of values or a range"),
-        ({"space": {"model.num_blocks": [2, 2]}}, "model.num_blocks", "the same value stands twice"),
-        ({"space": SPACE}, "train.learning_rate", "a grid takes lists only"),
-        ({"space": {"model.num_blocks": [2]}, "trials": 3}, "trials", "a grid has as many trials"),
+        ({"space": {"model.num_blocks": [2, 2]}}, "model.num_blocks", "value twice"),
+        ({"space": SPACE}, "train.learning_rate", "only lists"),
+        ({"space": {"model.num_blocks": [2]}, "trials": 3}, "trials", "a grid runs all combinations"),
         ({"space": {"train.learning_rate": {"min": 1, "mx": 2}}}, "mx", "Did you mean 'max'?"),
         ({"space": {"train.learning_rate": {"min": 2, "max": 1}}}, "learning_rate", "min must be less than max"),
-        ({"space": {"train.lr_factor": {"min": 0, "max": 1, "log": True}}}, "lr_factor", "log needs a min above 0"),
+        ({"space": {"train.lr_factor": {"min": 0, "max": 1, "log": True}}}, "lr_factor", "a min above 0, not 0"),
         ({"space": {"train.lr_factor": {"min": 0.5, "max": 1, "integer": True}}}, "lr_factor", "whole bounds"),
-        ({"space": SPACE, "search": "random"}, "sweep:", "search: random needs the setting 'trials'"),
+        ({"space": SPACE, "search": "random"}, "sweep:", "the setting 'trials'"),
         ({"space": SPACE, "search": "bayes"}, "bayes", "'grid', 'random' or 'asha'"),
         ({"space": SPACE, "resources": {"cpu": 2}}, "cpu", "Did you mean 'cpus'?"),
         ({"space": {}}, "space", "name at least one setting"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said_with_its_line(tmp_path, sweep, place, message):
+def test_errors_in_a_file_name_their_line(tmp_path, sweep, place, message):
     file = written(tmp_path, **sweep)
     with pytest.raises(ConfigError) as caught:
         read_sweep(file)
@@ -139,7 +139,7 @@ def test_a_missing_experiment_and_an_unknown_part_are_named(tmp_path):
         read_sweep(file)
 
 
-def test_the_first_trial_that_is_no_experiment_is_told_before_any_starts(tmp_path):
+def test_an_invalid_trial_is_an_error_before_any_trial_starts(tmp_path):
     file = written(tmp_path, space={"model.channel_width": [4, 8], "model.num_blocks": [1, 2, "many"]})
     with pytest.raises(ConfigError) as caught:
         trials(read_sweep(file))
@@ -147,13 +147,13 @@ def test_the_first_trial_that_is_no_experiment_is_told_before_any_starts(tmp_pat
     assert str(caught.value).startswith(start + "model.num_blocks: "), caught.value
 
 
-def test_a_metric_that_no_validation_has_is_told(tmp_path):
+def test_a_metric_that_validations_do_not_have_is_an_error(tmp_path):
     file = written(tmp_path, space={"model.num_blocks": [2]}, metric="validation/mae")
     with pytest.raises(ConfigError, match="no 'validation/mae'.\n  metrics: validation/loss, .*validation/esr"):
         trials(read_sweep(file))
 
 
-def test_asha_that_could_stop_nothing_is_told(tmp_path):
+def test_asha_that_cannot_stop_any_trial_is_an_error(tmp_path):
     sweep = {"search": "asha", "trials": 2, "space": SPACE, "asha": {"grace_period": 10}}
     with pytest.raises(ConfigError, match=r"sweep.yaml:\d+: sweep.asha.grace_period: a trial has at most 10 valid"):
         trials(read_sweep(written(tmp_path, **sweep)))
@@ -173,7 +173,7 @@ def _without_ray(folder, *arguments):
     )
 
 
-def test_without_ray_trials_are_listed_and_a_sweep_says_how_to_get_it(tmp_path):
+def test_without_ray_trials_are_listed_and_a_sweep_says_how_to_install_it(tmp_path):
     file = written(tmp_path, space={"model.channel_width": [8, 16], "model.num_blocks": [2, 3]})
     listed = _without_ray(tmp_path, file.name, "--dry-run", "--json")
     assert listed.returncode == 0, listed.stderr
@@ -183,6 +183,6 @@ def test_without_ray_trials_are_listed_and_a_sweep_says_how_to_get_it(tmp_path):
     swept = _without_ray(tmp_path, file.name)
     assert swept.returncode == 1
     assert swept.stderr == (
-        "Error: a sweep needs Ray Tune, which is not installed: pip install 'nablafx-core[sweep]'\n"
+        "Error: a sweep requires Ray Tune, which is not installed: pip install 'nablafx-core[sweep]'\n"
     )
     assert not (tmp_path / "runs").exists()

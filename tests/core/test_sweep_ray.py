@@ -1,4 +1,4 @@
-"""A sweep under Ray: killed, interrupted, resumed each time, and then as one that was not."""
+"""A sweep with Ray that is killed, interrupted and resumed gives the same result as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SEED = 1
 
 
 class Sweeping:
-    """Starts sweeps and finds the processes that belong to them."""
+    """Starts sweeps and finds their processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -52,7 +52,7 @@ class Sweeping:
         )
 
     def processes(self) -> dict[str, str]:
-        """Process ids, each with its command line."""
+        """Return process ids with their command lines."""
         found = {}
         for folder in Path("/proc").iterdir():
             try:
@@ -76,18 +76,18 @@ class Sweeping:
         return found
 
     def runs(self) -> tuple[RunRecord, list[RunRecord]]:
-        """The sweep and its trials."""
+        """Return the records of the sweep and its trials."""
         runs = list_runs(self.folder / "runs")
         sweep = next(run for run in runs if run.command == "sweep")
         trials = [RunRecord.read(run.folder.parent / entry["id"]) for entry in sweep.info["trials"] for run in [sweep]]
         return sweep, trials
 
     def wait(self, process: subprocess.Popen, path: str) -> None:
-        """Wait until the sweep has made a file."""
+        """Wait until the sweep has created a file."""
         until(lambda: any(self.folder.glob(path)), alive=lambda: process.poll() is None)
 
 
-def test_killed_interrupted_and_resumed_each_time(tmp_path):
+def test_a_sweep_that_is_killed_interrupted_and_resumed(tmp_path):
     sections = {
         "data": {"name": "reference.tiny:TanhDataset", "segment_length": 2048, "batch_size": 2},
         "model": {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4},

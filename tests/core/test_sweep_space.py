@@ -1,4 +1,4 @@
-"""What a sweep draws: in range, as it should be distributed, and the same again from the same seed."""
+"""Drawn values of a sweep are in their range, have the right distribution, and depend only on the seed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_whole_numbers_keep_their_bounds(low, width, position):
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_every_whole_number_is_drawn_and_the_evenness_is_that_of_the_interval_it_owns(log):
+def test_whole_numbers_are_drawn_in_proportion_to_their_intervals(log):
     part = Range(min=1, max=8, integer=True, log=log)
     count = 72_000
     values = [part.draw(i / count) for i in range(count)]
@@ -44,8 +44,8 @@ def test_every_whole_number_is_drawn_and_the_evenness_is_that_of_the_interval_it
         assert values.count(number) / count == pytest.approx(owned / size, abs=1e-3)
 
 
-def test_a_logarithmic_range_is_even_in_the_logarithm_and_another_in_the_value():
-    """Kolmogorov's distance to the even distribution, at 0.1 %: 1.95 / sqrt(count)."""
+def test_ranges_are_uniform_in_the_value_or_in_the_logarithm():
+    """Check that values are uniform by Kolmogorov's distance, at 0.1 %: 1.95 / sqrt(count)."""
     count = 2000
     for log, to_unit in ((True, lambda x: math.log10(x) / 4), (False, lambda x: (x - 1) / 9999)):
         space = {"rate": Range(min=1, max=1e4, log=log)}
@@ -53,7 +53,7 @@ def test_a_logarithmic_range_is_even_in_the_logarithm_and_another_in_the_value()
         assert max(abs(place - (i + 0.5) / count) for i, place in enumerate(places)) < 1.95 / math.sqrt(count)
 
 
-def test_a_seed_draws_the_same_and_more_trials_go_on_where_fewer_end():
+def test_a_seed_gives_the_same_trials_and_more_trials_extend_them():
     space = {"a": Range(min=0, max=1), "b": Choices((1, 2, 3)), "c": Range(min=1, max=1e6, log=True)}
     assert drawn(space, 20, 7) == drawn(space, 20, 7)
     assert drawn(space, 20, 7)[:5] == drawn(space, 5, 7)
@@ -62,7 +62,7 @@ def test_a_seed_draws_the_same_and_more_trials_go_on_where_fewer_end():
     assert drawn({"a": Range(min=0, max=1)}, 2, 42) == [{"a": 0.383132}, {"a": 0.45354}]
 
 
-def test_a_setting_is_given_the_same_whatever_stands_beside_it():
+def test_the_values_of_a_setting_do_not_depend_on_other_settings():
     alone = drawn({"a": Range(min=0, max=1)}, 10, 1)
     beside = drawn({"b": Range(min=0, max=1), "a": Range(min=0, max=1)}, 10, 1)
     assert [item["a"] for item in beside] == [item["a"] for item in alone]
@@ -72,5 +72,5 @@ def test_a_setting_is_given_the_same_whatever_stands_beside_it():
 def test_no_combination_is_drawn_twice_and_too_many_are_refused():
     space = {"a": Choices((1, 2)), "b": Choices((1, 2))}
     assert len({tuple(item.values()) for item in drawn(space, 4, 0)}) == 4
-    with pytest.raises(ConfigError, match="5 different trials cannot be drawn from this space; 4 were found"):
+    with pytest.raises(ConfigError, match="5 different trials cannot be drawn from this space; only 4 were found"):
         drawn(space, 5, 0)

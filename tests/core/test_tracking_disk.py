@@ -1,4 +1,4 @@
-"""What reaches the disk, whole or torn, and what happens while the disk refuses."""
+"""Complete and incomplete lines on the disk, and runs while the disk refuses to write."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _retry_at_once(monkeypatch):
 
 
 @given(cut=st.integers(0, 200), more=st.integers(0, 3))
-def test_a_torn_line_takes_no_other_with_it(tmp_path_factory, cut, more):
+def test_an_incomplete_line_does_not_damage_the_next(tmp_path_factory, cut, more):
     path = tmp_path_factory.mktemp("torn") / "metrics.jsonl"
     whole = "".join(
         json.dumps({"name": "loss", "step": step, "value": 0.5, "timestamp": "2026-11-23T00:00:00"}) + "\n"
@@ -73,7 +73,7 @@ def test_a_full_disk_stops_nothing_and_loses_nothing(tmp_path, caplog):
     assert run.artifacts == []
     assert not (run.folder / "large.bin").exists()
     told = [entry.getMessage() for entry in caplog.records]
-    assert len([text for text in told if "cannot write its folder" in text]) == 1
+    assert len([text for text in told if "folder cannot be written" in text]) == 1
     assert len([text for text in told if "large.bin is not in the folder" in text]) == 1
 
 
@@ -89,10 +89,10 @@ def test_a_disk_that_stays_full_costs_the_values_but_not_the_run(tmp_path, caplo
     with full, pytest.raises(KeyError, match="of the body"):
         record("train", {}, tmp_path, body, "full")
     assert RunRecord.read(tmp_path / "full").metrics["loss"].values == [1.0]
-    assert "could not be written and are not in the folder: 1" in caplog.text
+    assert "could not be written and are lost: 1" in caplog.text
 
 
-def test_memory_for_waiting_values_is_bounded_and_the_newest_stay(tmp_path):
+def test_memory_for_unwritten_values_is_bounded_and_the_newest_are_kept(tmp_path):
     file = MetricsFile(tmp_path / "m", lambda error: None, capacity=10)
     with full_disk(0):
         for step in range(25):

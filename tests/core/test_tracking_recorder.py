@@ -81,7 +81,7 @@ def test_every_value_is_in_the_folder_as_soon_as_it_is_logged(tmp_path):
     assert repr(series.values) == repr(values)
 
 
-def test_sacreds_own_observer_writes_nothing_that_the_folder_lacks(tmp_path):
+def test_the_folder_has_everything_that_sacreds_own_observer_writes(tmp_path):
     def body(run):
         for step in range(5):
             run.log("loss", step / 2, step)
@@ -122,7 +122,7 @@ def test_the_time_of_running_does_not_follow_the_clock(tmp_path, jump):
     assert 0 <= RunRecord.read(tmp_path).duration < 60
 
 
-def test_a_running_run_whose_heartbeat_is_in_the_future_has_run_for_what_it_says(tmp_path):
+def test_a_heartbeat_in_the_future_does_not_change_the_duration(tmp_path):
     ahead = (datetime.now(timezone.utc) + timedelta(hours=2)).isoformat()
     entry = {"status": "RUNNING", "start_time": ahead, "heartbeat": ahead, "elapsed": 7.0, **identity()}
     found = RunRecord.of("id", tmp_path, entry)
@@ -132,7 +132,7 @@ def test_a_running_run_whose_heartbeat_is_in_the_future_has_run_for_what_it_says
 
 
 class Failing(RunObserver):
-    """Raises at one event, and remembers the others."""
+    """Observer that raises at one event, and records the others."""
 
     def __init__(self, event):
         self.seen = []
@@ -144,7 +144,7 @@ class Failing(RunObserver):
 
 
 @pytest.mark.parametrize("event", ["started_event", "log_metrics", "artifact_event", "completed_event", "join"])
-def test_an_observer_that_raises_loses_nothing_and_is_told_once(tmp_path, caplog, event):
+def test_an_observer_that_raises_is_warned_about_once_and_nothing_is_lost(tmp_path, caplog, event):
     def body(run):
         run.artifact(__file__, "a.py")
         run.artifact(__file__, "b.py")
@@ -200,7 +200,7 @@ def test_ctrl_c_and_sigterm_interrupt_the_run(tmp_path, body):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_worker_is_terminated_as_ever(tmp_path):
+def test_a_forked_worker_is_terminated_normally(tmp_path):
     def body(run):
         ready, tell = os.pipe()
         worker = os.fork()
@@ -236,7 +236,7 @@ def test_sigterm_at_the_end_waits_until_the_record_is_written(tmp_path):
         ({"loss": [{"$ref": 1}]}, "config.loss\\[0\\]: the key '\\$ref'"),
         ({"model": {1: 2}}, "the key 1 is not a string"),
         ({"model": {"rate": torch.ones(1)}}, "config.model.rate: a Tensor cannot be recorded"),
-        ({"track": {"url": "mongodb://me:secret@host/db"}}, "config.track.url: holds a URL with a password"),
+        ({"track": {"url": "mongodb://me:secret@host/db"}}, "config.track.url: .* a URL with a password"),
     ],
 )
 def test_a_config_that_cannot_be_recorded_is_refused_before_anything_is_made(tmp_path, config, message):
@@ -247,19 +247,19 @@ def test_a_config_that_cannot_be_recorded_is_refused_before_anything_is_made(tmp
 
 
 @pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "../outside.txt", "/tmp/outside.txt"])
-def test_an_artifact_stays_in_the_folder_and_off_the_records_own_files(tmp_path, name):
+def test_an_artifact_must_be_in_the_folder_and_not_a_file_of_the_record(tmp_path, name):
     with pytest.raises(RunError, match="cannot be the name of an artifact"):
         record("train", CONFIG, tmp_path, lambda run: run.artifact(__file__, name))
 
 
-def test_what_is_no_number_or_no_file_is_refused(tmp_path):
+def test_values_that_are_not_numbers_and_missing_files_are_rejected(tmp_path):
     with pytest.raises(RunError, match="'loss' is 'low', which is not a number"):
         record("train", CONFIG, tmp_path, lambda run: run.log("loss", "low", 0))
     with pytest.raises(RunError, match=r"there is no file gone\.wav to record"):
         record("train", CONFIG, tmp_path, lambda run: run.artifact("gone.wav"))
 
 
-def test_the_seed_alone_decides_the_random_state_that_a_body_begins_with(tmp_path):
+def test_the_initial_random_state_of_a_body_depends_only_on_the_seed(tmp_path):
     def draw(run):
         return random.random(), torch.rand(1).item()
 

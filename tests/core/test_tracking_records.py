@@ -1,4 +1,4 @@
-"""Reading runs: what state they are in, which one is meant, and that damage stops no listing."""
+"""Reading runs: their status, how they are found, and that damaged records do not end a listing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def system(request, monkeypatch):
         ({"pid": "damaged"}, "DAMAGED"),
     ],
 )
-def test_a_run_of_this_machine_runs_as_long_as_its_process(tmp_path, process, status):
+def test_a_run_of_this_machine_is_alive_while_its_process_is(tmp_path, process, status):
     folder = write(tmp_path, "mine", status="RUNNING", heartbeat=seconds_ago(3600), **identity() | process)
     assert RunRecord.read(folder).status == status
 
@@ -66,7 +66,7 @@ def test_a_process_that_has_ended_is_dead_even_before_its_parent_has_noticed():
 
 @pytest.mark.parametrize("process", [{"pid": 1, "process_start": "1", "machine": "another"}, {"pid": 1}, {}])
 @pytest.mark.parametrize(("seconds", "status"), [(50, "RUNNING"), (70, "DIED")])
-def test_a_run_of_another_machine_runs_as_long_as_its_heart_beats(tmp_path, process, seconds, status):
+def test_a_run_of_another_machine_is_alive_while_it_writes_heartbeats(tmp_path, process, seconds, status):
     folder = write(tmp_path, "theirs", status="RUNNING", heartbeat=seconds_ago(seconds), **process)
     assert RunRecord.read(folder).status == status
 
@@ -87,7 +87,7 @@ def test_a_record_cut_anywhere_is_shown_as_damaged_beside_the_others(tmp_path):
     "content",
     ["[]", "{}", "7", '{"status": "COMPLETED", "start_time": "noon"}', '{"status": 1, "elapsed": []}', "\xff"],
 )
-def test_json_that_is_no_record_is_damage(tmp_path, content):
+def test_json_that_is_not_a_record_is_damaged(tmp_path, content):
     folder = tmp_path / "odd"
     folder.mkdir()
     (folder / "run.json").write_bytes(content.encode("latin-1"))
@@ -100,7 +100,7 @@ def test_a_run_that_ended_before_its_record_is_listed_and_strange_folders_are_no
     (tmp_path / "notes.txt").touch()
     (record,) = list_runs(tmp_path)
     assert (record.id, record.status) == (folder.name, "DAMAGED")
-    assert "ended before it began" in record.damage
+    assert "run.json is missing" in record.damage
     assert list_runs(tmp_path / "nowhere") == []
 
 
@@ -157,7 +157,7 @@ def test_a_config_that_cannot_be_read_says_so(tmp_path):
         {"elapsed": 10**400},
     ],
 )
-def test_a_part_of_another_kind_is_damage(tmp_path, wrong):
+def test_a_part_of_a_wrong_type_is_damaged(tmp_path, wrong):
     record = RunRecord.read(write(tmp_path, "a", **wrong))
     assert record.status == "DAMAGED"
     assert "run.json is damaged" in record.damage
@@ -167,7 +167,7 @@ DEEP = "[" * 100_000  # libyaml and json go down by the C stack, which ends
 
 
 @pytest.mark.parametrize("name", ["run.json", "info.json", "metrics.jsonl", "config.yaml", "config.json"])
-def test_what_lies_too_deep_ends_no_listing(tmp_path, name):
+def test_a_record_that_is_nested_too_deeply_does_not_end_a_listing(tmp_path, name):
     folder = write(tmp_path, "a")
     (folder / name).write_text(DEEP)
     record = RunRecord.read(folder)
@@ -177,7 +177,7 @@ def test_what_lies_too_deep_ends_no_listing(tmp_path, name):
         _ = record.config
 
 
-def test_a_config_is_plain_data_and_no_bomb(tmp_path):
+def test_a_config_is_plain_data_and_cannot_expand_without_limit(tmp_path):
     folder = write(tmp_path, "a")
     (folder / "config.yaml").write_text("day: 2026-11-23\nrate: 1e-3\nshared: &a [1]\nagain: *a\n")
     assert RunRecord.read(folder).config == {"day": "2026-11-23", "rate": 0.001, "shared": [1], "again": [1]}
@@ -204,7 +204,7 @@ def test_a_config_is_plain_data_and_no_bomb(tmp_path):
         "[1]",
     ],
 )
-def test_a_line_that_is_no_value_is_passed_over(tmp_path, line):
+def test_an_invalid_line_of_metrics_is_skipped(tmp_path, line):
     folder = write(tmp_path, "a")
     (folder / "metrics.jsonl").write_text(line + '\n{"name": "a", "step": 2, "value": 0.5, "timestamp": "t"}\n')
     assert RunRecord.read(folder).metrics["a"].values == [0.5]
@@ -230,14 +230,14 @@ def test_ids_are_unique_also_under_one_seed(tmp_path):
 
 
 @pytest.mark.parametrize("run_id", ["", "a/b", "../a", ".hidden", "a b"])
-def test_an_id_must_be_a_folders_name(tmp_path, run_id):
+def test_an_id_must_be_a_valid_folder_name(tmp_path, run_id):
     with pytest.raises(RunError, match="cannot name a run"):
         new_folder(tmp_path, run_id)
 
 
-def test_a_place_where_no_folder_can_be_made_is_named(tmp_path):
+def test_the_error_names_a_place_where_no_folder_can_be_created(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="a run folder cannot be made there"):
+    with pytest.raises(RunError, match="a run folder cannot be created there"):
         new_folder(tmp_path / "file")
 
 

@@ -1,4 +1,4 @@
-"""A killed run is seen to be dead, loses nothing that was logged, and goes on in its folder."""
+"""A killed run is recognised as dead, loses no logged values, and is resumed in its folder."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ record("train", {"model": {"name": "lstm"}}, Path(sys.argv[1]), body)
 
 @pytest.fixture
 def endless(tmp_path):
-    """A run in another process, which has logged 100 values and sleeps."""
+    """Start a run in another process, which logs 100 values and sleeps."""
     process = subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     run_id = process.stdout.readline().strip()
     yield process, tmp_path / run_id
@@ -90,7 +90,7 @@ def test_sigterm_from_outside_ends_a_run_in_order(endless):
     assert (folder / "metrics.json").exists()
 
 
-def test_what_a_run_was_is_kept_when_it_is_resumed(tmp_path):
+def test_a_resume_keeps_the_earlier_record(tmp_path):
     def first(run):
         run.artifact(__file__, "a.py")
         run.set_info("first", 1)
@@ -117,7 +117,7 @@ def test_what_a_run_was_is_kept_when_it_is_resumed(tmp_path):
     assert 1000 <= found.duration < 1000 + PATIENCE
 
 
-def test_what_cannot_be_resumed_is_refused(tmp_path):
+def test_runs_that_cannot_be_resumed_are_rejected(tmp_path):
     with pytest.raises(RunError, match="which run"):
         record("train", CONFIG, tmp_path, lambda run: None, resume=True)
     with pytest.raises(RunError, match="there is no run 'gone'"):
@@ -131,7 +131,7 @@ def test_what_cannot_be_resumed_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("stale", [{}, {"pid": 1, "process_start": "1"}, {"released": True}])
-def test_of_many_that_resume_at_once_one_does(tmp_path, stale):
+def test_only_one_of_several_concurrent_resumes_succeeds(tmp_path, stale):
     if stale:
         holder = identity() | stale if "pid" in stale else stale
         (tmp_path / "lock.7").write_text(json.dumps(holder))
@@ -169,8 +169,8 @@ def test_a_lock_that_was_never_written_holds_for_a_minute_only(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["lock.2"]
 
 
-def test_a_lock_that_vanishes_between_listing_and_reading_is_no_error(tmp_path, monkeypatch):
-    """Another process took it over: it holds the next number, and this one is refused."""
+def test_a_lock_that_vanishes_between_listing_and_reading_is_not_an_error(tmp_path, monkeypatch):
+    """Another process has taken over the lock and holds the next number, so this process is rejected."""
     (tmp_path / "lock.7").write_text("{}")
     (tmp_path / "lock.8").write_text(json.dumps(identity()))
     monkeypatch.setattr(type(tmp_path), "glob", lambda self, pattern: iter([tmp_path / "lock.7"]))

@@ -1,4 +1,4 @@
-"""Training does what the experiment says, again and again, also after it was killed."""
+"""Training follows the experiment, and is reproducible, also after it was killed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def same(first, second):
     return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def test_a_run_leaves_all_that_it_should(tmp_path):
+def test_a_run_leaves_all_its_files(tmp_path):
     result = train(sections(tmp_path, train={"max_steps": 60, "validate_every": 20, "learning_rate": 0.02}))
     record = find_run(tmp_path / "runs", result.id)
     assert record.status == "COMPLETED"
@@ -80,7 +80,7 @@ def test_the_printed_config_gives_the_same_weights_bit_for_bit(tmp_path):
 
 @pytest.mark.parametrize("model", [TCN, LSTM], ids=["tcn", "lstm"])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path, model):
-    """SIGKILL between two checkpoints; the last one is taken up, to the same bits."""
+    """After SIGKILL between two checkpoints, a resume from the last one gives the same bits."""
     whole = train(sections(tmp_path, model, train={"tbptt": 512 if model is LSTM else None}))
     killed = sections(tmp_path, model, train={"tbptt": 512 if model is LSTM else None})
     killed["track"]["runs_dir"] = str(tmp_path / "killed")
@@ -147,7 +147,7 @@ def test_a_training_makes_exactly_its_steps_and_the_cosine_ends_with_them(tmp_pa
 
 
 @pytest.mark.parametrize("limit", [{"max_steps": 3}, {"max_steps": None, "max_minutes": 0.001}])
-def test_no_callback_takes_the_end_of_a_training_back(tmp_path, limit):
+def test_no_callback_can_undo_the_end_of_a_training(tmp_path, limit):
     """``should_stop = figure < 0.05`` is what many write; it assigns False after each validation."""
 
     class GoodEnough(Callback):
@@ -160,8 +160,8 @@ def test_no_callback_takes_the_end_of_a_training_back(tmp_path, limit):
     assert run.status == "COMPLETED"
 
 
-def test_chunks_of_a_stream_are_the_whole_segment():
-    """The predictions of truncated training, joined, are the offline output, and the targets are the wet signal."""
+def test_chunks_of_a_stream_equal_the_whole_segment():
+    """The joined predictions of truncated training equal the offline output, and the targets the wet signal."""
     torch.manual_seed(0)
     model = nfx.build("model", {**TCN, "causal": False})
     settings = load_experiment(sections=sections(Path())).train
@@ -209,7 +209,7 @@ def test_fine_tuning_starts_from_the_weights(tmp_path):
         train(sections(tmp_path, {**TCN, "channel_width": 5}, train={"init": str(first.folder)}))
 
 
-def test_a_loss_that_is_no_number_stops_the_training(tmp_path):
+def test_a_nan_loss_stops_the_training(tmp_path):
     broken = sections(tmp_path, train={"learning_rate": 1e30, "gradient_clip_val": None, "max_steps": 40})
     with pytest.raises(TrainingError, match="step"):
         train(broken)
@@ -238,7 +238,7 @@ def test_early_stopping_and_the_plateau(tmp_path):
     assert rates[-1] < 0.1 * rates[0]
 
 
-def test_the_cosine_schedule_rises_and_ends_at_nothing(tmp_path):
+def test_the_cosine_schedule_rises_and_ends_at_zero(tmp_path):
     settings = {"lr_schedule": "cosine", "lr_warm_up": 20, "learning_rate": 0.01, "max_steps": 40, "validate_every": 10}
     result = train(sections(tmp_path, train=settings))
     logged = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
@@ -275,13 +275,13 @@ def test_two_processes_make_one_run(tmp_path):
         ({"train": {"tbptt": 512, "init": "nowhere.nfx"}}, "no such file"),
     ],
 )
-def test_what_is_wrong_is_found_before_a_run_is_begun(tmp_path, wrong, message):
+def test_errors_are_found_before_a_run_is_created(tmp_path, wrong, message):
     with pytest.raises(NablafxError, match=message):
         train(sections(tmp_path, **wrong))
     assert list_runs(tmp_path / "runs") == []
 
 
-def test_hardware_that_is_not_there(tmp_path):
+def test_missing_hardware_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="do not work on this machine"):
         train(sections(tmp_path, train={"strategy": "nope"}))
     assert find_run(tmp_path / "runs", "latest").status == "FAILED"

@@ -91,7 +91,7 @@ def test_no_length_of_a_validation_recording_ends_a_training(tmp_path, rest):
         assert math.isfinite(result.validation["loss"])
 
 
-def test_what_the_loss_needs_is_found_where_it_does_not_say_so(tmp_path):
+def test_the_undeclared_length_that_a_loss_needs_is_found(tmp_path):
     training = prepared(tmp_path, f"{HERE}:Undeclared", data={"samples": 3 * 2048 + 20})
     assert training.data.min_samples == 301
     assert sorted({batch.wet.shape[-1] for batch in training.data.val_dataloader()}) == [2048, 2068]
@@ -135,13 +135,13 @@ def test_chunks_too_short_for_the_loss_are_joined(tmp_path):
         ),
     ],
 )
-def test_what_cannot_work_is_refused_before_a_run_is_begun(tmp_path, wrong, message):
+def test_lengths_that_cannot_work_are_rejected_before_a_run_is_created(tmp_path, wrong, message):
     with pytest.raises(ConfigError, match=message):
         train(sections(tmp_path, **wrong))
     assert list_runs(tmp_path / "runs") == []
 
 
-def test_validation_recordings_that_are_all_too_short(tmp_path):
+def test_only_too_short_validation_recordings_are_an_error(tmp_path):
     short = {"name": "reference.tiny:TanhDataset", "samples": 2200, "split": "time", "validation": 0.3}
     with pytest.raises(DataError, match="no validation recording has as many"):
         train(sections(tmp_path, data={**short, "segment_length": 1030}))
@@ -160,9 +160,8 @@ def test_a_failing_first_validation_keeps_the_weights(tmp_path, caplog):
         train(sections(tmp_path, f"{HERE}:Refusing"))
     found = find_run(tmp_path / "runs", "latest")
     assert found.status == "FAILED"
-    assert f"The weights of step 2, which no validation has measured, are kept: {found.folder / 'model.nfx'}" in (
-        caplog.text
-    )
+    assert "weights of step 2" in caplog.text
+    assert str(found.folder / "model.nfx") in caplog.text
     Refusing.trained = False
     again = load_experiment(sections=sections(tmp_path, "l1", init=str(found.folder)))
     fresh = load_experiment(sections=sections(tmp_path, "l1"))

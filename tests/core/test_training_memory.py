@@ -1,4 +1,4 @@
-"""Memory that a training step frees."""
+"""Memory that a training step frees is kept by the process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ print(resident() - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
-def test_what_a_step_frees_stays_with_the_process():
+def test_memory_that_a_step_frees_stays_with_the_process():
     def kept(*arguments):
         command = [sys.executable, "-c", STEPS, *arguments]
         return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

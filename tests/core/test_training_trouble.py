@@ -1,4 +1,4 @@
-"""What goes wrong while a model is trained is said with its place, and what was there before is kept."""
+"""Errors during a training name their place, and earlier files are kept."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Remember(Callback):
 
 
 @pytest.mark.parametrize("tbptt", [None, 1024])
-def test_a_loss_that_is_no_number_is_said_with_its_step_and_input(tmp_path, tbptt):
+def test_the_error_about_a_nan_loss_names_step_and_input(tmp_path, tbptt):
     BreaksFor.calls = 0
     seen = Remember()
     experiment = load_experiment(sections=sections(tmp_path, "tests.core.test_training_trouble:BreaksFor", tbptt=tbptt))
@@ -92,7 +92,7 @@ def test_a_loss_that_is_no_number_is_said_with_its_step_and_input(tmp_path, tbpt
 
 
 class BreakWeights(Callback):
-    """Makes the weights infinite after a step, as an exploding gradient does."""
+    """Callback that makes the weights infinite after a step, as an exploding gradient does."""
 
     def __init__(self, step):
         self.step = step
@@ -118,8 +118,8 @@ def test_broken_weights_never_reach_a_checkpoint(tmp_path, step, message):
     assert all(weight.isfinite().all() for weight in nfx.load(folder).state_dict().values())
 
 
-def test_a_batch_that_the_memory_does_not_hold(tmp_path):
-    """The allocator itself refuses: no machine has an exabyte."""
+def test_a_batch_that_does_not_fit_in_memory_is_explained(tmp_path):
+    """The allocator itself fails, because no machine has an exabyte."""
 
     class Greedy(Callback):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
@@ -151,13 +151,13 @@ def test_every_form_of_too_little_memory_is_explained(error):
         raise error
 
 
-def test_a_precision_that_the_cpu_lacks_is_named_with_one_that_it_has():
+def test_an_unsupported_precision_of_the_cpu_is_explained():
     error = RuntimeError("could not create a primitive descriptor for the LSTM forward propagation primitive.")
     with pytest.raises(TrainingError, match=r"train\.precision.*32-true\.$"), memory_explained("it"):
         raise error
 
 
-def test_other_errors_stay_what_they_are():
+def test_other_errors_are_not_changed():
     for error in (RuntimeError("shapes differ"), DataError("x.wav: is cut off"), KeyboardInterrupt()):
         with pytest.raises(type(error)) as raised, memory_explained("it"):
             raise error
@@ -174,7 +174,7 @@ def test_a_recording_that_breaks_while_workers_read_it_is_named_without_a_traceb
 
 
 class Disk(Callback):
-    """Full between two steps."""
+    """Simulated disk that is full between two steps."""
 
     def __init__(self, first, last, limit):
         self.steps, self.limit = (first, last), limit
@@ -187,14 +187,14 @@ class Disk(Callback):
             self.full.close()
 
 
-def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path, caplog):
+def test_a_temporarily_full_disk_loses_nothing(tmp_path, caplog):
     whole = train(sections(tmp_path / "a"))
     caplog.clear()
     disk = Disk(6, 20, 1100)
     result = train(sections(tmp_path / "b"), callbacks=[disk])
     told = [entry.getMessage() for entry in caplog.records if "lib" not in entry.name]
     assert sum("checkpoint cannot be written" in text for text in told) == 1
-    assert sum("held in memory" in text for text in told) == 1
+    assert sum("in memory" in text for text in told) == 1
     assert result.validation == whole.validation
     assert torch.equal(*(next(iter(nfx.load(r.bundle).state_dict().values())) for r in (whole, result)))
     assert checkpoint(result.folder)["global_step"] == 24
@@ -212,7 +212,7 @@ def test_a_disk_that_stays_full_keeps_the_last_whole_files(tmp_path):
     assert not list(folder.rglob("*.tmp"))
 
 
-def test_what_cannot_be_written_after_the_training_leaves_the_model(tmp_path, monkeypatch):
+def test_a_failure_to_write_after_the_training_keeps_the_model(tmp_path, monkeypatch):
     def refuse(*arguments):
         raise OSError(28, "No space left on device", "losses.png")
 
@@ -222,7 +222,7 @@ def test_what_cannot_be_written_after_the_training_leaves_the_model(tmp_path, mo
         match=r"losses.png: cannot be written: No space.*nablafx train --resume \S+ --runs-dir .*runs",
     ) as error:
         train(sections(tmp_path))
-    assert Path(str(error.value).split("trained: ")[1].split(". Make")[0]).is_file()
+    assert Path(str(error.value).split("trained: ")[1].split(". Free")[0]).is_file()
 
 
 PROGRAM = "from nablafx_core.cli import main; main()"
@@ -230,7 +230,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def started(tmp_path, **settings):
-    """A training of its own process group that has written a checkpoint and goes on for long."""
+    """Start a long training in its own process group, and wait for its first checkpoint."""
     experiment = sections(tmp_path, data={"num_workers": 1}, max_steps=1_000_000, **settings)
     (tmp_path / "endless.yaml").write_text(load_experiment(sections=experiment).to_yaml())
     process = subprocess.Popen(
@@ -286,12 +286,12 @@ class TestSignals:
         os.killpg(process.pid, signal.SIGINT)
         stopped_as_it_should(process, tmp_path)
 
-    def test_sigterm(self, tmp_path):
+    def test_sigterm_stops_it_and_it_can_be_resumed(self, tmp_path):
         process = started(tmp_path)
         process.terminate()
         stopped_as_it_should(process, tmp_path)
 
-    def test_the_hand_of_python_is_given_back(self, tmp_path):
+    def test_the_signal_handlers_of_python_are_restored(self, tmp_path):
         """Lightning ignores Ctrl-C once it has seen one; in a notebook the next one must work again."""
 
         class Interrupt(Callback):
@@ -304,7 +304,7 @@ class TestSignals:
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_two_trainings_into_one_folder_make_two_runs(tmp_path):
+def test_two_trainings_in_one_runs_folder_make_two_runs(tmp_path):
     (tmp_path / "e.yaml").write_text(load_experiment(sections=sections(tmp_path)).to_yaml())
     command = [sys.executable, "-c", PROGRAM, "train", str(tmp_path / "e.yaml")]
     both = [subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in "ab"]

@@ -1,4 +1,4 @@
-"""Between two records no step of a training reads a value from the device, which would wait for it."""
+"""Between two records, no training step reads a value from the device, because reading waits for it."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_no_step_waits_for_the_device(monkeypatch, tmp_path, sections):
     assert not seen, f"{len(seen)} times, the first of them:\n{seen[0]}"
 
 
-def test_a_record_does(monkeypatch, tmp_path):
+def test_recording_waits_for_the_device(monkeypatch, tmp_path):
     seen, _ = watched_training(monkeypatch, tmp_path, record=False)
     assert any("mean_losses" in place for place in seen)
     assert any("broken_step" in place for place in seen)

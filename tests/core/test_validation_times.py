@@ -21,7 +21,7 @@ EARLY = {"validate_minutes": 0.5}
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    """Ten seconds from each end of a batch to the next."""
+    """Make the clock advance by ten seconds per batch."""
     seconds = iter(range(0, 10**6, 10))
     monkeypatch.setattr(callbacks, "now", lambda: float(next(seconds)))
 
@@ -48,7 +48,7 @@ def sections(folder, **settings):
 
 
 class Drawing(Callback):
-    """Draws random numbers in each validation, as a model or a callback of a pack may."""
+    """Callback that draws random numbers in each validation, as a model or callback of a pack may do."""
 
     def on_validation_batch_end(self, *rest):
         torch.rand(()), random.random(), np.random.random()  # noqa: NPY002
@@ -91,7 +91,7 @@ def test_validations_by_time_change_no_weight_and_no_schedule(tmp_path):
     assert rates[0].values == [by_step[step] for step in rates[0].steps]
 
 
-def test_a_resume_from_a_checkpoint_by_time_goes_on_as_if_nothing_had_happened(tmp_path):
+def test_a_resume_from_a_checkpoint_by_time_changes_nothing(tmp_path):
     whole = train(sections(tmp_path / "a"), callbacks=[Drawing()])
     with pytest.raises(KeyboardInterrupt):
         train(sections(tmp_path / "b", **EARLY), callbacks=[Drawing(), Interrupt(14)])
@@ -119,7 +119,7 @@ def test_a_time_limit_alone_makes_several_validations(tmp_path):
         ({"max_minutes": 2.0, "validate_minutes": 5.0}, 300.0),
     ],
 )
-def test_how_long_a_training_goes_without_a_validation(settings, seconds, tmp_path):
+def test_the_longest_time_without_a_validation(settings, seconds, tmp_path):
     assert early_seconds(load_experiment(sections=sections(tmp_path, **settings)).train) == pytest.approx(seconds)
 
 
@@ -139,7 +139,7 @@ PRESET = {"data": {"name": "reference.tiny:TanhDataset"}, "model": {"preset": "c
         ({"seed": 3}, [], (100_000, 10.0)),
     ],
 )
-def test_a_limit_of_the_user_replaces_the_other_one_of_the_preset(train_section, overrides, limits):
+def test_a_limit_of_the_user_replaces_the_limit_of_the_preset(train_section, overrides, limits):
     sections = PRESET if train_section is None else {**PRESET, "train": train_section}
     experiment = load_experiment(sections=sections, overrides=overrides)
     assert (experiment.train.max_steps, experiment.train.max_minutes) == limits

@@ -56,7 +56,7 @@ def test_a_result_has_a_verdict_only_where_there_is_an_esr():
     assert TrainResult("id", Path(), Path(), {}, {"esr": 0.5}).verdict == verdict(0.5)
 
 
-def test_losses_are_told_from_metrics_by_the_settings_that_are_not_the_defaults():
+def test_labels_of_losses_show_settings_that_differ_from_the_defaults():
     sections = {"data": {"name": "reference.tiny:TanhDataset"}, "model": "tcn"}
     losses = ["esr", {"name": "esr", "pre_emphasis": 0.95}, {"name": "mr_stft", "weight": 0.5, "eps": 1e-6}]
     config = load_experiment(sections={**sections, "loss": losses}).config
@@ -86,7 +86,7 @@ def test_a_test_names_the_knobs_and_their_values(tmp_path):
     assert written["files"][0]["controls"] == [0.25, 1.0]
 
 
-def test_progress_is_a_line_now_and_then_where_there_is_no_terminal():
+def test_progress_is_a_line_at_intervals_without_a_terminal():
     stream, seconds = io.StringIO(), iter([0, 10, 31, 31, 40])
     console = Console(file=stream, force_terminal=False)
     with shown_progress("Testing", console=console, clock=lambda: next(seconds)) as show:
@@ -96,7 +96,7 @@ def test_progress_is_a_line_now_and_then_where_there_is_no_terminal():
     assert stream.getvalue() == "Testing  50 %\n"
 
 
-def test_progress_on_a_terminal_is_taken_away_at_the_end():
+def test_progress_on_a_terminal_is_removed_at_the_end():
     stream = io.StringIO()
     with shown_progress("Testing", console=Console(file=stream, force_terminal=True)) as show:
         show(50, 100)

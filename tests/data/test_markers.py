@@ -1,4 +1,4 @@
-"""Sync impulses are found, and music is not taken for them."""
+"""Sync impulses are found, and music is not mistaken for them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_music_has_no_impulses():
 
 @pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("polarity", [1, -1])
-def test_what_counts_lies_between_the_impulses(count, polarity):
+def test_the_music_is_between_the_impulses(count, polarity):
     audio = padded()
     head = [4800 * (i + 1) for i in range(count)]
     tail = [len(audio) - 4800 * (i + 1) for i in range(count)]
@@ -49,13 +49,13 @@ def test_impulses_at_the_very_ends_count():
     assert len(audio) - RATE <= stop < len(audio) - 1
 
 
-def test_an_impulse_that_went_through_a_converter_is_found_where_it_is_highest():
+def test_an_impulse_after_a_converter_is_found_at_its_peak():
     audio = np.zeros(2000)
     audio[1000 - 100 : 1000 + 101] = np.sinc(np.arange(-100, 101) + 0.3) * np.kaiser(201, 20)
     assert find_impulses(audio, RATE).tolist() == [1000]
 
 
-def test_two_impulses_close_to_each_other_are_no_markers():
+def test_two_impulses_close_together_are_not_markers():
     audio = np.zeros(2000)
     audio[[1000, 1100]] = 1
     assert not len(find_impulses(audio, RATE))

@@ -1,4 +1,4 @@
-"""Two files: the delay is found and taken out; what was done is said."""
+"""Pairs of files: the delay is measured, removed and noted."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ def audio(recording):
 
 
 @pytest.mark.parametrize("delay", [0, 1, 37, 480, 10007, -37, -480])
-def test_the_delay_is_found_taken_out_and_said(pair, delay):
+def test_the_delay_is_measured_removed_and_noted(pair, delay):
     wet = np.concatenate([np.zeros(delay, np.float32), WET]) if delay >= 0 else WET[-delay:]
     data = pair(wet=wet)
     (recording,) = data.recordings
     dry, wet = audio(recording)
     assert np.array_equal(np.tanh(4 * dry), wet)
     assert recording.num_samples == len(dry) == len(wet) == len(DRY) - max(-delay, 0)
-    assert any(f"; {delay} samples were taken out" in note for note in data.notes)
+    assert any(f"; {delay} samples were removed" in note for note in data.notes)
     assert (recording.name, recording.source, recording.part) == ("amp", "di", "trainval")
     assert (recording.take, recording.offset) == ("amp", max(-delay, 0))
     assert data.controls == ()
 
 
-def test_a_delay_that_is_given_is_used(pair):
+def test_a_given_delay_is_used(pair):
     dry, wet = audio(pair(delay=5, check=False).recordings[0])
     assert np.array_equal(wet, WET[5:])
     assert np.array_equal(dry, DRY[:-5])
 
 
-def test_stereo_files_give_one_channel_and_it_is_said(pair):
+def test_one_channel_of_stereo_files_is_used_and_noted(pair):
     stereo = np.stack([0 * WET, WET], axis=1)
     data = pair(dry=np.stack([DRY, DRY], axis=1), wet=stereo, channel=1)
     assert np.array_equal(next(iter([*audio(data.recordings[0])][1:])), WET)
@@ -75,38 +75,36 @@ def test_a_mono_dry_file_goes_with_either_channel_of_a_stereo_wet_one(pair):
     assert np.array_equal(wet, WET)
 
 
-def test_little_in_common_is_said_where_the_delay_is_given(pair):
+def test_little_in_common_is_noted_if_the_delay_is_given(pair):
     other = music(3.0, RATE, np.random.default_rng(5))
     assert any("amp.wav: has little in common" in note for note in pair(wet=other, delay=0).notes)
     assert not any("in common" in note for note in pair(delay=0).notes)
 
 
-def test_clipping_is_said(pair):
+def test_clipping_is_noted(pair):
     assert any("amp.wav: clips (" in note for note in pair(wet=np.clip(20 * WET, -1, 1)).notes)
 
 
-def test_inverted_polarity_is_kept_and_said(pair):
+def test_inverted_polarity_is_kept_and_noted(pair):
     data = pair(wet=-WET)
     assert np.array_equal([*audio(data.recordings[0])][1], -WET)
     assert any("inverts the polarity" in note for note in data.notes)
     assert not any("inverts the polarity" in note for note in pair().notes)
 
 
-def test_the_note_says_what_was_measured_and_what_was_taken_out(pair):
+def test_the_note_gives_the_measured_and_the_removed_delay(pair):
     dull = lfilter(*butter(4, 1500, fs=RATE), WET)
     found = next(note for note in pair(wet=np.concatenate([np.zeros(300), dull])).notes if "lags" in note)
-    measured, taken = re.search(
-        r"lags its dry file by ([\d.]+) samples .*; (\d+) samples were taken out", found
-    ).groups()
+    measured, taken = re.search(r"lags its dry file by ([\d.]+) samples .*; (\d+) samples were removed", found).groups()
     assert 294 <= int(taken) <= 300 < float(measured)
-    assert "where the effect's answer begins" in found
+    assert "where the effect's response begins" in found
 
 
-def test_a_delay_beyond_the_range_is_told_with_what_to_set(pair):
+def test_a_delay_beyond_the_limit_is_refused_with_the_setting(pair):
     wet = np.concatenate([np.zeros(30_000), np.tanh(4 * LONG)])
     with pytest.raises(DataError, match=r"lags its dry file by 30,000 samples \(1,250 ms\).*max_delay_ms to 1300"):
         pair(dry=LONG, wet=wet)
-    assert any("; 30000 samples were taken out" in note for note in pair(dry=LONG, wet=wet, max_delay_ms=1300).notes)
+    assert any("; 30000 samples were removed" in note for note in pair(dry=LONG, wet=wet, max_delay_ms=1300).notes)
 
 
 def test_a_stereo_wet_file_with_the_signal_on_the_other_channel(pair):
@@ -120,7 +118,7 @@ def test_a_stereo_wet_file_with_the_signal_on_the_other_channel(pair):
     assert pair(wet=right, wet_channel=1).recordings
 
 
-def test_one_file_with_both_signals_is_no_wire(tmp_path):
+def test_one_file_may_contain_both_signals(tmp_path):
     path = str(tmp_path / "take.wav")
     soundfile.write(path, np.stack([DRY, WET], axis=1), RATE, subtype="FLOAT")
     with pytest.raises(DataError, match=r"is its dry file itself: a model of it is a wire.*data\.wet_channel: 1"):
@@ -140,31 +138,33 @@ def test_a_dry_file_that_is_only_scaled_is_noted(pair):
 
 @pytest.mark.parametrize("early", [0, 10])
 @pytest.mark.parametrize("tail", [RATE, 3 * RATE + 3])
-def test_a_tail_is_left_out_and_its_length_said(pair, early, tail):
+def test_a_tail_is_skipped_and_its_length_noted(pair, early, tail):
     rest = np.zeros(tail) if tail > RATE else np.random.default_rng(2).normal(0, 0.01, tail)
     data = pair(wet=np.concatenate([WET[early:], rest]))
     assert data.recordings[0].num_samples == len(DRY) - early
-    assert any(f"amp.wav: the last {tail} samples ({tail / RATE:.2f} s) have no partner" in note for note in data.notes)
+    assert any(
+        f"amp.wav: the last {tail} samples ({tail / RATE:.2f} s) exceed the other file" in note for note in data.notes
+    )
 
 
-def test_wet_that_is_dead_for_a_part_is_refused_with_its_times(pair):
+def test_a_wet_file_with_a_silent_part_is_refused_with_its_times(pair):
     dead = np.tanh(4 * LONG)
     dead[4 * RATE : 6 * RATE] = 0
     with pytest.raises(DataError, match=r"amp\.wav: is silent for .* while its dry file plays .*4\.0 s to 6\.0 s"):
         pair(dry=LONG, wet=dead)
 
 
-def test_a_small_rest_is_left_out_and_said(pair):
+def test_a_small_rest_is_skipped_and_noted(pair):
     data = pair(wet=np.append(WET, np.zeros(500, np.float32)))
     assert data.recordings[0].num_samples == len(DRY)
-    assert any("amp.wav: the last 500 samples (0.02 s) have no partner" in note for note in data.notes)
+    assert any("amp.wav: the last 500 samples (0.02 s) exceed the other file" in note for note in data.notes)
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"wet": WET[:RATE]}, "after alignment"),
-        ({"wet": music(3.0, RATE, np.random.default_rng(5))}, "no delay .* could be measured"),
+        ({"wet": music(3.0, RATE, np.random.default_rng(5))}, "delay .* could not be measured"),
         ({"wet": np.random.default_rng(5).normal(0, 0.1, len(DRY)), "delay": 0}, r"amp\.wav: has nothing in common"),
         ({"wet": 0 * WET, "delay": 0}, "is silent"),
         ({"wet": 0 * WET}, r"amp\.wav: is silent"),
@@ -180,31 +180,31 @@ def test_a_small_rest_is_left_out_and_said(pair):
         ({"channel": 1}, "has no channel 1"),
         ({"channel": -1}, "has no channel -1"),
         ({"wet": np.stack([WET, WET], axis=1), "channel": 2}, r"amp\.wav: has no channel 2; it has 2"),
-        ({"max_delay_ms": 0}, "data.max_delay_ms is 0"),
-        ({"max_delay_ms": float("nan")}, "data.max_delay_ms is nan"),
-        ({"max_delay_ms": float("inf")}, "data.max_delay_ms is inf"),
+        ({"max_delay_ms": 0}, "data.max_delay_ms .* got 0"),
+        ({"max_delay_ms": float("nan")}, "data.max_delay_ms .* got nan"),
+        ({"max_delay_ms": float("inf")}, "data.max_delay_ms .* got inf"),
         ({"sample_rate": 0}, "cannot be resampled to 0 Hz"),
         ({"sample_rate": 10**10}, "cannot be resampled to 10000000000 Hz"),
-        ({"delay": 10**12}, r"amp\.wav: data.delay takes 1,000,000,000,000 samples off, and it has 72,000"),
-        ({"delay": -len(DRY)}, r"di\.wav: data.delay takes 72,000 samples off, and it has 72,000"),
-        ({"wet": WET[:16_383]}, "shares only 16,383 samples with .* measured from 16,384 samples on"),
-        ({"wet": WET[:1]}, "shares only 1 samples with .* measured from 16,384 samples on"),
+        ({"delay": 10**12}, r"amp\.wav: .*72,000 .*data\.delay .*1,000,000,000,000"),
+        ({"delay": -len(DRY)}, r"di\.wav: .*72,000 .*data\.delay .*72,000"),
+        ({"wet": WET[:16_383]}, r"amp\.wav: .*16,383 samples .*16,384"),
+        ({"wet": WET[:1]}, r"amp\.wav: .* 1 samples .*16,384"),
     ],
 )
-def test_files_that_do_not_belong_together_are_refused(pair, wrong, message):
+def test_files_that_do_not_match_are_refused(pair, wrong, message):
     with pytest.raises(DataError, match=message):
         pair(**wrong)
 
 
-def test_another_rate_is_resampled(pair):
+def test_another_sample_rate_is_resampled(pair):
     data = pair(sample_rate=48000)
     assert (data.sample_rate, data.recordings[0].num_samples) == (48000, 2 * len(DRY))
     assert torch.isfinite(data.recordings[0].wet.read(0, 100)).all()
 
 
 @pytest.mark.parametrize(("samples", "taken"), [(30.0, True), (5000.0, False), (-5000.0, False)])
-def test_a_delay_that_is_far_needs_more_confidence(pair, monkeypatch, samples, taken):
-    """Two takes in one key agree by chance somewhere, and most places are far."""
+def test_a_long_delay_requires_more_confidence(pair, monkeypatch, samples, taken):
+    """Two takes in the same key match by chance at some delay, and most possible delays are long."""
     examined = Pair._examined
 
     def doubtful(self, *sources):
@@ -213,13 +213,13 @@ def test_a_delay_that_is_far_needs_more_confidence(pair, monkeypatch, samples, t
 
     monkeypatch.setattr(Pair, "_examined", doubtful)
     if taken:
-        assert "30 samples were taken out" in pair().notes[0]
+        assert "30 samples were removed" in pair().notes[0]
     else:
         with pytest.raises(DataError, match="little in common"):
             pair()
 
 
-def test_lost_samples_are_named_where_no_single_delay_is_found(pair, monkeypatch):
+def test_lost_samples_are_named_if_no_single_delay_is_found(pair, monkeypatch):
     examined = Pair._examined
 
     def cut(self, *sources):

@@ -1,4 +1,4 @@
-"""Recordings are found through links and under any name, and once."""
+"""Recordings are found once, through links and under any name."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def cache_folder(tmp_path, monkeypatch):
 
 def write(path, audio):
     path.parent.mkdir(parents=True, exist_ok=True)
-    # soundfile encodes names strictly
+    # soundfile rejects such names.
     with open(path, "wb") as file:
         soundfile.write(file, audio, RATE, format="WAV", subtype="FLOAT")
 
 
 def add(place, setting="D050", source="riff", part="trainval", drive=5):
-    """A recording in the layout; its dry file too."""
+    """Write a recording in the layout, and its dry file."""
     write(place / "DRY" / part / f"{source}.input.wav", DRY)
     write(place / "Pedal" / part / setting / f"{setting}.{source}.target.wav", np.tanh(drive * DRY))
 
@@ -49,7 +49,7 @@ def link(path, target):
 
 
 @pytest.mark.parametrize("linked", ["settings", "part", "device", "dry", "everything", "files", "dry part"])
-def test_what_is_linked_is_found(tmp_path, linked):
+def test_linked_files_are_found(tmp_path, linked):
     real, place = tmp_path / "disk", tmp_path / "data"
     for setting in ("D000", "D100"):
         add(real, setting)
@@ -68,7 +68,7 @@ def test_what_is_linked_is_found(tmp_path, linked):
     assert names(place) == ["D000.riff", "D100.riff"]
 
 
-def test_loops_end_and_what_is_linked_twice_counts_once(tmp_path):
+def test_link_loops_end_and_a_file_linked_twice_counts_once(tmp_path):
     add(tmp_path)
     part = tmp_path / "Pedal" / "trainval"
     for name, target in {
@@ -89,7 +89,7 @@ def test_loops_end_and_what_is_linked_twice_counts_once(tmp_path):
 
 
 def test_one_folder_under_two_settings_is_two_recordings(tmp_path):
-    """Folders give the settings if the file names do not."""
+    """The settings are those of the folders if the file names have none."""
     write(tmp_path / "DRY" / "trainval" / "riff.input.wav", DRY)
     write(tmp_path / "take" / "riff.target.wav", np.tanh(5 * DRY))
     for setting in ("D000", "D100"):
@@ -115,7 +115,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         names(tmp_path)
 
 
-def test_a_link_to_nothing_is_named(tmp_path):
+def test_a_broken_link_is_named(tmp_path):
     add(tmp_path)
     link(tmp_path / "Pedal" / "trainval" / "D060" / "D060.riff.target.wav", tmp_path / "gone.wav")
     with pytest.raises(
@@ -124,7 +124,7 @@ def test_a_link_to_nothing_is_named(tmp_path):
         names(tmp_path)
 
 
-def test_what_systems_leave_beside_the_files_is_no_recording(tmp_path):
+def test_hidden_and_system_files_are_ignored(tmp_path):
     add(tmp_path)
     for folder in (tmp_path / "Pedal" / "trainval" / "D050", tmp_path / "DRY" / "trainval"):
         for name in ("._D050.riff.target.wav", "._riff.input.wav", ".DS_Store", "Thumbs.db", "desktop.ini"):
@@ -135,7 +135,7 @@ def test_what_systems_leave_beside_the_files_is_no_recording(tmp_path):
     assert ToneTwist(str(tmp_path), "Pedal").notes == ()
 
 
-def test_endings_may_be_in_capitals_and_letters_decomposed(tmp_path):
+def test_extensions_in_capitals_and_decomposed_names_are_read(tmp_path):
     write(tmp_path / "DRY" / "trainval" / "Riff.INPUT.WAV", DRY)
     write(tmp_path / "DRY" / "trainval" / "caf\u00e9.input.wav", DRY)
     write(tmp_path / "Pedal" / "trainval" / "D050" / "D050.Riff.target.WAV", np.tanh(5 * DRY))
@@ -144,14 +144,14 @@ def test_endings_may_be_in_capitals_and_letters_decomposed(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["runs #2", "[a-c]", "a: b", "2024", "100%", "{x}", "~", "*?", "\u00fc", "-x"])
-def test_folders_may_be_called_as_anybody_likes(tmp_path, name):
+def test_folders_may_have_any_name(tmp_path, name):
     add(tmp_path / name / "data")
     assert names(tmp_path / name / "data") == ["D050.riff"]
     os.rename(tmp_path / name / "data" / "Pedal", tmp_path / name / "data" / name)
     assert names(tmp_path / name / "data", name, dry="DRY") == ["D050.riff"]
 
 
-def test_only_files_of_the_ending_are_found(tmp_path):
+def test_only_files_with_the_extension_are_found(tmp_path):
     add(tmp_path)
     found = list(files_below(tmp_path / "Pedal", WET))
     assert [path.name for path in found] == ["D050.riff.target.wav"]
@@ -159,7 +159,7 @@ def test_only_files_of_the_ending_are_found(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
-def test_names_that_are_no_utf8_are_found_read_and_printed(tmp_path):
+def test_names_that_are_not_utf8_are_found_read_and_printed(tmp_path):
     odd = os.fsdecode(b"r\xfff")
     for setting in ("D000", "D050", "D100"):
         add(tmp_path / odd, setting, odd)

@@ -1,4 +1,4 @@
-"""A response from a file: what is read, at which rate, how it is saved, and the laws."""
+"""Impulse responses from files: reading, resampling, saving, and the laws."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nablafx_dsp.processors.cabinet import Cabinet
 
 
 def ringing(count, rate=48_000, seed=0):
-    """A response that decays, low in level above 8 kHz."""
+    """Return a decaying response with little energy above 8 kHz."""
     noise = np.random.default_rng(seed).standard_normal(count) * np.exp(-np.arange(count) / (0.004 * rate))
     return (0.3 * signal.lfilter(*signal.butter(6, 8_000, fs=rate), noise)).astype(np.float32)
 
@@ -32,7 +32,7 @@ def file(tmp_path):
 
 @pytest.mark.parametrize("num_taps", [1, 200, 700, 1000])
 @pytest.mark.parametrize("trainable", [False, True])
-def test_it_keeps_the_laws(file, num_taps, trainable):
+def test_it_obeys_the_laws(file, num_taps, trainable):
     def make():
         return Cabinet(path=str(file), num_taps=num_taps, trainable=trainable)
 
@@ -66,15 +66,16 @@ def test_another_rate_keeps_the_frequency_response(tmp_path, rate):
     frequencies = np.linspace(200, 8_000, 500)
     of_file = signal.freqz(taps, worN=frequencies, fs=rate)[1]
     ours = signal.freqz(cabinet.taps.numpy(), worN=frequencies, fs=48_000)[1]
-    # What its first sample rings before itself is cut off, so that it is not exact.
+    # The ringing before the first sample is cut off, so that the response is not exact.
     assert np.abs(ours - of_file).max() < 0.03 * np.abs(of_file).max()
 
 
-def test_much_that_is_cut_off_is_told(file, caplog):
+def test_cutting_off_an_audible_part_warns(file, caplog):
     Cabinet(path=str(file), num_taps=700)
     assert caplog.text == ""
     Cabinet(path=str(file), num_taps=100)
-    assert "of the response's energy lie beyond 100 taps and are cut off. It has 700: set num_taps." in caplog.text
+    assert "beyond 100 taps" in caplog.text
+    assert "Set num_taps to up to 700" in caplog.text
 
 
 @pytest.mark.parametrize("afterwards", ["gone", "another"])
@@ -105,20 +106,20 @@ def wrong(tmp_path, what):
 
 WRONG = {
     "missing": "there is no such file",
-    "stereo": "has 2 channels; an impulse response has one",
+    "stereo": "has 2 channels",
     "no audio": "is not an audio file that can be read",
-    "silent": "is silent, and no impulse response",
+    "silent": "is silent",
 }
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_file_that_cannot_be_used(tmp_path, what):
+def test_an_unusable_file_is_refused(tmp_path, what):
     path = wrong(tmp_path, what)
     chain = GrayBox([{"name": "cabinet", "path": str(path)}])
     with pytest.raises(DataError, match=WRONG[what]):
         chain(torch.zeros(1, 1, 10))
     if what == "silent":
-        return  # found out where it is read
+        return  # only detected when the whole file is read
     experiment = tmp_path / "e.yaml"
     experiment.write_text(
         "data: {name: pair, dry: a.wav, wet: b.wav}\n"
@@ -128,8 +129,8 @@ def test_a_file_that_cannot_be_used(tmp_path, what):
         load_experiment([experiment])
 
 
-def test_no_taps():
-    with pytest.raises(ModelError, match="at least one tap, not 0"):
+def test_no_taps_are_refused():
+    with pytest.raises(ModelError, match="cabinet: num_taps .* 0"):
         Cabinet(num_taps=0)
 
 
@@ -142,8 +143,8 @@ def test_dry_beside_an_impulse_is_twice_the_audio():
 
 
 @pytest.mark.parametrize("latency", [35, 44])
-def test_dry_beside_what_only_delays_is_twice_the_audio(latency):
-    """An identity of the latency of `oversampled`, without its filters: nothing is combed, to the last bit."""
+def test_dry_beside_a_pure_delay_is_twice_the_audio(latency):
+    """Mixing with a pure delay that has the latency of `oversampled` has no comb filtering, to the last bit."""
     late = {"name": "reference.toys:Gain", "latency": latency, "fixed": {"gain_db": 0.0}}
     wet = [late, {"name": "cabinet", "num_taps": 100}]
     chain = GrayBox([{"parallel": [[], wet, []], "mix": {"fixed": {"level_0": 1, "level_1": 1, "level_2": 0}}}])
@@ -152,8 +153,8 @@ def test_dry_beside_what_only_delays_is_twice_the_audio(latency):
     assert torch.equal(chain(audio)[0], 2 * audio)
 
 
-def test_a_latency_before_it_is_waited_for_by_the_dry_branch():
-    """An amplifier that is oversampled, and its cabinet, beside the dry audio: what is mixed belongs together."""
+def test_the_dry_branch_is_delayed_by_a_latency_before_it():
+    """Mixing dry audio with an oversampled amplifier and its cabinet has no comb filtering."""
     fixed = {"drive_db": 12, "threshold": 0.5, "knee": 1}
     wet = [
         {"name": "oversampled", "factor": 4, "processor": {"name": "soft_clip"}, "fixed": fixed},

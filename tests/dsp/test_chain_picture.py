@@ -1,4 +1,4 @@
-"""The picture of a chain shows what its audio goes through: its lines are held against independent formulas."""
+"""The picture of a chain: its lines against independent formulas."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from nablafx_dsp.controllers.static import Static
 from nablafx_dsp.processors.biquad import TYPES, Biquad
 from nablafx_dsp.processors.memoryless import Gain
 from nablafx_dsp.processors.nonlinearities import Tanh
-from nablafx_dsp.processors.sections import WITH_GAIN
+from nablafx_dsp.processors.second_order_sections import WITH_GAIN
 from reference.parts import Ahead
 from reference.toys import Swell
 
@@ -35,7 +35,7 @@ KNOBS = (Control("drive", 0, 10, "dB"), Control("mode", positions=("normal", "br
 
 @pytest.fixture
 def figures(monkeypatch):
-    """The figures that were written, as they were."""
+    """Keep the figures that are written."""
     written, save = [], Figure.savefig
 
     def keep(figure, target, **arguments):
@@ -47,14 +47,14 @@ def figures(monkeypatch):
 
 
 def recording(name="riff", controls=(), peak=0.8, time=RATE):
-    """A tone that grows from nothing to its peak."""
+    """Return a tone that grows from silence to its peak."""
     seconds = torch.arange(time) / RATE
     dry = peak * seconds / seconds[-1] * torch.sin(2 * torch.pi * 220 * seconds)
     return Recording(name, ArraySource(dry), ArraySource(dry), "riff", controls, "test", stop=time)
 
 
 def drawn(figures, model, recordings, path):
-    """The subfigures of a chain's picture: the header's and one for each stage."""
+    """Return the subfigures of a chain's picture: the header and one for each stage."""
     with observed_ranges(model) as seen, torch.no_grad():
         for one in recordings:
             controls = torch.tensor([one.controls]) if one.controls else None
@@ -73,7 +73,7 @@ def panels(part):
 
 
 def scipy_response(kind, parameters, frequencies):
-    """freqz of the cookbook's analogue prototype under scipy's own bilinear transform."""
+    """Return freqz of the cookbook's analogue prototype under scipy's bilinear transform."""
     q, gain = parameters["q"], 10 ** (parameters.get("gain_db", 0.0) / 40)
     wide = np.sqrt(gain) / q
     above, below = {
@@ -89,7 +89,7 @@ def scipy_response(kind, parameters, frequencies):
 
 def biquad(kind, **arguments):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of cutoffs beyond this sample rate
+        warnings.simplefilter("ignore")  # about cutoffs above 0.49 of this sample rate
         return Biquad(kind, RATE, **arguments)
 
 
@@ -109,7 +109,7 @@ def test_a_response_is_that_of_scipy(kind, cutoff, q):
         assert abs(phase[row, 0]) <= 180
 
 
-def test_the_declared_latency_is_taken_off_the_phase():
+def test_the_declared_latency_is_removed_from_the_phase():
     frequencies, found, phase = frequency_response(Ahead(RATE).double(), [{"amount": 0.5}])
     z = np.exp(2j * np.pi * frequencies / RATE)
     np.testing.assert_allclose(found[0], 1 + 0.5 * z + 0.3 * z**3, atol=1e-9)
@@ -170,14 +170,14 @@ def test_a_static_chain_has_a_panel_for_each_stage_with_its_values(figures, tmp_
     (curve,) = panels(parts[2])
     x, y = curve.lines[-1].get_data()
     np.testing.assert_allclose(y, np.tanh(x), atol=1e-12)
-    reached = 0.8 * 10 ** (12 / 20)  # wider than full scale, and with what the filter adds
+    reached = 0.8 * 10 ** (12 / 20)  # beyond full scale, and including the gain of the filter
     assert x[-1] > 1.2 and x[-1] == pytest.approx(reached * 10 ** (gain / 20), rel=0.6)
     assert curve.get_xlim() == pytest.approx((x[0], x[-1]))
     (legend, _) = [text.get_text() for text in curve.get_legend().get_texts()]
-    assert legend.startswith("what the test reached,\n−")
+    assert legend.startswith("range in the test,\n−")
 
 
-def test_what_depends_on_knobs_is_drawn_at_three_settings_each_in_its_colour(figures, tmp_path):
+def test_stages_that_depend_on_knobs_are_drawn_at_three_settings(figures, tmp_path):
     torch.manual_seed(0)
     shelf = {"name": "biquad", "type": "lowshelf", "controller": {"name": "static_cond", "hidden_size": 4}}
     sections = [shelf, {"name": "gain", "controller": "static"}, {"name": "tanh"}]
@@ -204,7 +204,7 @@ def test_what_depends_on_knobs_is_drawn_at_three_settings_each_in_its_colour(fig
     assert len(panels(tanh)[0].lines) == 2  # the curve, and output = input
 
 
-def test_what_moves_is_drawn_over_time_above_the_envelope_and_at_three_of_its_positions(figures, tmp_path):
+def test_moving_parameters_are_drawn_over_time_and_at_three_positions(figures, tmp_path):
     stages = [Stage(biquad("lowshelf"), Swell(), {"cutoff_hz": 200.0, "q": 0.7}), Stage(Gain(RATE), Swell())]
     dry = recording(time=6 * RATE)
     _, shelf, gain = drawn(figures, GrayBox.from_stages(stages, RATE), [dry], tmp_path / "chain.png")
@@ -228,7 +228,7 @@ def test_what_moves_is_drawn_over_time_above_the_envelope_and_at_three_of_its_po
         np.testing.assert_allclose(line.get_ydata(), 20 * np.log10(abs(exact)), atol=0.01)
 
 
-def test_what_follows_the_audio_alone_is_drawn_once_and_what_follows_knobs_too_for_each_setting(figures, tmp_path):
+def test_stages_that_follow_the_audio_are_drawn_once_or_for_each_setting_of_the_knobs(figures, tmp_path):
     class Turned(Swell):
         def forward(self, audio, controls=None, state=None):
             return super().forward(audio)[0] * (0.5 + controls.mean(1)[:, None, None] / 2), {}
@@ -288,13 +288,13 @@ def test_nothing_overlaps_in_a_long_chain(figures, tmp_path):
 
 
 def _overlap(box, other):
-    """Whether two boxes share more than a pixel."""
+    """Return True if two boxes share more than a pixel."""
     wide, high = min(box.x1, other.x1) - max(box.x0, other.x0), min(box.y1, other.y1) - max(box.y0, other.y0)
     return min(wide, high) > 1
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_test_draws_it_and_survives_a_picture_that_cannot_be_drawn(tmp_path, monkeypatch, caplog, fails):
+def test_a_test_draws_the_chain_and_survives_a_picture_that_fails(tmp_path, monkeypatch, caplog, fails):
     model = GrayBox.from_stages([Stage(Gain(RATE), Swell()), Stage(Tanh(RATE), Static(0))], RATE)
     if fails:
         monkeypatch.setattr(scoring, "draw_chain", lambda *_: 1 / 0)

@@ -1,4 +1,4 @@
-"""The gray-box presets are the configurations that NablAFx 1.0 ships, and each of them trains and streams."""
+"""The gray-box presets are the configurations of NablAFx 1.0; each trains and streams."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def chain(section, row):
     return build("model", section, sample_rate=48000, controls=controls)
 
 
-def test_the_pack_names_each_and_has_its_file():
+def test_the_pack_lists_each_preset_and_contains_its_file():
     named = {entry.component.name for entry in Registry.discover().entries("preset") if "dsp" in entry.pack.name}
     assert named == set(SHIPPED) | set(ALIASES) | set(OURS)
     assert set(NABLAFX) == set(SHIPPED)
@@ -39,7 +39,7 @@ def test_the_pack_names_each_and_has_its_file():
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_preset_is_what_nablafx_ships(name):
+def test_a_preset_is_the_configuration_of_nablafx(name):
     row, config = SHIPPED[name], preset(name)
     model = chain(config["model"], row)
     assert sum(parameter.numel() for parameter in model.parameters()) == int(row["parameters"])
@@ -85,7 +85,7 @@ def test_a_short_name_is_the_same_preset(alias, name):
     assert preset(alias) == preset(name)
 
 
-def test_a_line_about_each():
+def test_each_component_is_described_in_one_line():
     assert summary("gb_comp_peq.s+g.d+peq.s+g.s") == "Compressor: EQ, gain, EQ, gain"
     assert summary("gb-param_fuzz-rnl_peq.sc+off.dc+rnl+lp.s") == (
         "Fuzz: EQ, offset, rational, low-pass; for data with controls"

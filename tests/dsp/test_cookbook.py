@@ -1,4 +1,4 @@
-"""Coefficients of the standard filters: responses, and the compiled formulas against torch's."""
+"""Coefficients of the standard filters: their responses, and the compiled formulas against those in torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALL = list(FORMULAS)
 
 
 def settings(batch, frames, dtype=torch.float64, seed=0):
-    """Random cutoffs, some above the highest, quality factors and gains."""
+    """Return random cutoffs (some above the highest), quality factors and gains."""
     random = np.random.default_rng(seed)
     ends = (10, 24_000), (0.1, 10), (-24, 24)
     return [torch.tensor(random.uniform(*end, (batch, len(ALL), frames)), dtype=dtype) for end in ends]
@@ -60,13 +60,13 @@ def test_compiled_formulas_and_derivatives_are_those_of_torch(monkeypatch, dtype
 @pytest.mark.parametrize("needed", [n for n in itertools.product([False, True], repeat=3) if any(n)])
 def test_gradients_for_every_subset_of_inputs(needed):
     inputs = [values.requires_grad_(need) for values, need in zip(settings(2, 3), needed, strict=True)]
-    inputs[0] = (inputs[0].detach().clamp(max=20_000) / 20_000).requires_grad_(needed[0])  # a scale like the others'
+    inputs[0] = (inputs[0].detach().clamp(max=20_000) / 20_000).requires_grad_(needed[0])  # scaled like others
     assert torch.autograd.gradcheck(
         lambda cutoff, q, gain: cascade_coefficients(ALL, 20_000 * cutoff, q, gain, 48000), inputs
     )
 
 
-def test_what_is_above_the_highest_frequency_counts_as_it():
+def test_cutoffs_above_the_highest_frequency_are_clamped():
     cutoff, q, gain = settings(2, 20)
     limited = cutoff.clamp(max=HIGHEST * 8000)
     assert not torch.equal(limited, cutoff)
@@ -74,7 +74,7 @@ def test_what_is_above_the_highest_frequency_counts_as_it():
     assert torch.equal(cascade_coefficients(ALL, cutoff, q, gain, 8000), expected)
 
 
-def test_numbers_of_a_frame_lie_beside_each_other():
+def test_the_coefficients_of_a_frame_are_contiguous():
     coefficients = cascade_coefficients(ALL, *settings(2, 20), 48000)
     assert coefficients.shape == (2, len(ALL), 5, 20)
     assert coefficients.permute(0, 3, 1, 2).is_contiguous()

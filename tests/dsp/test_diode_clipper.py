@@ -1,4 +1,4 @@
-"""The diode clipper against a stiff ODE solver, and as the distortion that it is."""
+"""The diode clipper against a stiff ODE solver, and as a distortion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def tone(frequency_hz, amplitude, seconds=0.2, rate=RATE):
 
 
 def spectrum(signal):
-    """Magnitudes of the second half, 10 Hz a bin."""
+    """Return magnitudes of the second half, 10 Hz per bin."""
     tail = signal[-RATE // 10 :]
     return np.abs(np.fft.rfft(tail * np.hanning(len(tail))))
 
@@ -29,7 +29,7 @@ def harmonics(signal, bin_of_fundamental, count=5):
 
 @pytest.mark.parametrize(("gain", "error"), [(0.1, 2e-4), (1.0, 2e-4), (5.0, 3e-3), (30.0, 3e-2)])
 def test_the_circuit_is_its_equation(gain, error):
-    """Errors relative to the peak at 8 x 48 kHz; at an eight times higher rate, 64 times less (second order)."""
+    """Errors are relative to the peak at 8 x 48 kHz, and 64 times smaller at an eight times higher rate."""
     circuit, rate = DiodeClipper(), 8 * RATE
     time = np.arange(int(0.002 * rate)) / rate
     rc = circuit.resistance_ohm * circuit.capacitance_farad
@@ -71,8 +71,8 @@ def test_aliases_are_below_the_harmonics():
         assert 20 * np.log10(magnitudes[~true].max() / magnitudes.max()) < below_db
 
 
-def test_quiet_audio_passes_in_time_through_both_lowpasses():
-    """Where the diodes do nothing but leak, it is two one-pole filters, the delay of the resampling taken off."""
+def test_quiet_audio_passes_the_resampling_filters_without_delay():
+    """At low levels, where the diodes only leak, the circuit is two one-pole filters without delay."""
     circuit = DiodeClipper()
     for frequency in (100, 1000, 5000):
         dry = tone(frequency, 1e-3)
@@ -91,12 +91,12 @@ def test_the_tone_knob_darkens():
     assert np.all(np.diff(highs) > 0)
 
 
-def test_no_convergence_is_said():
-    with pytest.warns(UserWarning, match=r"no convergence at \d+ of 10 samples"):
+def test_samples_without_convergence_are_warned_of():
+    with pytest.warns(UserWarning, match=r"diode_clipper: .* \d+ of 10 samples"):
         DiodeClipper().clip(np.eye(1, 10, 3)[0] * 1e200, RATE)
 
 
 @pytest.mark.parametrize(("shape", "controls"), [((2, 100), []), ((100,), [0.5])])
-def test_what_it_cannot_render_is_refused(shape, controls):
-    with pytest.raises(DataError, match=r"audio \(time,\) and 2 controls \(drive, tone\)"):
+def test_wrong_audio_or_controls_are_refused(shape, controls):
+    with pytest.raises(DataError, match=r"diode_clipper: .* 2 controls \(drive, tone\)"):
         DiodeClipper().render(np.zeros(shape), RATE, controls)

@@ -1,4 +1,4 @@
-"""Finite responses: the sum, its gradients, and what is done in the frequency domain."""
+"""Finite impulse responses: the sum, its gradients, and the path in the frequency domain."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_it_is_the_sum(monkeypatch, dtype, tolerance, engine, shared, count):
 @every_dtype
 @pytest.mark.parametrize("count", [64, LONG, LONG + 1, 3000])
 @pytest.mark.parametrize("time", [1, 700, 20_000])
-def test_it_is_scipys_filter(dtype, tolerance, count, time):
+def test_it_is_the_filter_of_scipy(dtype, tolerance, count, time):
     audio, taps = noise(2, time).to(dtype), (noise(1, count) * torch.linspace(1, 0, count)).to(dtype)
     output, _ = fir(audio, taps)
     for expected in (
@@ -55,7 +55,7 @@ def test_it_is_scipys_filter(dtype, tolerance, count, time):
 
 @every_dtype
 @given(cuts=st.lists(st.integers(0, 150), min_size=1, max_size=5), count=st.sampled_from([1, 2, 64, LONG]))
-def test_a_stream_has_the_bits_of_the_whole(dtype, tolerance, cuts, count):
+def test_a_stream_has_the_same_bits_as_the_whole(dtype, tolerance, cuts, count):
     audio, taps = noise(2, sum(cuts), dtype=dtype), noise(2, count, dtype=dtype)
     whole, last = fir(audio, taps)
     state, parts = None, []
@@ -97,8 +97,8 @@ def test_gradients_cross_chunks_through_the_state():
     torch.testing.assert_close(chunked, whole)
 
 
-def test_what_does_not_belong_together():
+def test_shapes_that_do_not_match_are_refused():
     with pytest.raises(ModelError, match=r"\(2, taps\) or \(1, taps\)"):
         fir(noise(2, 10), noise(3, 4))
-    with pytest.raises(ModelError, match=r"is \(2, 3\), not \(2, 4\)"):
+    with pytest.raises(ModelError, match=r"fir: .* state .*\(2, 3\) .*\(2, 4\)"):
         fir(noise(2, 10), noise(2, 4), noise(2, 4))

@@ -21,7 +21,7 @@ CHAIN = torch.load(PARITY / "chain_gb_comp.pt", weights_only=True)
 
 
 def written(folder, config=None, weights=None, prefix="model."):
-    """A checkpoint and the YAML of its model, as a training with NablAFx leaves them."""
+    """Write a checkpoint and the YAML of its model like a training with NablAFx."""
     config = CHAIN["model_cfg"] if config is None else config
     weights = CHAIN["state_dict"] if weights is None else weights
     (folder / "config.yaml").write_text(yaml.safe_dump({"model": {"class_path": "x.System", "init_args": config}}))
@@ -52,7 +52,7 @@ def test_parity_of_a_compressor(prefix, tmp_path):
     torch.testing.assert_close(out, CHAIN["y_eval_noclamp64"].double(), rtol=0, atol=1e-6)
 
 
-def test_parity_of_an_equaliser():
+def test_parity_of_an_equalizer():
     case = torch.load(PARITY / "proc_ParametricEQ_static.pt", weights_only=True)
     eq = nfx.build("processor", {"name": "parametric_eq", "curves": "linear"}, sample_rate=48000)
     units = case["control_params"][..., 0].double()
@@ -75,8 +75,8 @@ def test_the_command_finds_it_by_its_class(tmp_path):
 
 
 class TestKinds:
-    def test_every_processor(self, tmp_path):
-        """Whose weights are ours, saved under NablAFx's names."""
+    def test_every_processor_obeys_the_laws(self, tmp_path):
+        """Its weights are ours, saved under NablAFx's names."""
         items = [
             processor("Peaking", min_cutoff_freq=50, max_cutoff_freq=5000, control_type="static"),
             processor("Highpass", control_type="static-cond"),
@@ -100,7 +100,7 @@ class TestKinds:
         with torch.no_grad():
             torch.testing.assert_close(model(audio, knobs)[0], ours.eval()(audio, knobs)[0], rtol=0, atol=1e-6)
 
-    def test_what_is_left_out_has_the_defaults_of_nablafx(self, tmp_path):
+    def test_missing_arguments_have_the_defaults_of_nablafx(self, tmp_path):
         """Write a model of these processors; a processor with parameters is driven by a static controller."""
         names = ("Gain", "Lowshelf", "PhaseShift", "StaticMLPNonlinearity", "StaticFIRFilter")
         given = [processor(name, **({"n_taps": 64} if "FIR" in name else {})) for name in names]
@@ -130,7 +130,7 @@ class TestKinds:
         build = nfx.build("model", {"name": "graybox", "processors": sections})
         assert [parameter.minimum for parameter in build.processors[1].effect_parameters] == [-12.0, 20.0, 0.1]
 
-    def test_a_phase_shift_is_the_mix_of_two_samples_that_it_was(self, tmp_path):
+    def test_a_phase_shift_is_imported_as_the_mix_of_two_samples(self, tmp_path):
         config = with_processors(processor("PhaseShift"))
         weights = {"controller.controllers.0.control_params": torch.tensor([0.3])}
         model, audio = imported(tmp_path, config, weights), torch.randn(1, 1, 100)
@@ -138,26 +138,26 @@ class TestKinds:
         before = torch.nn.functional.pad(audio[..., :-1], (1, 0))
         torch.testing.assert_close(model(audio)[0], audio * angle.cos() + before * angle.sin(), atol=1e-5, rtol=0)
 
-    def test_controllers_numbered_without_those_of_nothing(self, tmp_path):
-        """As if only processors with parameters had one."""
+    def test_controllers_numbered_without_those_that_have_no_weights(self, tmp_path):
+        """Some versions number only the controllers of processors with parameters."""
         config = with_processors(processor("PhaseInversion"), processor("Gain", control_type="static"), num_controls=0)
         weights = {"controller.controllers.0.control_params": torch.tensor([0.5])}
         model = imported(tmp_path, config, weights)
         assert model.controllers[1].logits.tolist() == [0.5]
 
-    def test_a_high_shelf_is_the_low_shelf_that_it_was(self, tmp_path, caplog):
+    def test_a_high_shelf_is_imported_as_a_low_shelf(self, tmp_path, caplog):
         config = with_processors(processor("Highshelf", control_type="static"))
         model = imported(tmp_path, config, {"controller.controllers.0.control_params": torch.zeros(3)})
         assert model.processors[0].bands[0].type == "lowshelf"
         assert "NablAFx's Highshelf computes a low shelf" in caplog.text
 
-    def test_knobs_that_nothing_hears(self, tmp_path, caplog):
+    def test_controls_that_no_controller_reads_are_reported(self, tmp_path, caplog):
         assert imported(tmp_path, with_processors(*CHAIN["model_cfg"]["init_args"]["processors"], num_controls=2))
         assert "does not hear its 2 controls" in caplog.text
 
 
 def _chain(config, folder):
-    """A chain with fresh weights as an import of that configuration would build it."""
+    """Build a chain with random weights like an import of that configuration."""
     from nablafx_dsp.nablafx01 import sections_of
 
     torch.manual_seed(0)
@@ -180,12 +180,12 @@ def _theirs(model):
     ("config", "told"),
     [
         (with_processors(), "the chain has no processors"),
-        (with_processors(processor("Vocoder")), r"processors\[0\]: no processor 'nablafx.processors.Vocoder'"),
+        (with_processors(processor("Vocoder")), r"processors\[0\]: .*'nablafx.processors.Vocoder'"),
         (with_processors(processor("Gain", colour=1)), "NablAFx's Gain has no argument 'colour'"),
-        (with_processors(processor("Gain", control_type="wild")), "control_type 'wild' is none of static,"),
-        (with_processors(processor("Gain"), speed=1), "NablAFx's chain has no argument 'speed'"),
-        (with_processors(processor("Gain", control_type=None)), "control_type 'None' is none of static,"),
-        (with_processors(processor("Gain", min_gain_db=5, max_gain_db=0)), "cannot be built: .*gain"),
+        (with_processors(processor("Gain", control_type="wild")), "control_type 'wild'. Types: static,"),
+        (with_processors(processor("Gain"), speed=1), "argument 'speed'"),
+        (with_processors(processor("Gain", control_type=None)), "control_type 'None'. Types: static,"),
+        (with_processors(processor("Gain", min_gain_db=5, max_gain_db=0)), "cannot build .*gain"),
         (
             with_processors(processor("Gain", sample_rate=1, control_type="static"), processor("Tanh", sample_rate=2)),
             "different sample rates: 1, 2",
@@ -193,7 +193,7 @@ def _theirs(model):
     ],
     ids=str,
 )
-def test_what_cannot_be_imported(config, told, tmp_path):
+def test_unsupported_configurations_are_refused(config, told, tmp_path):
     with pytest.raises(ConversionError, match=told):
         imported(tmp_path, config)
 
@@ -202,19 +202,19 @@ def test_what_cannot_be_imported(config, told, tmp_path):
     ("change", "told"),
     [
         (lambda w: w.pop("controller.controllers.3.control_params"), r"lacks the weights 'controllers.3.logits'"),
-        (lambda w: w.update({"processor.processors.0.x": torch.ones(1)}), "'processors.0.x' have no place"),
+        (lambda w: w.update({"processor.processors.0.x": torch.ones(1)}), "'processors.0.x'"),
         (lambda w: w.update({"controller.controllers.0.control_params": torch.ones(3)}), r"has the shape \(3,\)"),
     ],
 )
-def test_weights_that_do_not_fit(change, told, tmp_path):
+def test_weights_that_do_not_fit_are_refused(change, told, tmp_path):
     weights = dict(CHAIN["state_dict"])
     change(weights)
     with pytest.raises(ConversionError, match=told):
         imported(tmp_path, weights=weights)
 
 
-def test_no_configuration(tmp_path):
-    with pytest.raises(ConversionError, match="give the YAML of its model with --config"):
+def test_a_missing_configuration_is_named(tmp_path):
+    with pytest.raises(ConversionError, match="requires --config"):
         nfx.import_model(written(tmp_path), "nablafx01_chain")
     (tmp_path / "other.yaml").write_text(json.dumps({"class_path": "nablafx.models.TCN"}))
     with pytest.raises(ConversionError, match="no models that can be imported: GrayBoxModel, GreyBoxModel"):

@@ -59,8 +59,8 @@ AUDIO = torch.randn(1, 1, 500, generator=torch.Generator().manual_seed(0)) * 0.5
 
 
 @pytest.mark.parametrize(("file", "tolerance"), [("mlp", 1e-5), ("fir", 1e-3)])
-def test_import_and_pretrained_give_the_function_that_it_was(file, tolerance, request, tmp_path):
-    """An FIR filter's network is read at 1,000 times its places, of which float32 rounds 6e-5."""
+def test_import_and_pretrained_give_the_original_function(file, tolerance, request, tmp_path):
+    """w0 multiplies the inputs of an FIR filter's network by 1,000, so that float32 rounds them by up to 6e-5."""
     path = request.getfixturevalue(file)
     done = CliRunner().invoke(cli, ["import", str(path), "-o", str(tmp_path / "one.nfx")])
     assert done.exit_code == 0, done.output
@@ -71,11 +71,11 @@ def test_import_and_pretrained_give_the_function_that_it_was(file, tolerance, re
     assert torch.equal(begun(AUDIO, {})[0], model(AUDIO)[0])
 
 
-def test_another_size_says_which_it_is(mlp, fir):
-    with pytest.raises(ModelError, match="another size: hidden_size 8, num_layers 2. Set these sizes"):
+def test_another_size_is_named(mlp, fir):
+    with pytest.raises(ModelError, match="another size: hidden_size 8, num_layers 2"):
         nfx.build("processor", {"name": "static_mlp", "pretrained": str(mlp)})
     sizes = {"name": "static_fir", "hidden_size": 6, "num_layers": 4, "pretrained": str(fir)}
-    with pytest.raises(ModelError, match="made with num_taps 48, not 64"):
+    with pytest.raises(ModelError, match="num_taps 48, .* 64"):
         nfx.build("processor", sizes)
 
 
@@ -89,14 +89,14 @@ def test_another_w0_can_be_given(mlp):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ({"lstm.weight": torch.zeros(2)}, "is no pretrained processor of NablAFx"),
+        ({"lstm.weight": torch.zeros(2)}, "lstm.weight"),
         ({"net.numerator": torch.zeros(2)}, "has no sine layers"),
-        ({"net.layers.0.weight": torch.zeros(4, 1), "net.odd": torch.zeros(1)}, "not those of a static_mlp"),
-        ({"net.layers.0.weight": torch.zeros(4, 3)}, "not those of a static_mlp"),
-        ({"net.layers.0.weight": torch.zeros(4, 1), "coords": torch.tensor(0.0)}, "not those of a static_fir"),
+        ({"net.layers.0.weight": torch.zeros(4, 1), "net.odd": torch.zeros(1)}, "static_mlp"),
+        ({"net.layers.0.weight": torch.zeros(4, 3)}, "static_mlp"),
+        ({"net.layers.0.weight": torch.zeros(4, 1), "coords": torch.tensor(0.0)}, "static_fir"),
     ],
 )
-def test_what_it_is_not(weights, message, tmp_path):
+def test_other_files_are_refused(weights, message, tmp_path):
     torch.save(weights, tmp_path / "x.pt")
     with pytest.raises(ConversionError, match=re.escape(str(tmp_path / "x.pt")) + f".*{message}"):
         nfx.import_model(tmp_path / "x.pt", "nablafx_pretrained")

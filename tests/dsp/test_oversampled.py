@@ -1,4 +1,4 @@
-"""Processors at a multiple of the sample rate: their filters, latency, parameters, weights and the laws."""
+"""Processors at a multiple of the sample rate: filters, latency, parameters, weights and the laws."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def oversampled(factor, inner="phase_inversion", **settings):
 
 
 def full(size):
-    """All taps of a half-band filter."""
+    """Return all taps of a half-band filter."""
     taps = np.zeros(2 * size + 1)
     taps[::2], taps[size] = half_band(size), 0.5
     return taps
@@ -55,7 +55,7 @@ def test_stream_equals_offline(factor, inner, cuts, moving):
 
 
 @every_factor
-def test_an_oscillator_inside_stands_where_it_would_outside(factor):
+def test_an_oscillator_inside_has_the_phase_that_it_has_outside(factor):
     inside = oversampled(factor, {"name": "reference.tremolo:TremoloProcessor"}, sample_rate=1000)
     assert inside.remembers_position and not oversampled(factor).remembers_position
     laws_position.begins_anywhere(inside)
@@ -87,8 +87,8 @@ def test_gradients(inner):
 
 
 @pytest.mark.parametrize("size", sorted({size for stage in STAGES for size in stage}))
-def test_each_filter_is_scipys(size):
-    """As written: zeros between the samples, all taps, every second sample."""
+def test_each_filter_is_that_of_scipy(size):
+    """Compare with the definition: zeros between the samples, all taps, every second sample."""
     torch.manual_seed(0)
     audio, taps = torch.randn(2, 50, dtype=torch.float64), full(size)
     spread = np.zeros((2, 100))
@@ -101,9 +101,9 @@ def test_each_filter_is_scipys(size):
     np.testing.assert_allclose(taps, window, atol=1e-5)
 
 
-def test_the_filters_pass_20_khz_and_stop_what_folds_onto_it():
+def test_the_filters_pass_20_khz_and_stop_its_aliases():
     for i, stage in enumerate(STAGES):
-        edge = 20 / (48 * 2 ** (i + 1))  # in parts of the higher rate
+        edge = 20 / (48 * 2 ** (i + 1))  # relative to the higher rate
         frequencies = np.linspace(0, 0.5, 8001)
         for size in stage:
             level = 20 * np.log10(np.abs(signal.freqz(full(size), worN=2 * np.pi * frequencies)[1]).clip(1e-9))
@@ -112,12 +112,12 @@ def test_the_filters_pass_20_khz_and_stop_what_folds_onto_it():
 
 
 @every_factor
-def test_up_and_down_is_a_delay_that_is_flat(factor):
+def test_up_and_down_is_a_flat_delay(factor):
     subject = oversampled(factor)
     impulse = torch.zeros(1, 1, 257, dtype=torch.float64)
     impulse[..., 128] = -1
     response = subject(impulse, {})[0][0, 0]
-    torch.testing.assert_close(response, response.flip(-1), rtol=0, atol=1e-15)  # symmetric about the impulse's sample
+    torch.testing.assert_close(response, response.flip(-1), rtol=0, atol=1e-15)  # symmetric about its middle
     assert subject.latency == LATENCIES[factor]
     frequencies = np.linspace(0, 20_000, 2001)
     level = 20 * np.log10(np.abs(signal.freqz(response.numpy(), worN=frequencies, fs=48_000)[1]))
@@ -127,8 +127,8 @@ def test_up_and_down_is_a_delay_that_is_flat(factor):
 
 
 @every_factor
-def test_all_of_the_latency_is_used_by_no_more_than_what_lies_before(factor):
-    """The last taps multiplied are below what the law can see beside other samples, so an impulse alone shows them."""
+def test_the_whole_latency_is_used(factor):
+    """The outermost taps are too small for the law to detect beside other samples; a single impulse shows them."""
     subject, reach = oversampled(factor, "phase_inversion"), LATENCIES[factor]
     impulse = torch.zeros(1, 1, 257, dtype=torch.float64)
     impulse[..., 128] = 1
@@ -137,20 +137,20 @@ def test_all_of_the_latency_is_used_by_no_more_than_what_lies_before(factor):
 
 
 @every_factor
-def test_what_is_not_distorted_is_computed_at_the_higher_rate(factor):
-    """Of a slow sine under 20 kHz nothing folds, so that the nonlinearity is that of the samples themselves."""
+def test_linear_processors_are_computed_at_the_higher_rate(factor):
+    """A slow sine has no harmonics that alias, so that the nonlinearity is that of its samples."""
     audio = torch.sin(torch.arange(2000, dtype=torch.float64) * 2 * torch.pi * 100 / 48_000)[None, None]
     given = torch.tensor([6.0], dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64)
     parameters = dict(zip(("drive_db", "bias"), given, strict=True))
     plain = build("processor", "asymmetric_tanh")(audio, parameters)[0]
     output = oversampled(factor, "asymmetric_tanh")(audio, parameters)[0]
-    middle = slice(100, -100)  # the file's ends are corners
+    middle = slice(100, -100)  # the ends of the file are discontinuities
     torch.testing.assert_close(output[..., middle], plain[..., middle], rtol=0, atol=2e-4)
 
 
 @every_factor
-def test_a_parameter_holds_for_the_samples_made_of_one(factor):
-    """An offset that moves, at the higher rate, brought down by the filters as they are written."""
+def test_a_parameter_applies_to_all_samples_interpolated_from_one(factor):
+    """Compare with a moving offset at the higher rate, filtered and decimated by definition."""
     torch.manual_seed(0)
     offset = torch.rand(1, 300, dtype=torch.float64)
     output = oversampled(factor, "dc_offset")(torch.zeros(1, 1, 300, dtype=torch.float64), {"offset": offset})[0][0, 0]
@@ -162,14 +162,14 @@ def test_a_parameter_holds_for_the_samples_made_of_one(factor):
 
 @every_factor
 def test_a_file_begins_after_silence(factor):
-    """A processor that makes a constant out of silence has done so before the file, and does not begin with a step."""
+    """A processor that turns silence into a constant does not start with a step."""
     offset = torch.tensor([0.5, -1.0], dtype=torch.float64)
     output = oversampled(factor, "dc_offset")(torch.zeros(2, 1, 100, dtype=torch.float64), {"offset": offset})[0]
     torch.testing.assert_close(output, offset[:, None, None].expand(2, 1, 100), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["dc_offset", "asymmetric_tanh"])
-def test_a_value_turned_between_blocks_is_automation_that_jumps(name):
+def test_a_control_changed_between_blocks_is_automation_that_jumps(name):
     subject = oversampled(4, name)
     audio = torch.rand(2, 1, 200, dtype=torch.float64)
     one = {p.name: p.from_unit(torch.tensor([0.2, 0.3], dtype=torch.float64)) for p in subject.effect_parameters}
@@ -185,7 +185,7 @@ def test_a_value_turned_between_blocks_is_automation_that_jumps(name):
 
 
 def aliasing_db(section, prime=9973, cycles=331):
-    """Energy off the harmonics of a sine that is periodic in a prime number of samples, below 20 kHz."""
+    """Return the energy below 20 kHz outside the harmonics of a sine with a period of a prime number of samples."""
     subject = build("processor", section)
     audio = torch.sin(2 * torch.pi * cycles / prime * torch.arange(3 * prime, dtype=torch.float64))[None, None]
     values = {"drive_db": torch.tensor([20.0]).double(), "threshold": torch.ones(1).double()}
@@ -196,7 +196,7 @@ def aliasing_db(section, prime=9973, cycles=331):
 
 
 def test_there_is_less_aliasing():
-    """Of a clipped sine, harmonic k falls as 1 / k^2, so that a doubling takes 12 dB off the strongest that folds."""
+    """Harmonic k of a clipped sine falls as 1 / k^2, so that each doubling reduces the strongest alias by 12 dB."""
     levels = [aliasing_db({"name": "hard_clip"})]
     levels += [aliasing_db({"name": "oversampled", "factor": f, "processor": "hard_clip"}) for f in FACTORS]
     smooth = {"name": "hard_clip", "antialiasing": "adaa1"}
@@ -209,7 +209,7 @@ def test_there_is_less_aliasing():
 
 @every_factor
 def test_dry_and_wet_are_not_combed(factor):
-    """An empty branch beside one that only delays: the sum is twice the audio."""
+    """An empty branch is delayed to match the other one, so that the sum is twice the audio."""
     inner = {"name": "gain"}
     stage = {"name": "oversampled", "factor": factor, "processor": inner, "fixed": {"gain_db": 0.0}}
     chain = GrayBox([{"parallel": [[], [stage]]}]).double()
@@ -223,7 +223,7 @@ def test_dry_and_wet_are_not_combed(factor):
     torch.testing.assert_close(2 * mixed, audio + wet_alone, rtol=0, atol=1e-12)
 
 
-def test_it_is_driven_and_trained_as_what_it_holds():
+def test_it_is_driven_and_trained_like_its_inner_processor():
     alone = GrayBox([{"name": "static_mlp"}, {"name": "soft_clip", "controller": "static"}])
     wrapped = GrayBox(
         [
@@ -241,7 +241,7 @@ def test_it_is_driven_and_trained_as_what_it_holds():
     assert macs == (36 + 37 + 2 * 2112, ())
 
 
-def test_an_experiment_checks_what_is_inside(tmp_path):
+def test_an_experiment_checks_the_inner_section(tmp_path):
     def check(processor):
         text = (
             f"data: {{name: pair, dry: a.wav, wet: b.wav}}\nmodel:\n  name: graybox\n  processors:\n    - {processor}\n"
@@ -256,16 +256,16 @@ def test_an_experiment_checks_what_is_inside(tmp_path):
     for wrong, message in (
         ("{name: soft_clip, antialiasin: none}", "processor.antialiasin: SoftClip has no setting 'antialiasin'"),
         ("{name: soft_clip, controller: static}", "write controller beside `name: oversampled`, not inside"),
-        ("{parallel: [[], [tanh]]}", "oversampled holds one processor"),
+        ("{parallel: [[], [tanh]]}", "processor: oversampled .* one processor"),
     ):
         with pytest.raises(ConfigError, match=message):
             check(f"{{name: oversampled, processor: {wrong}}}")
 
 
-def test_what_cannot_be_oversampled():
-    with pytest.raises(ConfigError, match="35 samples at 4 times the rate, which is no whole number"):
+def test_processors_and_factors_that_are_refused():
+    with pytest.raises(ConfigError, match="latency of 35 samples at 4 times the rate"):
         oversampled(4, {"name": "oversampled", "factor": 2, "processor": "tanh"})
-    with pytest.raises(ConfigError, match="2, 4 or 8, not 3"):
+    with pytest.raises(ConfigError, match="factor .* 3"):
         oversampled(3)
     with pytest.raises(ConfigError, match="write fixed beside"):
         oversampled(4, {"name": "gain", "fixed": {"gain_db": 1.0}})

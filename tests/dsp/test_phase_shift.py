@@ -1,4 +1,4 @@
-"""A phase shift turns every frequency by the same angle, as the analytic signal of scipy does."""
+"""A phase shift delays every frequency by the same angle, compared with the analytic signal of scipy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def shifted(processor, audio, degrees):
 
 @pytest.mark.parametrize("degrees", [-120, -90, 0, 37.5, 90, 180])
 def test_it_is_a_rotation_of_the_analytic_signal(degrees):
-    """Compare noise between 100 Hz and 20 kHz, without the ends, where the two have different pasts."""
+    """Compare noise between 100 Hz and 20 kHz, without the ends, where the two assume different pasts."""
     random = np.random.default_rng(0)
     band = signal.butter(8, [200, 20_000], "bandpass", fs=RATE, output="sos")
     audio = signal.sosfiltfilt(band, random.standard_normal(30_000))
@@ -34,7 +34,7 @@ def test_it_is_a_rotation_of_the_analytic_signal(degrees):
     assert np.abs(found - expected)[inner].max() < 4e-3 * np.abs(expected).max()
 
 
-def test_a_cosine_comes_out_late_by_the_angle():
+def test_a_cosine_is_delayed_by_the_angle():
     time = torch.arange(20_000, dtype=torch.float64) / RATE
     found = shifted(PhaseShift(RATE).double(), torch.cos(2 * torch.pi * 440 * time)[None, None], 60)[0, 0]
     expected = torch.cos(2 * torch.pi * 440 * time - math.pi / 3)
@@ -57,7 +57,7 @@ def test_neutral_and_inverting_angles_are_exact():
     torch.testing.assert_close(shifted(processor, audio, 180), -audio, rtol=0, atol=1e-14)
 
 
-def test_as_nablafx_computes_it():
+def test_previous_sample_is_the_formula_of_nablafx():
     audio = torch.randn(1, 1, 50, dtype=torch.float64)
     found = shifted(PhaseShift(RATE, quadrature="previous_sample"), audio, 30)
     before = torch.nn.functional.pad(audio[..., :-1], (1, 0))
@@ -65,6 +65,6 @@ def test_as_nablafx_computes_it():
 
 
 @pytest.mark.parametrize("lowest", [0.0, 0.5, 12_000.0, float("nan")])
-def test_a_band_that_cannot_be(lowest):
-    with pytest.raises(ModelError, match="lowest_hz .* is outside 1 to 12000 Hz"):
+def test_a_band_outside_its_limits_is_refused(lowest):
+    with pytest.raises(ModelError, match="lowest_hz .* 1 to 12000 Hz"):
         PhaseShift(RATE, lowest_hz=lowest)

@@ -1,4 +1,4 @@
-"""``nablafx pretrain``: what it fits is what a processor begins with, and what it refuses leaves nothing behind."""
+"""``nablafx pretrain``: processors start with the fitted weights, and a refused fit writes no file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMALL_FIR = {"hidden_size": 16, "num_layers": 2, "w0": 50.0, "num_taps": 12}
 
 
 def pretrained(folder, processor, target, steps=300, **settings):
-    """The file that the command writes, and the error that it prints."""
+    """Run the command; return the file that it writes and the error that it prints."""
     path = folder / "weights.safetensors"
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     arguments = [processor, str(target), "-o", str(path), "--steps", str(steps), *sets]
@@ -44,7 +44,7 @@ def through(processor, x):
         return processor(x.float()[None, None], {})[0][0, 0].double()
 
 
-def test_a_chain_begins_with_what_was_fitted(tmp_path):
+def test_a_chain_starts_with_fitted_weights(tmp_path):
     path, said = pretrained(tmp_path, "static_mlp", "soft_clip", **SMALL_MLP)
     x = torch.linspace(-4, 4, 4010, dtype=torch.float64)
     error = (through(StaticMLP(pretrained=path, **SMALL_MLP), x) - CURVES["soft_clip"](x)).abs().max()
@@ -52,13 +52,13 @@ def test_a_chain_begins_with_what_was_fitted(tmp_path):
     assert said == pytest.approx(float(error), rel=0.1)
 
 
-def test_a_bundle_needs_no_file_of_what_its_chain_began_with(tmp_path):
+def test_a_bundle_does_not_need_the_pretrained_file(tmp_path):
     folder = tmp_path / "fit"
     folder.mkdir()
     path, _ = pretrained(folder, "static_mlp", "hard_clip", 20, **SMALL_MLP)
     model = build("model", {"name": "graybox", "processors": [{"name": "static_mlp", "pretrained": path, **SMALL_MLP}]})
     with torch.no_grad():
-        model.processors[0].net.last_layer.bias += 0.1  # as training does
+        model.processors[0].net.last_layer.bias += 0.1  # like a step of training
     save_bundle(model, tmp_path / "clip.nfx")
     Path(path).unlink()
     audio = torch.linspace(-1, 1, 64)[None, None]
@@ -99,13 +99,13 @@ def test_an_impulse_response_is_fitted(tmp_path):
     with torch.no_grad():
         np.testing.assert_allclose(fitted.taps(), response, atol=max(1.1 * said, 1e-6))
     assert said < 1e-3
-    with pytest.raises(ModelError, match="made with num_taps 12, not 24"):
+    with pytest.raises(ModelError, match="num_taps 12, .* 24"):
         StaticFIR(pretrained=path, **{**SMALL_FIR, "num_taps": 24})
-    with pytest.raises(ModelError, match="made with w0 50.0, not 60.0"):
+    with pytest.raises(ModelError, match="w0 50.0, .* 60.0"):
         StaticFIR(pretrained=path, **{**SMALL_FIR, "w0": 60.0})
 
 
-def test_a_response_keeps_its_frequencies_at_another_rate_and_says_what_it_leaves_off(tmp_path):
+def test_a_response_is_resampled_and_its_cut_energy_noted(tmp_path):
     time = np.arange(2000)
     response = np.exp(-time / 60) * np.sin(2 * np.pi * 1000 * time / 48000)
     soundfile.write(tmp_path / "cab.wav", response, 48000, subtype="FLOAT")
@@ -147,7 +147,7 @@ def test_the_cabinet_is_its_formula():
         response.append(last)
     magnitudes = np.abs(np.fft.rfft(response, 1 << 16))
     np.testing.assert_allclose(RESPONSES["cabinet"](64, 48000), response / magnitudes.max(), atol=1e-12)
-    assert magnitudes[int(12000 / 48000 * (1 << 16))] < 0.1 * magnitudes.max()  # dark above
+    assert magnitudes[int(12000 / 48000 * (1 << 16))] < 0.1 * magnitudes.max()  # little energy there
 
 
 def test_the_diode_curve_is_the_circuit_at_rest():
@@ -158,7 +158,7 @@ def test_the_diode_curve_is_the_circuit_at_rest():
 
 
 @pytest.mark.parametrize("name", sorted(CURVES))
-def test_curves_pass_through_zero_with_no_jump(name):
+def test_curves_pass_through_zero_without_a_jump(name):
     x = torch.linspace(-4, 4, 80_001, dtype=torch.float64)
     y = CURVES[name](x)
     assert abs(float(y[40_000])) < 1e-12
@@ -167,11 +167,11 @@ def test_curves_pass_through_zero_with_no_jump(name):
 
 
 BAD_TABLES = {
-    "words": ("input,output\n0,0\n1,one\n2,2\n3,3\n", r"words.csv:3: '1,one' is not input,output"),
-    "three": ("0,0,0\n1,1,1\n", r"three.csv:1: '0,0,0' is not input,output"),
-    "few": ("0,0\n1,1\n", r"few.csv: has 2 points; a transfer curve needs 4"),
-    "twice": ("0,0\n1,1\n0,2\n3,3\n", r"twice.csv:3: the input 0 has an output already"),
-    "infinite": ("0,0\n1,inf\n", r"infinite.csv:2: '1,inf' holds a value that is not finite"),
+    "words": ("input,output\n0,0\n1,one\n2,2\n3,3\n", "words.csv:3: '1,one'"),
+    "three": ("0,0,0\n1,1,1\n", "three.csv:1: '0,0,0'"),
+    "few": ("0,0\n1,1\n", "few.csv: has 2 points"),
+    "twice": ("0,0\n1,1\n0,2\n3,3\n", "twice.csv:3: the input 0"),
+    "infinite": ("0,0\n1,inf\n", "infinite.csv:2: '1,inf'"),
     "binary": (b"\xff\xfe\x00\x80", r"binary.csv: cannot be read as CSV"),
 }
 
@@ -197,14 +197,18 @@ def test_bad_tables_are_refused_with_their_line(tmp_path, name):
         (["static_fir", "noise.wav"], DataError, "noise.wav"),
         (["static_fir", "silence.wav"], DataError, "silence.wav: is silent"),
         (["static_fir", "late.wav"], DataError, "the first 64 samples at 48000 Hz are silent"),
-        (["static_fir", "stereo.wav"], DataError, "has 2 channels; an impulse response has one"),
-        (["gain", "tanh"], ConfigError, "processor 'gain' has no network to fit"),
+        (["static_fir", "stereo.wav"], DataError, "stereo.wav: has 2 channels"),
+        (["gain", "tanh"], ConfigError, "processor 'gain'"),
         (["static_mlp", "tanh", "--set", "pretrained=tanh"], ConfigError, "--set takes"),
         (["static_mlp", "tanh", "--set", "units=3"], ConfigError, "no setting 'units'"),
-        (["static_mlp", "tanh", "-o", "nowhere/w.safetensors"], DataError, "there is no folder nowhere"),
+        (
+            ["static_mlp", "tanh", "-o", "nowhere/w.safetensors"],
+            DataError,
+            "nowhere/w.safetensors: there is no folder nowhere",
+        ),
     ],
 )
-def test_what_is_refused_leaves_nothing(tmp_path, monkeypatch, arguments, error, message):
+def test_a_refused_fit_writes_no_file(tmp_path, monkeypatch, arguments, error, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "noise.wav").write_bytes(b"RIFF" + bytes(range(200)))
     soundfile.write(tmp_path / "silence.wav", np.zeros(100), 48000)
@@ -216,13 +220,13 @@ def test_what_is_refused_leaves_nothing(tmp_path, monkeypatch, arguments, error,
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_weights_have_their_ending():
+def test_an_output_without_the_extension_is_refused():
     result = CliRunner().invoke(pretrain, ["static_mlp", "tanh", "-o", "w.pt"])
     assert result.exit_code == 2
-    assert "weights are written to .safetensors files" in result.output
+    assert "--output" in result.output
 
 
-def test_a_disk_that_refuses_leaves_the_old_weights(tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_old_weights(tmp_path, monkeypatch):
     path, _ = pretrained(tmp_path, "static_mlp", "tanh", steps=5, **SMALL_MLP)
     before = Path(path).read_bytes()
 
@@ -237,7 +241,7 @@ def test_a_disk_that_refuses_leaves_the_old_weights(tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_file_that_holds_no_weights(tmp_path):
+def test_a_file_without_weights_is_refused(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"nothing")
-    with pytest.raises(ModelError, match="holds no weights that can be read"):
+    with pytest.raises(ModelError, match="cannot be read as weights"):
         StaticMLP(pretrained=str(tmp_path / "w.safetensors"))

@@ -1,4 +1,4 @@
-"""Ranges of parameters: as wide as those of devices, limited by the sample rate, with a note for values at an end."""
+"""Ranges of parameters: as wide as those of devices, limited by the sample rate, noted if a value is at an end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def of_this_pack(kind):
 
 @pytest.mark.parametrize("rate", RATES)
 def test_every_processor_has_its_default_ranges_at_every_rate(rate):
-    """No warning says that a part of a range cannot be reached."""
+    """Building does not warn that a part of a range is clamped."""
     for entry in of_this_pack("processor"):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -47,7 +47,7 @@ def test_every_processor_has_its_default_ranges_at_every_rate(rate):
                 assert parameter.maximum <= 0.49 * rate
 
 
-@pytest.mark.filterwarnings("ignore:.*is clamped there")  # presets of NablAFx end in a low-pass at 20 kHz
+@pytest.mark.filterwarnings("ignore:.*are clamped")  # presets of NablAFx end in a low-pass at 20 kHz
 @pytest.mark.parametrize("rate", [8_000, 16_000])
 def test_every_preset_builds_at_low_rates(rate):
     for entry in of_this_pack("preset"):
@@ -62,37 +62,37 @@ def test_bands_move_down_together():
     assert ParametricEQ(48_000).bands == ParametricEQ.table
 
 
-def test_a_range_above_the_sample_rate_is_named_with_it():
+def test_a_range_above_the_sample_rate_is_refused_with_both():
     section = {"name": "highshelf", "min_cutoff_hz": 5_000.0}
-    with pytest.raises(ModelError, match="highshelf: .*5000 to 2000 Hz.*sample rate of 8000 Hz .* 3920 Hz"):
+    with pytest.raises(ModelError, match="highshelf: .*5000 to 2000 Hz.*8000 Hz .* 3920 Hz"):
         nfx.build("processor", section, sample_rate=8_000)
 
 
 class TestCentred:
     wide = Centred("attack_ms", 0.05, 1000.0, "ms", "log", middle=5.0)
 
-    def test_it_goes_through_both_ends_and_the_middle(self):
+    def test_it_passes_through_both_ends_and_the_middle(self):
         assert [self.wide.from_unit(u) for u in (0.0, 0.5, 1.0)] == pytest.approx([0.05, 5.0, 1000.0])
 
-    def test_it_is_undone(self):
+    def test_to_unit_inverts_from_unit(self):
         for u in np.linspace(0, 1, 21):
             assert self.wide.to_unit(self.wide.from_unit(u)) == pytest.approx(u, abs=1e-12)
 
     def test_it_moves_a_sigmoid(self):
-        """By a constant, as its documentation says."""
+        """It moves the input of a sigmoid by a constant."""
         plain = super(Centred, self.wide)
         x = torch.linspace(-6, 6, 50, dtype=torch.float64)
         shift = torch.logit(torch.tensor(plain.to_unit(5.0), dtype=torch.float64))
         torch.testing.assert_close(self.wide.from_unit(x.sigmoid()), plain.from_unit((x + shift).sigmoid()))
 
     @pytest.mark.parametrize("middle", [0.05, 1000.0, 2000.0])
-    def test_a_middle_outside(self, middle):
+    def test_a_middle_outside_the_range_is_refused(self, middle):
         with pytest.raises(ModelError, match="the middle .* is not between 0.05 and 1000"):
             Centred("attack_ms", 0.05, 1000.0, "ms", "log", middle=middle)
 
 
-def test_dynamics_reach_what_devices_do():
-    """An attack of 405 ms and a threshold of -61 dB are inside of every kind's ranges."""
+def test_dynamics_cover_the_ranges_of_devices():
+    """An attack of 405 ms and a threshold of -61 dB are inside the ranges of every kind."""
     for kind, parameters in PARAMETERS.items():
         by_name = {parameter.name: parameter for parameter in parameters}
         assert by_name["threshold_db"].minimum < -61
@@ -101,7 +101,7 @@ def test_dynamics_reach_what_devices_do():
 
 
 def chain(**logits):
-    """Return a learned filter and compressor, with some parameters at chosen positions in (0, 1)."""
+    """Return a trained filter and compressor, with some parameters at given positions in (0, 1)."""
     sections = [{"name": "nablafx-dsp/peaking"}, {"name": "nablafx-dsp/compressor", "fixed": {"ratio": 20.0}}]
     for section in sections:
         section["controller"] = {"name": "nablafx-dsp/static", "spread": 0.1}
@@ -117,7 +117,7 @@ def chain(**logits):
 ENDS = {"attack_ms": 9.0, "gain_db": -9.0, "knee_db": 3.0}
 
 
-def test_show_says_what_stands_at_an_end(tmp_path):
+def test_show_names_values_at_an_end(tmp_path):
     save_bundle(chain(**ENDS), tmp_path / "a.nfx")
     shown = CliRunner().invoke(cli, ["show", str(tmp_path / "a.nfx")])
     assert shown.exit_code == 0, shown.output
@@ -132,13 +132,13 @@ def test_show_says_what_stands_at_an_end(tmp_path):
     assert at_end == {"gain_db": "lowest", "attack_ms": "highest"}
 
 
-def test_a_chain_inside_its_ranges_is_not_warned_of(tmp_path, caplog):
+def test_a_chain_inside_its_ranges_gives_no_note(tmp_path, caplog):
     save_bundle(chain(), tmp_path / "a.nfx")
     assert "end of their range" not in CliRunner().invoke(cli, ["show", str(tmp_path / "a.nfx")]).output
 
 
 @pytest.mark.parametrize("ends", [ENDS, {}], ids=["at the ends", "inside"])
-def test_a_test_says_so(ends, tmp_path, caplog):
+def test_a_test_notes_values_at_an_end(ends, tmp_path, caplog):
     audio = ArraySource(0.1 * torch.randn(4_000, generator=torch.Generator().manual_seed(0)))
     recording = Recording("a", audio, audio, "a", stop=4_000)
     with caplog.at_level(logging.WARNING):
@@ -149,11 +149,11 @@ def test_a_test_says_so(ends, tmp_path, caplog):
     assert [row.get("at_end") for row in written] == [row.get("at_end") for row in evaluation.stages] == expected
 
 
-def test_the_picture_says_so():
+def test_the_picture_marks_values_at_an_end():
     stage = chain(**ENDS).stages[1]
     with torch.no_grad():
         values = {name: value[0] for name, value in stage.values(stage.controller(torch.zeros(1, 1, 9))[0]).items()}
     panel = StagePanel("1", stage, [Excerpt("", "a", 0, np.zeros(9), {"1": values})], None)
     told = " ".join(line for line, _ in panel.lines)
     assert "ms (highest of its range)" in told
-    assert "ratio 20," in told  # fixed on purpose
+    assert "ratio 20," in told  # fixed intentionally

@@ -1,4 +1,4 @@
-"""Networks of sines: the compiled one has the values and gradients of its formula."""
+"""Networks with sine activations: the compiled one has the values and gradients of its formula."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nablafx_dsp.nn.siren import Siren, textbook
+from nablafx_dsp.functional.siren import siren
+from nablafx_dsp.nn.siren import Siren
 
 
 def made(hidden_size=32, num_layers=3, w0=30.0):
@@ -35,7 +36,7 @@ def test_it_is_its_formula(hidden_size, num_layers, shape, threads):
     torch.set_num_threads(threads)
     found = values_and_gradients(ours, values, 30.0, net.parameters(), gradient, torch.float32)
     torch.set_num_threads(before)
-    wanted = values_and_gradients(textbook, values, 30.0, net.parameters(), gradient, torch.float64)
+    wanted = values_and_gradients(siren, values, 30.0, net.parameters(), gradient, torch.float64)
     for single, double in zip(found, wanted, strict=True):
         assert single.shape == double.shape
         peak = max(1.0, float(double.abs().max())) if double.numel() else 1.0
@@ -43,7 +44,7 @@ def test_it_is_its_formula(hidden_size, num_layers, shape, threads):
 
 
 def test_fast_sines_are_sines():
-    """One unit of weight w0 that is handed through: sin of numbers of any size."""
+    """A network with a single unit of weight w0 is the sine of its input, of any size."""
     net = Siren(4, 1, 1.0)
     with torch.no_grad():
         for weights in net.parameters():
@@ -58,13 +59,13 @@ def test_fast_sines_are_sines():
 
 
 @given(cuts=st.lists(st.integers(0, 300), min_size=1, max_size=5))
-def test_cut_anywhere_it_has_the_same_bits(cuts):
+def test_a_signal_cut_anywhere_has_the_same_bits(cuts):
     net, values = made(), torch.randn(sum(cuts))
     assert torch.equal(torch.cat([net(part) for part in values.split(cuts)]), net(values))
 
 
 @pytest.mark.parametrize("needed", [(True, False), (False, True)])
-def test_only_what_needs_a_gradient_has_one(needed):
+def test_only_tensors_that_require_a_gradient_get_one(needed):
     net = made(4, 2).requires_grad_(needed[1])
     values = torch.randn(10).requires_grad_(needed[0])
     net(values).sum().backward()
@@ -72,9 +73,11 @@ def test_only_what_needs_a_gradient_has_one(needed):
     assert all((p.grad is not None) == needed[1] for p in net.parameters())
 
 
-def test_gradients_of_second_order_are_torchs():
+def test_gradients_of_second_order_are_those_of_torchs_operations(monkeypatch):
     net, values, found = made(8, 2, 3.0), torch.randn(20, requires_grad=True), []
-    for y in (net(values), textbook(values, 3.0, *net.parameters())):
+    for kernels in ("auto", "torch"):
+        monkeypatch.setenv("NABLAFX_KERNELS", kernels)
+        y = net(values)
         (slope,) = torch.autograd.grad(y.sum(), values, create_graph=True)
         found.append(torch.autograd.grad(slope.square().sum(), [values, *net.parameters()], allow_unused=True))
     for ours, expected in zip(*found, strict=True):

@@ -1,4 +1,4 @@
-"""Nonlinearities and a response that are learned: NablAFx's keys, counts and values, and what they begin as."""
+"""Trained nonlinearities and responses: keys, parameter counts and values of NablAFx, and initial functions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def keys(layers):
     return [f"net.{part}.{kind}" for part in (*layers, "last_layer") for kind in ("weight", "bias")]
 
 
-def test_keys_and_counts_are_nablafxs():
+def test_keys_and_parameter_counts_are_those_of_nablafx():
     mlp, filter_, rational = StaticMLP(), StaticFIR(), StaticRational()
     assert list(mlp.state_dict()) == keys([f"layers.{i}" for i in range(3)])
     assert list(filter_.state_dict()) == ["coords", *keys([f"layers.{i}" for i in range(5)])]
@@ -39,7 +39,7 @@ def test_keys_and_counts_are_nablafxs():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_chain_of_them_keeps_the_laws(dtype):
+def test_a_chain_with_these_obeys_the_laws(dtype):
     def chain():
         torch.manual_seed(0)
         return GrayBox(
@@ -71,7 +71,7 @@ def test_a_chain_of_them_keeps_the_laws(dtype):
         lambda: StaticRational(degrees=(3, 2), function="silu"),
     ],
 )
-def test_settings_that_a_pack_check_does_not_try_keep_the_laws(make):
+def test_other_settings_than_the_examples_obey_the_laws(make):
     torch.manual_seed(0)
     subject = make()
     laws.no_look_ahead(subject)
@@ -104,7 +104,7 @@ def test_the_rational_function_is_nablafxs():
     torch.testing.assert_close(double, stored["y_eval_noclamp64"], rtol=0, atol=1e-12)
 
 
-def test_what_they_begin_as():
+def test_initial_functions():
     x = torch.linspace(-4, 4, 10_001)[None, None]
     torch.testing.assert_close(StaticMLP()(x, {})[0], x.tanh(), rtol=0, atol=1e-3)
     inner = x[..., 2000:-2000]
@@ -121,7 +121,7 @@ def test_a_response_is_that_of_its_network():
     torch.testing.assert_close(processor(impulse, {})[0][0, 0], expected)
 
 
-def test_a_fit_gives_weights_that_a_processor_begins_with(tmp_path):
+def test_a_processor_starts_with_the_weights_of_a_fit(tmp_path):
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
@@ -132,7 +132,7 @@ def test_a_fit_gives_weights_that_a_processor_begins_with(tmp_path):
     torch.testing.assert_close(processor(x[None, None], {})[0][0, 0], x.clamp(-0.5, 0.5), rtol=0, atol=0.05)
 
 
-def test_weights_that_do_not_exist_or_do_not_fit():
+def test_missing_and_unsuitable_weights_are_refused():
     with pytest.raises(ModelError, match="no pretrained weights 'sine'. Names: cabinet, impulse, tanh"):
         StaticMLP(pretrained="sine")
     with pytest.raises(ModelError, match="of another size"):

@@ -32,7 +32,7 @@ PROVIDED = {
 }
 
 
-def test_it_is_listed_with_all_that_it_has(elsewhere):
+def test_it_is_listed_with_all_its_components(elsewhere):
     packs = {pack["name"]: pack for pack in json.loads(elsewhere.nablafx("packs", "--json"))}
     assert packs["nablafx-example"] == {
         "name": "nablafx-example",
@@ -43,7 +43,7 @@ def test_it_is_listed_with_all_that_it_has(elsewhere):
     }
     listed = {(row["kind"], row["name"]) for row in json.loads(elsewhere.nablafx("list", "--json"))}
     assert {("controller", "lfo"), ("observer", "event-log"), ("bundle", "warm")} <= listed
-    assert "soft-tone  Say what a SoftTone has learned." in elsewhere.nablafx("--help")
+    assert "soft-tone  Show what a SoftTone has learned." in elsewhere.nablafx("--help")
 
 
 def test_components_of_one_name_are_shown_together(elsewhere):
@@ -56,7 +56,7 @@ def test_components_of_one_name_are_shown_together(elsewhere):
 
 
 def test_the_environment_has_no_network(elsewhere):
-    """What works in it works offline."""
+    """The other tests of this environment thus work offline."""
     refused = elsewhere.python("-c", "import socket; socket.create_connection(('127.0.0.1', 9))")
     assert "this environment has no network" in refused.stderr
 
@@ -77,8 +77,8 @@ class TestTraining:
         assert merged["model"] == {"name": "nablafx-example/soft-tone", "cutoff_hz": 1000.0, "octaves": 1.0}
         assert merged["metrics"][1] == {"name": "nablafx-example/snr", "enough_db": 40.0}
 
-    def test_it_learns_what_the_data_does(self, elsewhere, trained):
-        """The model has the form of the effect, so that a short training comes near it."""
+    def test_it_learns_the_effect_of_the_data(self, elsewhere, trained):
+        """The model has the form of the effect, so that a short training is enough."""
         result, _ = trained
         assert result["test"]["esr"] < 1e-4
         assert result["test"]["snr"] == pytest.approx(-10 * np.log10(result["test"]["esr"]), abs=1e-6)
@@ -87,13 +87,13 @@ class TestTraining:
         assert learned["cutoff_hz"] == pytest.approx(500, rel=0.02)
         assert learned["knobs"] == {"tone": pytest.approx(3, abs=0.05)}
 
-    def test_it_ends_when_the_figure_is_reached(self, trained):
-        """The callback takes the figure from the experiment; 500 steps were allowed."""
+    def test_it_stops_when_the_metric_is_reached(self, trained):
+        """The callback takes the limit from the experiment, which allows 500 steps."""
         result, _ = trained
         assert result["validation"]["snr"] >= 40
         assert result["validation"]["step"] < 500
 
-    def test_the_observer_is_told(self, trained):
+    def test_the_observer_is_notified(self, trained):
         result, events = trained
         assert [event["event"] for event in events] == ["started", "completed"]
         assert {event["run"] for event in events} == {result["id"]}
@@ -158,7 +158,7 @@ class TestItsTrainedModel:
         assert (shown["licence"], shown["pack"]) == ("CC0-1.0", "nablafx-example 0.1.0")
         assert shown["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
 
-    def test_what_is_exported_and_imported_renders_the_same(self, elsewhere, rendered):
+    def test_an_exported_and_imported_model_renders_the_same(self, elsewhere, rendered):
         elsewhere.nablafx("export", "example/warm", "-o", "warm.softtone", "--set", "indent=null")
         assert (elsewhere.cwd / "warm.softtone").read_text().startswith('{"format":"soft-tone","version":1,')
         elsewhere.nablafx("import", "warm.softtone", "-o", "again.nfx")

@@ -1,4 +1,4 @@
-"""Everything in the example pack keeps the laws, for more settings than the ones that its plugin names."""
+"""The components of the example pack obey the laws, for more settings than their examples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def lfo(num_controls=0):
     return build("controller", settings, num_parameters=3, num_controls=num_controls, sample_rate=1000)
 
 
-def test_what_the_pack_names_as_examples():
+def test_the_examples_of_the_components():
     checked = {(result.kind, result.component) for result in check_pack("nablafx-example")}
     assert checked >= {("model", "soft-tone"), ("processor", "tremolo"), ("controller", "lfo")}
     assert checked >= {("loss", "framed-esr"), ("metric", "snr")}

@@ -1,4 +1,4 @@
-"""The example pack is damaged, and uninstalled: what is left works, and what is missing is named."""
+"""The example pack is damaged or uninstalled: the rest works, and messages name the missing parts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PACK = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def apart(tmp_path_factory):
-    """An environment with core and the pack, and in its folder a bundle of the pack's."""
+    """Return an environment with core and the pack, with a copy of the pack's bundle in its folder."""
     made = Elsewhere(tmp_path_factory.mktemp("apart"))
     made.install("nablafx_core", PACK)
     (made.cwd / "warm.nfx").write_bytes((made.site / "nablafx_example/bundles/warm.nfx").read_bytes())
     return made
 
 
-def test_a_bundle_that_was_changed_is_refused(apart):
+def test_a_modified_bundle_is_refused(apart):
     bundle = apart.site / "nablafx_example/bundles/warm.nfx"
     content = bundle.read_bytes()
     bundle.write_bytes(content.replace(b"cutoff_hz: 1000.0", b"cutoff_hz: 1001.0"))
@@ -32,7 +32,7 @@ def test_a_bundle_that_was_changed_is_refused(apart):
     assert "nablafx-example/warm: the file is not the one that the pack declares" in told
 
 
-def test_it_is_gone_and_what_it_leaves_is_said(apart):
+def test_an_uninstalled_pack_is_named(apart):
     apart.uninstall("nablafx-example")
     assert not list(apart.site.glob("nablafx_example*"))
     packs = json.loads(apart.nablafx("packs", "--json"))

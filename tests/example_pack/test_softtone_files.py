@@ -1,4 +1,4 @@
-"""The example pack's own file format: what is written is read, and what is read is checked field by field."""
+"""The example pack's file format: a written file can be read, and every field is validated."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def test_the_same_model_comes_back(controls, tmp_path):
     assert nfx.export_model(again, tmp_path / "b.softtone").read_bytes() == (tmp_path / "a.softtone").read_bytes()
 
 
-def test_what_the_format_does_not_hold(tmp_path):
+def test_models_that_the_format_cannot_contain_are_refused(tmp_path):
     switch = trained(({"name": "mode", "positions": ["dark", "bright"]},))
-    with pytest.raises(ConversionError, match="a .softtone file has no switches, and the model's 'mode' is one"):
+    with pytest.raises(ConversionError, match="a .softtone file .*'mode'"):
         nfx.export_model(switch, tmp_path / "a.softtone")
     gray = nfx.build(
         "model", {"name": "graybox", "processors": [{"name": "tremolo", "fixed": {"rate_hz": 1.0, "depth": 0.5}}]}
     )
-    with pytest.raises(ConversionError, match="holds a SoftTone; this model is a GrayBox"):
+    with pytest.raises(ConversionError, match="a .softtone file .*GrayBox"):
         nfx.export_model(gray, tmp_path / "a.softtone")
     assert not list(tmp_path.iterdir())
 
@@ -69,9 +69,9 @@ def test_each_field_is_checked(what, tmp_path):
         nfx.import_model(path)
 
 
-def test_what_is_no_such_file(tmp_path):
+def test_files_of_other_formats_are_refused(tmp_path):
     path = tmp_path / "a.softtone"
-    for content, told in ((b"", "Invalid JSON"), (b"[" * 100_000, "Invalid JSON"), (b" " * 2**21, "larger than any")):
+    for content, told in ((b"", "Invalid JSON"), (b"[" * 100_000, "Invalid JSON"), (b" " * 2**21, "1,048,576")):
         path.write_bytes(content)
         with pytest.raises(ConversionError, match=told):
             nfx.import_model(path)
@@ -81,7 +81,7 @@ def test_what_is_no_such_file(tmp_path):
 
 
 def test_damage_anywhere_is_refused_or_harmless(tmp_path):
-    """Bytes that are changed at random give a model or a refusal, nothing else."""
+    """Randomly changed bytes give a model or a ConversionError, nothing else."""
     path, chance = nfx.export_model(trained(), tmp_path / "a.softtone"), random.Random(0)
     whole, refused = path.read_bytes(), 0
     for _ in range(500):

@@ -1,4 +1,4 @@
-"""LSTM: NablAFx 1.0's output for its weights, the textbook's output for any settings, and the paper's sizes."""
+"""LSTM: the output of NablAFx 1.0 for its weights, that of the textbook for any settings, and the paper's sizes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_parity_with_nablafx():
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("direct_path", [False, True])
 @pytest.mark.parametrize("knobs", [0, 2])
-def test_output_is_the_textbooks(residual, direct_path, knobs):
+def test_output_equals_that_of_the_textbook(residual, direct_path, knobs):
     torch.manual_seed(1)
     model = LSTM(
         hidden_size=5,
@@ -49,7 +49,7 @@ def test_output_is_the_textbooks(residual, direct_path, knobs):
 
 
 @pytest.mark.parametrize("knobs", [0, 2])
-def test_the_pre_roll_is_silence_before_the_file(knobs):
+def test_the_pre_roll_equals_silence_before_the_file(knobs):
     settings = {"hidden_size": 5, "conditioning": "concatenated" if knobs else "none"}
     settings["controls"] = [Control(f"knob {n}") for n in range(knobs)]
     rolled, plain = LSTM(pre_roll=300, **settings), LSTM(pre_roll=0, **settings)
@@ -62,22 +62,29 @@ def test_the_pre_roll_is_silence_before_the_file(knobs):
 
 
 @pytest.mark.parametrize(("hidden", "knobs", "count"), [(32, 0, 4513), (96, 0, 38113), (32, 1, 4641), (96, 1, 38497)])
-def test_sizes_are_the_papers(hidden, knobs, count):
+def test_sizes_equal_those_of_the_paper(hidden, knobs, count):
     controls = [Control("drive")] * knobs
     model = LSTM(hidden_size=hidden, conditioning="concatenated" if knobs else "none", controls=controls)
     assert sum(p.numel() for p in model.parameters()) == count
     assert model.receptive_field is None
 
 
-def test_controls_and_conditioning_must_go_together():
-    with pytest.raises(ModelError, match="'concatenated' needs controls"):
-        LSTM(conditioning="concatenated")
-    with pytest.raises(ModelError, match="would ignore the 1 controls"):
-        LSTM(controls=[Control("drive")])
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"conditioning": "concatenated"}, ["conditioning 'concatenated'", "controls"]),
+        ({"controls": [Control("drive")]}, ["conditioning 'none'", "1 controls"]),
+        ({"conditioning": "film", "controls": [Control("drive")]}, ["'film'", "none, concatenated, tv_concatenated"]),
+    ],
+)
+def test_a_conditioning_that_does_not_fit_is_rejected(settings, named):
+    with pytest.raises(ModelError) as error:
+        LSTM(**settings)
+    assert [word for word in named if word not in str(error.value)] == []
 
 
 @pytest.mark.parametrize("settings", [{}, {"num_layers": 2, "direct_path": True}])
-def test_a_model_trains_as_with_torch(monkeypatch, settings):
+def test_gradients_equal_those_of_torch(monkeypatch, settings):
     torch.manual_seed(0)
     model = LSTM(hidden_size=24, pre_roll=50, **settings)
     dry, wet = torch.rand(2, 4, 1, 500) - 0.5
@@ -87,5 +94,5 @@ def test_a_model_trains_as_with_torch(monkeypatch, settings):
         model.zero_grad()
         nn.functional.mse_loss(model(dry)[0], wet).backward()
         grads.append([p.grad.clone() for p in model.parameters()])
-    for ours, torchs in zip(*grads, strict=True):
-        torch.testing.assert_close(ours, torchs, atol=1e-6, rtol=1e-5)
+    for ours, expected in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""MACs per sample agree with torch's counter of operations, which sees convolutions and matrix products."""
+"""MACs per sample equal those of torch's counter, which counts convolutions and matrix products."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nablafx_core.profiling import count_macs
 from nablafx_models.gcn import GCN
 from nablafx_models.lstm import LSTM
 from nablafx_models.s4 import S4
-from nablafx_models.ssm import S4D
+from nablafx_models.s4d import S4D
 from nablafx_models.tcn import TCN
 
 KNOBS = (Control("drive"), Control("tone"))
@@ -21,7 +21,7 @@ LENGTH = 8 * BLOCK
 
 
 class WrittenLSTM(nn.Module):
-    """An LSTM made of linear layers, which the counter sees; it sees none of torch's own."""
+    """An LSTM of linear layers, which the counter counts; it does not count torch's own LSTM."""
 
     def __init__(self, lstm: nn.LSTM):
         super().__init__()
@@ -45,8 +45,8 @@ class WrittenLSTM(nn.Module):
         return x, (torch.stack(hiddens), torch.stack(cells))
 
 
-class Through(nn.Module):
-    """In the place of an S4D layer."""
+class PassThrough(nn.Module):
+    """Replace an S4D layer and return its input."""
 
     def initial_state(self, batch_size):
         return torch.zeros(batch_size, 1, device="meta")
@@ -55,8 +55,8 @@ class Through(nn.Module):
         return u, state
 
 
-def seen_by_torch(model):
-    """MACs per sample, by how many more there are in a longer file; on a device where nothing is computed."""
+def counted_by_torch(model):
+    """Return MACs per sample, from the difference between two lengths, on a device that computes nothing."""
     model = model.to("meta").eval()
     for module in list(model.modules()):
         for name, child in module.named_children():
@@ -72,7 +72,7 @@ def operations(model, time):
     return counter.get_total_flops()
 
 
-def test_the_written_lstm_is_torchs():
+def test_the_written_lstm_equals_that_of_torch():
     lstm, x = nn.LSTM(3, 4, num_layers=2, batch_first=True), torch.randn(2, 7, 3)
     start = torch.randn(2, 2, 4), torch.randn(2, 2, 4)
     out, (hidden, cell) = WrittenLSTM(lstm)(x, start)
@@ -102,17 +102,17 @@ def test_the_written_lstm_is_torchs():
     ],
     ids=lambda settings: "-".join(f"{key}={value}" for key, value in settings.items() if key != "controls") or "plain",
 )
-def test_convolutional_networks(architecture, settings):
+def test_macs_of_convolutional_networks(architecture, settings):
     small = {"num_blocks": 3, "kernel_size": 5, "dilation_growth": 4, "channel_width": 6, "cond_block_size": BLOCK}
     model = architecture(**small, **settings)
     counted = count_macs(model)
     assert counted.not_counted == ()
     gains = sum(gains_of_residual(block) for block in model.blocks)
-    assert counted.per_sample == pytest.approx(seen_by_torch(model) + gains, rel=1e-12)
+    assert counted.per_sample == pytest.approx(counted_by_torch(model) + gains, rel=1e-12)
 
 
 def gains_of_residual(block):
-    """Multiplications of a residual by a gain per channel, which the counter does not see."""
+    """Return the multiplications of a residual by a gain per channel, which the counter does not count."""
     res = getattr(block, "res", None)
     by_channel = res is not None and res.weight.shape[1] == 1 and res.in_channels in (1, res.out_channels)
     return res.weight.numel() if by_channel else 0
@@ -127,22 +127,22 @@ def gains_of_residual(block):
         {"conditioning": "tv_concatenated", "controls": KNOBS, "cond_block_size": BLOCK},
     ],
 )
-def test_recurrent_networks(settings):
+def test_macs_of_recurrent_networks(settings):
     model = LSTM(hidden_size=5, pre_roll=0, **settings)
-    assert count_macs(model).per_sample == pytest.approx(seen_by_torch(model), rel=1e-12)
+    assert count_macs(model).per_sample == pytest.approx(counted_by_torch(model), rel=1e-12)
 
 
 @pytest.mark.parametrize("settings", [{}, {"conditioning": "tvfilm", "cond_block_size": BLOCK}, {"norm": "batch"}])
-def test_linear_layers_of_state_space_networks(settings):
+def test_macs_of_the_linear_layers_of_state_space_networks(settings):
     model = S4(num_blocks=2, num_states=3, channel_width=4, residual=False, pre_roll=0, **settings)
     recurrences = sum(count_macs(block.s4).per_sample for block in model.blocks)
     whole = count_macs(model).per_sample
     for block in model.blocks:
-        block.s4 = Through()
-    assert whole - recurrences == pytest.approx(seen_by_torch(model), rel=1e-12)
+        block.s4 = PassThrough()
+    assert whole - recurrences == pytest.approx(counted_by_torch(model), rel=1e-12)
 
 
-def test_a_state_space_layer_counts_its_recurrence():
+def test_macs_of_a_state_space_layer_are_those_of_its_recurrence():
     layer = S4D(channels=3, num_states=2)
     with torch.no_grad():
         decay, readout = layer._recurrence()

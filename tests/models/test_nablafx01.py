@@ -1,4 +1,4 @@
-"""Checkpoints of NablAFx give the output that NablAFx gives, for any configuration that it runs."""
+"""An imported checkpoint gives the output of NablAFx 1.0, for every configuration that NablAFx can run."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ ARGUMENTS = {
 
 
 def written(folder, name, arguments, weights, prefix="model.processor."):
-    """A Lightning checkpoint and the YAML of a training, as NablAFx writes them."""
+    """Write a Lightning checkpoint and the YAML of a training, as NablAFx does."""
     model = {"class_path": f"nablafx.{name.lower()}.{name}", "init_args": arguments}
     system = {"class_path": "nablafx.models.BlackBoxModel", "init_args": {"processor": model}}
     config = {"model": {"class_path": "nablafx.system.BlackBoxSystem", "init_args": {"lr": 0.005, "model": system}}}
@@ -69,7 +69,7 @@ def imported(folder, name, arguments, weights, prefix="model.processor."):
 
 
 @pytest.mark.parametrize("file", PARITY, ids=lambda path: path.stem)
-def test_stored_outputs(file, tmp_path):
+def test_outputs_equal_those_that_nablafx_stored(file, tmp_path):
     stored = torch.load(file, weights_only=True)
     name = stored["class_path"].rpartition(".")[2]
     checkpoint, config = written(tmp_path, name, stored["init_args"], stored["state_dict"])
@@ -124,7 +124,7 @@ CONFIGURATIONS = [
 
 
 def weights_of(name, arguments):
-    """Random weights, under NablAFx's keys, of the shapes that the arguments make."""
+    """Return random weights with the keys of NablAFx and the shapes that the arguments give."""
     from nablafx_core.registry.building import build
     from nablafx_models.nablafx01 import _section
 
@@ -148,7 +148,7 @@ def weights_of(name, arguments):
 
 @pytest.mark.parametrize(("name", "changes"), CONFIGURATIONS)
 @pytest.mark.parametrize("time", [600, 1024])
-def test_any_configuration_is_the_textbook_network(name, changes, time, tmp_path):
+def test_every_configuration_equals_the_textbook_network(name, changes, time, tmp_path):
     arguments = {**ARGUMENTS[name], **changes}
     weights = weights_of(name, arguments)
     model = imported(tmp_path, name, arguments, weights).double()
@@ -156,7 +156,7 @@ def test_any_configuration_is_the_textbook_network(name, changes, time, tmp_path
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(2, 1, time, generator=generator, dtype=torch.float64) * 0.5
     controls = torch.rand(2, knobs, generator=generator, dtype=torch.float64) if knobs else None
-    exact = {key: value.float().double() for key, value in weights.items()}  # a model holds them in float32
+    exact = {key: value.float().double() for key, value in weights.items()}  # a model stores them in float32
     with torch.no_grad():
         expected = reference.output(name, arguments, exact, x, controls)
         found = model(x, controls)[0]
@@ -170,7 +170,7 @@ def test_any_configuration_is_the_textbook_network(name, changes, time, tmp_path
     causal=st.booleans(),
     name=st.sampled_from(["TCN", "GCN"]),
 )
-def test_steps_aligned_at_the_end_stream_where_the_length_is_whole_blocks(cuts, causal, name, tmp_path_factory):
+def test_end_alignment_streams_if_the_length_is_a_multiple_of_the_block(cuts, causal, name, tmp_path_factory):
     cuts = [*cuts, -sum(cuts) % 128]
     changes = {"cond_type": "tvfilm", "num_controls": 1, "dilation_growth": 6, "num_blocks": 4, "causal": causal}
     arguments = {**ARGUMENTS[name], **changes}
@@ -182,14 +182,14 @@ def test_steps_aligned_at_the_end_stream_where_the_length_is_whole_blocks(cuts, 
 
 
 @pytest.mark.parametrize("prefix", ["model.processor.", "processor.", ""])
-def test_the_weights_may_stand_at_several_places(prefix, tmp_path):
+def test_weights_are_found_under_several_prefixes(prefix, tmp_path):
     weights = weights_of("TCN", ARGUMENTS["TCN"])
     model = imported(tmp_path, "TCN", ARGUMENTS["TCN"], weights, prefix)
     assert torch.equal(model.blocks[0].conv.weight, weights["blocks.0.conv.weight"].float())
 
 
-def test_nothing_in_a_checkpoint_is_executed(tmp_path):
-    """A Lightning checkpoint may hold objects of the program that wrote it; here one that would write a file."""
+def test_code_in_a_checkpoint_is_not_executed(tmp_path):
+    """A Lightning checkpoint can contain pickled objects; this one would create a file."""
     weights = weights_of("TCN", ARGUMENTS["TCN"])
     checkpoint, config = written(tmp_path, "TCN", ARGUMENTS["TCN"], weights)
     content = torch.load(checkpoint, weights_only=True)
@@ -207,7 +207,7 @@ class Writes:
         return Path.touch, (self.path,)
 
 
-def test_controls_that_the_network_does_not_hear_are_left_out(tmp_path, caplog):
+def test_controls_without_effect_are_not_imported(tmp_path, caplog):
     arguments = ARGUMENTS["TCN"] | {"num_controls": 2}
     assert imported(tmp_path, "TCN", arguments, weights_of("TCN", ARGUMENTS["TCN"])).controls == ()
     assert "does not hear its 2 controls" in caplog.text
@@ -223,7 +223,7 @@ LEFT_OUT = {
 
 
 @pytest.mark.parametrize("name", LEFT_OUT)
-def test_an_argument_that_is_left_out_has_the_default_of_nablafx(name, tmp_path):
+def test_a_missing_argument_has_the_default_of_nablafx(name, tmp_path):
     complete = ARGUMENTS[name] | LEFT_OUT[name]
     given = {key: value for key, value in complete.items() if key not in LEFT_OUT[name]}
     weights = weights_of(name, complete)
@@ -231,32 +231,32 @@ def test_an_argument_that_is_left_out_has_the_default_of_nablafx(name, tmp_path)
     assert models[0].section == models[1].section
 
 
-def test_the_gcn_of_nablafx_takes_no_notice_of_its_channel_growth(tmp_path):
+def test_channel_growth_of_a_gcn_is_ignored_as_nablafx_does(tmp_path):
     weights = weights_of("GCN", ARGUMENTS["GCN"])
     model = imported(tmp_path, "GCN", ARGUMENTS["GCN"] | {"channel_growth": 2}, weights)
     assert [block.out_channels for block in model.blocks] == [5, 5, 5]
 
 
-REFUSED = {
-    "no configuration": (None, {}, "give the YAML of its model with --config"),
-    "an unknown argument": ({"wavelets": 3}, {}, "TCN has no argument 'wavelets'"),
-    "two inputs": ({"num_inputs": 2}, {}, "num_inputs is 2; only 1 can be imported"),
+REJECTED = {
+    "no configuration": (None, {}, "--config"),
+    "an unknown argument": ({"wavelets": 3}, {}, "TCN.*'wavelets'"),
+    "two inputs": ({"num_inputs": 2}, {}, "num_inputs is 2"),
     "groups": ({"groups": 4}, {}, "groups is 4"),
-    "film without controls": ({"cond_type": "film"}, {}, "cannot be built so: .*film.* needs controls"),
-    "an unknown conditioning": ({"cond_type": "hyper"}, {}, "cond_type 'hyper' is none of"),
-    "another kernel": ({"kernel_size": 5}, {}, r"'blocks.0.conv.weight' has the shape \(5, 1, 3\); by --config it has"),
-    "more blocks": ({"num_blocks": 4}, {}, "lacks the weights 'blocks.3.conv.weight'"),
-    "fewer blocks": ({"num_blocks": 2}, {}, "'blocks.2.conv.weight' have no place"),
+    "film without controls": ({"cond_type": "film"}, {}, "TCN.*conditioning 'film'.*controls"),
+    "an unknown conditioning": ({"cond_type": "hyper"}, {}, "cond_type 'hyper'.*film, tfilm"),
+    "another kernel": ({"kernel_size": 5}, {}, r"'blocks.0.conv.weight'.*\(5, 1, 3\).*\(5, 1, 5\)"),
+    "more blocks": ({"num_blocks": 4}, {}, "'blocks.3.conv.weight'"),
+    "fewer blocks": ({"num_blocks": 2}, {}, "'blocks.2.conv.weight'"),
     "names for controls": (
         {"num_controls": 1, "cond_type": "tfilm"},
         {"controls": ["a", "b"]},
-        "has 1 controls; 2 nam",
+        "1 controls.*2 nam",
     ),
 }
 
 
-@pytest.mark.parametrize(("changes", "more", "message"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_imported_is_refused_by_name(changes, more, message, tmp_path):
+@pytest.mark.parametrize(("changes", "more", "message"), REJECTED.values(), ids=REJECTED)
+def test_what_cannot_be_imported_is_rejected_and_named(changes, more, message, tmp_path):
     arguments = {**ARGUMENTS["TCN"], **(changes or {})}
     checkpoint, config = written(tmp_path, "TCN", arguments, weights_of("TCN", ARGUMENTS["TCN"]))
     importer = NablAFx01(None if changes is None else str(config), **more)
@@ -264,15 +264,15 @@ def test_what_cannot_be_imported_is_refused_by_name(changes, more, message, tmp_
         importer.read(checkpoint)
 
 
-def test_other_classes_are_refused_by_name(tmp_path):
+def test_other_classes_are_rejected_and_named(tmp_path):
     checkpoint, config = written(tmp_path, "TCN", {}, {"blocks.0.conv.weight": torch.ones(1)})
     config.write_text(yaml.safe_dump({"class_path": "nablafx.models.GreyBoxModel", "init_args": {"processors": []}}))
-    with pytest.raises(ConversionError, match=r"no models that can be imported.*Classes there: nablafx.models.GreyBox"):
+    with pytest.raises(ConversionError, match=r"config\.yaml.*nablafx.models.GreyBox"):
         NablAFx01(str(config)).read(checkpoint)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04", b"\x80\x02}q\x00."])
-def test_what_is_no_checkpoint(content, tmp_path):
+def test_a_file_that_is_not_a_checkpoint_is_rejected(content, tmp_path):
     (tmp_path / "x.ckpt").write_bytes(content)
     _, config = written(tmp_path, "TCN", ARGUMENTS["TCN"], {})
     with pytest.raises(ConversionError, match=r"x\.ckpt"):

@@ -1,4 +1,4 @@
-"""The second-order filter as its difference equation, and the cookbook's responses from their analogue prototypes."""
+"""The difference equation of a second-order filter, and the cookbook's responses from analogue prototypes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def biquad(audio, coefficients, state=(0.0, 0.0)):
-    """One signal (time,), coefficients (5, time): transposed direct form II, sample by sample."""
+    """Filter one signal (time,) by coefficients (5, time): transposed direct form II, sample by sample."""
     (z1, z2), out = state, []
     for x, (b0, b1, b2, a1, a2) in zip(audio, coefficients.T, strict=True):
         y = b0 * x + z1
@@ -18,7 +18,7 @@ def biquad(audio, coefficients, state=(0.0, 0.0)):
 
 
 def cascade(audio, coefficients, state):
-    """One signal (time,) through sections with coefficients (sections, 5, time) and memories (sections, 2)."""
+    """Filter one signal (time,) by sections with coefficients (sections, 5, time) and states (sections, 2)."""
     finals = []
     for section, memories in zip(coefficients, state, strict=True):
         audio, final = biquad(audio, section, memories)
@@ -27,7 +27,7 @@ def cascade(audio, coefficients, state):
 
 
 def prototype_response(filter_type, frequency_hz, cutoff_hz, q, gain_db, sample_rate):
-    """Complex response at a frequency: H(s) of the analogue prototype, under the bilinear transform."""
+    """Return the complex response at a frequency: H(s) of the analogue prototype under the bilinear transform."""
     a, root = 10 ** (gain_db / 40), 10 ** (gain_db / 80)
     s = 1j * math.tan(math.pi * frequency_hz / sample_rate) / math.tan(math.pi * cutoff_hz / sample_rate)
     return {

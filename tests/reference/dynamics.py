@@ -1,4 +1,4 @@
-"""Dynamic range processors, sample by sample: output as a function of input, and two kinds of smoothing."""
+"""Dynamic range processors, sample by sample, with two kinds of smoothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def output_db(kind, level, threshold, ratio, knee, span):
-    """The level that comes out once a level stands still, without make-up."""
+    """Return the output level for a constant input level, without make-up gain."""
     over = level - threshold
     if kind in ("compressor", "limiter"):
         slope = 1 / ratio if kind == "compressor" else 0.0
@@ -21,14 +21,15 @@ def output_db(kind, level, threshold, ratio, knee, span):
 
 
 def gains(kind, key, frame, smoothing, state):
-    """The gain of each sample of one signal, and the state after it.
+    """Return the gain of each sample of one signal, and the final state.
 
     Args:
-        kind: compressor, limiter, expander, gate.
-        key: numbers.
-        frame: from the number of a sample to its parameters by name, time constants in samples.
+        kind: compressor, limiter, expander or gate.
+        key: samples of the detected signal.
+        frame: function from a sample's number to its parameters by name, with time constants in samples.
         smoothing: branching or decoupled.
-        state: power, the first stage and the second; smoothed is reduction in dB (compressor, limiter) or gain.
+        state: power, first stage and second stage of the smoothing: of the reduction in dB (compressor, limiter) or of
+            the gain in dB (expander, gate).
     """
     power, first, second = state
     sign = -1 if kind in ("compressor", "limiter") else 1

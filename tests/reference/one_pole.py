@@ -1,4 +1,4 @@
-"""The first-order filter as its difference equation."""
+"""The difference equation of a first-order filter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def one_pole(audio, pole, before=0.0):
-    """One signal (time,), poles (time,): sample by sample, and the last output."""
+    """Filter one signal (time,) by poles (time,), sample by sample; also return the last output."""
     out = []
     for x, a in zip(audio, pole, strict=True):
         before = (1 - a) * x + a * before

@@ -1,4 +1,4 @@
-"""Values in lines between blocks, sample by sample."""
+"""Linear interpolation between blocks, sample by sample."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 
 
 def line(before, values, time, block_size, skip):
-    """One item: the value at each of `time` samples, of which the last is `skip` samples before the last block's end.
+    """Return the value at each of `time` samples, the last of which is `skip` samples before the last block's end.
 
     Args:
-        before: the value at the end of the block before each block, (blocks,).
-        values: of each block, (blocks,).
+        before: value at the end of the block before each block, (blocks,).
+        values: value of each block, (blocks,).
     """
     out = []
     for t in range(len(values) * block_size - skip - time, len(values) * block_size - skip):

@@ -1,4 +1,4 @@
-"""The state-variable filter with its implicit equations solved as they stand, and its analogue prototype."""
+"""The state-variable filter by solving its implicit equations, and its analogue prototype."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def state_variable(audio, g, k, mix, state=(0.0, 0.0)):
-    """One signal (time,), g and k (time,), mix (3, time), sample by sample; and the state after it."""
+    """Filter one signal (time,) with g and k (time,) and mix (3, time), sample by sample; also return the state."""
     (s, r), out = state, []
     for x, gt, kt, weights in zip(audio, g, k, mix.T, strict=True):
         # low - g band = r;  band - g high = s;  high + k band + low = x
@@ -20,6 +20,6 @@ def state_variable(audio, g, k, mix, state=(0.0, 0.0)):
 
 
 def responses(frequency_hz, cutoff_hz, q, sample_rate):
-    """Complex responses of low, band and high at a frequency: those of the analogue filter, bilinearly transformed."""
+    """Return the complex responses of low, band and high of the bilinearly transformed analogue filter."""
     s = 1j * math.tan(math.pi * frequency_hz / sample_rate) / math.tan(math.pi * cutoff_hz / sample_rate)
     return np.array([1, s, s * s]) / (s * s + s / q + 1)

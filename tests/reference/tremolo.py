@@ -1,4 +1,4 @@
-"""Exact tremolo that remembers its position, as a model and as parts of a chain; it may have one fault."""
+"""Tremolo that remembers its position, as a model and as parts of a chain, optionally with one fault."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ RATE_HZ = 3.3
 
 
 def gain(position, sample_rate, rate_hz=RATE_HZ):
-    """1 - 0.4 (1 - cos(2 pi rate_hz n / sample_rate)) at positions n."""
+    """Return 1 - 0.4 (1 - cos(2 pi rate_hz n / sample_rate)) at positions n."""
     return 1 - 0.4 * (1 - torch.cos(2 * math.pi * rate_hz * torch.as_tensor(position).double() / sample_rate))
 
 
 class _Counting:
-    """Counts the samples of its file."""
+    """Count the samples of the file."""
 
     def _positions(self, audio, state):
         first = torch.zeros(audio.shape[0], dtype=torch.int64) if state is None else state["n"]
@@ -31,11 +31,12 @@ class _Counting:
 
 
 class Tremolo(_Counting, Model):
-    """y[n] = gain(n) x[n - latency], with a gain of `channels` signals that swing apart.
+    """y[n] = gain(n) x[n], with a gain of another rate for each channel.
 
     Args:
-        declares: whether it declares `remembers_position`.
-        fault: "late": its position is one sample late; "whole": its offline output begins elsewhere.
+        declares: value of `remembers_position`.
+        fault: "late": the position is one sample late in a stream; "whole": the offline output starts at another
+            position.
     """
 
     receptive_field = 1
@@ -57,7 +58,7 @@ class Tremolo(_Counting, Model):
 
 
 class TremoloProcessor(_Counting, Processor):
-    """y[n] = gain(n) x[n]; as a stream it lags by `latency`."""
+    """y[n] = gain(n) x[n]; a stream is delayed by `latency`."""
 
     remembers_position = True
 
@@ -78,7 +79,7 @@ class TremoloProcessor(_Counting, Processor):
 
 
 class Swinging(_Counting, Controller):
-    """Parameters that all swing as the gain of the tremolo."""
+    """Parameters that all follow the gain of the tremolo."""
 
     remembers_position = True
 
@@ -92,7 +93,7 @@ class Swinging(_Counting, Controller):
 
 
 class Level(Processor):
-    """y = level x; as a stream it lags by `latency`."""
+    """y = level x; a stream is delayed by `latency`."""
 
     effect_parameters = (Parameter("level", 0.0, 1.0),)
 
@@ -113,7 +114,7 @@ class Level(Processor):
 
 
 class Idle(Controller):
-    """Drives nothing."""
+    """Controller without parameters."""
 
     def __init__(self):
         super().__init__(0)
@@ -123,7 +124,7 @@ class Idle(Controller):
 
 
 class Swung(Dataset):
-    """Return noise through the tremolo; its dry file begins `offset` samples before the recordings."""
+    """Noise through the tremolo; the dry file begins `offset` samples before the recordings."""
 
     def __init__(self, channels: int = 1, offset: int = 0, files: int = 1, samples: int = 90_000) -> None:
         self.sample_rate = 1000

@@ -1,4 +1,4 @@
-"""Marks on the annotation of a setting: what kind of component it names, and the limits of its numbers."""
+"""Marks on the annotation of a setting: what kind of component it names, its documentation, and its limits."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ class Named:
 
 
 Mark = Section | Named
+
+
+@dataclass(frozen=True)
+class Described:
+    """Documents a setting by its type: ``Annotated[Literal["a", "b"], Described("…")]``.
+
+    An entry of the setting under ``Args:`` takes precedence.
+    """
+
+    doc: str
 
 
 @dataclass(frozen=True)

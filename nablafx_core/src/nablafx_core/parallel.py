@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from nablafx_core.progress import progress
 
-_WAKE_SECONDS = 0.5
+_WAKE_SECONDS = 0.5  # a Ctrl-C takes effect after at most so long
 _PATIENCE_SECONDS = 10.0  # waiting time for a thread inside one long call
 
 T = TypeVar("T")

@@ -12,8 +12,8 @@ from nablafx_core.errors import ConfigError
 
 Path = tuple[str | int, ...]
 
-MAX_DEPTH = 64
-MAX_NODES = 100_000
+MAX_DEPTH = 64  # nesting; a person writes ten levels at most, and the reader is recursive
+MAX_NODES = 100_000  # values; the largest experiments have hundreds
 
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map")}
 

@@ -1,1 +1,1 @@
-"""NablAFx pack: data."""
+"""NablAFx pack of datasets."""

@@ -1,4 +1,4 @@
-"""Files with several channels, of which one is used."""
+"""Select one channel of files with several."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from nablafx_core.data.levels import SILENT, measure_levels
 from nablafx_core.data.sources import WavSource
 from nablafx_core.errors import DataError
 
+#: Number of files up to which each gets a note of its own.
 _EACH = 4
 
 
 def chosen_channels(
     paths: Iterable[Path], channel: int, setting: str = "data.channel"
 ) -> tuple[dict[Path, int], tuple[str, ...]]:
-    """Choose the channel of each file: `channel` of files with several, the only one of the others.
+    """Select a channel of each file: `channel` of files with several, the only one of the others.
 
     Args:
-        paths: of audio files.
-        channel: counted from 0.
-        setting: name of the setting that selects it.
+        paths: paths of audio files.
+        channel: channel, counted from 0.
+        setting: name of the setting that selects it, for notes.
 
     Returns:
-        The channels by file, and notes that say what was chosen.
+        The channel of each file, and notes about files with several channels.
 
     Raises:
         DataError: if a file with several channels, or every file, has no such channel.
@@ -33,11 +34,11 @@ def chosen_channels(
     several = [path for path, count in counts.items() if count > 1]
     for path in several or counts:
         if not 0 <= channel < counts[path]:
-            raise DataError(f"{path}: has no channel {channel}; it has {counts[path]}, counted from 0.")
+            raise DataError(f"{path}: has no channel {channel}; it has {counts[path]}, counted from 0. Set {setting}.")
     notes = [f"{path}: has {counts[path]} channels; channel {channel} is used ({setting})." for path in several]
     if len(notes) > _EACH:
-        notes = [f"{several[0]} and {len(several) - 1} more have several channels; channel {channel} is used of each."]
-        notes[0] += f" {setting} chooses another."
+        more = f"{several[0]} and {len(several) - 1} more files have several channels"
+        notes = [f"{more}; channel {channel} of each is used. Set {setting} to use another."]
     return {path: channel if count > 1 else 0 for path, count in counts.items()}, tuple(notes)
 
 
@@ -46,7 +47,7 @@ def sounding_channels(path: Path, but: int) -> dict[int, float]:
 
     Args:
         path: path of an audio file.
-        but: channel to leave out, counted from 0.
+        but: channel to skip, counted from 0.
     """
     others = [channel for channel in range(probe(path).channels) if channel != but]
     measured = {channel: measure_levels(WavSource(path, channel=channel))[0] for channel in others}
@@ -54,7 +55,7 @@ def sounding_channels(path: Path, but: int) -> dict[int, float]:
 
 
 def sounding_elsewhere(path: Path, but: int, setting: str = "data.channel") -> str:
-    """Name the channel of a file that has a signal if the selected one is silent; empty if there is none."""
+    """Name another channel of a file that has a signal, for messages; empty if there is none."""
     for channel, peak in sounding_channels(path, but).items():
         return f" Channel {channel} has a signal (peak {peak:.2g}); channel {but} was read. Set {setting} to {channel}."
     return ""

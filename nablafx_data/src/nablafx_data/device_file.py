@@ -1,4 +1,4 @@
-"""``device.yaml``: what the letters in a ToneTwist device's file names stand for.
+"""``device.yaml``: the knobs that the letters in a ToneTwist device's file names stand for.
 
 ::
 
@@ -23,10 +23,11 @@ from nablafx_core.errors import ConfigError, DataError, ModelError
 from nablafx_core.files import replacing
 from nablafx_core.yaml import plain_yaml
 
+#: Format of a setting, for messages.
 SETTING = "A setting is a letter and three digits for each knob, 000 to 100, such as D050_T100."
 
 _TOKEN = re.compile(r"([A-Za-z]+)(\d{3})")
-# The key in the file, and what Control calls it.
+# Keys of the file, and the fields of `Control`.
 _KEYS = {
     "name": "name",
     "unit": "unit",
@@ -39,9 +40,9 @@ _KEYS = {
 
 
 def parse_setting(token: str) -> dict[str, float] | None:
-    """Knob positions in [0, 1] by letter: ``"D050_T100"`` is ``{"D": 0.5, "T": 1.0}``.
+    """Parse knob positions in [0, 1] by letter: ``"D050_T100"`` is ``{"D": 0.5, "T": 1.0}``.
 
-    A letter's second knob is called ``T2``. None if the text is not a setting.
+    The second knob with the letter T is called ``T2``. Return None if the text is not a setting.
 
     Raises:
         DataError: if a number is above 100.
@@ -52,7 +53,7 @@ def parse_setting(token: str) -> dict[str, float] | None:
         if not match:
             return None
         if int(match[2]) > 100:
-            raise DataError(f"{token}: {part} is beyond the end of a knob; 000 to 100 are its positions.")
+            raise DataError(f"{token}: {part} is outside 000 to 100, the positions of a knob. Rename it.")
         letter, number = match[1], 2
         while letter in knobs:
             letter, number = f"{match[1]}{number}", number + 1
@@ -61,23 +62,23 @@ def parse_setting(token: str) -> dict[str, float] | None:
 
 
 def format_setting(knobs: dict[str, float]) -> str:
-    """The inverse of `parse_setting`; positions are rounded to hundredths."""
+    """Format knob positions, the inverse of `parse_setting`; positions are rounded to hundredths."""
     return "_".join(f"{letter.rstrip('0123456789')}{round(100 * value):03d}" for letter, value in knobs.items())
 
 
 def default_knobs(letters: Sequence[str]) -> dict[str, Control]:
-    """Knobs from 0 to 10 that are called as their letters."""
+    """Return knobs from 0 to 10 that are named by their letters."""
     return {letter: Control(letter, 0.0, 10.0) for letter in letters}
 
 
 def read_knobs(path: Path) -> dict[str, Control]:
-    """Knobs by letter, in the order of the file.
+    """Read the knobs by letter, in the order of the file.
 
     Raises:
-        DataError: if the file does not say them as above.
+        DataError: if the file cannot be read or does not have the format above.
     """
     try:
-        # Everything as text: to YAML, the positions on and off are truth values.
+        # Read all values as text, because YAML reads the positions on and off as booleans.
         content = plain_yaml(path.read_bytes(), str(path), "a device file", as_text=True)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
@@ -85,24 +86,24 @@ def read_knobs(path: Path) -> dict[str, Control]:
         raise DataError(str(error)) from error
     knobs = content.get("knobs") if isinstance(content, dict) else None
     if not isinstance(knobs, dict):
-        raise DataError(f"{path}: has no 'knobs:' with an entry per letter, such as D: {{name: drive}}.")
+        raise DataError(f"{path}: requires 'knobs:' with an entry per letter, such as D: {{name: drive}}.")
     controls = {str(letter): _control(path, str(letter), knob or {}) for letter, knob in knobs.items()}
     names = [control.name for control in controls.values()]
     if len(set(names)) < len(names):
-        raise DataError(f"{path}: two knobs have one name. Names: {', '.join(names)}.")
+        raise DataError(f"{path}: two knobs have the same name. Names: {', '.join(names)}. Rename one.")
     return controls
 
 
 def _control(path: Path, letter: str, knob: Any) -> Control:
     if not isinstance(knob, dict) or not all(_is_value(key, value) for key, value in knob.items()):
-        raise DataError(f"{path}: knobs.{letter} takes {', '.join(_KEYS)}; it says {knob!s:.80}.")
-    said: dict[str, Any] = {"name": letter, **{_KEYS[key]: value for key, value in knob.items()}}
+        raise DataError(f"{path}: knobs.{letter}: expected a mapping with {', '.join(_KEYS)}, got {knob!s:.80}.")
+    given: dict[str, Any] = {"name": letter, **{_KEYS[key]: value for key, value in knob.items()}}
     try:
-        if "positions" in said:
-            return Control(**{**said, "positions": tuple(said["positions"])})
-        numbers: dict[str, Any] = {key: float(said[key]) for key in ("minimum", "maximum", "default") if key in said}
-        said = {"minimum": 0.0, "maximum": 10.0, **said, **numbers}
-        return Control(**said)
+        if "positions" in given:
+            return Control(**{**given, "positions": tuple(given["positions"])})
+        numbers: dict[str, Any] = {key: float(given[key]) for key in ("minimum", "maximum", "default") if key in given}
+        given = {"minimum": 0.0, "maximum": 10.0, **given, **numbers}
+        return Control(**given)
     except (ModelError, TypeError, ValueError) as error:
         raise DataError(f"{path}: knobs.{letter}: {error}") from error
 
@@ -114,15 +115,15 @@ def _is_value(key: str, value: Any) -> bool:
 
 
 def write_knobs(path: str | os.PathLike[str], knobs: dict[str, Control]) -> None:
-    """Write a ``device.yaml`` that `read_knobs` reads; an existing file is kept and is an error.
+    """Write a ``device.yaml`` that `read_knobs` can read; never overwrite a file.
 
     Raises:
         DataError: if the file exists or cannot be written.
     """
     path = Path(path)
     if path.exists():
-        raise DataError(f"{path}: exists already. Delete it first, or edit it.")
-    content = {letter: _entry(control) for letter, control in knobs.items()}
+        raise DataError(f"{path}: already exists. Delete it first, or edit it.")
+    content = {letter: _to_mapping(control) for letter, control in knobs.items()}
     try:
         with replacing(path) as temporary:
             temporary.write_text(yaml.safe_dump({"knobs": content}, sort_keys=False), encoding="utf-8")
@@ -130,7 +131,7 @@ def write_knobs(path: str | os.PathLike[str], knobs: dict[str, Control]) -> None
         raise DataError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
-def _entry(control: Control) -> dict[str, Any]:
+def _to_mapping(control: Control) -> dict[str, Any]:
     if control.positions:
         entry: dict[str, Any] = {"name": control.name, "positions": list(control.positions)}
     else:

@@ -1,4 +1,4 @@
-"""The ToneTwist layout: which wet file belongs to which dry file, at which setting of the knobs."""
+"""The ToneTwist layout, which assigns a dry file and a setting of the knobs to each wet file."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _PARTS: dict[str, Part] = {
     "validation": "validation",
     "test": "test",
 }
-# One letter per knob: a folder called take001 is none.
+# One letter per knob, so that a folder such as take001 is not a setting.
 _SETTING_FOLDER = re.compile(r"[A-Za-z]\d{3}(_[A-Za-z]\d{3})*")
 
 
 @dataclass(frozen=True)
 class WetFile:
-    """A wet file and what its name and place say.
+    """A wet file, with the setting and the dry file that its name and folder give.
 
     Args:
-        folder: of its part, such as ``"trainval"``.
-        setting: of the knobs, such as ``"D050_T100"``; empty if it names none.
-        source: the name of its dry file.
-        dry, wet: the files.
+        folder: name of the folder of its part, such as ``"trainval"``.
+        setting: setting of the knobs, such as ``"D050_T100"``; empty if there is none.
+        source: name of its dry file.
+        dry, wet: paths of both files.
     """
 
     folder: str
@@ -54,16 +54,16 @@ class WetFile:
 
     @property
     def part(self) -> Part:
-        """Its part of the split."""
-        # Data from elsewhere calls its dry files train.input.wav and val.input.wav.
+        """Part of the split."""
+        # Some data sets name their dry files train.input.wav and val.input.wav.
         return _PARTS.get(self.source, "trainval") if self.folder == "trainval" else _PARTS[self.folder]
 
 
 def device_folder(path: Path, device: str) -> Path:
-    """The folder of a device: below `path`, or in a folder of categories there.
+    """Find the folder of a device: in `path`, or in a folder of categories there.
 
     Raises:
-        DataError: if there is none; names the devices that are there.
+        DataError: if there is none; the message names the devices found.
     """
     if not os.path.isdir(path):
         raise DataError(f"{path}: there is no such folder.")
@@ -78,10 +78,10 @@ def device_folder(path: Path, device: str) -> Path:
 
 
 def dry_folder(path: Path, device: Path, dry: str | None) -> Path:
-    """The folder of the dry files: beside the device's folder or in `path`.
+    """Find the folder of the dry files: beside the device's folder or in `path`.
 
     Raises:
-        DataError: if there is none.
+        DataError: if there is no such folder.
     """
     names = _DRY_FOLDERS if dry is None else (dry,)
     tried = [base / name for name in names for base in (device.parent, path)]
@@ -92,28 +92,30 @@ def dry_folder(path: Path, device: Path, dry: str | None) -> Path:
 
 
 def wet_files(device: Path, dry: Path) -> list[WetFile]:
-    """Every recording in a device's folder, with its dry file.
+    """List the recordings in a device's folder, with their dry files.
 
     Raises:
-        DataError: if one has no dry file, or a setting that cannot be read, or stands there twice.
+        DataError: if one has no dry file or an invalid setting, or two have the same source and setting.
     """
     found: dict[tuple[str, str, str], WetFile] = {}
     for folder in _PARTS:
         dry_files = _dry_files(dry / folder)
         for wet in sorted(files_below(device / folder, WET)):
-            setting, source = _named(wet, device / folder, dry / folder, dry_files)
+            setting, source = _setting_and_source(wet, device / folder, dry / folder, dry_files)
             file = WetFile(folder, setting, source, dry_files[source], wet)
             other = found.setdefault((folder, setting, source), file)
             if other is not file and not os.path.samefile(other.wet, wet):
-                at = f"at {setting}" if setting else "at no setting that can be read"
-                raise DataError(f"{wet.parent}: {wet.name} and {other.wet} are both {source} {at}. {SETTING}")
+                at = f"at {setting}" if setting else "without a setting"
+                raise DataError(
+                    f"{wet.parent}: {wet.name} and {other.wet} are both {source} {at}. Rename one. {SETTING}"
+                )
     return list(found.values())
 
 
 def files_below(folder: Path, ending: str) -> Iterator[Path]:
-    """Return the files with an extension, in any case, in a folder and its subfolders, without hidden ones.
+    """Yield the files with an extension, in any case, in a folder and its subfolders, without hidden ones.
 
-    Symbolic links are followed, except to a folder that the link itself is in.
+    Symbolic links are followed, except to a folder that contains the link itself.
 
     Raises:
         DataError: if a folder cannot be read.
@@ -134,7 +136,7 @@ def _files_below(folder: Path, ending: str, above: set[Path]) -> Iterator[Path]:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """List a folder, without the files that macOS (``._x.wav``) and others hide there."""
+    """List a folder without hidden files, such as ``._x.wav`` of macOS."""
     try:
         return sorted((entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda e: e.name)
     except OSError as error:
@@ -156,13 +158,13 @@ def _stem(name: str, ending: str) -> str:
 
 
 def recording_names(files: list[WetFile]) -> dict[Path, str]:
-    """A name for each wet file: its own, with its part's where two parts have the same."""
+    """Return a name for each wet file: its own, prefixed with its part's folder if two parts have the same."""
     counts = Counter(file.name for file in files)
     return {file.wet: file.name if counts[file.name] == 1 else f"{file.folder}/{file.name}" for file in files}
 
 
-def _named(wet: Path, part: Path, dry: Path, dry_files: dict[str, Path]) -> tuple[str, str]:
-    """Setting and source of a wet file. The setting stands in its name or, for a name without, in its folder's."""
+def _setting_and_source(wet: Path, part: Path, dry: Path, dry_files: dict[str, Path]) -> tuple[str, str]:
+    """Return setting and source of a wet file. The setting is in its name or, if not there, in its folder's."""
     name = _stem(wet.name, WET)
     prefix, _, source = name.partition(".")
     place = wet.parent.name if wet.parent != part and _SETTING_FOLDER.fullmatch(wet.parent.name) else ""
@@ -170,7 +172,7 @@ def _named(wet: Path, part: Path, dry: Path, dry_files: dict[str, Path]) -> tupl
     if own is not None:
         if place and (there := _parsed(wet, place)) and there.keys() == own.keys() and there != own:
             raise DataError(
-                f"{wet.parent}: {wet.name} is named for another setting than its folder. Rename one of them."
+                f"{wet.parent}: {wet.name} has another setting in its name than its folder. Rename one of them."
             )
         setting = prefix
     elif source and name not in dry_files and source in dry_files:
@@ -189,8 +191,8 @@ def _parsed(wet: Path, text: str) -> dict[str, float] | None:
         raise DataError(f"{wet.parent}: {wet.name}: {error}") from None
 
 
-def uncovered(files: list[WetFile], dry: Path) -> Iterator[str]:
-    """Dry files that were not recorded at all, or not at every setting of their part."""
+def notes_on_unrecorded(files: list[WetFile], dry: Path) -> Iterator[str]:
+    """Yield a note for each dry file that was not recorded, or not at every setting of its part."""
     covered: dict[Path, set[str]] = {}
     for file in files:
         covered.setdefault(file.dry, set()).add(file.setting)
@@ -199,6 +201,6 @@ def uncovered(files: list[WetFile], dry: Path) -> Iterator[str]:
         for path in _dry_files(dry / folder).values():
             missing = settings - covered.get(path, set())
             if missing == settings:
-                yield f"{folder}/{path.name}: the device has no recording of it; left out."
+                yield f"{folder}/{path.name}: the device has no recording of it; it is skipped."
             elif missing:
                 yield f"{folder}/{path.name}: has no recording at {', '.join(sorted(missing))}."

@@ -1,4 +1,4 @@
-"""Sync impulses at the ends of a file, by which dry and wet were aligned."""
+"""Sync impulses at the ends of a file, which were used to align dry and wet."""
 
 from __future__ import annotations
 
@@ -7,20 +7,26 @@ from scipy.ndimage import maximum_filter1d  # type: ignore[import-untyped]
 
 from nablafx_core.interfaces import AudioSource
 
+#: Time at each end of a file in which impulses are searched.
 _SEARCHED_S = 5.0
-_QUIET_S = 0.005
-_RING = 32
+#: An impulse is above `_LOUD` of full scale, and the signal around it, within `_QUIET_S`, is below `_SOFT` of its level
+#: (-34 dB), except for `_RING` samples on either side in which a converter's filter rings. Music has no such samples.
+_LOUD, _SOFT, _QUIET_S, _RING = 0.25, 0.02, 0.005, 32
+#: Time after the last impulse for the effect's response to decay, and time before the first impulse at the end.
 _AFTER_S, _BEFORE_S = 0.1, 0.01
 
 
 def music_between_markers(dry: AudioSource, sample_rate: int) -> tuple[int, int]:
-    """Where the music begins and ends: after the last impulse of the first 5 s and before the first of the last 5 s.
+    """Find the music: from the last impulse of the first 5 s to the first impulse of the last 5 s, in samples.
 
-    A tenth of a second after an impulse is left to the effect's answer. Without impulses, the whole file.
+    It begins 0.1 s after the impulse, so that the effect's response has decayed. Without impulses it is the whole file.
 
     Args:
-        dry: the signal that was sent to the effect.
-        sample_rate: Hz.
+        dry: signal that was sent to the effect.
+        sample_rate: sample rate in Hz.
+
+    Returns:
+        The first sample of the music, and the sample after the last.
     """
     length = dry.num_samples
     searched = min(int(_SEARCHED_S * sample_rate), length // 2)
@@ -32,21 +38,24 @@ def music_between_markers(dry: AudioSource, sample_rate: int) -> tuple[int, int]
 
 
 def find_impulses(audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Samples that stand alone: above a quarter of full scale, 34 dB above all within 5 ms.
+    """Find isolated samples: above a quarter of full scale and 34 dB above all others within 5 ms.
 
-    The 32 samples on either side are left out of that: a converter's filter rings there.
+    The 32 samples on either side are ignored, because a converter's filter rings there.
 
     Args:
         audio: (time,).
-        sample_rate: Hz.
+        sample_rate: sample rate in Hz.
+
+    Returns:
+        Their numbers in increasing order, (impulses,).
     """
     level = np.abs(audio)
     reach = max(int(_QUIET_S * sample_rate), 2 * _RING)
     padded = np.pad(level, reach)
     width = reach - _RING
-    # side[i] is the highest level of padded[i : i + width]
+    # side[i] is the peak of padded[i : i + width].
     side = maximum_filter1d(padded, width, origin=-(width // 2), mode="constant")
     positions = np.arange(len(level))
     around = np.maximum(side[positions], side[positions + reach + _RING + 1])
     highest = level == maximum_filter1d(level, 2 * _RING + 1, mode="constant") if len(level) else level > 0
-    return np.flatnonzero(highest & (level > 0.25) & (around < 0.02 * level))
+    return np.flatnonzero(highest & (level > _LOUD) & (around < _SOFT * level))

@@ -1,4 +1,4 @@
-"""Two files: what went into an effect and what came out."""
+"""A dry and a wet file: the input of an effect and its output."""
 
 from __future__ import annotations
 
@@ -19,33 +19,36 @@ from nablafx_core.interfaces import Dataset, Recording
 from nablafx_data.channels import chosen_channels, sounding_channels, sounding_elsewhere
 from nablafx_data.markers import music_between_markers
 
-_ENOUGH = 0.5
-_ENOUGH_FAR = 0.7  # two takes in one key agree by chance somewhere, and most places are far
-_NEAR_S = 0.02
+#: Confidence from which a delay of up to `_NEAR_S` is accepted, and that for longer delays. Two takes in the same
+#: key match by chance at some delay, and most possible delays are long.
+_ENOUGH, _ENOUGH_FAR, _NEAR_S = 0.5, 0.7, 0.02
+#: Share of the longer file that both must have in common; with less, one of the files is probably the wrong one.
 _LEAST_SHARED = 0.5
+#: Upper limit of `max_delay_ms`. No recording is late by more than a minute.
 _FARTHEST_MS = 60_000.0
 
 
 class Pair(Dataset):
-    """One dry and one wet file at one setting of the effect; split by time.
+    """One dry and one wet file at one setting of the effect, split by time.
 
-    The delay of the wet file (the recording's and the effect's own) is measured and taken out, and the notes say
-    so; an inverted polarity is kept and noted. Of files with several channels one is used. What one file is longer
-    than the other is left out and noted.
+    The delay of the wet file (of the recording and of the effect itself) is measured and removed, with a note. An
+    inverted polarity is kept, with a note. One channel of files with several is used. If one file is longer, its end is
+    skipped, with a note.
 
     Args:
-        dry: file that was sent to the effect.
-        wet: file that was recorded from it. One stereo file can be both, with `channel` and `wet_channel`.
-        delay: samples by which wet lags dry, negative if it is ahead; "auto" measures it.
-        channel: of files with several, counted from 0.
-        wet_channel: of the wet file, where it is another one.
-        sample_rate: Hz to resample to; the files' own if not given.
-        max_delay_ms: the largest delay that is taken out, in either direction.
-        check: refuse a pair that is silent, of two takes, shifted, drifting or unchanged by the effect; if false, note
-            it only.
+        dry: path of the file that was sent to the effect.
+        wet: path of the file that was recorded from it. It may be the same stereo file, with `channel` and
+            `wet_channel`.
+        delay: number of samples by which wet lags dry, negative if it is ahead; "auto" measures it.
+        channel: channel of files with several, counted from 0.
+        wet_channel: channel of the wet file, if it is another one.
+        sample_rate: sample rate in Hz to resample to; that of the files if not given.
+        max_delay_ms: largest delay that is removed, in ms, in either direction.
+        check: reject a pair that is silent, of two takes, shifted, drifting or unchanged by the effect; if false, only
+            note this.
 
     Raises:
-        DataError: if a file cannot be used, or the two do not belong together.
+        DataError: if a file is invalid, or the two do not match.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Pair(Dataset):
     ) -> None:
         self._paths = Path(dry), Path(wet)
         if not 0 < max_delay_ms <= _FARTHEST_MS:
-            raise DataError(f"data.max_delay_ms is {max_delay_ms:g}; it is above 0 and at most {_FARTHEST_MS:,.0f}.")
+            raise DataError(f"data.max_delay_ms must be above 0 and at most {_FARTHEST_MS:,.0f}, got {max_delay_ms:g}.")
         notes = self._choose_channels(channel, wet_channel)
         rates = [probe(path).sample_rate for path in self._paths]
         if sample_rate is None and rates[0] != rates[1]:
@@ -79,7 +82,7 @@ class Pair(Dataset):
         facts = self._examined(*aligned)
         complaints, said = self._judged(facts)
         if complaints and check:
-            raise DataError("\n".join(complaints) + "\ndata.check: false takes the pair as it is.")
+            raise DataError("\n".join(complaints) + "\nSet data.check to false to use the pair nevertheless.")
         self.notes = (*notes, *complaints, *said)
         start, stop = music_between_markers(aligned[0], self.sample_rate)
         self.recordings = (
@@ -110,20 +113,20 @@ class Pair(Dataset):
         return [*said, *also]
 
     def _judged(self, facts: PairFacts) -> tuple[list[str], list[str]]:
-        """Return the problems that refuse the pair, and the ones that are only noted."""
+        """Return the problems for which the pair is rejected, and those that are only noted."""
         wet = self._paths[1]
         complaints = [f"{wet}: {fault}" for fault in faults(facts, self.sample_rate)]
         said = [f"{wet}: {remark}" for remark in remarks(facts, self.sample_rate)]
         if next(silence(facts), None):
             complaints[0] += self._heard_elsewhere(facts)
         elif is_wire(facts):
-            complaints.append(said.pop(0) + self._other_channels())  # `remarks` says a wire first
+            complaints.append(said.pop(0) + self._other_channels())  # the first remark is the one about a wire
         if facts.delay.inverted and facts.delay.confidence >= _ENOUGH:
-            said.append(f"{wet}: the effect inverts the polarity; the model will too.")
+            said.append(f"{wet}: the effect inverts the polarity, and so will the model.")
         return complaints, said
 
     def _heard_elsewhere(self, facts: PairFacts) -> str:
-        """Name the channel that has the signal that the selected one lacks."""
+        """Name a channel that has a signal if the selected one is silent."""
         role, setting = (0, "data.channel") if facts.dry.swing < SILENT else (1, self._wet_setting)
         return sounding_elsewhere(self._paths[role], self._channels[role], setting)
 
@@ -147,8 +150,8 @@ class Pair(Dataset):
         dry, wet = self._paths
         if length < SHORTEST:
             raise DataError(
-                f"{wet}: shares only {length:,} samples with its dry file {dry}; a delay can be measured from "
-                f"{SHORTEST:,} samples on. Use longer recordings, or set data.delay."
+                f"{wet}: has only {length:,} samples in common with its dry file {dry}; measuring a delay requires "
+                f"{SHORTEST:,}. Use longer recordings, or set data.delay."
             )
         facts = self._examined(self._source(0, 0, length), self._source(1, 0, length))
         if silent := next(silence(facts), None):
@@ -158,12 +161,13 @@ class Pair(Dataset):
         milliseconds = 1000 * found.samples / self.sample_rate
         weak = found.confidence < (_ENOUGH if near else _ENOUGH_FAR)
         loud = max(facts.dry.peak, facts.wet.peak) >= INTEGERS
-        if (weak or abs(found.samples) > self._max_delay) and (facts.steps or loud):  # these are the reason
+        if (weak or abs(found.samples) > self._max_delay) and (facts.steps or loud):  # these explain the failure
             raise DataError(f"{wet}: {next(faults(facts, self.sample_rate))}")
         if weak:
             raise DataError(
-                f"{wet}: no delay to {dry} could be measured; the two have little in common. "
-                f"Is wet another take?{self._fitting_channel(length)} If you know the delay, set data.delay."
+                f"{wet}: its delay to {dry} could not be measured, because the two have little in common. "
+                f"Check that wet is not another take.{self._fitting_channel(length)} If you know the delay, set "
+                "data.delay."
             )
         if abs(found.samples) > self._max_delay:
             allowed = 100 * math.ceil((abs(milliseconds) + 20) / 100)
@@ -173,12 +177,11 @@ class Pair(Dataset):
                 f"than data.max_delay_ms allows. Set data.max_delay_ms to {allowed}."
             )
         delay = whole_delay(facts)
-        why = (
-            "" if facts.certain or delay == round(found.samples) else ", where the effect's answer begins at the latest"
-        )
+        exact = facts.certain or delay == round(found.samples)
+        why = "" if exact else ", where the effect's response begins at the latest"
         return delay, (
             f"{wet}: lags its dry file by {found.samples:.2f} samples ({milliseconds:.2f} ms, confidence "
-            f"{found.confidence:.2f}); {delay} samples were taken out (data.delay){why}."
+            f"{found.confidence:.2f}); {delay} samples were removed (data.delay){why}."
         )
 
     def _fitting_channel(self, length: int) -> str:
@@ -197,16 +200,18 @@ class Pair(Dataset):
         if shared <= 0:
             total = self._source(1 - role).num_samples
             raise DataError(
-                f"{self._paths[1 - role]}: data.delay takes {total - shared:,} samples off, and it has {total:,}."
+                f"{self._paths[1 - role]}: has {total:,} samples, and data.delay removes {total - shared:,} of them. "
+                "Set a shorter data.delay."
             )
         if shared < _LEAST_SHARED * longest and not self._is_silent(role, longest - shared):
             raise DataError(
-                f"{self._paths[1]}: after alignment {wet_rest:,} samples, its dry file {self._paths[0]} {dry_rest:,}. "
-                "Cut both to one length, so that they begin together."
+                f"{self._paths[1]}: has {wet_rest:,} samples after alignment, its dry file {self._paths[0]} has "
+                f"{dry_rest:,}. Cut both to the same length, so that they begin together."
             )
         rest = longest - shared
         yield (
-            f"{self._paths[role]}: the last {rest} samples ({rest / self.sample_rate:.2f} s) have no partner; left out."
+            f"{self._paths[role]}: the last {rest} samples ({rest / self.sample_rate:.2f} s) exceed the other file and "
+            "are skipped."
         )
 
     def _is_silent(self, role: int, rest: int) -> bool:

@@ -1,4 +1,4 @@
-"""Plucked strings: music to send through a device when no recording is at hand."""
+"""Synthesised plucked strings: music to send through a device if no recording is available."""
 
 from __future__ import annotations
 
@@ -8,29 +8,33 @@ from scipy.signal import lfilter  # type: ignore[import-untyped]
 
 Array = npt.NDArray[np.float64]
 
-# Semitones above the root of what is played.
+# Semitones above the root. This table, and the tempi, weights and levels in `music` and `_play`, are a matter of taste.
 _CHORDS = ((0, 7, 12), (0, 4, 7, 12), (0, 3, 7, 10), (0, 4, 7, 11, 14), (0, 5, 7, 12))
 _SCALE = (0, 2, 3, 5, 7, 9, 10, 12, 15, 17, 19)
+
+
+#: Lowest root: the low E of a bass.
+_LOWEST_HZ = 41.2
 
 
 def pluck(
     frequency_hz: float, seconds: float, sample_rate: int, random: np.random.Generator, brightness: float = 0.5
 ) -> Array:
-    """One string, after Karplus and Strong (Computer Music Journal 7(2), 1983).
+    """Synthesise one plucked string, after Karplus and Strong (Computer Music Journal 7(2), 1983).
 
     y[n] = x[n] + g sum_k h_k y[n - N - k] with a noise burst x of one period. h = (1 - s, s) * (1 - f, f) low-passes
     and delays by s + f, so that N + s + f = sample_rate / frequency_hz exactly: fractional tuning by interpolation,
     as in Jaffe and Smith (ibid.). g lets the fundamental decay by 60 dB in 4 s at 100 Hz, faster above.
 
     Args:
-        frequency_hz: in (0, sample_rate / 8).
-        seconds: length.
-        sample_rate: Hz.
-        random: of the burst.
-        brightness: of the burst and of the string, 0 to 1.
+        frequency_hz: fundamental frequency in Hz, in (0, sample_rate / 8).
+        seconds: length in s.
+        sample_rate: sample rate in Hz.
+        random: random generator of the burst.
+        brightness: brightness of the burst and of the string, 0 to 1.
 
     Returns:
-        (time,), peak 1.
+        The sound, (time,), with peak 1.
     """
     period = sample_rate / frequency_hz
     damping = 0.5 - 0.35 * brightness
@@ -42,7 +46,7 @@ def pluck(
     length = int(seconds * sample_rate)
     audio = np.zeros(delay + 2 + max(length, len(burst)))
     audio[delay + 2 : delay + 2 + len(burst)] = burst - burst.mean()
-    # A block of one period depends on the one before only.
+    # A block of one period depends only on the one before.
     for start in range(delay + 2, len(audio), delay):
         stop = min(start + delay, len(audio))
         for k, gain in enumerate(loop):
@@ -52,19 +56,19 @@ def pluck(
 
 
 def music(seconds: float, sample_rate: int, random: np.random.Generator) -> Array:
-    """A piece with its own key, register and tempo: single notes, strummed chords and pauses at varying loudness.
+    """Compose a piece in a random key, register and tempo: notes, strummed chords and pauses of varying loudness.
 
     Args:
-        seconds: length.
-        sample_rate: Hz.
-        random: decides everything.
+        seconds: length in s.
+        sample_rate: sample rate in Hz.
+        random: random generator that determines the piece.
 
     Returns:
-        (time,), peak 0.9.
+        The audio, (time,), with peak 0.9.
     """
     length = int(seconds * sample_rate)
     audio = np.zeros(length)
-    root_hz = 41.2 * 2 ** random.uniform(0, 2)
+    root_hz = _LOWEST_HZ * 2 ** random.uniform(0, 2)
     beat = random.uniform(0.15, 0.3)
     time = 0.0
     while time < seconds:

@@ -1,4 +1,4 @@
-"""What this pack provides. Imports nothing heavy."""
+"""Components of this pack. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from nablafx_core.registry.hookspecs import hookimpl
 
 @hookimpl
 def nablafx_datasets() -> Iterable[Component]:
-    """Datasets."""
+    """Return the datasets."""
     return [
         Component("tonetwist", "nablafx_data.tonetwist:ToneTwist", "Folders of recordings in the ToneTwist AFx layout"),
         Component("pair", "nablafx_data.pair:Pair", "One dry and one wet file; finds the delay between them"),
-        Component("simulated", "nablafx_data.simulated:Simulated", "Plucked strings through a circuit with knobs"),
+        Component("simulated", "nablafx_data.simulated:Simulated", "Plucked strings through a simulated device"),
     ]

@@ -1,4 +1,4 @@
-"""A device that is computed, recorded at chosen settings of its knobs."""
+"""Recordings of a simulated device at selected settings of its knobs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ from nablafx_data.device_file import format_setting, write_knobs
 from nablafx_data.plucked import music
 from nablafx_data.tonetwist import DEVICE_FILE, ToneTwist
 
+#: File that contains the settings of a rendered folder.
 MANIFEST = "simulated.yaml"
 
+#: Number of dry files for training; each is another piece, so that key, register and tempo vary.
 _TRAINING_FILES = 4
+# Limits that catch a mistyped setting before it fills the disk.
 _LONGEST_S = 36_000.0
 _MOST_RECORDINGS = 10_000
 
@@ -38,21 +41,21 @@ _MOST_RECORDINGS = 10_000
 class Simulated(ToneTwist):
     """Plucked strings through a registered device, rendered once into a folder in the ToneTwist layout.
 
-    Four dry files for training and, of other music, one for the test. The training has every combination of the
-    knobs' positions, the test also those half-way between two neighbours (all knobs moved together), which no
-    training saw. A folder that was rendered with the same settings is used again.
+    There are four dry files for training and one with other music for the test. The training contains every combination
+    of the knobs' positions. The test also contains positions half-way between two neighbours (all knobs moved
+    together), which the training does not contain. A folder that was rendered with the same settings is reused.
 
     Args:
         path: folder to render into.
         device: name of a registered device, such as diode_clipper.
-        seconds: length of the training files together, at each setting; the test file has a quarter.
-        num_settings: positions of each knob, evenly spaced from end to end; 1 leaves all at their defaults.
+        seconds: total length of the training files at each setting, in s; the test file has a quarter of it.
+        num_settings: number of positions of each knob, evenly spaced over its range; 1 leaves all at their defaults.
         settings: positions of single knobs instead, by name, in their units: {drive: [0, 20, 40]}.
-        seed: of the music.
-        sample_rate: Hz.
+        seed: seed of the music.
+        sample_rate: sample rate in Hz.
 
     Raises:
-        DataError: if the folder holds something else, or a knob or position does not exist.
+        DataError: if a setting is invalid, the folder contains something else, or a knob or position does not exist.
     """
 
     def __init__(
@@ -82,13 +85,13 @@ class Simulated(ToneTwist):
 
 def _check_settings(seconds: float, num_settings: int, seed: int, sample_rate: int) -> None:
     if not 1 <= seconds <= _LONGEST_S:
-        raise DataError(f"data.seconds is {seconds:g}; it is 1 to {_LONGEST_S:,.0f}.")
+        raise DataError(f"data.seconds must be 1 to {_LONGEST_S:,.0f}, got {seconds:g}.")
     if not 1 <= num_settings <= 101:
-        raise DataError(f"data.num_settings is {num_settings}; it is 1 to 101, since positions are in hundredths.")
+        raise DataError(f"data.num_settings must be 1 to 101, got {num_settings}: positions are in hundredths.")
     if seed < 0:
-        raise DataError(f"data.seed is {seed}; it is 0 or above.")
+        raise DataError(f"data.seed must be 0 or more, got {seed}.")
     if sample_rate not in RATES:
-        raise DataError(f"data.sample_rate is {sample_rate}; it is {RATES[0]:,} to {RATES[-1]:,} Hz.")
+        raise DataError(f"data.sample_rate must be {RATES[0]:,} to {RATES[-1]:,} Hz, got {sample_rate}.")
 
 
 def _folder_name(device: str) -> str:
@@ -96,21 +99,21 @@ def _folder_name(device: str) -> str:
 
 
 def _rendered(path: Path, manifest: Mapping[str, Any]) -> bool:
-    """Return True if the folder holds what the manifest says, False if it is missing or empty."""
+    """Return True if the folder was rendered with these settings, False if it is missing or empty."""
     if not os.path.exists(path) or (path.is_dir() and not any(path.iterdir())):
         return False
     try:
         there = plain_yaml((path / MANIFEST).read_bytes(), str(path / MANIFEST), "a manifest")
     except (OSError, ConfigError) as error:
         raise DataError(
-            f"{path}: holds something else than simulated data, or it is damaged ({_reason(error).rstrip('.')}). "
+            f"{path}: does not contain simulated data, or is damaged ({_reason(error).rstrip('.')}). "
             "Choose another data.path, or delete it."
         ) from None
-    told = there if isinstance(there, dict) else {}
-    if names_match(str(told.get("device")), manifest["device"]):  # older folders name the device without its pack
-        told = {**told, "device": manifest["device"]}
-    if told != manifest:
-        differing = ", ".join(f"{key} {told.get(key)!s:.40}" for key in manifest if told.get(key) != manifest[key])
+    found = there if isinstance(there, dict) else {}
+    if names_match(str(found.get("device")), manifest["device"]):  # older folders name the device without its pack
+        found = {**found, "device": manifest["device"]}
+    if found != manifest:
+        differing = ", ".join(f"{key} {found.get(key)!s:.40}" for key in manifest if found.get(key) != manifest[key])
         raise DataError(
             f"{path}: was rendered with other settings ({differing}). Choose another data.path or delete it."
         )
@@ -118,7 +121,7 @@ def _rendered(path: Path, manifest: Mapping[str, Any]) -> bool:
 
 
 def _render_whole(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Render beside the folder and rename, so that a folder that exists is whole."""
+    """Render to a temporary folder and rename it, so that an existing folder is complete."""
     temporary = path.with_name(f".{path.name[:180]}.{uuid.uuid4().hex}")
     missing = [parent for parent in path.parents if not os.path.exists(parent)]
     try:
@@ -134,11 +137,11 @@ def _render_whole(path: Path, manifest: Mapping[str, Any]) -> None:
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {_reason(error)} Choose another data.path.") from error
     except DataError as error:
-        # What is rendered half goes again: the message names the place that was asked for.
+        # The temporary folder is deleted below, so the message names the requested one.
         raise DataError(str(error).replace(str(temporary), str(path))) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        for parent in missing:  # those that were made for nothing
+        for parent in missing:  # delete the folders created for it if they stayed empty
             with suppress(OSError):
                 parent.rmdir()
 
@@ -152,7 +155,8 @@ def _render(path: Path, manifest: Mapping[str, Any]) -> None:
     positions = list(_positions(device.controls, manifest["num_settings"], manifest["settings"]))
     if (count := math.prod(map(len, positions))) > _MOST_RECORDINGS:
         raise DataError(
-            f"{count:,} settings of the knobs are too many. Lower data.num_settings, or name data.settings."
+            f"{count:,} settings of the knobs are more than {_MOST_RECORDINGS:,}. Lower data.num_settings, "
+            "or set data.settings."
         )
     grid = list(itertools.product(*positions))
     unseen = _between(device.controls, positions)
@@ -183,7 +187,7 @@ def _write(path: Path, audio: Any, sample_rate: int) -> None:
 
 
 def _between(controls: Sequence[Control], positions: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:
-    """Half-way between neighbouring positions, all knobs moved together; a switch stays at its position."""
+    """Return settings half-way between neighbouring positions, all knobs moved together; switches keep a position."""
 
     def at(control: Control, knob: Sequence[float], step: int) -> float:
         here, there = knob[min(step, len(knob) - 1)], knob[min(step + 1, len(knob) - 1)]
@@ -196,7 +200,7 @@ def _between(controls: Sequence[Control], positions: Sequence[Sequence[float]]) 
 def _positions(
     controls: Sequence[Control], count: int, chosen: Mapping[str, Sequence[float | str]]
 ) -> Iterator[tuple[float, ...]]:
-    """Positions of each knob in [0, 1], in hundredths as file names give them."""
+    """Yield the positions of each knob in [0, 1], rounded to hundredths as in file names."""
     names = [control.name for control in controls]
     if unknown := [name for name in chosen if name not in names]:
         raise DataError(f"data.settings: the device has no knob '{unknown[0]}'. Knobs: {', '.join(names) or 'none'}.")
@@ -207,17 +211,18 @@ def _positions(
             except ModelError as error:
                 raise DataError(f"data.settings: {error}") from error
             if not values:
-                raise DataError(f"data.settings: names no position of '{control.name}'.")
+                raise DataError(f"data.settings: requires at least one position of '{control.name}'.")
         elif count == 1:
             values = [control.default_unit]
+        elif control.positions:
+            values = [control.parse(position) for position in control.positions]
         else:
-            steps = len(control.positions) or count
-            values = [float(value) for value in np.linspace(0, 1, steps)]
+            values = [float(value) for value in np.linspace(0, 1, count)]
         yield tuple(sorted({round(value, 2) for value in values}))
 
 
 def _letters(names: Sequence[str]) -> list[str]:
-    """A letter for each knob, of its name where that is free."""
+    """Return a letter for each knob: the first unused one of its name, or else of the alphabet."""
     letters: list[str] = []
     for name in names:
         usable = [letter for letter in name.upper() + "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if "A" <= letter <= "Z"]

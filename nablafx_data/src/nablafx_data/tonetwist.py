@@ -18,36 +18,43 @@ from nablafx_core.interfaces import Dataset, Recording
 from nablafx_core.parallel import mapped
 from nablafx_data.channels import chosen_channels, sounding_elsewhere
 from nablafx_data.device_file import SETTING, default_knobs, parse_setting, read_knobs, write_knobs
-from nablafx_data.layout import LAYOUT, WetFile, device_folder, dry_folder, recording_names, uncovered, wet_files
+from nablafx_data.layout import (
+    LAYOUT,
+    WetFile,
+    device_folder,
+    dry_folder,
+    notes_on_unrecorded,
+    recording_names,
+    wet_files,
+)
 from nablafx_data.markers import music_between_markers
 
 DEVICE_FILE = "device.yaml"
 
 
 class ToneTwist(Dataset):
-    """Dry files and what a device made of them, one folder per setting of its knobs.
+    """Dry files and recordings of a device, with one folder per setting of its knobs.
 
     ``PATH/DRY/{trainval,test}/NAME.input.wav`` and
-    ``PATH/DEVICE/{trainval,test}/SETTING/SETTING.NAME.target.wav``; a folder of categories (``ANALOG/``) may stand
-    between. SETTING is ``D050_T100``: a letter per knob and its position in hundredths. ``DEVICE/device.yaml`` names
-    the knobs (see `nablafx_data.device_file`); without it they are called as their letters, from 0 to 10. Files are
-    paired by name. Recordings of one setting only have no knobs unless ``device.yaml`` names some.
+    ``PATH/DEVICE/{trainval,test}/SETTING/SETTING.NAME.target.wav``; DEVICE may be in a folder of categories
+    (``ANALOG/``). SETTING is ``D050_T100``: a letter per knob and its position in hundredths. ``DEVICE/device.yaml``
+    describes the knobs (see `nablafx_data.device_file`); without it they are named by their letters, from 0 to 10.
+    Files are paired by name. If there is a single setting, there are no knobs unless ``device.yaml`` describes some.
 
-    Sync impulses at the ends of the dry files are found and left out. Of files with several channels one is used.
+    Sync impulses at the ends of the dry files are detected and skipped. One channel of files with several is used.
 
     Args:
-        path: folder that holds the device's folder.
-        device: its name, or its path below `path`.
-        dry: folder of the dry files; DRY or DRY-with-markers if not given.
-        sample_rate: Hz to resample to; the files' own if not given.
-        setting: use this setting only, such as D050_T100, and no knobs.
-        delay: samples by which every wet file lags its dry one, taken out; negative if it is ahead.
-        channel: of files with several, counted from 0.
-        check: refuse pairs that are silent, of another take, shifted, drifting or upside down; if false, note them
-            only.
+        path: folder that contains the device's folder.
+        device: name of the device's folder, or its path below `path`.
+        dry: name of the folder of the dry files; DRY or DRY-with-markers if not given.
+        sample_rate: sample rate in Hz to resample to; that of the files if not given.
+        setting: use only this setting, such as D050_T100, without knobs.
+        delay: number of samples by which every wet file lags its dry file, which are removed; negative if it is ahead.
+        channel: channel of files with several, counted from 0.
+        check: reject pairs that are silent, of another take, shifted, drifting or inverted; if false, only note them.
 
     Raises:
-        DataError: if files are missing, do not fit each other or cannot be used.
+        DataError: if files are missing, do not match or are invalid.
     """
 
     def __init__(
@@ -70,19 +77,24 @@ class ToneTwist(Dataset):
         opened = mapped(lambda file: same_length(file.dry, file.wet), files, f"Opening {len(files):,} recordings")
         rates = {info.sample_rate for info in opened}
         if sample_rate is None and len(rates) > 1:
-            raise DataError(f"{self.folder}: rates differ: {sorted(rates)} Hz. Set data.sample_rate.")
+            raise DataError(f"{self.folder}: its sample rates differ: {sorted(rates)} Hz. Set data.sample_rate.")
         self.sample_rate = next(iter(rates)) if sample_rate is None else sample_rate
         self.knobs = self._knobs(files, setting is not None)
         self.controls = tuple(self.knobs.values())
         self._channels, chosen = chosen_channels((path for file in files for path in (file.dry, file.wet)), channel)
         self.recordings = tuple(self._recordings(files, delay, opened))
-        self.notes = (*chosen, *uncovered(files, dry_files), *self._constant(), *self._checked(files, delay, check))
+        self.notes = (
+            *chosen,
+            *notes_on_unrecorded(files, dry_files),
+            *self._constant(),
+            *self._checked(files, delay, check),
+        )
 
     def write_device_yaml(self, path: str | os.PathLike[str] | None = None) -> None:
-        """Write the knobs down for a person to name, as ``device.yaml`` in the device's folder unless `path` is given.
+        """Write a ``device.yaml`` with the knobs, for the user to edit, in the device's folder or to `path`.
 
         Raises:
-            DataError: if the file exists.
+            DataError: if the file exists or cannot be written.
         """
         write_knobs(path or self.folder / DEVICE_FILE, self.knobs)
 
@@ -128,14 +140,16 @@ class ToneTwist(Dataset):
         channel, rate = self._channels[path], self.sample_rate
         length = WavSource(path, channel=channel, sample_rate=rate).num_samples
         if cut >= length:
-            raise DataError(f"{path}: data.delay takes {cut:,} samples off, and it has {length:,}.")
+            raise DataError(
+                f"{path}: has {length:,} samples, and data.delay removes {cut:,} of them. Set a shorter data.delay."
+            )
         return WavSource(path, channel=channel, sample_rate=rate, offset=offset, num_samples=length - cut)
 
     def _constant(self) -> Iterator[str]:
         for index, control in enumerate(self.controls):
             positions = {recording.controls[index] for recording in self.recordings}
             if len(positions) == 1:
-                yield f"knob {control.name} stands at {positions.pop():.2f} in every recording; no model can learn it."
+                yield f"knob {control.name} is at {positions.pop():.2f} in every recording; no model can learn it."
 
     def _checked(self, files: list[WetFile], delay: int, refuse: bool) -> Iterator[str]:
         by_name = {recording.name: file for recording, file in zip(self.recordings, files, strict=True)}
@@ -164,7 +178,7 @@ class ToneTwist(Dataset):
         ]
         if complaints and refuse:
             raise DataError(
-                "\n".join(complaints) + "\ndata.delay shifts all pairs alike; data.check: false takes them as they are."
+                "\n".join(complaints) + "\nSet data.delay to shift all pairs, or data.check to false to accept them."
             )
         yield from complaints
         yield from (
@@ -175,7 +189,7 @@ class ToneTwist(Dataset):
         yield from _lag(facts, self.sample_rate)
 
     def _elsewhere(self, facts: PairFacts, file: WetFile) -> str:
-        """Name the channel that has the signal that the selected one lacks."""
+        """Name a channel that has a signal if the selected one is silent."""
         if not next(silence(facts), None):
             return ""
         path = file.dry if facts.dry.swing < SILENT else file.wet
@@ -183,22 +197,26 @@ class ToneTwist(Dataset):
 
 
 def _unlike(one: WetFile, other: WetFile) -> str:
-    """Explain why two recordings cannot be of one device."""
+    """Explain why two recordings cannot be of the same device."""
     if one.setting and other.setting:
-        told = f"settings {one.setting} and {other.setting} do not name the same knobs."
-        return f"{told} Every setting names every knob of the device."
+        different = f"settings {one.setting} and {other.setting} do not name the same knobs."
+        return f"{different} Every setting must name every knob of the device."
     bare, named = (one, other) if other.setting else (other, one)
-    return f"{bare.wet.name} in {bare.wet.parent} names no setting, {named.wet.name} does. {SETTING}"
+    return f"{bare.wet.name} in {bare.wet.parent} has no setting in its name, and {named.wet.name} has one. {SETTING}"
+
+
+#: Confidence from which a delay or a polarity is reported.
+_CONFIDENT = 0.6
 
 
 def _lag(facts: dict[str, PairFacts], sample_rate: int) -> Iterator[str]:
-    delays = sorted(fact.delay.samples for fact in facts.values() if fact.delay.confidence >= 0.6)
+    delays = sorted(fact.delay.samples for fact in facts.values() if fact.delay.confidence >= _CONFIDENT)
     if delays and abs(delays[len(delays) // 2]) >= 1:
         middle = delays[len(delays) // 2]
         yield (
             f"wet lags dry by {delays[0]:.1f} to {delays[-1]:.1f} samples, mostly {middle:.1f} "
-            f"({1000 * middle / sample_rate:.2f} ms); data.delay takes such a delay out."
+            f"({1000 * middle / sample_rate:.2f} ms). Set data.delay to remove it."
         )
-    inverted = [name for name, fact in facts.items() if fact.delay.inverted and fact.delay.confidence >= 0.6]
+    inverted = [name for name, fact in facts.items() if fact.delay.inverted and fact.delay.confidence >= _CONFIDENT]
     if inverted:
         yield f"the effect inverts the polarity in {len(inverted)} of {len(facts)} recordings."

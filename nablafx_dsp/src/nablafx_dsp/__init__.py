@@ -1,1 +1,1 @@
-"""NablAFx pack: dsp."""
+"""NablAFx pack of audio processors, controllers and circuits."""

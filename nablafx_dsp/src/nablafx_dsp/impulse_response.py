@@ -1,4 +1,4 @@
-"""Impulse responses in audio files."""
+"""Read impulse responses from audio files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from nablafx_core.errors import DataError
 
 
 def read_impulse_response(path: str | os.PathLike[str], sample_rate: int) -> Tensor:
-    """The impulse response in a file, (taps,), at a sample rate.
+    """Read the impulse response in a file, (taps,), at a sample rate.
 
-    At another rate than the file's it is resampled, and scaled by the rates' ratio: a response is summed over its
-    samples, of which a second has more or fewer then.
+    If the file's sample rate differs, the response is resampled and scaled by the ratio of the rates: convolution sums
+    over samples, and their number per second changes by that ratio.
 
     Raises:
         DataError: if the file cannot be read, has several channels, or is silent.
@@ -24,17 +24,17 @@ def read_impulse_response(path: str | os.PathLike[str], sample_rate: int) -> Ten
     with opened(path) as file:
         audio, rate = read_piece(file, 0, file.frames)[0], int(file.samplerate)
     if not bool(audio.any()):
-        raise DataError(f"{path}: is silent, and no impulse response.")
+        raise DataError(f"{path}: is silent. Choose a file with an impulse response.")
     check_ratio(path, rate, sample_rate)
     return resample(audio, rate, sample_rate) * (rate / sample_rate)
 
 
 def check_impulse_response(path: str | os.PathLike[str]) -> None:
-    """Refuse a file that is no impulse response, without reading all of it.
+    """Raise an error if a file cannot be an impulse response, without reading all of it.
 
     Raises:
         DataError: if the file cannot be read or has several channels.
     """
     channels = probe(path).channels
     if channels != 1:
-        raise DataError(f"{path}: has {channels} channels; an impulse response has one. Save the one you mean.")
+        raise DataError(f"{path}: has {channels} channels; an impulse response has one. Save a single channel.")

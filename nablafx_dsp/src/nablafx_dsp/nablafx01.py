@@ -16,12 +16,12 @@ from nablafx_core.errors import ConversionError, NablafxError
 from nablafx_core.interfaces import Importer, Model
 from nablafx_core.names import short_name
 from nablafx_core.registry.building import build
-from nablafx_dsp.pretraining.weights import NABLAFX_SUFFIXES, nablafx_network, siren_size
+from nablafx_dsp.pretrained_weights import NABLAFX_SUFFIXES, nablafx_network, siren_size
 from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ
 
 _log = logging.getLogger(__name__)
 
-#: Names under which its chain may be configured.
+#: Class names of its chain in a configuration.
 MODELS = ("GreyBoxModel", "GrayBoxModel")
 
 
@@ -49,7 +49,7 @@ _SIREN = _LEARNED | {
 _LINEAR = {"curves": "linear"}
 
 
-#: The bands of its equalizers under our names.
+#: Names of its equalizers' bands, and ours.
 BANDS = {
     "low_shelf": "lowshelf",
     "band0": "peak1",
@@ -60,7 +60,7 @@ BANDS = {
     "lowpass": "lowpass",
 }
 
-#: Its processors: our processor, the arguments, and the settings with which ours computes the same.
+#: Its processors: our processor, the arguments, and the settings that make ours compute the same.
 PROCESSORS: dict[str, tuple[str, dict[str, Argument], dict[str, Any]]] = {
     "Gain": ("gain", _DRIVEN | _range("{}_gain_db", "{}_gain_db", -32.0, 32.0), {}),
     "DCOffset": ("dc_offset", _DRIVEN | _range("{}_offset", "{}_offset", -2.0, 2.0), {}),
@@ -89,7 +89,7 @@ PROCESSORS: dict[str, tuple[str, dict[str, Argument], dict[str, Any]]] = {
     "Tanh": ("tanh", _RATE, {}),
 }
 
-#: Its ways to drive a processor: our controller, and the arguments of its model that become settings.
+#: Its control types: our controller, and the arguments of its model that become settings.
 CONTROLLERS: dict[str, tuple[str, dict[str, Argument]]] = {
     "static": ("static", {}),
     "static-cond": (
@@ -111,16 +111,17 @@ _MODEL_ARGUMENTS = {"processors", "num_controls", "stat_control_params_initial"}
 
 
 class NablAFx01Chain(Importer):
-    """Reads a Lightning checkpoint, or a state dict, of a gray-box chain of NablAFx 1.0, with the YAML of its model.
+    """Read a Lightning checkpoint or a state dict of a gray-box chain of NablAFx 1.0, with the YAML of its model.
 
-    The YAML is NablAFx's own: somewhere in it a ``class_path`` that ends in GreyBoxModel, with its processors. The
-    parameters cover their ranges linearly, as there. Filters are exact here: what NablAFx trained by frequency sampling
-    and clipped at each section, or started anew every 128 samples, is the filter that its parameters describe.
+    The YAML is NablAFx's own: it contains a ``class_path`` that ends in GreyBoxModel, with its processors. Parameters
+    cover their ranges linearly, as in NablAFx. Filters are exact here: NablAFx trains them by frequency sampling with
+    clipping at each section, or restarts them every 128 samples; the imported filter is the one that the parameters
+    describe.
 
     Args:
-        config: the YAML file of the model, or of the whole training.
-        sample_rate: Hz; that of the processors if not given.
-        controls: names of its controls, in order; control_1, control_2, … if not given.
+        config: YAML file of the model or of the whole training.
+        sample_rate: sample rate in Hz; that of the processors if not given.
+        controls: names of the controls, in order; control_1, control_2, … if not given.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".ckpt", ".pt", ".pth")
@@ -140,9 +141,11 @@ class NablAFx01Chain(Importer):
             return False
 
     def read(self, path: Path) -> Model:
-        """The model; see `Importer`."""
+        """Build the model; see `Importer`."""
         if self.config is None:
-            raise ConversionError(f"{path}: give the YAML of its model with --config (a NablAFx file with class_path).")
+            raise ConversionError(
+                f"{path}: requires --config: the YAML file of its model, a NablAFx file with class_path."
+            )
         _, arguments = described(Path(self.config), "nablafx", MODELS)
         sections = sections_of(arguments, self.config)
         rate = self.sample_rate or _sample_rate(arguments, self.config)
@@ -155,20 +158,20 @@ class NablAFx01Chain(Importer):
         except ConversionError:
             raise
         except NablafxError as error:
-            raise ConversionError(f"{self.config}: NablAFx's chain cannot be built: {error}") from error
+            raise ConversionError(f"{self.config}: cannot build NablAFx's chain: {error}") from error
         _load(model, read_tensors(path), path)
         return model
 
 
 class NablAFxPretrained(Importer):
-    """Reads the pretrained processors of NablAFx 1.0: ``static_mlp_nonlinearity_*.pt`` and ``static_fir_filter_*.pt``.
+    """Read the pretrained processors of NablAFx 1.0: ``static_mlp_nonlinearity_*.pt`` and ``static_fir_filter_*.pt``.
 
-    The model is a chain of that one processor.
+    The model is a chain with this processor alone.
 
     Args:
-        sample_rate: Hz that it is for; the files do not say it.
-        w0: of the first layer, which the files do not say either; NablAFx's presets use 30 for nonlinearities and 1,000
-            for FIR filters, which is taken if not given.
+        sample_rate: sample rate in Hz, which the files do not contain.
+        w0: frequency factor of the first layer, which the files do not contain; if not given, that of NablAFx's
+            presets: 30 for nonlinearities and 1,000 for FIR filters.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = NABLAFX_SUFFIXES
@@ -198,25 +201,23 @@ class NablAFxPretrained(Importer):
         try:
             model.processors[0].net.load_state_dict(weights)  # type: ignore[index, union-attr]
         except RuntimeError as error:
-            raise ConversionError(
-                f"{path}: its weights are not those of a {short_name(section['name'])}: {error}"
-            ) from error
+            raise ConversionError(f"{path}: its weights do not fit a {short_name(section['name'])}: {error}") from error
         return model
 
 
 def sections_of(arguments: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
-    """The processors of our chain that is the same as a GreyBoxModel of those arguments.
+    """Convert the arguments of a GreyBoxModel to the processor sections of an equal chain.
 
     Args:
         arguments: ``init_args`` of its model.
-        where: they were found, for messages.
+        where: file that contains them, for messages.
 
     Raises:
-        ConversionError: for a processor, a way to drive it or an argument that cannot be imported.
+        ConversionError: if a processor, a control type or an argument cannot be imported.
     """
     for argument in arguments:
         if argument not in _MODEL_ARGUMENTS:
-            raise ConversionError(f"{where}: NablAFx's chain has no argument '{argument}' that can be imported.")
+            raise ConversionError(f"{where}: the argument '{argument}' of NablAFx's chain cannot be imported.")
     items = arguments.get("processors") or []
     if not items:
         raise ConversionError(f"{where}: the chain has no processors.")
@@ -228,23 +229,21 @@ def _section(item: Any, arguments: Mapping[str, Any], where: str) -> dict[str, A
     name = path.rpartition(".")[2]
     if name not in PROCESSORS:
         raise ConversionError(
-            f"{where}: no processor '{path}' can be imported. Those that can: {', '.join(PROCESSORS)}."
+            f"{where}: the processor '{path}' cannot be imported. Processors: {', '.join(PROCESSORS)}."
         )
     ours, known, fixed = PROCESSORS[name]
     given = dict(item.get("init_args") or {})
     cutoffs = _cutoffs(name, given)
     settings = settings_from(given, known, f"{where}: NablAFx's {name}")
     if name == "Highshelf":
-        _log.warning(
-            "%s: NablAFx's Highshelf computes a low shelf; it is imported as the low shelf that it was.", where
-        )
+        _log.warning("%s: NablAFx's Highshelf computes a low shelf; it is imported as a low shelf.", where)
     section: dict[str, Any] = {"name": f"nablafx-dsp/{ours}", **fixed, **settings}
     if cutoffs:
         section["cutoffs_hz"] = cutoffs
     if "control_type" in known:
         kind = given.get("control_type", known["control_type"].default)
         if kind not in CONTROLLERS:
-            raise ConversionError(f"{where}: control_type '{kind}' is none of {', '.join(CONTROLLERS)}.")
+            raise ConversionError(f"{where}: there is no control_type '{kind}'. Types: {', '.join(CONTROLLERS)}.")
         controller, arguments_of = CONTROLLERS[kind]
         own = {key: value for key, value in arguments.items() if key in arguments_of}
         section["controller"] = {"name": f"nablafx-dsp/{controller}", **settings_from(own, arguments_of, where)}
@@ -281,26 +280,26 @@ def _load(model: Model, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Load the weights, all of them and nothing else.
 
     Raises:
-        ConversionError: naming what does not fit.
+        ConversionError: if weights are missing, left over, or of another shape.
     """
     own, taken = model.state_dict(), {}
     for key, value in _renumbered(_renamed(tensors), own).items():
         if key not in own:
-            raise ConversionError(f"{path}: its weights '{key}' have no place in the chain that --config describes.")
+            raise ConversionError(f"{path}: the chain that --config describes has no weights '{key}'.")
         if value.shape != own[key].shape:
             raise ConversionError(
-                f"{path}: '{key}' has the shape {tuple(value.shape)}; by --config it has {tuple(own[key].shape)}."
+                f"{path}: '{key}' has the shape {tuple(value.shape)}; --config describes {tuple(own[key].shape)}."
             )
         taken[key] = value
     if missing := [key for key in own if key not in taken]:
         raise ConversionError(
-            f"{path}: lacks the weights '{missing[0]}' (and {len(missing) - 1} others) of --config's chain."
+            f"{path}: lacks the weights '{missing[0]}' (and {len(missing) - 1} others) of the chain in --config."
         )
     model.load_state_dict(taken)
 
 
 def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under our names: without what stands before, and without the copies that an MLP has of its layers."""
+    """Rename weights to our names, without the prefixes and the duplicates of an MLP's layers."""
     found = {}
     for key, value in tensors.items():
         match = re.fullmatch(r"(?:model\.)?(?:processor|controller)\.((?:processors|controllers)\.\d+\..+)", key)
@@ -310,7 +309,7 @@ def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _renumbered(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """With controllers counted as ours are, also where only those that have weights were counted."""
+    """Number the controllers like ours if only those with weights are numbered."""
     ours, theirs = (
         {int(key.split(".")[1]) for key in keys if key.startswith("controllers.")} for keys in (own, weights)
     )

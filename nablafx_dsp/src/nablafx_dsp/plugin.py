@@ -1,4 +1,4 @@
-"""What this pack provides. Imports nothing heavy."""
+"""Components of this pack. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from nablafx_dsp.preset_table import ALIASES, NABLAFX, OURS, summary
 
 _FILTERS = {
     "peaking": "a bell around a frequency",
-    "lowpass": "12 dB per octave down above its cutoff",
-    "highpass": "12 dB per octave down below its cutoff",
+    "lowpass": "-12 dB per octave above its cutoff",
+    "highpass": "-12 dB per octave below its cutoff",
     "lowshelf": "a gain below its cutoff",
     "highshelf": "a gain above its cutoff",
 }
@@ -27,15 +27,15 @@ _CURVES = {
     "tanh": ("Tanh", "Saturation by tanh"),
     "hard_clip": ("HardClip", "Clipper with a sharp corner"),
     "soft_clip": ("SoftClip", "Clipper with a rounded corner"),
-    "asymmetric_tanh": ("AsymmetricTanh", "Saturation by a tanh off its middle, even harmonics"),
-    "wave_folder": ("WaveFolder", "Folds crests back, by a sine"),
-    "diode": ("Diode", "Two antiparallel diodes behind a resistor"),
+    "asymmetric_tanh": ("AsymmetricTanh", "Saturation by a tanh with a bias, even harmonics"),
+    "wave_folder": ("WaveFolder", "Folds crests back by a sine"),
+    "diode": ("Diode", "Two antiparallel diodes after a resistor"),
 }
 
 
 @hookimpl
 def nablafx_processors() -> Iterable[Component]:
-    """Parts of gray-box chains."""
+    """Return the processors of gray-box chains."""
     return [
         Component(
             "biquad",
@@ -59,7 +59,7 @@ def nablafx_processors() -> Iterable[Component]:
         ),
         Component("gain", "nablafx_dsp.processors.memoryless:Gain", "Gain in dB"),
         Component("dc_offset", "nablafx_dsp.processors.memoryless:DCOffset", "Adds a constant"),
-        Component("phase_inversion", "nablafx_dsp.processors.memoryless:PhaseInversion", "Turns the sign round"),
+        Component("phase_inversion", "nablafx_dsp.processors.memoryless:PhaseInversion", "Inverts the sign"),
         Component(
             "phase_shift",
             "nablafx_dsp.processors.phase_shift:PhaseShift",
@@ -104,7 +104,7 @@ def nablafx_processors() -> Iterable[Component]:
 
 @hookimpl
 def nablafx_controllers() -> Iterable[Component]:
-    """What drives the parameters of processors."""
+    """Return the controllers, which drive the parameters of processors."""
     return [
         Component(
             "static",
@@ -115,19 +115,19 @@ def nablafx_controllers() -> Iterable[Component]:
         Component(
             "static_cond",
             "nablafx_dsp.controllers.static:StaticConditional",
-            "A learned setting for each position of the knobs",
+            "A setting that depends on the controls",
             example={"num_parameters": 3, "num_controls": 2, "hidden_size": 4},
         ),
         Component(
             "dynamic",
             "nablafx_dsp.controllers.dynamic:Dynamic",
-            "Follows the audio, a step per block",
+            "Follows the audio, one step per block",
             example={"num_parameters": 3, "block_size": 16},
         ),
         Component(
             "dynamic_cond",
             "nablafx_dsp.controllers.dynamic:DynamicConditional",
-            "Follows the audio and the knobs, a step per block",
+            "Follows the audio and the controls, one step per block",
             example={"num_parameters": 3, "num_controls": 2, "block_size": 16},
         ),
     ]
@@ -135,7 +135,7 @@ def nablafx_controllers() -> Iterable[Component]:
 
 @hookimpl
 def nablafx_devices() -> Iterable[Component]:
-    """Circuits that render audio."""
+    """Return the circuits that render audio."""
     return [
         Component(
             "diode_clipper",
@@ -162,7 +162,7 @@ def nablafx_devices() -> Iterable[Component]:
 
 @hookimpl
 def nablafx_commands() -> Iterable[Component]:
-    """What processors begin as."""
+    """Return the command that fits initial weights of processors."""
     return [
         Component(
             "pretrain", "nablafx_dsp.pretraining.command:pretrain", "Fit a processor to a curve, a table or a response."
@@ -172,7 +172,7 @@ def nablafx_commands() -> Iterable[Component]:
 
 @hookimpl
 def nablafx_importers() -> Iterable[Component]:
-    """Gray-box checkpoints and pretrained processors of NablAFx 1.0."""
+    """Return the importers of gray-box checkpoints and pretrained processors of NablAFx 1.0."""
     chain, part = "nablafx_dsp.nablafx01:NablAFx01Chain", "nablafx_dsp.nablafx01:NablAFxPretrained"
     return [
         Component("nablafx01_chain", chain, "Gray-box checkpoints of NablAFx 1.0 with the YAML of their model"),
@@ -182,7 +182,7 @@ def nablafx_importers() -> Iterable[Component]:
 
 @hookimpl
 def nablafx_presets() -> Iterable[Component]:
-    """Chains for a compressor, an overdrive, a fuzz or an amplifier, and the gray-box configurations of NablAFx 1.0."""
+    """Return this pack's own chains and the gray-box configurations of NablAFx 1.0."""
     named = {name: name for name in NABLAFX} | ALIASES
     lines = {name: (name, line) for name, line in OURS.items()}
     lines |= {name: (file, summary(file)) for name, file in named.items()}

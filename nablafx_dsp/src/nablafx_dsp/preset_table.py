@@ -1,17 +1,17 @@
-"""The presets by name, each with one line about it. Imports nothing."""
+"""Presets by name, with a one-line description each. Imports nothing."""
 
 from __future__ import annotations
 
-#: Chains with dynamics, oversampled nonlinearities and branches, and what each is for.
+#: Chains with dynamics, oversampled nonlinearities and branches, and their descriptions.
 OURS = {
     "comp": "Compressor: EQ, two compressors, EQ, gain",
-    "overdrive": "Overdrive: what is clipped beside what is not, between two EQs",
+    "overdrive": "Overdrive: a clipped and a clean branch between two EQs",
     "fuzz": "Fuzz: two oversampled stages between EQs, the bias of the second follows the audio",
-    "amp": "Amplifier: two oversampled stages between EQs, response of a cabinet",
+    "amp": "Amplifier: two oversampled stages between EQs, then a cabinet",
 }
 
-#: The gray-box configurations that NablAFx 1.0 ships, under its names: which processors, and how each is driven (s:
-#: static, sc: by the knobs, d: by the audio, dc: by both).
+#: Gray-box configurations of NablAFx 1.0, under its names, which list the processors and how each is driven: s for
+#: static, sc by the controls, d by the audio, dc by both.
 NABLAFX = (
     "gb-param_dist-mlp-fir_peq.sc+g.sc+off.sc+mlp+g.sc+peq.sc+fir.s+lp.s",
     "gb-param_dist-mlp-fir_peq.sc+g.sc+off.sc+phinv+mlp+g.sc+peq.sc+fir.s+lp.s",
@@ -78,7 +78,7 @@ _WORDS = {
 
 
 def summary(name: str) -> str:
-    """One line about a preset of `NABLAFX`, from its name."""
+    """Describe a preset of `NABLAFX` in one line, from its name."""
     kind, _, chain = name.removeprefix("gb-param_").removeprefix("gb_").partition("_")
     parts = ", ".join(_WORDS[part.partition(".")[0]] for part in chain.split("+"))
     line = f"{_WORDS[kind.partition('-')[0]]}: {parts}"

@@ -1,1 +1,1 @@
-"""NablAFx pack: models."""
+"""Pack of neural architectures for NablAFx."""

@@ -1,19 +1,17 @@
-"""Recurrent networks."""
+"""Recurrent network (LSTM)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from nablafx_core.controls import Control
 from nablafx_core.errors import ModelError
 from nablafx_core.functional.lstm import lstm
 from nablafx_core.marks import Range
 from nablafx_core.state import State
-from nablafx_models.conditioning.table import BlockSettings, conditioned
+from nablafx_models.conditioning.table import AppendedName
 from nablafx_models.streamed import StreamedModel
 
 
@@ -22,29 +20,22 @@ class LSTM(StreamedModel):
 
     h[n], c[n] = LSTM(x[n], h[n-1], c[n-1]),  y[n] = tanh(lin(h[n]) [+ x[n]] [+ tanh(direct_gain x[n])])
 
-    Before a file begins, h = c = 0 and `pre_roll` samples of silence run through the network, as through a pedal that
-    is switched on and not yet played: from h = c = 0 alone a trained network starts with a click.
+    Before a file, h = c = 0 and the network processes `pre_roll` samples of silence, like a pedal that is switched on
+    and not yet played. Without them, a trained network starts with a click.
 
     Args:
-        hidden_size: of the recurrent state.
-        num_layers: recurrent layers.
-        residual: add the audio to what the network computes.
+        hidden_size: hidden size of the recurrent layers.
+        num_layers: number of recurrent layers.
+        residual: add the audio to the output of the network.
         direct_path: add the audio through a gain and a tanh.
-        conditioning: how controls enter: ``concatenated`` appends them to the audio, ``tv_concatenated`` a sequence
-            that a small LSTM makes of them and of the audio's maxima in blocks of samples.
-        lookahead: tv_concatenated uses a block's own maximum, and the model waits for it; otherwise that of the block
-            before, without latency.
-        cond_block_size: samples of such a block.
-        cond_num_layers: recurrent layers of such a conditioning.
-        pre_roll: samples of silence before a file; 0 for models that were made with NablAFx 1.0.
-        sample_rate: Hz.
-        controls: the knobs.
+        pre_roll: samples of silence before a file; 0 for models made with NablAFx 1.0.
 
     Raises:
-        ModelError: if conditioning and controls exclude each other.
+        ModelError: if the conditioning and the controls cannot be combined, or a setting is too small.
     """
 
     default_tbptt: ClassVar[int | None] = 2048
+    modulates: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -53,28 +44,17 @@ class LSTM(StreamedModel):
         num_layers: Annotated[int, Range(1, 64)] = 1,
         residual: bool = True,
         direct_path: bool = False,
-        conditioning: Literal["none", "concatenated", "tv_concatenated"] = "none",
-        lookahead: bool = True,
-        cond_block_size: Annotated[int, Range(1, 65_536)] = 128,
-        cond_num_layers: Annotated[int, Range(1, 16)] = 1,
+        conditioning: AppendedName = "none",
         pre_roll: Annotated[int, Range(0, 16_777_216)] = 4800,
-        sample_rate: int = 48000,
-        controls: Sequence[Control] = (),
+        **shared: Any,
     ) -> None:
         if hidden_size < 1 or num_layers < 1 or pre_roll < 0:
             raise ModelError(
                 f"LSTM: hidden_size {hidden_size} and num_layers {num_layers} must be at least 1, pre_roll {pre_roll} "
                 "at least 0."
             )
-        chosen = conditioned(
-            "LSTM",
-            conditioning,
-            len(controls),
-            offered=("none", "concatenated", "tv_concatenated"),
-            blocks=BlockSettings(cond_block_size, lookahead, cond_num_layers),
-        )
-        super().__init__(sample_rate, controls, chosen)
-        channels = self.in_channels + chosen.extra_channels
+        super().__init__(conditioning=conditioning, **shared)
+        channels = self.in_channels + self._conditioning.extra_channels
         self.lstm = nn.LSTM(channels, hidden_size, num_layers, batch_first=True)
         self.lin = nn.Linear(hidden_size, self.out_channels)
         self.direct_gain = nn.Conv1d(1, 1, 1, bias=False) if direct_path else None
@@ -98,7 +78,7 @@ class LSTM(StreamedModel):
     ) -> tuple[Tensor, State]:
         (x, _), _, after = self._conditions(audio, controls, state, final, constant, length)
         ready = x[:, :1]
-        if not ready.shape[-1]:  # torch has no recurrence over nothing
+        if not ready.shape[-1]:  # torch's LSTM rejects an empty sequence
             return ready, after | {key: state[key] for key in ("hidden", "cell")}
         before = state["hidden"].transpose(0, 1).contiguous(), state["cell"].transpose(0, 1).contiguous()
         features, (hidden, cell) = lstm(self.lstm, x.mT, before)

@@ -1,4 +1,4 @@
-"""Checkpoints of NablAFx 1.0, the framework of Comunità, Steinmetz and Reiss (2025, arXiv:2502.11668)."""
+"""Importer of checkpoints of NablAFx 1.0 (Comunità, Steinmetz and Reiss, 2025, arXiv:2502.11668)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from nablafx_core.bundles.class_paths import Argument, described, named_controls
 from nablafx_core.errors import ConversionError, ModelError, NablafxError
 from nablafx_core.interfaces import Importer, Model
 from nablafx_core.registry.building import build
+from nablafx_models.conditioning.table import CONDITIONINGS
 
-#: Where the model's weights stand in a checkpoint, the most specific first.
+#: Prefixes of the model's weights in a checkpoint; the longest match is tried first.
 _PREFIXES = ("model.processor.", "processor.", "model.", "")
 
-#: Arguments of NablAFx's classes.
+#: Arguments that all four classes of NablAFx have.
 _COMMON = {
     "num_inputs": Argument(None, 1),
     "num_outputs": Argument(None, 1),
@@ -42,7 +43,7 @@ _CONVOLUTIONS = _COMMON | {
 }
 ARGUMENTS: dict[str, tuple[str, dict[str, Argument]]] = {
     "TCN": ("tcn", _CONVOLUTIONS | {"act_type": Argument("activation", "tanh")}),
-    "GCN": ("gcn", _CONVOLUTIONS | {"channel_growth": Argument(None, 1)}),  # which its GCN ignores
+    "GCN": ("gcn", _CONVOLUTIONS | {"channel_growth": Argument(None, 1)}),  # NablAFx's GCN ignores it
     "LSTM": ("lstm", _COMMON | {"hidden_size": Argument("hidden_size", 32), "num_layers": Argument("num_layers", 1)}),
     "S4": (
         "s4",
@@ -69,18 +70,17 @@ _CONDITIONINGS = {
 
 
 class NablAFx01(Importer):
-    """Reads a Lightning checkpoint, or a state dict, of a black-box model of NablAFx 1.0, with the YAML of its model.
+    """Import a Lightning checkpoint, or a state dict, of a black-box model of NablAFx 1.0.
 
-    The YAML is NablAFx's own: somewhere in it a ``class_path`` that ends in TCN, GCN, LSTM or S4, with ``init_args``.
-    An argument that it leaves out has the default of NablAFx 1.0, such as ``bias: false`` and ``causal: false``.
-    What NablAFx does in its own way is turned on: residuals that arrive one sample late in causal networks
-    (``residual_delay: 1``), steps of tvfilm that are aligned at the end (``alignment: end``), no silence before a file
-    (``pre_roll: 0``).
+    The YAML file of the model must contain a ``class_path`` that ends in TCN, GCN, LSTM or S4, with ``init_args``.
+    Missing arguments have the default of NablAFx 1.0, such as ``bias: false`` and ``causal: false``. The import sets
+    what NablAFx does differently: residuals are one sample late in causal networks (``residual_delay: 1``), steps of
+    tvfilm are aligned with the end (``alignment: end``), and there is no silence before a file (``pre_roll: 0``).
 
     Args:
-        config: the YAML file of the model, or of the whole training.
-        sample_rate: Hz that the model was trained at; NablAFx's files do not say it.
-        controls: names of its controls, in order; control_1, control_2, … if not given.
+        config: YAML file of the model, or of the whole training.
+        sample_rate: sample rate in Hz at which the model was trained; NablAFx's files do not contain it.
+        controls: names of the controls, in order; control_1, control_2, … if not given.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".ckpt", ".pt", ".pth")
@@ -91,16 +91,18 @@ class NablAFx01(Importer):
         self.controls = controls
 
     def reads(self, path: Path) -> bool:
-        """Return True if the YAML describes one of these models."""
+        """Return True if the YAML file describes one of these models."""
         try:
             return self.config is not None and bool(described(Path(self.config), "nablafx", ARGUMENTS))
         except NablafxError:
             return False
 
     def read(self, path: Path) -> Model:
-        """The model; see `Importer`."""
+        """Build the model and load its weights; see `Importer`."""
         if self.config is None:
-            raise ConversionError(f"{path}: give the YAML of its model with --config (a NablAFx file with class_path).")
+            raise ConversionError(
+                f"{path}: needs the YAML file of its model. Pass it with --config (a NablAFx file with class_path)."
+            )
         name, arguments = described(Path(self.config), "nablafx", ARGUMENTS)
         tensors, weights = read_tensors(path), {}
         for prefix in _PREFIXES:
@@ -108,29 +110,31 @@ class NablAFx01(Importer):
             if any(key.startswith(("blocks.0.", "lstm.")) for key in weights):
                 break
         else:
-            raise ConversionError(f"{path}: has no weights of a {name} (under model.processor, or at the top).")
+            raise ConversionError(f"{path}: found no weights of a {name} (under model.processor. or without a prefix).")
         section = _section(name, arguments, weights, self.config)
-        heard = arguments.get("cond_type") is not None
-        controls = named_controls(arguments.get("num_controls", 0), self.controls, heard, self.config)
+        has_conditioning = arguments.get("cond_type") is not None
+        controls = named_controls(arguments.get("num_controls", 0), self.controls, has_conditioning, self.config)
         try:
             model: Model = build("model", section, sample_rate=self.sample_rate, controls=controls)
         except ModelError as error:
-            raise ConversionError(f"{self.config}: NablAFx's {name} cannot be built so: {error}") from error
+            raise ConversionError(
+                f"{self.config}: NablAFx's {name} cannot be built with these arguments: {error}"
+            ) from error
         _load(model, weights, path)
         return model
 
 
 def _section(name: str, arguments: Mapping[str, Any], weights: Mapping[str, Tensor], config: str) -> dict[str, Any]:
-    """The model section of ours that is the same network."""
+    """Return the `model` section of the same network."""
     kind, known = ARGUMENTS[name]
     settings = settings_from(arguments, known, f"{config}: NablAFx's {name}")
     for argument in ("num_inputs", "num_outputs", "groups"):
         if arguments.get(argument, 1) != 1:
-            raise ConversionError(f"{config}: {argument} is {arguments[argument]}; only 1 can be imported.")
+            raise ConversionError(f"{config}: {argument} is {arguments[argument]}; only 1 is supported.")
     condition = settings.pop("conditioning")
     if condition not in _CONDITIONINGS:
         raise ConversionError(
-            f"{config}: cond_type '{condition}' is none of {', '.join(filter(None, _CONDITIONINGS))}."
+            f"{config}: cond_type '{condition}' is unknown. Known: {', '.join(filter(None, _CONDITIONINGS))}."
         )
     section = {"name": f"nablafx-models/{kind}", **settings, "conditioning": _CONDITIONINGS[condition]}
     if name != "LSTM":
@@ -140,13 +144,15 @@ def _section(name: str, arguments: Mapping[str, Any], weights: Mapping[str, Tens
     if name in ("TCN", "GCN"):
         delayed = settings["causal"] and settings["kernel_size"] > 1
         section["residual_delay"] = int(delayed)
-        section["alignment"] = "end" if condition == "tvfilm" else "start"
+        aligned = CONDITIONINGS[section["conditioning"]].allows_end_alignment
+        section["alignment"] = "end" if aligned else "start"
     else:
         section["pre_roll"] = 0
     return section
 
 
 def _degrees(weights: Mapping[str, Tensor], config: str) -> list[int]:
+    """Return the degrees of the rational activations, from the lengths of their coefficients."""
     lengths: dict[str, set[int]] = {}
     for key, value in weights.items():
         part = key.rpartition(".")[2]
@@ -154,16 +160,16 @@ def _degrees(weights: Mapping[str, Tensor], config: str) -> list[int]:
             lengths.setdefault(part, set()).add(len(value))
     if any(len(found) != 1 for found in lengths.values()) or len(lengths) != 2:
         raise ConversionError(
-            f"{config}: act_type is rational, but the checkpoint has no rational functions of one size."
+            f"{config}: act_type is rational, but the checkpoint does not contain rational functions of one size."
         )
     return [lengths["numerator"].pop() - 1, lengths["denominator"].pop()]
 
 
 def _load(model: Model, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Load the weights, all of them and nothing else.
+    """Load the weights into the model.
 
     Raises:
-        ConversionError: naming what does not fit.
+        ConversionError: if a weight is missing, is not part of the model, or has another shape.
     """
     own = model.state_dict()
     taken = {}
@@ -171,17 +177,17 @@ def _load(model: Model, weights: Mapping[str, Tensor], path: Path) -> None:
         if key.endswith("num_batches_tracked") or key.startswith("cond_nn.mlp."):  # a counter; copies of cond_nn.layers
             continue
         if key not in own:
-            raise ConversionError(f"{path}: its weights '{key}' have no place in the model that --config describes.")
+            raise ConversionError(f"{path}: '{key}' is not a weight of the model in --config. Check its arguments.")
         if value.shape == (1,) and own[key].shape != value.shape and ".act" in key:
             value = value.expand_as(own[key])  # one slope for all channels
         if value.shape != own[key].shape:
             raise ConversionError(
-                f"{path}: '{key}' has the shape {tuple(value.shape)}; by --config it has {tuple(own[key].shape)}."
+                f"{path}: '{key}' has the shape {tuple(value.shape)}; --config's model needs {tuple(own[key].shape)}."
             )
         taken[key] = value
     missing = [key for key in own if key not in taken and not key.endswith("num_batches_tracked")]
     if missing:
         raise ConversionError(
-            f"{path}: lacks the weights '{missing[0]}' (and {len(missing) - 1} others) of --config's model."
+            f"{path}: '{missing[0]}' and {len(missing) - 1} other weights of the model in --config are missing."
         )
     model.load_state_dict(taken, strict=False)

@@ -1,4 +1,4 @@
-"""What this pack provides. Imports nothing heavy."""
+"""Components of this pack. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SMALL_LSTM = {"hidden_size": 6, "pre_roll": 100}
 
 @hookimpl
 def nablafx_models() -> Iterable[Component]:
-    """Neural architectures."""
+    """Return the neural architectures."""
     return [
         Component(
             "tcn",
@@ -54,14 +54,14 @@ def nablafx_models() -> Iterable[Component]:
 
 @hookimpl
 def nablafx_importers() -> Iterable[Component]:
-    """Checkpoints of NablAFx 1.0."""
+    """Return the importer of checkpoints of NablAFx 1.0."""
     target = "nablafx_models.nablafx01:NablAFx01"
-    return [Component("nablafx01", target, "Checkpoints of NablAFx 1.0 with the YAML of their model")]
+    return [Component("nablafx01", target, "Checkpoints of NablAFx 1.0 with the YAML file of their model")]
 
 
 @hookimpl
 def nablafx_presets() -> Iterable[Component]:
-    """Recipes for a laptop, and the configurations of NablAFx 1.0."""
+    """Return the presets: recipes for a laptop, and the configurations of NablAFx 1.0."""
     named = {name: (name, summary) for name, summary in (OURS | NABLAFX).items()}
     named |= {name: (file, NABLAFX[file]) for name, file in ALIASES.items()}
     return [Component(name, f"nablafx_models:presets/{file}.yaml", summary) for name, (file, summary) in named.items()]

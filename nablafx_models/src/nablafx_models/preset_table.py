@@ -1,15 +1,15 @@
-"""The presets by name, each with one line about it. Imports nothing."""
+"""The presets by name, each with a one-line summary. Imports nothing."""
 
 from __future__ import annotations
 
 #: Recipes for a laptop.
 OURS = {
-    "capture-lstm": "LSTM for two recordings and ten minutes on a laptop",
-    "capture-s4": "S4 for two recordings and ten minutes on a laptop",
-    "capture-tcn": "TCN for two recordings and ten minutes on a laptop",
+    "capture-lstm": "LSTM to train on two recordings in ten minutes on a laptop",
+    "capture-s4": "S4 to train on two recordings in ten minutes on a laptop",
+    "capture-tcn": "TCN to train on two recordings in ten minutes on a laptop",
 }
 
-#: The black-box configurations that NablAFx 1.0 ships, under its names.
+#: The black-box configurations that NablAFx 1.0 ships, under the same names.
 NABLAFX = {
     "bb_gcn-250-l-16": "GCN, 11 blocks, 256 ms",
     "bb_gcn-250-s-16": "GCN, 6 blocks, 284 ms",
@@ -23,27 +23,27 @@ NABLAFX = {
     "bb_gcn-tf-2500-s-16": "GCN, 5 blocks, 2,778 ms, TFiLM",
     "bb_gcn-tf-45-l-16": "GCN, 10 blocks, 43 ms, TFiLM",
     "bb_gcn-tf-45-s-16": "GCN, 5 blocks, 43 ms, TFiLM",
-    "bb-tbptt-param_lstm-32": "LSTM, hidden size 32 by TBPTT, controls appended, for data with controls",
-    "bb-tbptt-param_lstm-96": "LSTM, hidden size 96 by TBPTT, controls appended, for data with controls",
-    "bb-tbptt-param_lstm-tvc-32": "LSTM, hidden size 32 by TBPTT, a condition appended",
-    "bb-tbptt-param_lstm-tvc-96": "LSTM, hidden size 96 by TBPTT, a condition appended",
-    "bb-tbptt_lstm-32": "LSTM, hidden size 32 by TBPTT",
-    "bb-tbptt_lstm-96": "LSTM, hidden size 96 by TBPTT",
-    "bb-tbptt_lstm-tvc-32": "LSTM, hidden size 32 by TBPTT, a condition appended",
-    "bb-tbptt_lstm-tvc-96": "LSTM, hidden size 96 by TBPTT, a condition appended",
-    "bb_lstm-32": "LSTM, hidden size 32, whole segments",
-    "bb-param_s4-f-b4-s4-c16": "S4, 4 blocks, 4 states a channel, FiLM, for data with controls",
-    "bb-param_s4-f-b8-s32-c16": "S4, 8 blocks, 32 states a channel, FiLM, for data with controls",
-    "bb-param_s4-tf-b4-s4-c16": "S4, 4 blocks, 4 states a channel, TFiLM",
-    "bb-param_s4-tf-b8-s32-c16": "S4, 8 blocks, 32 states a channel, TFiLM",
-    "bb-param_s4-ttf-b4-s4-c16": "S4, 4 blocks, 4 states a channel, tiny TFiLM",
-    "bb-param_s4-ttf-b8-s32-c16": "S4, 8 blocks, 32 states a channel, tiny TFiLM",
-    "bb-param_s4-tvf-b4-s4-c16": "S4, 4 blocks, 4 states a channel, TVFiLM",
-    "bb-param_s4-tvf-b8-s32-c16": "S4, 8 blocks, 32 states a channel, TVFiLM",
-    "bb_s4-b4-s4-c16": "S4, 4 blocks, 4 states a channel",
-    "bb_s4-b8-s32-c16": "S4, 8 blocks, 32 states a channel",
-    "bb_s4-tf-b4-s4-c16": "S4, 4 blocks, 4 states a channel, TFiLM",
-    "bb_s4-tf-b8-s32-c16": "S4, 8 blocks, 32 states a channel, TFiLM",
+    "bb-tbptt-param_lstm-32": "LSTM, hidden size 32, trained by TBPTT, controls appended, for data with controls",
+    "bb-tbptt-param_lstm-96": "LSTM, hidden size 96, trained by TBPTT, controls appended, for data with controls",
+    "bb-tbptt-param_lstm-tvc-32": "LSTM, hidden size 32, trained by TBPTT, time-varying condition appended",
+    "bb-tbptt-param_lstm-tvc-96": "LSTM, hidden size 96, trained by TBPTT, time-varying condition appended",
+    "bb-tbptt_lstm-32": "LSTM, hidden size 32, trained by TBPTT",
+    "bb-tbptt_lstm-96": "LSTM, hidden size 96, trained by TBPTT",
+    "bb-tbptt_lstm-tvc-32": "LSTM, hidden size 32, trained by TBPTT, time-varying condition appended",
+    "bb-tbptt_lstm-tvc-96": "LSTM, hidden size 96, trained by TBPTT, time-varying condition appended",
+    "bb_lstm-32": "LSTM, hidden size 32, trained on whole segments",
+    "bb-param_s4-f-b4-s4-c16": "S4, 4 blocks, 4 states per channel, FiLM, for data with controls",
+    "bb-param_s4-f-b8-s32-c16": "S4, 8 blocks, 32 states per channel, FiLM, for data with controls",
+    "bb-param_s4-tf-b4-s4-c16": "S4, 4 blocks, 4 states per channel, TFiLM",
+    "bb-param_s4-tf-b8-s32-c16": "S4, 8 blocks, 32 states per channel, TFiLM",
+    "bb-param_s4-ttf-b4-s4-c16": "S4, 4 blocks, 4 states per channel, tiny TFiLM",
+    "bb-param_s4-ttf-b8-s32-c16": "S4, 8 blocks, 32 states per channel, tiny TFiLM",
+    "bb-param_s4-tvf-b4-s4-c16": "S4, 4 blocks, 4 states per channel, TVFiLM",
+    "bb-param_s4-tvf-b8-s32-c16": "S4, 8 blocks, 32 states per channel, TVFiLM",
+    "bb_s4-b4-s4-c16": "S4, 4 blocks, 4 states per channel",
+    "bb_s4-b8-s32-c16": "S4, 8 blocks, 32 states per channel",
+    "bb_s4-tf-b4-s4-c16": "S4, 4 blocks, 4 states per channel, TFiLM",
+    "bb_s4-tf-b8-s32-c16": "S4, 8 blocks, 32 states per channel, TFiLM",
     "bb-param_tcn-f-45-l-16": "TCN, 10 blocks, 43 ms, FiLM, for data with controls",
     "bb-param_tcn-f-45-s-16": "TCN, 5 blocks, 43 ms, FiLM, for data with controls",
     "bb-param_tcn-tf-45-l-16": "TCN, 10 blocks, 43 ms, TFiLM",
@@ -58,12 +58,12 @@ NABLAFX = {
     "bb_tcn-2500-s-16": "TCN, 5 blocks, 2,778 ms",
     "bb_tcn-45-l-16": "TCN, 10 blocks, 43 ms",
     "bb_tcn-45-s-16": "TCN, 5 blocks, 43 ms",
-    "bb_tcn-f-250-l-16": "TCN, 11 blocks, 256 ms, FiLM; shipped without controls, which it needs",
-    "bb_tcn-f-250-s-16": "TCN, 6 blocks, 284 ms, FiLM; shipped without controls, which it needs",
-    "bb_tcn-f-2500-l-16": "TCN, 10 blocks, 2,460 ms, FiLM; shipped without controls, which it needs",
-    "bb_tcn-f-2500-s-16": "TCN, 5 blocks, 2,778 ms, FiLM; shipped without controls, which it needs",
-    "bb_tcn-f-45-l-16": "TCN, 10 blocks, 43 ms, FiLM; shipped without controls, which it needs",
-    "bb_tcn-f-45-s-16": "TCN, 5 blocks, 43 ms, FiLM; shipped without controls, which it needs",
+    "bb_tcn-f-250-l-16": "TCN, 11 blocks, 256 ms, FiLM, for data with controls (NablAFx ships it without)",
+    "bb_tcn-f-250-s-16": "TCN, 6 blocks, 284 ms, FiLM, for data with controls (NablAFx ships it without)",
+    "bb_tcn-f-2500-l-16": "TCN, 10 blocks, 2,460 ms, FiLM, for data with controls (NablAFx ships it without)",
+    "bb_tcn-f-2500-s-16": "TCN, 5 blocks, 2,778 ms, FiLM, for data with controls (NablAFx ships it without)",
+    "bb_tcn-f-45-l-16": "TCN, 10 blocks, 43 ms, FiLM, for data with controls (NablAFx ships it without)",
+    "bb_tcn-f-45-s-16": "TCN, 5 blocks, 43 ms, FiLM, for data with controls (NablAFx ships it without)",
     "bb_tcn-tf-250-l-16": "TCN, 11 blocks, 256 ms, TFiLM",
     "bb_tcn-tf-250-s-16": "TCN, 6 blocks, 284 ms, TFiLM",
     "bb_tcn-tf-2500-l-16": "TCN, 10 blocks, 2,460 ms, TFiLM",
@@ -84,7 +84,7 @@ NABLAFX = {
     "bb_tcn-tvf-45-s-16": "TCN, 5 blocks, 43 ms, TVFiLM",
 }
 
-#: Short names of some of them.
+#: Short names of some of these configurations.
 ALIASES = {
     "tcn-45-s": "bb_tcn-45-s-16",
     "tcn-45-l": "bb_tcn-45-l-16",

@@ -1,43 +1,46 @@
-"""What the architectures share: conditions, the offline output from the stream, samples that wait for a block."""
+"""Base of the architectures: conditions, offline output from the stream, samples that are held back."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from nablafx_core.controls import Control
 from nablafx_core.interfaces import Model
+from nablafx_core.marks import Range
 from nablafx_core.nn.norm import running_statistics
 from nablafx_core.state import State, joined, scoped
-from nablafx_models.conditioning.interface import Condition
-from nablafx_models.conditioning.table import Conditioned, first_sample, last_sample, over_time, with_condition
+from nablafx_models.conditioning.concatenated import append_condition
+from nablafx_models.conditioning.interface import BlockSettings, Condition, over_time
+from nablafx_models.conditioning.selection import select_conditioning
+from nablafx_models.conditioning.table import ConditioningName
 
 
 class Flow(NamedTuple):
-    """As many samples of a signal inside a model as there are by now.
+    """The samples of a signal inside a model that are available now.
 
     Args:
         values: (batch, channels, time).
-        lag: samples by which the last of them trails the newest sample of the audio.
+        lag: number of samples by which the last of them lags the newest sample of the audio.
     """
 
     values: Tensor
     lag: int
 
     def line(self, kept: Tensor, like: Flow, delay: int = 0) -> tuple[Tensor, Tensor]:
-        """A delay line of no fixed length.
+        """Delay this flow until it is aligned with another one.
 
         Args:
-            kept: what the call before kept.
-            like: the flow that this one is to meet, which may trail it.
-            delay: samples by which this one is to be late besides.
+            kept: samples that the call before kept.
+            like: the other flow, which may lag this one.
+            delay: samples of delay in addition.
 
         Returns:
-            The samples that stand `delay` samples before those of `like`, and what is kept for later.
+            The samples that belong `delay` samples before those of `like`, and the samples to keep for the next call.
         """
         whole = torch.cat((kept, self.values), dim=-1) if kept.shape[-1] else self.values
         stop = max(whole.shape[-1] - (like.lag - self.lag + delay), 0)
@@ -45,12 +48,12 @@ class Flow(NamedTuple):
 
 
 class Conditions:
-    """The condition of each layer for the samples of one call.
+    """The conditions of all layers for the samples of one call.
 
     Args:
-        shared: what the model's conditioner gave, or the controls.
-        whole: `shared` with what came before, (batch, channels, latency + time), where layers trail the audio.
-        each: steps of single layers in the place of `shared`.
+        shared: output of the model's Conditioner, or the controls.
+        whole: `shared` with the samples before it, (batch, channels, latency + time), if layers lag the audio.
+        each: steps of each layer, used instead of `shared`.
     """
 
     def __init__(self, shared: Condition, whole: Tensor | None = None, each: Sequence[Condition] | None = None) -> None:
@@ -59,42 +62,61 @@ class Conditions:
         self._each = each
 
     def of(self, layer: int, lag: int) -> Condition:
-        """The condition of a layer whose samples end `lag` samples before the audio does."""
+        """Return the condition of a layer whose last sample lags the audio by `lag` samples."""
         if self._whole is not None:
             return self._whole[..., : self._whole.shape[-1] - lag]
         return self.shared if self._each is None else self._each[layer]
 
 
 class StreamedModel(Model):
-    """A model whose offline output is its stream, from the start of a file, and what is left at the end.
+    """A model whose offline output is its stream from the start of a file, followed by the flushed rest.
 
-    Parts of it may hold samples back until a block is complete. What comes out in bursts then waits in the state's
-    ``ready``, so that every call returns as many samples as it was given, `latency` samples late.
+    Layers may hold samples back until a block is complete and then return many at once. They wait in the state under
+    ``ready``, so that every call returns as many samples as it receives, `latency` samples late.
 
-    A subclass sets `latency` and implements `_run` and `_empty`. Before a file begins, `pre_roll` samples of silence
-    run through it, of which `_swallowed` give no output.
+    A subclass sets `latency` and implements `_run` and `_empty`. Before a file, the model processes `pre_roll` samples
+    of silence, of which `_pre_roll_without_output` give no output. After a file, it processes `_silence_after` samples.
 
     Args:
+        lookahead: compute the condition of a block from the block itself, which adds latency; otherwise from the block
+            before it, without latency. For conditionings that work in blocks.
+        cond_block_size: samples of a block, for conditionings that work in blocks.
+        cond_num_layers: number of recurrent layers, for conditionings that work in blocks.
         sample_rate: Hz.
         controls: the knobs.
-        conditioned: how the controls enter.
+
+    Raises:
+        ModelError: if the conditioning and the controls cannot be combined.
     """
 
+    #: False for an architecture whose layers cannot be modulated.
+    modulates: ClassVar[bool] = True
     pre_roll: int = 0
-    _swallowed: int = 0
+    _pre_roll_without_output: int = 0
     _silence_after: int = 0
 
-    def __init__(self, sample_rate: int, controls: Sequence[Control], conditioned: Conditioned) -> None:
+    def __init__(
+        self,
+        *,
+        conditioning: ConditioningName = "none",
+        lookahead: bool = True,
+        cond_block_size: Annotated[int, Range(1, 65_536)] = 128,
+        cond_num_layers: Annotated[int, Range(1, 16)] = 1,
+        sample_rate: int = 48000,
+        controls: Sequence[Control] = (),
+    ) -> None:
         super().__init__(sample_rate, controls)
-        self._conditioned = conditioned
-        self.cond_nn = conditioned.build_conditioner()
+        blocks = BlockSettings(cond_block_size, lookahead, cond_num_layers)
+        name = type(self).__name__
+        self._conditioning = select_conditioning(name, conditioning, len(controls), blocks, modulates=self.modulates)
+        self.cond_nn = self._conditioning.build_conditioner()
 
     @abstractmethod
     def _empty(self, like: Tensor) -> State:
-        """The state before anything, without the conditioner's.
+        """Return the state before any sample, without that of the Conditioner.
 
         Args:
-            like: (batch, ...), of the weights' kind.
+            like: tensor (batch, ...) with the dtype and device of the weights.
         """
 
     @abstractmethod
@@ -108,34 +130,34 @@ class StreamedModel(Model):
         constant: bool = False,
         length: int = 0,
     ) -> tuple[Tensor, State]:
-        """What can be computed by now, and the state after it.
+        """Return the output that can be computed now, and the state after it.
 
         Args:
             audio: (batch, 1, time).
             controls: (batch, num_controls) or (batch, num_controls, time).
             state: from `_start` or the call before.
-            final: nothing follows.
-            constant: the controls have been these since the start of the file.
-            length: of the whole file in samples where it is known; 0 in a stream.
+            final: True if no audio follows.
+            constant: True if the controls have had these values since the start of the file.
+            length: samples of the whole file; 0 in a stream, where it is unknown.
         """
 
     def _start(self, batch_size: int, controls: Tensor | None, length: int = 0) -> State:
-        """The state after the silence before a file; (batch_size, ...) or, where all items are alike, (1, ...)."""
-        alike = 1 if controls is None else batch_size  # without knobs every item hears the same silence
-        silence = next(self.parameters()).new_zeros(alike, 1, self.pre_roll)
+        """Return the state after the silence before a file, (batch_size, ...)."""
+        distinct = 1 if controls is None else batch_size  # without controls, all items process the same silence
+        silence = next(self.parameters()).new_zeros(distinct, 1, self.pre_roll)
         state = self._empty(silence)
         if self.cond_nn is not None:
-            state |= joined({"cond_nn": self.cond_nn.initial_state(alike)})
+            state |= joined({"cond_nn": self.cond_nn.initial_state(distinct)})
         with running_statistics(self):
             out, state = self._run(silence, controls, state, constant=True, length=length)
-        if self.latency:  # what is held back of the pre-roll comes out with the first samples
-            held = self.pre_roll - self._swallowed - out.shape[-1]
-            state["ready"] = silence.new_zeros(alike, 1, self.latency - held)
+        if self.latency:  # the part of the pre-roll that is held back comes out with the first samples
+            held = self.pre_roll - self._pre_roll_without_output - out.shape[-1]
+            state["ready"] = silence.new_zeros(distinct, 1, self.latency - held)
         return {key: value.expand(batch_size, *value.shape[1:]) for key, value in state.items()}
 
     def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
-        """The state at the start of a file."""
-        controls = first_sample(self._controls_for(batch_size, controls, None))
+        """Return the state at the start of a file; see `Model`."""
+        controls = _first_sample(self._controls_for(batch_size, controls, None))
         return {key: value.contiguous() for key, value in self._start(batch_size, controls).items()}
 
     def forward(
@@ -145,20 +167,20 @@ class StreamedModel(Model):
         controls = self.checked_controls(audio, controls)
         time = audio.shape[-1]
         if state is not None:
-            return self._emitted(*self._run(audio, controls, state), state, time)
+            return self._emit(*self._run(audio, controls, state), state, time)
         constant = controls is None or controls.ndim == 2
-        start = self._start(audio.shape[0], first_sample(controls), time)
+        start = self._start(audio.shape[0], _first_sample(controls), time)
         out, after = self._run(audio, controls, start, constant=constant, length=time)
         if self.latency:
-            last = None if controls is None else last_sample(controls)
+            last = None if controls is None else _last_sample(controls)
             silence = audio.new_zeros(audio.shape[0], 1, self._silence_after)
             rest = self._run(silence, last, after, final=True, constant=constant, length=time)[0]
-            _, after = self._emitted(out, after, start, time)
+            _, after = self._emit(out, after, start, time)
             out = torch.cat((out, rest), dim=-1)
         return out[..., out.shape[-1] - time :], after
 
     def flush(self, state: State) -> Tensor:
-        """The last `latency` samples of a stream, (batch, 1, latency)."""
+        """Return the last `latency` samples of a stream, (batch, 1, latency)."""
         batch_size = next(iter(state.values())).shape[0]
         silence = next(self.parameters()).new_zeros(batch_size, 1, self._silence_after if self.latency else 0)
         if not self.latency:
@@ -166,8 +188,8 @@ class StreamedModel(Model):
         rest = self._run(silence, state.get("controls"), state, final=True)[0]
         return torch.cat((state["ready"], rest), dim=-1) if "ready" in state else rest
 
-    def _emitted(self, out: Tensor, after: State, before: State, time: int) -> tuple[Tensor, State]:
-        """As many samples as went in."""
+    def _emit(self, out: Tensor, after: State, before: State, time: int) -> tuple[Tensor, State]:
+        """Return `time` samples of output, and a state that keeps the others under ``ready``."""
         if "ready" not in before:
             return out, after
         ready = torch.cat((before["ready"], out), dim=-1)
@@ -176,37 +198,47 @@ class StreamedModel(Model):
     def _conditions(
         self, audio: Tensor, controls: Tensor | None, state: State, final: bool, constant: bool, length: int
     ) -> tuple[Flow, Conditions, State]:
-        """What the first layer receives, the conditions of all layers, and the state."""
-        flow, shared, each, after = self._conditioner(audio, controls, state, final, length)
-        appended = self._conditioned.chosen.appended
-        after |= self._remembered(controls, shared, state, audio.shape[-1], constant)
+        """Return the input of the first layer, the conditions of all layers, and the state after them."""
+        flow, shared, each, after = self._run_conditioner(audio, controls, state, final, length)
+        appended = self._conditioning.chosen.appended
+        after |= self._condition_state(controls, shared, state, audio.shape[-1], constant)
         whole = None
         if "condition" in state and isinstance(shared, Tensor) and not constant:
             whole = torch.cat((state["condition"], over_time(shared, audio.shape[-1])), dim=-1)
         if appended:
-            flow = Flow(with_condition(flow.values, shared), flow.lag)
+            flow = Flow(append_condition(flow.values, shared), flow.lag)
         return flow, Conditions(None if appended else shared, whole, each), after
 
-    def _conditioner(
+    def _run_conditioner(
         self, audio: Tensor, controls: Tensor | None, state: State, final: bool, length: int
     ) -> tuple[Flow, Condition, Sequence[Condition] | None, State]:
-        """The audio that can be processed, its condition, those of single layers if they differ, and the state."""
+        """Return the audio that can be processed, its condition, those of single layers or None, and the state."""
         if self.cond_nn is None:
             return Flow(audio, 0), controls, None, {}
         ready, condition, after = self.cond_nn(audio, controls, scoped(state, "cond_nn"), final)
         lag = 0 if final else self.cond_nn.held(after)
         return Flow(ready, lag), condition, None, joined({"cond_nn": after})
 
-    def _remembered(
+    def _condition_state(
         self, controls: Tensor | None, condition: Condition, state: State, time: int, constant: bool
     ) -> State:
-        """The last controls, and the conditions of the samples that are still on their way."""
+        """Return the last controls, and the conditions of the samples that are still inside the model."""
         if not self.latency or controls is None:
             return {}
-        kept = {"controls": last_sample(controls) if time or controls.ndim == 2 else state["controls"]}
-        if isinstance(condition, Tensor) and self._conditioned.chosen.modulation:
+        kept = {"controls": _last_sample(controls) if time or controls.ndim == 2 else state["controls"]}
+        if isinstance(condition, Tensor) and self._conditioning.chosen.modulation:
             if constant:
-                return kept | {"condition": over_time(last_sample(condition), self.latency)}
+                return kept | {"condition": over_time(_last_sample(condition), self.latency)}
             whole = torch.cat((state["condition"], over_time(condition, time)), dim=-1)
             kept["condition"] = whole[..., whole.shape[-1] - self.latency :].clone()
         return kept
+
+
+def _first_sample(controls: Tensor | None) -> Tensor | None:
+    """Return the controls (batch, num_controls) at the start of a block."""
+    return controls[..., 0] if controls is not None and controls.ndim == 3 else controls
+
+
+def _last_sample(controls: Tensor) -> Tensor:
+    """Return the controls (batch, num_controls) at the end of a block."""
+    return controls[..., -1] if controls.ndim == 3 else controls

@@ -15,9 +15,9 @@ from nablafx_core.audio.values import StrPath
 
 _STREAMINFO = 8  # first byte, after "fLaC" and the header of the block
 _TOTAL_AT = 18  # 64 bits that end with the number of samples, in 36 bits
-_TOTAL_BITS = 36
+_TOTAL_BITS = 36  # width of the number of samples in STREAMINFO
 _TAIL = 1 << 20  # bytes at the end that are searched; a frame of 8 channels and 65,535 samples may be longer
-_LONGEST_HEADER = 16
+_LONGEST_HEADER = 16  # bytes of a frame header
 _MOST_FRAMES = 6  # that are tried: the last one may be cut off, and a few bytes of audio look like a frame
 _BLOCK_SIZES = {1: 192, **{c: 576 << (c - 2) for c in range(2, 6)}, **{c: 256 << (c - 8) for c in range(8, 16)}}
 

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from nablafx_core.audio.values import StrPath
 
-_MOST_CHUNKS = 10_000
+_MOST_CHUNKS = 10_000  # of a file; a damaged one may hold millions of empty chunks
 _PADDING = 1 << 16  # up to this many zero bytes after the audio are padding; more are recorded silence
 _MARGIN = 1 << 16  # programs that write to a pipe declare 2^31 or 2^32 bytes, less a header or so
 _AUDIO = (b"data", b"SSND", b"RIFF", b"RF64", b"FORM")  # of a second recording

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nablafx_core.errors import DataError
 
-_ZERO_CROSSINGS = 64
+_ZERO_CROSSINGS = 64  # of the sinc on each side; with the two below, the "kaiser_best" filter of resampy
 _ROLLOFF = 0.9475937167399596
 _BETA = 14.769656459379492
 _BLOCK = 1 << 14  # fewest input samples that are filtered together

@@ -26,11 +26,11 @@ from nablafx_core.yaml import dotted
 MOST_SAMPLES = 2**24
 #: Bytes that a bundle's model may need in addition to its weights.
 STATE_OF_A_BUNDLE = 2**30
-_MOST_STEPS = 300
-_LARGE = 100_000
+_MOST_STEPS = 300  # operations that are watched
+_LARGE = 100_000  # a setting below it cannot make a model too large for a machine
 #: Values of a model that is built without further checks.
 _SMALL = 2**26
-_SECONDS_TO_BLAME = 2.0
+_SECONDS_TO_BLAME = 2.0  # for finding which setting is too large; without it, the message names none
 _SAMPLES = {"receptive_field": "receptive field", "latency": "latency", "pre_roll": "pre-roll"}
 Path = tuple[str | int, ...]
 

@@ -32,10 +32,10 @@ from nablafx_core.registry.qualified import Noted, qualified
 from nablafx_core.weights import weights_follow
 from nablafx_core.yaml import plain_yaml
 
-FORMAT = 1
+FORMAT = 1  # increment if older versions cannot read the file
 DESCRIPTION, WEIGHTS = "model.yaml", "weights.safetensors"
-_LARGEST_DESCRIPTION = 2**19
-_MOST_CONTROLS = 256
+_LARGEST_DESCRIPTION = 2**19  # bytes; a chain of a hundred processors takes some ten thousand
+_MOST_CONTROLS = 256  # of a model; a larger number is damage or an attack
 
 
 def save_bundle(

@@ -50,8 +50,8 @@ _MAKING = frozenset(
     "EMPTY_LIST LIST EMPTY_DICT DICT EMPTY_SET FROZENSET TUPLE TUPLE1 TUPLE2 TUPLE3 REDUCE NEWOBJ NEWOBJ_EX".split()
 )
 _MOST_OBJECTS = 500_000  # a tensor takes seven
-_LARGEST_PICKLE = 16 * 2**20
-_DIMENSIONS = 64
+_LARGEST_PICKLE = 16 * 2**20  # bytes; the description of a model with thousands of weights takes some hundred thousand
+_DIMENSIONS = 64  # the most that torch allows a tensor to have
 
 
 class UnreadableError(ValueError):

@@ -9,7 +9,7 @@ from typing import Any
 from nablafx_core.commands import table
 from nablafx_core.registry.settings import REQUIRED, Setting, plain_default
 
-_WIDEST_TYPE = 30
+_WIDEST_TYPE = 30  # characters; a longer type would leave no room for the description
 
 
 def described_settings(settings: Iterable[Setting], from_data: Collection[str] = ()) -> list[dict[str, Any]]:

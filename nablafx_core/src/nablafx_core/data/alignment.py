@@ -37,11 +37,11 @@ from nablafx_core.interfaces import AudioSource
 STEEPEST = 1e-3
 """Largest drift that is attributed to two clocks, in samples per sample (1,000 ppm)."""
 
-_WINDOWS = 24
-_WIDTH = 1 << 15
+_WINDOWS = 24  # enough to tell a line from jumps, at under a second for two minutes of audio
+_WIDTH = 1 << 15  # samples of a window, 0.7 s at 48 kHz
 _GOLDEN = 0.618  # spreads the windows over their parts
 _QUIET = 1e-4  # of the energy of the loudest window; quieter ones are left out
-_CANDIDATES = 6
+_CANDIDATES = 6  # highest peaks of a correlation, since periodic music has several
 _APART = 24  # samples between two candidates
 _NEAR = 16.0  # samples by which a candidate may miss its line
 _CLOSE = 3.0  # samples by which a delay may miss its line or its level
@@ -52,7 +52,7 @@ _SHORT = 8192  # samples within which a jump is located
 _DOUBT = 0.7  # factor on the weight of a window beside the line, to compare it with a window on the line
 _MORE, _MOST = 0.1, 0.75  # share of the windows that levels must explain in addition to a line, and in total
 _SMALL = 8.0  # samples; a smaller jump may come from an effect whose delay varies
-_LEVELS = 5
+_LEVELS = 5  # different delays that one file may have
 _NEARBY = 4096  # samples around the line in which a jump is searched with care
 _LIKELIER = 0.8  # share of another delay's explanation that a delay near the expected one must reach
 _AGREED = 0.8  # confidence of a weak delay on which the windows agree

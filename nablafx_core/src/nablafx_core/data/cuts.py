@@ -19,7 +19,7 @@ from nablafx_core.interfaces import AudioSource
 SWING = 240
 """Samples by which an effect with a moving delay may differ from its mean; a smaller cut is not searched."""
 
-_WIDTH = 1 << 14
+_WIDTH = 1 << 14  # samples of a window, twice the largest cut
 _REACH = 1 << 13  # samples; the largest cut
 _MOST = 512  # windows, evenly spaced over a long recording
 _FEWEST = 4  # windows on each side of a cut

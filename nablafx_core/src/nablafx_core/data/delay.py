@@ -15,7 +15,7 @@ FRAME = 1024
 SHORTEST = 16 * FRAME
 """Fewest samples for which a delay can be measured."""
 _HOP = FRAME // 2
-_FINE = 16
+_FINE = 16  # steps per sample to which a response is interpolated
 _EDGE = 0.35  # share of the peak at which a response begins: above the ripples of a limited band before it
 _BEFORE = ((0.85, 6), (0.7, 12), (0.5, 24), (0.0, 48))  # confidence; most samples from beginning to peak
 _BLURRED = 0.8  # confidence below which the beginning is accurate to one sample only

@@ -15,11 +15,11 @@ SILENT = 1e-5
 """Peak of full scale below which a signal counts as silent, -100 dB."""
 BLOCK = 512
 """Number of samples in the blocks whose energy is kept."""
-_READ = BLOCK << 5
-_STEP_S = 0.04
+_READ = BLOCK << 5  # samples read at a time
+_STEP_S = 0.04  # shorter than a note, longer than a period
 _LOUD = 0.1  # -20 dB of the usual level: louder parts play
 _DEAD = 1e-3  # -60 dB of the usual level: quieter parts are silent
-_TAIL_S = 2.0
+_TAIL_S = 2.0  # longest echo or reverberation after the dry signal has ended
 _GATE = 0.25  # share of the passing moments that are quiet, below which the level cuts the signal, not the clock
 
 Flags = npt.NDArray[np.bool_]

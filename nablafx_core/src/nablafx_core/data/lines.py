@@ -10,7 +10,7 @@ import numpy as np
 
 from nablafx_core.data.delay import Array
 
-_PIECE = 4096
+_PIECE = 4096  # lines compared at a time, which bounds the memory
 _FINEST = 0.02  # samples; limit of the accuracy of a delay
 
 

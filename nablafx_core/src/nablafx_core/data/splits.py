@@ -16,7 +16,7 @@ Parts = dict[Part, tuple[Recording, ...]]
 
 # 10 dB: a validation on the last of a fading chord would choose a model by how it renders next to nothing.
 _FADED = 0.1
-_BLOCK = 1 << 18
+_BLOCK = 1 << 18  # samples read at a time
 
 
 def split(recordings: Sequence[Recording], settings: LoadingSettings, gap: int = 0) -> Parts:

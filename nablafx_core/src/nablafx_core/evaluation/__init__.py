@@ -1,1 +1,1 @@
-"""How well a model does on whole recordings."""
+"""Scores of models on whole recordings, and recorded tests."""

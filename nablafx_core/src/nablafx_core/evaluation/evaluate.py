@@ -1,4 +1,4 @@
-"""Scores of a model on whole recordings."""
+"""Score a model on whole recordings."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from nablafx_core.interfaces.dataset import read_channels
 from nablafx_core.playing.blocks import regrouped
 from nablafx_core.scoring.metrics import PIECE
 
-_SILENT_SAMPLES = 2400  # shortest silent stretch of the target that counts
-_NOTED = 0.2  # share of silence in a target above which it is reported
+_SILENT_SAMPLES = 2400  # length of the pieces of the target in which silence is detected
+_NOTED = 0.2  # smallest fraction of silence in a target that is reported
 
 Row = dict[str, Any]
 OnRendered = Callable[[Recording, Tensor, Tensor], None]
@@ -28,13 +28,15 @@ OnRendered = Callable[[Recording, Tensor, Tensor], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of merit of a split, and where they come from.
+    """Figures of merit of a split and of its recordings.
 
     Args:
-        split: each metric's figure over every scored sample.
+        split: figure of each metric over all scored samples.
         files: one row per recording: ``name``, ``source``, ``controls``, ``samples`` and the metrics; also
-            ``silent_samples`` where the target has some. Figures that need a signal are NaN where it has nothing else.
-        stages: of a gray-box chain, what each stage was given: see `nablafx_core.graybox.description.ranges_as_rows`.
+            ``silent_samples`` if the target has some. If the whole target is silent, metrics that need a signal are
+            NaN.
+        stages: ranges of the stages of a gray-box chain during the test: see
+            `nablafx_core.graybox.description.ranges_as_rows`; empty for other models.
     """
 
     split: dict[str, float]
@@ -44,9 +46,9 @@ class Evaluation:
     stages: list[Row] = field(default_factory=list)
 
     def table(self, by: Literal["controls", "source"]) -> list[Row]:
-        """One row per setting of the knobs, or per dry signal: the key, ``files``, ``samples`` and the metrics.
+        """Return one row per setting of the knobs, or per dry signal: the key, ``files``, ``samples`` and the metrics.
 
-        Rows stand in the order in which their first recording was scored.
+        Rows are in the order in which their first recording was scored.
         """
         groups: dict[Any, list[int]] = {}
         for index, row in enumerate(self.files):
@@ -58,10 +60,10 @@ class Evaluation:
         ]
 
     def interval(self, metric: str, confidence: float = 0.95, resamples: int = 2000) -> tuple[float, float]:
-        """A confidence interval of the split's figure, by the percentile bootstrap over its recordings.
+        """Return a confidence interval of the split's figure, by the percentile bootstrap over its recordings.
 
-        It says how much the figure depends on which recordings are in the split; with one recording it is empty.
-        Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
+        It shows how much the figure depends on the choice of recordings in the split; with one recording its length
+        is 0. Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
         """
         sums = torch.stack([file[metric] for file in self._sums])
         drawn = torch.randint(len(sums), (resamples, len(sums)), generator=torch.Generator().manual_seed(0))
@@ -70,15 +72,15 @@ class Evaluation:
         return float(low), float(high)
 
     def remarks(self, sample_rate: int) -> Iterator[str]:
-        """Report targets that are silent, in whole or in large part; a recorded effect is not."""
+        """Yield a message for each target that is silent, completely or in large part, because that is not normal."""
         undefined = ", ".join(name for name, metric in self._metrics.items() if metric.needs_signal)
         for row in self.files:
             silent, total = (count / sample_rate for count in (row.get("silent_samples", 0), row["samples"]))
             if silent == total:
                 told = f"; {undefined} cannot be computed for it" if undefined else ""
-                yield f"{row['name']}: its target is silent{told}. Look at the wet file."
+                yield f"{row['name']}: its target is silent{told}. Check the wet file."
             elif silent >= _NOTED * total:
-                yield f"{row['name']}: its target is silent for {silent:.1f} of {total:.1f} s. Look at the wet file."
+                yield f"{row['name']}: its target is silent for {silent:.1f} of {total:.1f} s. Check the wet file."
 
     def _figures(self, members: Sequence[int]) -> dict[str, float]:
         rows = [self.files[index] for index in members]
@@ -97,28 +99,29 @@ def evaluate(
 ) -> Evaluation:
     """Render whole recordings through `model` and score them.
 
-    Each recording streams in blocks from its file's start, or with the left context that stands before it in its
-    file, which is not scored; neither `block_size` nor the order of recordings changes a figure. Memory does not
-    grow with a file's length, unless the model has no stream or `on_rendered` is given.
+    Each recording is streamed in blocks from its file's start, or with left context from its file, which is not
+    scored. Neither `block_size` nor the order of recordings changes a figure. Memory does not grow with a file's
+    length, unless the model cannot stream or `on_rendered` is given.
 
     Args:
-        model: put into eval mode while this runs.
-        recordings: what to score.
-        metrics: by the name that the results have.
-        block_size: samples of a streamed block.
-        device: where to render; where the model is if None.
-        on_rendered: called with each recording, its prediction and its target, float32 (channels, time) on the CPU.
-        progress: called with the samples that are done and their total.
-        warm_up_seconds: left context for a model with unbounded memory.
+        model: model to score; it is in eval mode while this runs.
+        recordings: recordings to score.
+        metrics: metrics by their names in the results.
+        block_size: number of samples of a streamed block.
+        device: device on which to render; the model's own device if None.
+        on_rendered: function that is called with each recording, its prediction and its target, float32
+            (channels, time) on the CPU.
+        progress: function that is called with the number of finished samples and their total.
+        warm_up_seconds: left context in seconds for a model with unbounded memory.
 
     Raises:
-        DataError: if there is nothing to score.
+        DataError: if no recording has samples to score.
         ModelError: if the model's output is shorter than its input.
     """
     recordings = [recording for recording in recordings if recording.num_samples]
     total = sum(recording.num_samples for recording in recordings)
     if not total:
-        raise DataError("There is nothing to evaluate: no recording has a sample that counts. Check the data's split.")
+        raise DataError("There is nothing to evaluate: no recording has samples to score. Check the data's split.")
     files: list[Row] = []
     sums: list[dict[str, Tensor]] = []
     done = 0
@@ -134,7 +137,7 @@ def evaluate(
             if scored.samples != recording.num_samples:
                 raise ModelError(
                     f"{type(model).__name__} rendered {scored.samples:,} of the {recording.num_samples:,} samples of "
-                    f"'{recording.name}'. Its output, flushed, must be as long as its input; check its latency."
+                    f"'{recording.name}'. Its output after `flush` must be as long as its input. Check its latency."
                 )
             sums.append(scored.sums)
             row = _row(recording) | ({"silent_samples": scored.silent} if scored.silent else {})
@@ -145,7 +148,7 @@ def evaluate(
 
 
 class _Score:
-    """The sums of one recording, and its audio where it is wanted."""
+    """Sums of the metrics over one recording, and its audio if `keep` is true."""
 
     def __init__(self, metrics: Mapping[str, Metric], keep: bool) -> None:
         self.metrics, self.keep, self.samples, self.silent = metrics, keep, 0, 0
@@ -158,7 +161,7 @@ class _Score:
             sums = metric.statistics(prediction, target)[0].cpu()
             self.sums[name] = self.sums[name] + sums if name in self.sums else sums
         for piece in torch.split(wet, _SILENT_SAMPLES, dim=-1):
-            # The rest at the end is too short to tell, unless everything before it was silent.
+            # The rest at the end is too short to count as silent, unless everything before it was silent.
             counts = piece.shape[-1] == _SILENT_SAMPLES or self.silent == self.samples
             if counts and float(piece.amax() - piece.amin()) < 2 * SILENT:
                 self.silent += piece.shape[-1]
@@ -192,7 +195,7 @@ def _figures(metrics: Mapping[str, Metric], sums: Sequence[dict[str, Tensor]], r
 
 @contextmanager
 def _evaluating(model: Model, device: torch.device | str | None) -> Iterator[None]:
-    """Eval mode, no gradients and the device that is asked for, until the end; then as it was."""
+    """Put a model into eval mode without gradients and on a device; restore it at the end of the block."""
     training = {module: module.training for module in model.modules()}
     home = next(model.parameters(), torch.zeros(())).device
     try:

@@ -1,4 +1,4 @@
-"""Testing a trained model as a recorded run."""
+"""Test a trained model as a recorded run."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def record_test(
     """Score a trained model on the test recordings of an experiment, recorded as a run.
 
     Args:
-        source: what `nablafx_core.load` takes.
-        experiment: whose data and metrics are used.
-        say: called with lines that a person should read.
-        mongo: MongoDB that keeps a copy of the run, as `record` takes it.
-        same_as: folder of a run whose data this must be, even if moved; None for any data.
-        progress: show the progress of the test on stderr.
+        source: model, as for `nablafx_core.load`.
+        experiment: experiment whose data and metrics are used.
+        say: function that is called with each line for the user.
+        mongo: MongoDB that keeps a copy of the run, as for `record`.
+        same_as: folder of a run whose data must be the same, even if it was moved; None for any data.
+        progress: if true, show the progress of the test on stderr.
 
     Returns:
         The run folder and the figures.
 
     Raises:
-        ConfigError: if the model was made for another sample rate, other knobs or other channels than the data has.
+        ConfigError: if the sample rate, the knobs or the channels of the model and the data differ.
         DataError: if the data differs from that of the run `same_as`.
     """
     model = load(source)
@@ -67,7 +67,7 @@ def record_test(
         observers = built_observers(experiment.track.observers)
 
     def body(run: Run) -> tuple[Path, Evaluation]:
-        # A record holds no path of this machine.
+        # Only the name, because a record must not contain paths of this machine.
         run.set_info("tested", Path(source).name if os.path.exists(source) else str(source))
         with shown_progress("Testing") if progress else nullcontext() as shown:
             evaluation = score(model, recordings, metrics, run.folder, progress=shown)

@@ -1,4 +1,4 @@
-"""Whole recordings through a model, piece by piece, with the left context that they have on disk."""
+"""Render whole recordings through a model in blocks, with the left context from their files."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from nablafx_core.playing.blocks import like_of
 from nablafx_core.playing.streaming import Streamer
 
 WARM_UP_SECONDS = 10.0
-"""Left context of a recording that begins inside a file, for a model with unbounded memory."""
+"""Left context in seconds of a recording that starts inside a file, for a model with unbounded memory."""
 
 
 def rendered(recording: Recording, model: Model, block_size: int, warm_up_seconds: float) -> Iterator[Tensor]:
-    """Render the samples of `recording` that count, in order, as blocks (1, channels, time).
+    """Yield the output of a model for the samples of `recording` that count, as blocks (1, channels, time).
 
-    The model hears what comes before `recording.start`: its receptive field, or `warm_up_seconds` if that is
-    unbounded; from the file's start where that is nearer. A model that remembers its position is given that of the
-    first sample that it hears. Memory does not grow with the file, except for a model that has no stream. `model` is in
-    eval mode and gradients are off.
+    The model also receives left context from the file before `recording.start`, as far as there is any: its receptive
+    field, or `warm_up_seconds` if that is unbounded. A model that remembers its position receives the position of the
+    first sample of this context. Memory does not grow with the file, except for a model that cannot stream. `model`
+    must be in eval mode, and gradients must be off.
     """
     like, controls = like_of(model), None
     if model.controls and recording.controls:
@@ -43,7 +43,7 @@ def rendered(recording: Recording, model: Model, block_size: int, warm_up_second
 
 
 def _context(recording: Recording, model: Model, warm_up_seconds: float) -> tuple[int, int]:
-    """The samples that the model is given; more than those that count, where the file has more."""
+    """Return first and last sample for the model: those that count, and as much context as the file has."""
     total, field = recording.dry.num_samples, model.receptive_field
     before = model.history(round(warm_up_seconds * model.sample_rate))
     after = model.latency if model.streams else total if field is None else field - 1
@@ -57,7 +57,7 @@ def _streamed(streamer: Streamer, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def _samples(blocks: Iterable[Tensor], skip: int, count: int) -> Iterator[Tensor]:
-    """`count` samples after the first `skip`."""
+    """Yield `count` samples after the first `skip` samples."""
     for block in blocks:
         part = block[..., skip : skip + count]
         skip, count = max(0, skip - block.shape[-1]), count - part.shape[-1]

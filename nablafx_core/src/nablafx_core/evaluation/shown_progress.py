@@ -1,4 +1,4 @@
-"""Progress of a test, on stderr."""
+"""Show the progress of a test on stderr."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def shown_progress(
 
     Args:
         what: text before the bar, such as ``"Testing"``.
-        seconds_per_line: seconds between two lines if stderr is no terminal.
+        seconds_per_line: seconds between two lines if stderr is not a terminal.
         console: console to draw on; stderr if None.
-        clock: function that returns seconds, for tests.
+        clock: function that returns a time in seconds; tests replace it.
 
     Yields:
         A function to call with the number of finished samples and their total.

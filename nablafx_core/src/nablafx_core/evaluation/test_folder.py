@@ -1,4 +1,4 @@
-"""The test: figures of a model on whole recordings, with pictures and audio to judge them by."""
+"""Test a model on whole recordings, and write its figures, pictures and audio into a run folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nablafx_core.pictures.plots import plot_prediction
 
 _log = logging.getLogger(__name__)
 
-#: Recordings of which a test keeps a picture and the audio.
+#: Default number of recordings of which a test keeps a picture and the audio.
 MEDIA = 8
 
 
@@ -43,13 +43,13 @@ def score(
     """Score a model and write ``test.json``, ``pictures/`` and ``audio/`` into a folder.
 
     Args:
-        model: what is tested.
-        recordings: whole recordings.
-        metrics: by name.
-        folder: of the run.
-        device: where to render; where the model is if None.
-        media: recordings of which a picture and the audio are kept, spread over all of them.
-        progress: called with the samples that are done and their total.
+        model: model to test.
+        recordings: recordings of the test.
+        metrics: metrics by name.
+        folder: run folder.
+        device: device on which to render; the model's own device if None.
+        media: number of recordings of which a picture and the audio are kept, evenly chosen from all.
+        progress: function that is called with the number of finished samples and their total.
     """
     spread = {round(i * (len(recordings) - 1) / max(1, media - 1)) for i in range(min(media, len(recordings)))}
     kept = {recordings[i].name for i in spread}
@@ -81,7 +81,7 @@ def score(
 
 
 def _warn_of_ends(stages: Sequence[Mapping[str, Any]]) -> None:
-    """Warn of learned parameters that stayed at an end of their range during the whole test."""
+    """Warn about learned parameters that stayed at an end of their range during the whole test."""
     named = [f"{row['stage']}: {name}, the {end}" for row in stages for name, end in row.get("at_end", {}).items()]
     if named:
         _log.warning("%s", end_warning(named))
@@ -95,7 +95,7 @@ def _draw_chain(
         pictures.mkdir(exist_ok=True)
         draw_chain(chain, recordings, seen, pictures / "chain.png")
     except Exception as error:
-        _log.warning("chain.png was not drawn (%s). The figures are not concerned.", cause(error))
+        _log.warning("chain.png was not drawn (%s). The figures of the test are not affected.", cause(error))
 
 
 def _as_json(evaluation: Evaluation, controls: Sequence[Control]) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _as_json(evaluation: Evaluation, controls: Sequence[Control]) -> dict[str, A
 def with_settings(rows: Sequence[Row], controls: Sequence[Control]) -> list[Row]:
     """Return the rows of an evaluation with ``settings``: each knob's value by its name, in its unit.
 
-    ``controls`` is unchanged, in [0, 1] and in the order of the knobs. Without knobs, nothing is added.
+    ``controls`` stays unchanged, in [0, 1] and in the order of the knobs. Without knobs, nothing is added.
 
     Args:
         rows: rows with ``controls``.

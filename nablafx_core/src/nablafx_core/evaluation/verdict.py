@@ -22,8 +22,8 @@ POOLED = "all: every sample of all recordings together, so that long and loud on
 
 _BEYOND = "the target is nearly silent, or the model is broken"
 _ADVICE = (
-    "That is a bad result. Train longer, lower train.learning_rate, or look at the recordings with `nablafx data`: a "
-    "wrong delay or a wrong pair of files has that effect."
+    "That is a bad result. Train longer, lower train.learning_rate, or check the recordings with `nablafx data`: a "
+    "wrong delay or a wrong pair of files has this effect."
 )
 
 

@@ -30,7 +30,7 @@ from nablafx_core.kernels.simd import (
 #: Hidden units of a block: the sums of a product, four gates of four items, stay in registers, or nearly so.
 LANES = REGISTER_LANES
 GATES = 4 * LANES
-_ROWS = 4
+_ROWS = 4  # items of a batch computed together, so that each weight is loaded once for them
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 

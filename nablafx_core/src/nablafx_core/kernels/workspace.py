@@ -8,7 +8,7 @@ from collections import deque
 import torch
 from torch import Tensor
 
-_FREE: deque[Tensor] = deque(maxlen=4)
+_FREE: deque[Tensor] = deque(maxlen=4)  # the buffers of a layer and of its neighbours; more would only hold memory
 
 
 class Workspace:

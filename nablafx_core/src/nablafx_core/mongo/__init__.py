@@ -1,3 +1,3 @@
-"""Runs in MongoDB: copies of run folders, in the collections and documents that Sacred's MongoObserver writes."""
+"""Copies of run folders in MongoDB, in the collections and the layout of documents of Sacred's MongoObserver."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a MongoDB is and how it is reached, without ever showing with which password."""
+"""Addresses of MongoDB, whose user, password and options never appear in a message."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from nablafx_core.mongo.profiles import Profile
 
 DATABASE = "nablafx"
-"""The database where an address names none."""
+"""Name of the database if the address contains none."""
 
-#: Milliseconds, where the URL says nothing else. pymongo's own are 30 s, 20 s and for ever.
+#: Default timeouts in milliseconds. pymongo's own are 30 s, 20 s and infinite.
 _TIMEOUTS = {"serverSelectionTimeoutMS": 5000, "connectTimeoutMS": 5000, "socketTimeoutMS": 20000}
 _TLS_FILES = ("tlscafile", "tlscertificatekeyfile", "tlscrlfile")
-_SPECIAL = "%, :, /, ?, # and @ in a user or a password are written %25, %3A, %2F, %3F, %23 and %40"
+_SPECIAL = "write %, :, /, ?, # and @ in a user or a password as %25, %3A, %2F, %3F, %23 and %40"
 _CODES = {13: "not authorized", 18: "wrong user or password", 8000: "wrong user or password"}
 
 
 @dataclass(frozen=True)
 class Address:
-    """A MongoDB database and how to reach it; `address_of` makes one.
+    """Address of a MongoDB database; see `address_of`.
 
-    Shown, it is ``host:port/database``, after the profile's name if it came from one. User, password and options are
-    in no message and no repr.
+    As text, it is ``host:port/database``, after the profile's name if it comes from a profile. User, password and
+    options are not in any message or repr.
 
     Attributes:
-        shown: what a person may see.
-        database_name: of the database.
+        shown: text of the address for messages.
+        database_name: name of the database.
     """
 
     shown: str
@@ -53,13 +53,13 @@ class Address:
         return self.shown
 
     def client(self, **options: Any) -> MongoClient[dict[str, Any]]:
-        """A client, which connects when it is used. Close it.
+        """Return a client, which connects at its first use; the caller must close it.
 
         Args:
-            options: of pymongo, over those of the address.
+            options: options of pymongo, which override those of the address.
 
         Raises:
-            ConfigError: if pymongo refuses the address, such as a TLS file that holds no certificate.
+            ConfigError: if pymongo rejects the address, for example because a TLS file contains no certificate.
         """
         from nablafx_core.mongo.client import Client
 
@@ -67,11 +67,13 @@ class Address:
             return Client(self.shown, self._url, appname="nablafx", **{**self._options, **options})
         except Exception as error:
             reason = self.explained(error)
-        raise ConfigError(f"MongoDB {self}: cannot be used: {reason}.")  # outside: its context would hold the URL
+        raise ConfigError(
+            f"MongoDB {self}: cannot be used: {reason}."
+        )  # outside the handler: the error's context would contain the URL
 
     @contextmanager
     def database(self, **options: Any) -> Iterator[Database[dict[str, Any]]]:
-        """The database of a client that is closed at the end of the ``with``; see `client`."""
+        """Open the database with a client that is closed at the end of the block; see `client`."""
         client = self.client(**options)
         try:
             yield client[self.database_name]
@@ -79,7 +81,7 @@ class Address:
             client.close()
 
     def explained(self, error: BaseException) -> str:
-        """What a failure of pymongo was, in a few words and without user, password or options."""
+        """Return a short description of an error of pymongo, without user, password or options."""
         from pymongo import errors
 
         code = getattr(error, "code", None)
@@ -92,7 +94,7 @@ class Address:
         if isinstance(error, errors.AutoReconnect) and not isinstance(error, errors.NotPrimaryError):
             return "the connection was lost"
         if isinstance(error, errors.ProtocolError):
-            return "what answers there is no MongoDB"
+            return "the server that answers is not a MongoDB"
         text = str(error).partition(", full error:")[0].split("\n")[0]
         for secret in self._secrets:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)" if len(secret) < 4 else re.escape(secret), "***", text)
@@ -100,14 +102,14 @@ class Address:
 
 
 def address_of(text: str | None = None) -> Address | None:
-    """The address that a text, the environment or the user's config file names.
+    """Return the address that a text, the environment or the user's config file names; do not connect to it.
 
     Args:
-        text: a ``mongodb://`` or ``mongodb+srv://`` URL, or a profile's name. If None, `NABLAFX_MONGO_URL`, else the
-            profile ``default`` of the user's config file (see `profiles`), else there is none.
+        text: ``mongodb://`` or ``mongodb+srv://`` URL, or the name of a profile. If None, `NABLAFX_MONGO_URL`, else the
+            profile ``default`` of the user's config file (see `profiles`), else there is no address.
 
     Raises:
-        ConfigError: for an address that cannot be used; whether a server answers there is not asked.
+        ConfigError: if the address is invalid, or there is no such profile.
     """
     from nablafx_core.mongo.profiles import find_profile
 
@@ -121,19 +123,22 @@ def address_of(text: str | None = None) -> Address | None:
 
 
 def required_address(text: str | None) -> Address:
-    """The same, where nothing can be done without.
+    """Return the same as `address_of`, but require an address.
 
     Raises:
-        ConfigError: also if there is none.
+        ConfigError: if there is no address, or it is invalid.
     """
     address = address_of(text)
     if address is None:
-        raise ConfigError(f"which MongoDB? Give --mongo URL, or set {MONGO_VARIABLE}, or write a profile 'default'.")
+        raise ConfigError(
+            f"an address of MongoDB is required. Pass --mongo URL, set {MONGO_VARIABLE}, or write a profile 'default'."
+        )
     return address
 
 
 def _is_url(text: str) -> bool:
-    return any(sign in text for sign in ":/@")  # what is no URL but was meant as one is not looked up, and not quoted
+    # A text with one of these was meant as a URL: as a profile's name, it could be quoted with a password.
+    return any(sign in text for sign in ":/@")
 
 
 def _of_profile(profile: Profile) -> Address:
@@ -150,25 +155,25 @@ def _of_profile(profile: Profile) -> Address:
         userinfo = quote_plus(profile.user) + ("" if password is None else f":{quote_plus(password)}")
         url = f"{scheme}://{userinfo}@{authority.rpartition('@')[2]}{tail}"
     elif password is not None:
-        raise ConfigError(f"{profile.where}: a password needs a user.")
+        raise ConfigError(f"{profile.where}: a password requires a user.")
     return _checked(url, profile.where, options, f"{profile.name} ")
 
 
 def _checked(url: str, source: str, options: Mapping[str, Any] | None = None, before: str = "") -> Address:
-    """Check an address part by part: pymongo's own messages quote what may be a piece of a password."""
+    """Check each part of an address, because pymongo's own messages may quote a piece of a password."""
     scheme, _, rest = url.strip().partition("://")
     if scheme not in ("mongodb", "mongodb+srv"):
-        raise ConfigError(f"{source}: a MongoDB address begins with mongodb:// or mongodb+srv://.")
+        raise ConfigError(f"{source}: expected a MongoDB address that begins with mongodb:// or mongodb+srv://.")
     authority, tail = _split(rest)
     userinfo, at, hosts = authority.rpartition("@")
     if "@" in tail.partition("?")[0] or "@" in userinfo or userinfo.count(":") > 1 or (at and not userinfo):
-        raise ConfigError(f"{source}: the user or the password cannot be read: {_SPECIAL}.")
+        raise ConfigError(f"{source}: the user or the password is invalid: {_SPECIAL}.")
     if re.search(r"%(?![0-9A-Fa-f]{2})", userinfo):
-        raise ConfigError(f"{source}: the user or the password has a % that is no escape: {_SPECIAL}.")
+        raise ConfigError(f"{source}: the user or the password contains a % that is not an escape: {_SPECIAL}.")
     path, _, query = tail.partition("?")
     parsed = _parsed(f"mongodb://{hosts}{path}")
     if parsed is None or parsed["collection"] or not hosts:
-        raise ConfigError(f"{source}: write the address as mongodb://user:password@host:port/database. {_SPECIAL}.")
+        raise ConfigError(f"{source}: write the address as mongodb://user:password@host:port/database; {_SPECIAL}.")
     given = _options_of(hosts, query, source)
     for name in _TLS_FILES:
         if name in given:
@@ -181,25 +186,25 @@ def _checked(url: str, source: str, options: Mapping[str, Any] | None = None, be
         {**{key: value for key, value in _TIMEOUTS.items() if key.lower() not in given}, **(options or {})},
         _secrets(userinfo, url, query),
     )
-    address.client().close()  # what only pymongo can judge, such as certificates; it does not connect
+    address.client().close()  # checks the rest, such as certificates, without connecting
     return address
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """What stands before the database and the options of a URL, and those."""
+    """Split a URL without its scheme before the database and the options."""
     match = re.search(r"[/?]", rest)
     return (rest[: match.start()], rest[match.start() :]) if match else (rest, "")
 
 
 def _options_of(hosts: str, query: str, source: str) -> dict[str, Any]:
-    """The URL's options by their names in lower case, each checked alone, so that a message can name it."""
+    """Return the URL's options by their names in lower case; check each alone, so that a message can name it."""
     given = {}
     for item in filter(None, re.split("[&;]", query)):
         name, equals, value = item.partition("=")
         key = name.lower() if re.fullmatch(r"\w{1,60}", name) else "?"
-        files = key in _TLS_FILES  # pymongo would open them
+        files = key in _TLS_FILES  # pymongo would open these files
         if not equals or not (files or _accepted(item)):
-            raise ConfigError(f"{source}: the option '{key}' of the address is unknown or has a value it cannot have.")
+            raise ConfigError(f"{source}: the option '{key}' of the address is unknown or has an invalid value.")
         given[key] = unquote_plus(value)
     return given
 
@@ -208,7 +213,7 @@ def _accepted(option: str) -> bool:
     import warnings
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # pymongo only warns of an option that it does not know
+        warnings.simplefilter("error")  # pymongo only warns about unknown options
         try:
             parsed = _parsed(f"mongodb://host/?{option}", warn=True)
         except Warning:
@@ -227,7 +232,7 @@ def _parsed(url: str, warn: bool = False) -> dict[str, Any] | None:
 
 
 def _secrets(userinfo: str, url: str, query: str) -> tuple[str, ...]:
-    """What no message may hold, the longest first."""
+    """Return the texts that must not appear in a message, the longest first."""
     user, _, password = userinfo.partition(":")
     items = [item.partition("=") for item in re.split("[&;]", query)]
     private = {value for name, _, value in items if re.search("password|properties", name, re.IGNORECASE)}

@@ -1,7 +1,7 @@
-"""Files of runs in GridFS, each content once, under the name of its hash.
+"""Store files of runs in GridFS, each content once, with its hash as the id.
 
-Chunks are inserted if they are not there, and the document of the file last: what a kill left half-done, or another
-process does at the same time, is completed by whoever comes next.
+Missing chunks are inserted first, and the document of the file last. If a process is killed or several processes store
+the same file, the next process inserts what is missing.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from nablafx_core.files import file_hash, opened
 from nablafx_core.runs.content_types import content_type
 
 CHUNK_BYTES = 255 * 1024
-"""Of a document of `fs.chunks`, as GridFS has it."""
+"""Number of bytes of a document of `fs.chunks`, the default of GridFS."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds.
+    """Hash and size of a file.
 
     Attributes:
-        sha256: in hexadecimal digits.
-        size: bytes.
+        sha256: SHA-256 hash in hexadecimal digits.
+        size: number of bytes.
     """
 
     sha256: str
@@ -38,12 +38,12 @@ class Content:
 
     @property
     def file_id(self) -> str:
-        """Its ``_id`` in `fs.files`."""
+        """Id of the file's document in `fs.files`."""
         return f"sha256:{self.sha256}"
 
     @property
     def num_chunks(self) -> int:
-        """Documents in `fs.chunks`."""
+        """Number of the file's documents in `fs.chunks`."""
         return -(-self.size // CHUNK_BYTES)
 
 
@@ -51,19 +51,19 @@ def content_of(path: Path) -> Content:
     """Read a file's hash and size.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if the file cannot be read.
     """
     return Content(*file_hash(path))
 
 
 def is_stored(database: Database[dict[str, Any]], content: Content, chunks: bool = False) -> bool:
-    """Whether the database has it.
+    """Return true if the database has a file.
 
     Args:
-        database: that is asked.
-        content: of the file.
-        chunks: count them too. The document of the file is written last, so that without somebody who deletes there
-            is no need.
+        database: database to query.
+        content: hash and size of the file.
+        chunks: if true, count the chunks too. They can be missing only if they were deleted, because the document of
+            the file is written last.
     """
     whole = {"_id": content.file_id, "length": content.size, "metadata.sha256": content.sha256}
     if database["fs.files"].find_one(whole) is None:
@@ -78,21 +78,21 @@ def store(
     filename: str,
     go_on: Callable[[], bool] = lambda: True,
 ) -> bool:
-    """Store what the database lacks of a file.
+    """Store the parts of a file that the database does not have.
 
     Args:
-        database: to store it in.
-        path: of the file.
-        content: that `content_of` found.
-        filename: in `fs.files`, of the first run that has it.
-        go_on: asked between messages.
+        database: database that receives the file.
+        path: path of the file.
+        content: result of `content_of` for the file.
+        filename: name in `fs.files`, used if no earlier run has stored the file.
+        go_on: function that is called before each part; storing stops if it returns false.
 
     Returns:
-        Whether it is there now: not if `go_on` said no, or if the file has changed meanwhile.
+        True if the file is stored; False if `go_on` returned false, or if the file has changed meanwhile.
 
     Raises:
-        OSError: if it cannot be read.
-        PyMongoError: if the server does not take it.
+        OSError: if the file cannot be read.
+        PyMongoError: if the server refuses it.
     """
     present, digest = _present(database, content), hashlib.sha256()
     with opened(path) as file:
@@ -121,15 +121,15 @@ def store(
 
 
 def _present(database: Database[dict[str, Any]], content: Content) -> set[int]:
-    """Numbers of the chunks that are there."""
+    """Return the numbers of the chunks that the database has."""
     return {int(chunk["n"]) for chunk in database["fs.chunks"].find({"files_id": content.file_id}, {"n": 1})}
 
 
 def _insert(collection: Collection[dict[str, Any]], document: dict[str, Any]) -> None:
-    """Insert a document, unless another process has done so just now."""
+    """Insert a document; ignore the error if another process has just inserted it."""
     try:
         collection.insert_one(document)
     except OperationFailure as error:
-        # nx-27017 gives this one no code
+        # nx-27017 gives this error no code
         if not isinstance(error, DuplicateKeyError) and "UNIQUE constraint" not in str(error):
             raise

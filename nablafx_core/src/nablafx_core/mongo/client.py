@@ -1,4 +1,4 @@
-"""The client of pymongo that we use: one that does not show its options."""
+"""A pymongo client that does not show its options."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pymongo import MongoClient
 
 
 class Client(MongoClient[dict[str, Any]]):
-    """A MongoClient whose repr is the address; pymongo's shows options, a key file's password among them.
+    """MongoClient whose repr is the address; pymongo's repr shows options, such as the password of a key file.
 
     Args:
-        shown: what its repr shows.
-        url: as pymongo takes it.
-        options: as pymongo takes them.
+        shown: address that the repr shows.
+        url: URL for pymongo.
+        options: options for pymongo.
     """
 
     def __init__(self, shown: str, url: str, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""A run's copy in MongoDB, brought up to date from its folder as often as one likes."""
+"""Update the copy of a run in MongoDB from its folder; repeated and concurrent updates give the same copy."""
 
 from __future__ import annotations
 
@@ -29,32 +29,33 @@ from nablafx_core.mongo.series import Chunk, Series
 from nablafx_core.runs.notes import Notes, read_notes
 
 _log = logging.getLogger(__name__)
-_DUPLICATE = 11000
-_BAD_VALUE = 8
+_DUPLICATE = 11000  # code of a server that already has a document of this id
+_BAD_VALUE = 8  # code of a server that refuses the form of a document
 _OF_AN_END = ("stop_time", "fail_trace")
-_AT_ONCE = 20  # chunks in one message, about 4 MB; fewer after a slow one
+_AT_ONCE = 20  # number of chunks in one message, about 4 MB; fewer after a slow one
 _INDEXES = {
     "metrics": [[("run_id", 1), ("name", 1), ("chunk", 1)]],
     "runs": [[("start_time", -1)], [("status", 1)], [("parent", 1)]],
     "fs.chunks": [[("files_id", 1), ("n", 1)]],
 }
 
-#: What a process holds that its disk has not taken: `run.json`, and lines of `metrics.jsonl`.
+#: Function that returns `run.json` as it is in memory, and the lines of `metrics.jsonl` that are not on the disk.
 Held = Callable[[], tuple[Mapping[str, Any], Sequence[bytes]]]
 
 
 class RunCopy:
-    """Knows how far a database has a run, and sends the rest: changed chunks, new files, the run's document.
+    """Track which parts of a run a database has, and send the rest: changed chunks, new files, the run's document.
 
-    Each document follows from the beginning of an append-only file, is written whole, and never over one that
-    follows from more of it. So two copies, in two processes and at two times, are the same as one.
+    Each document is a function of the first part of an append-only file. It is written as a whole, and never replaces
+    a document that depends on more of the file. So any number of updates, at any times and in any processes, give the
+    same copy.
 
     Args:
-        folder: of the run.
-        held: for the process that runs it, which knows more than its disk while that is full.
+        folder: folder of the run.
+        held: function that the process of the run passes, because it has more data than its disk while that is full.
 
     Attributes:
-        series: the metrics.
+        series: metrics of the run.
         unsent_files: artifacts that the database does not have.
     """
 
@@ -63,7 +64,7 @@ class RunCopy:
         self.series = Series(folder / "metrics.jsonl")
         self.unsent_files: list[str] = []
         self._held = held
-        self._marks: bool | None = None  # whether the server refuses numbers that are not finite; None if not asked
+        self._marks: bool | None = None  # true if the server rejects NaN and infinity; None if unknown
         self._prepared = self._deep = self._compared = False
         self._arrived = 0
         self._seen_before = 0
@@ -77,12 +78,12 @@ class RunCopy:
 
     @property
     def progress(self) -> int:
-        """Amount of data that has arrived; it never decreases."""
+        """Number of chunks and parts of files that have arrived; it never decreases."""
         return self._arrived
 
     @property
     def num_files(self) -> int:
-        """Artifacts that the database has."""
+        """Number of artifacts that the database has."""
         return len(self._there)
 
     def bring(
@@ -92,13 +93,13 @@ class RunCopy:
         last: bool = False,
         complete: bool = False,
     ) -> bool:
-        """Bring the copy up to date, and return whether the database has all files too.
+        """Update the copy; return true if the database has all files.
 
         Args:
-            database: of the copy.
-            go_on: asked between messages while files are sent.
-            last: the run is over, nobody writes its folder.
-            complete: if all is there, write that the copy is complete.
+            database: database of the copy.
+            go_on: function that is called before each part of a file; sending stops if it returns false.
+            last: if true, the run has ended and its folder is no longer written.
+            complete: if true, mark the copy as complete if all files have arrived.
 
         Raises:
             RunError: if the folder cannot be read.
@@ -118,14 +119,14 @@ class RunCopy:
         return whole
 
     def goes_on(self, database: Database[dict[str, Any]]) -> None:
-        """Count on from what the database has seen; for the one process that runs a resumed run."""
+        """Continue counting from the values that the database has; only for the process that runs a resumed run."""
         while self.series.read():
             pass
         known = database["metrics"].find({"run_id": self.folder.name}, {"seen": 1})
         self._seen_before = max(0, max((int(chunk["seen"]) for chunk in known), default=0) - self.series.seen)
 
     def missing(self, database: Database[dict[str, Any]]) -> list[str]:
-        """What the database does not have, read back from it: names of metrics and of files."""
+        """Query the database, and return the names of metrics and files that it does not have."""
         there: dict[str, set[int]] = {}
         for document in database["metrics"].find({"run_id": self.folder.name}, {"name": 1, "steps": 1}):
             there.setdefault(document["name"], set()).update(document["steps"])
@@ -145,7 +146,7 @@ class RunCopy:
         return [name for name in steps if steps[name] - there.get(name, set())] + files + self.unsent_files
 
     def forget_sent(self) -> None:
-        """Send all metrics again, whatever the database reported to have."""
+        """Mark all metrics as not sent, even those that the database reported to have."""
         self._digests = {}
         self.series.forget_sent()
 
@@ -156,7 +157,7 @@ class RunCopy:
             for keys in indexes:
                 try:
                     database[collection].create_index(keys, unique=collection == "fs.chunks")
-                except OperationFailure as error:  # somebody who may write but not make indexes
+                except OperationFailure as error:  # the user may write but not create indexes
                     _log.debug("no index of %s: %s", collection, error.code)
         self._prepared = True
 
@@ -199,9 +200,10 @@ class RunCopy:
                 raise _refusal(error, wrong) from None
 
     def _kept(self, database: Database[dict[str, Any]], documents: Any) -> Any:
-        """The documents as the server can keep them: where it refuses numbers that are not finite, these are text.
+        """Return the documents in a form that the server accepts: NaN and infinity as text if it rejects them.
 
-        It is asked with a document of its own: over an existing one, nx-27017 takes such a number and is broken.
+        The server is tested with a separate document: when nx-27017 updates an existing document, it accepts such a
+        number but is broken afterwards.
         """
         if self._marks is None and has_nonfinite(documents):
             asked = {"_id": f"{self.folder.name}: are numbers kept that are not finite?", "run_id": self.folder.name}
@@ -219,7 +221,7 @@ class RunCopy:
 
     def _bring_document(self, database: Database[dict[str, Any]], entry: Mapping[str, Any], complete: bool) -> None:
         revision, values = int(entry.get("revision", 0)), self.series.seen + self._seen_before
-        # In the order of what is known: of two copies of one state of the run, the one with more files is newer.
+        # Sorts by state: of two documents of the same revision, the one with more values or files is newer.
         version = f"{revision:09d} {values:012d} {len(self._there):06d} {complete:d}"
         if version == self._version:
             return
@@ -240,11 +242,11 @@ class RunCopy:
         }
         document, whole = fitting(run_document(entry, folder))
         if not whole:
-            self._tell("what it noted (info) is too large for MongoDB, and stays in its folder")
+            self._warn_once("its info is too large for MongoDB, and is only in the run folder")
         document = self._kept(database, document)
-        over = {key: "" for key in _OF_AN_END if key not in document}  # it was resumed
+        over = {key: "" for key in _OF_AN_END if key not in document}  # values of an earlier end, before a resume
         update = {"$set": document, **({"$unset": over} if over else {})}
-        with suppress(DuplicateKeyError):  # a newer one is there
+        with suppress(DuplicateKeyError):  # the database has a newer document
             database["runs"].update_one({"_id": self.folder.name, "version": {"$lte": version}}, update, upsert=True)
         self._version = version
 
@@ -268,10 +270,10 @@ class RunCopy:
                 self._there[name] = content
                 self.unsent_files.remove(name)
             except (OSError, RunError) as error:
-                self._tell(f"its file {name} cannot be sent ({getattr(error, 'strerror', None) or error})")
+                self._warn_once(f"its file {name} cannot be sent ({getattr(error, 'strerror', None) or error})")
 
     def _counted(self, go_on: Callable[[], bool]) -> Callable[[], bool]:
-        """Return `go_on` extended by counting: it is asked before each part of a file, after earlier ones arrived."""
+        """Return `go_on` with a counter of parts that have arrived, because it is called before each next part."""
         parts = iter((0,))
 
         def asked() -> bool:
@@ -295,13 +297,13 @@ class RunCopy:
         database["runs"].update_one({"_id": self.folder.name, **older}, {"$set": notes.entry()})
         self._notes = notes
 
-    def _tell(self, what: str) -> None:
+    def _warn_once(self, what: str) -> None:
         if self._once.first(what):
             _log.warning("run %s: %s.", self.folder.name, what)
 
 
 def _refusal(error: BulkWriteError, wrong: Sequence[Mapping[str, Any]]) -> PyMongoError:
-    """One refusal of many, in the words of the server and without the documents, which pymongo would print."""
+    """Return one of several errors of the server, without the documents, which pymongo's message would contain."""
     if wrong:
         return WriteError(str(wrong[0].get("errmsg", "refused")), wrong[0].get("code"))
     return error
@@ -316,19 +318,19 @@ def _text(path: Path) -> str:
 
 
 def _mapping_in(path: Path, otherwise: Any = None) -> Any:
-    """A mapping in a file.
+    """Return the mapping in a JSON file.
 
     Raises:
-        RunError: if the file is missing and there is nothing else, or if it is damaged.
+        RunError: if the file is missing and `otherwise` is None, or if the file is damaged.
     """
     try:
         found = read_json(str(path))
     except FileNotFoundError:
         if otherwise is not None:
             return otherwise
-        raise RunError(f"{path}: is missing: this is no folder of a run.") from None
+        raise RunError(f"{path}: is missing: this is not a run folder.") from None
     except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: is damaged: {error}.") from None
     if not isinstance(found, dict):
-        raise RunError(f"{path}: is damaged: it holds no mapping.")
+        raise RunError(f"{path}: is damaged: expected a mapping.")
     return found

@@ -1,4 +1,4 @@
-"""A run as MongoDB has it, read as if it had a folder."""
+"""Read runs from MongoDB, with the interface of runs that are read from a folder."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _NOT_IN_RUN_JSON = frozenset(
 
 @dataclass(frozen=True)
 class DocumentRecord(RunRecord):
-    """A run as its document in MongoDB tells it.
+    """A run, read from its document in MongoDB.
 
     Attributes:
-        document: of the collection `runs`.
-        database: where its metrics are.
+        document: document of the run in the collection `runs`.
+        database: database with the run's metrics; None for no metrics.
     """
 
     document: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -37,12 +37,12 @@ class DocumentRecord(RunRecord):
 
     @property
     def quick_config(self) -> dict[str, Any]:
-        """The experiment as Sacred has it."""
+        """Experiment of the run in Sacred's form."""
         return _mapping(self.document.get("config"))
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The experiment.
+        """Experiment of the run.
 
         Raises:
             RunError: if it is damaged.
@@ -57,28 +57,28 @@ class DocumentRecord(RunRecord):
 
     @cached_property
     def metrics(self) -> dict[str, Series]:
-        """Everything that was logged, by name."""
+        """All logged metrics by name."""
         return {} if self.database is None else read_metrics(self.database, self.id)
 
     @property
     def last_step(self) -> int | None:
-        """The step of the last value that was logged."""
+        """Step of the last logged value."""
         step = self.document.get("last_step")
         return step if isinstance(step, int) else None
 
     @property
     def info(self) -> dict[str, Any]:
-        """The facts that the run noted."""
+        """Facts that the run recorded with `set_info`."""
         return {key: value for key, value in _mapping(self.document.get("info")).items() if key != "metrics"}
 
     @cached_property
     def notes(self) -> Notes:
-        """What people have said about it."""
+        """Tags and note that users have added."""
         return Notes.of(self.document)
 
     @property
     def files(self) -> list[dict[str, Any]]:
-        """Its artifacts: name, file_id, sha256, size. What is of another kind is left out."""
+        """Name, file_id, sha256 and size of each artifact; invalid entries are left out."""
         kinds = {"name": str, "file_id": str, "sha256": str, "size": int}
         found = self.document.get("artifacts")
         return [
@@ -89,7 +89,7 @@ class DocumentRecord(RunRecord):
 
 
 def entry_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What `run.json` says, from a run's document."""
+    """Return the content of `run.json` from a run's document."""
     entry: dict[str, Any] = _plain({key: value for key, value in document.items() if key not in _NOT_IN_RUN_JSON})
     found, result = entry.get("artifacts"), entry.get("result")
     names = [one.get("name") for one in found if isinstance(one, dict)] if isinstance(found, list) else []
@@ -99,7 +99,7 @@ def entry_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_metrics(database: Database[dict[str, Any]], run_id: str) -> dict[str, Series]:
-    """The series of a run, from its chunks; where two hold a step, the one that has seen more values counts."""
+    """Return the series of a run from its chunks; if two chunks have the same step, the one with more `seen` counts."""
     points: dict[str, dict[int, tuple[float, str]]] = {}
     chunks = list(database["metrics"].find({"run_id": run_id}))
     chunks.sort(key=lambda chunk: (chunk.get("seen") or 0, chunk.get("chunk") or 0))
@@ -122,7 +122,7 @@ def _number(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold of it: times in ISO 8601, anything else of BSON as text."""
+    """Return a copy in JSON's types: times in ISO 8601, other types of BSON as text."""
     return json.loads(json.dumps(value, default=lambda one: one.isoformat() if isinstance(one, datetime) else str(one)))
 
 

@@ -1,4 +1,4 @@
-"""Documents of runs, in the layout of Sacred's MongoObserver."""
+"""Build documents of runs, in the layout of Sacred's MongoObserver."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import bson
 
 FORMAT = "MongoObserver-0.7.0"
 _TIMES = ("start_time", "heartbeat", "stop_time")
-_LARGEST = 15 << 20  # of a document, MongoDB's limit being 16 MiB; metrics and artifacts are documents of their own
+_LARGEST = 15 << 20  # bytes of a document; MongoDB's limit is 16 MiB. Metrics and artifacts are separate documents
 
 
 def run_document(entry: Mapping[str, Any], folder: Mapping[str, Any]) -> dict[str, Any]:
-    """The document of a run, but for its id, tags and note.
+    """Return the document of a run, without its id, tags and note.
 
     Args:
-        entry: its `run.json`.
-        folder: what else the folder knows: config, config_yaml, info, metrics, artifacts, values, last_step, complete.
+        entry: content of the run's `run.json`.
+        folder: other facts from the folder: config, config_yaml, info, metrics, artifacts, values, last_step, complete.
     """
     info = {**folder["info"], "metrics": folder["metrics"]}
     document = {
@@ -37,7 +37,7 @@ def run_document(entry: Mapping[str, Any], folder: Mapping[str, Any]) -> dict[st
 
 
 def fitting(document: dict[str, Any]) -> tuple[dict[str, Any], bool]:
-    """The document, and whether it is whole: what is too large for MongoDB goes without what the run noted."""
+    """Return the document and True; without the run's info and False if it is too large for MongoDB."""
     if len(bson.encode(document)) <= _LARGEST:
         return document, True
     return {**document, "info": {"metrics": document["info"]["metrics"]}}, False
@@ -60,7 +60,7 @@ def storable(value: Any) -> Any:
 
 
 def marked(value: Any) -> Any:
-    """A copy with the strings ``NaN``, ``Infinity`` and ``-Infinity`` for such numbers; `float` reads them."""
+    """Return a copy with NaN and infinite numbers as the strings ``NaN``, ``Infinity`` and ``-Infinity``."""
     if isinstance(value, dict):
         return {key: marked(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -71,7 +71,7 @@ def marked(value: Any) -> Any:
 
 
 def has_nonfinite(value: Any) -> bool:
-    """Whether there is such a number in it."""
+    """Return true if a value contains a number that is NaN or infinite."""
     if isinstance(value, dict):
         return any(map(has_nonfinite, value.values()))
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The lab book of a MongoDB: its runs, read and kept in order by the commands that also serve folders."""
+"""The runs of a MongoDB, behind the interface that commands also use for folders."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 _LISTED_RUNS = {"deleting": {"$ne": True}}
-_LISTED = {"captured_out": 0, "config_yaml": 0, "info": 0}
+_LISTED = {"captured_out": 0, "config_yaml": 0, "info": 0}  # parts of a document that a list does not need
+#: Parts of a document of which one changes with every change of the run.
 _STAMPED = {"revision": 1, "values": 1, "edited": 1}
-_AT_ONCE = 500
+_AT_ONCE = 500  # documents of a request
 
 
 class MongoBook:
-    """The runs of a database.
+    """All runs of a database.
 
     Args:
-        database: of runs.
-        place: what messages call it.
+        database: database of the runs.
+        place: address of the database, for messages.
     """
 
     def __init__(self, database: Database[dict[str, Any]], place: str) -> None:
@@ -38,11 +39,11 @@ class MongoBook:
 
     @property
     def place(self) -> str:
-        """The address, without user and password."""
+        """Address without user and password."""
         return f"MongoDB {self._place}"
 
     def rows(self) -> list[Row]:
-        """All runs, the newest first. Only those that have changed since the last time are fetched; see `index`."""
+        """Return all runs, the newest first; fetch only those that have changed since the last time; see `index`."""
 
         def read(run_ids: list[str]) -> Iterator[Row]:
             for batch in (run_ids[i : i + _AT_ONCE] for i in range(0, len(run_ids), _AT_ONCE)):
@@ -52,7 +53,7 @@ class MongoBook:
         return current_rows(self.place, self._stamps(), read)
 
     def id_of(self, key: str) -> str:
-        """See `Book.id_of`."""
+        """Return the id of a run; see `Book.id_of`."""
         if key == "latest" and (rows := self.rows()):
             return rows[0].id
         if self.database["runs"].find_one({"_id": key, **_LISTED_RUNS}, {"_id": 1}) is not None:
@@ -60,7 +61,7 @@ class MongoBook:
         return matching_id(list(self._stamps()), key, self.place)
 
     def find(self, key: str) -> DocumentRecord:
-        """See `Book.find`."""
+        """Return one run; see `Book.find`."""
         run_id = self.id_of(key)
         document = self.database["runs"].find_one({"_id": run_id})
         if document is None:
@@ -68,7 +69,7 @@ class MongoBook:
         return self._record(document)
 
     def edit(self, run_id: str, change: Callable[[Notes], Notes]) -> Notes:
-        """Change tags and note in the run's document; what somebody else changes meanwhile is not lost."""
+        """Change tags and note in the run's document, without losing changes that another user makes meanwhile."""
         runs = self.database["runs"]
         for _ in range(10):
             document = runs.find_one({"_id": run_id}, {"tags": 1, "note": 1, "edited": 1}) or {}
@@ -79,22 +80,22 @@ class MongoBook:
             unchanged = {"edited": document["edited"]} if "edited" in document else {"edited": {"$exists": False}}
             if runs.update_one({"_id": run_id, **unchanged}, {"$set": notes.entry()}).matched_count:
                 return notes
-        raise RunError(f"the run {run_id} in {self.place} is being edited by somebody else. Try again.")
+        raise RunError(f"the run {run_id} in {self.place} is being edited by another user. Try again.")
 
     def check_deletable(self, run_id: str) -> None:
-        """See `Book.check_deletable`."""
+        """Check that a run can be deleted; see `Book.check_deletable`."""
         if self.find(run_id).status == "RUNNING":
             raise RunError(f"the run {run_id} is still running. Stop it before you delete it.")
 
     def size(self, run_id: str) -> int:
-        """Bytes of the files that no other run has."""
+        """Return the number of bytes of the files that no other run has."""
         return sum({one["file_id"]: one["size"] for one in self._own_files(run_id)}.values())
 
     def delete(self, run_id: str) -> None:
-        """Remove a run, its metrics and the files that no other run has.
+        """Delete a run, its metrics and the files that no other run has.
 
-        It is marked first, which takes it out of every list, and its document goes last: what a kill leaves is
-        removed with the next run that is deleted.
+        The run is marked first, which removes it from every list, and its document is deleted last. If this is
+        killed, the next deletion of any run removes the rest.
         """
         self.check_deletable(run_id)
         runs = self.database["runs"]
@@ -107,7 +108,7 @@ class MongoBook:
             runs.delete_one({"_id": marked})
 
     def _own_files(self, run_id: str) -> list[dict[str, Any]]:
-        """The artifacts of a run that no other run names."""
+        """Return the artifacts of a run whose files no other run has."""
         runs = self.database["runs"]
         document = runs.find_one({"_id": run_id}, {"artifacts": 1}) or {}
         files = DocumentRecord(run_id, Path(), "", document=document).files
@@ -118,7 +119,7 @@ class MongoBook:
         ]
 
     def _stamps(self) -> dict[str, str]:
-        """A text for each run that changes with its document. Ids that are no text are not of our runs."""
+        """Return a text for each run that changes with its document; skip foreign ids, which are not strings."""
         found = self.database["runs"].find(_LISTED_RUNS, _STAMPED)
         return {
             one["_id"]: " ".join(str(one.get(key)) for key in _STAMPED) for one in found if isinstance(one["_id"], str)
@@ -132,14 +133,14 @@ class MongoBook:
 
 @contextmanager
 def opened(text: str | None) -> Iterator[MongoBook]:
-    """The lab book at an address.
+    """Open the runs of the MongoDB at an address.
 
     Args:
-        text: a URL or a profile's name; None for the one of the environment or of the user's config file.
+        text: URL or name of a profile; None for the address in the environment or in the user's config file.
 
     Raises:
         ConfigError: if there is no address.
-        RunError: if the server cannot be reached or refuses, also from within the ``with``.
+        RunError: if the server cannot be reached or refuses, also inside the block.
     """
     from pymongo.errors import PyMongoError
 
@@ -150,4 +151,4 @@ def opened(text: str | None) -> Iterator[MongoBook]:
             return
     except PyMongoError as error:
         reason = address.explained(error)
-    raise RunError(f"MongoDB {address}: {reason}.")  # outside: its context could hold the URL
+    raise RunError(f"MongoDB {address}: {reason}.")  # outside the handler: the error's context could contain the URL

@@ -1,4 +1,4 @@
-"""The observer that copies a run into MongoDB while it goes on, from its folder."""
+"""The observer that copies a run from its folder into MongoDB while it runs."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 END_SECONDS = 20.0
-"""How long the end of a run waits for what is not sent yet, whatever the server does."""
+"""Maximum seconds that the end of a run waits until everything is sent."""
 
-_LONGEST_PAUSE = 60.0
+_LONGEST_PAUSE = 60.0  # seconds between two attempts
 _QUIET_SECONDS = 60.0  # between two messages about an unstable server
-_TRIES_AT_THE_END = 2  # where the server is down or refuses, nobody has to wait for the whole time
+_TRIES_AT_THE_END = 2  # so that the end of a run does not wait long for a server that is down or refuses
 
 
 class MongoObserver(RunObserver):
-    """Keeps a copy of a run in MongoDB. The run's folder is its queue, so that nothing waits in memory.
+    """Keep a copy of a run in MongoDB. The run's folder is the queue, so that no data waits in memory.
 
-    A thread of its own sends what is new every second, tries again after longer and longer pauses while the server
-    does not take it, and is told by events only that there is something to do. So no event waits for the server, and
-    none raises. An outage is logged once, and so is its end; an unstable server is logged once a minute.
+    A separate thread sends new data every second, and tries again after increasing pauses while the server refuses
+    it. Events only wake this thread, so they never wait for the server and never raise. The start and the end of an
+    outage are logged once; an unstable server is logged once a minute.
 
     Args:
-        address: of the database, or a text that `address_of` takes; ``""`` for what the environment or the user's
-            config file names. Where these name nothing, the observer does nothing.
-        folder: the observer that writes the run's folder; its events come first.
-        pause: seconds between two looks into the folder.
-        end_seconds: that the end of the run waits for the rest.
-        options: of pymongo's client, over the address's.
+        address: address of the database, or a text for `address_of`; ``""`` for the address in the environment or in
+            the user's config file. If there is none, the observer does nothing.
+        folder: observer that writes the run's folder; its events come first.
+        pause: seconds between two reads of the folder.
+        end_seconds: maximum seconds that the end of the run waits until everything is sent.
+        options: options of pymongo's client, which override those of the address.
     """
 
     def __init__(
@@ -75,29 +75,29 @@ class MongoObserver(RunObserver):
         meta_info: Mapping[str, Any],
         _id: str,
     ) -> str:
-        """Begin the copy."""
+        """Start the thread that copies the run."""
         if self._address is not None:
             self._thread.start()
         return _id
 
     def artifact_event(self, *arguments: Any, **named: Any) -> None:
-        """A file was recorded."""
+        """Wake the thread, because a file was recorded."""
         self._wake.set()
 
     def completed_event(self, stop_time: datetime, result: Any) -> None:
-        """The run ended as it should."""
+        """Finish the copy of a completed run."""
         self._end()
 
     def interrupted_event(self, interrupt_time: datetime, status: str) -> None:
-        """Somebody stopped the run."""
+        """Finish the copy of a run that was stopped."""
         self._end()
 
     def failed_event(self, fail_time: datetime, fail_trace: list[str]) -> None:
-        """The run ended by an exception."""
+        """Finish the copy of a run that failed."""
         self._end()
 
     def _end(self) -> None:
-        """Wait for the rest, and say what is not there."""
+        """Wait until everything is sent, and warn if something could not be sent in time."""
         if not self._thread.is_alive():
             return
         self._deadline = time.monotonic() + self._end_seconds
@@ -110,8 +110,8 @@ class MongoObserver(RunObserver):
             unsent = self._copy.unsent_files if self._copy and self._over.is_set() else []
             why = self._trouble or (f"not sent: {', '.join(unsent)}" if unsent else "the server takes too long")
             _log.warning(
-                "MongoDB %s: it does not have all of run %s (%s). Its folder has. Send the rest with: nablafx runs "
-                "push %s",
+                "MongoDB %s: the copy of run %s is incomplete (%s). The run folder is complete. Send the rest with: "
+                "nablafx runs push %s",
                 self._address,
                 run,
                 why,
@@ -119,7 +119,7 @@ class MongoObserver(RunObserver):
             )
 
     def _work(self) -> None:
-        """Bring the copy up to date until the run is over and all of it is there, or its time is."""
+        """Update the copy until the run has ended and the copy is complete, or the time for that is over."""
         assert self._address is not None
         client, pause, tries = None, 0.0, _TRIES_AT_THE_END
         while tries and time.monotonic() < self._deadline:
@@ -163,8 +163,8 @@ class MongoObserver(RunObserver):
         if not self._told and self._quota.take():
             self._told = True
             _log.warning(
-                "MongoDB %s: %s. The run goes on, its folder has everything, and what is missing is sent when the "
-                "server takes it.",
+                "MongoDB %s: %s. The run continues and its folder is complete; missing data is sent when the server "
+                "accepts it.",
                 self._address,
                 self._trouble,
             )
@@ -174,18 +174,18 @@ class MongoObserver(RunObserver):
         ending = self._ending.is_set()  # the last message must describe the present state
         if self._told and time.monotonic() < self._deadline and (self._quota.take() or ending):
             self._told = False
-            _log.warning("MongoDB %s: the run is there again, with everything that was missing.", self._address)
+            _log.warning("MongoDB %s: the server accepts data again, and the copy is up to date.", self._address)
 
 
 class _Quota:
-    """Allow a message a minute, and two in a row after quiet minutes: an outage and its end."""
+    """Limit messages to one per minute, and allow two in a row after quiet minutes: an outage and its end."""
 
     def __init__(self) -> None:
         self._left = 2.0
         self._at = time.monotonic()
 
     def take(self) -> bool:
-        """Use one of the allowed messages, if there is one."""
+        """Use one of the allowed messages; return false if there is none left."""
         now = time.monotonic()
         self._left, self._at = min(2.0, self._left + (now - self._at) / _QUIET_SECONDS), now
         if self._left < 1:

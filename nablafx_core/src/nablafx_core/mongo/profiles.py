@@ -1,4 +1,4 @@
-"""MongoDB addresses in the user's config file, by name.
+"""Read profiles, which are named MongoDB addresses in the user's config file.
 
     mongo:
       default: lab
@@ -9,8 +9,8 @@
         tls: true
         tls_ca_file: ca.pem
 
-The file is ``config.yaml`` in the folder that the system has for settings of programs, or the one that
-`NABLAFX_CONFIG` names. Paths are relative to it. A profile that is a text is another's name or a URL.
+The file is ``config.yaml`` in the system's folder for user settings, or the file that `NABLAFX_CONFIG` names. Paths
+are relative to its folder. A profile that is a string is the name of another profile, or a URL.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from nablafx_core.hints import unknown_setting
 
 _log = logging.getLogger(__name__)
 DEFAULT = "default"
-_ALIASES = 8  # profiles that only name another, one after the other
+_ALIASES = 8  # maximum length of a chain of profiles that name each other
 
 
 class Profile(BaseModel):
-    """One address of the file."""
+    """One profile of the config file."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -51,32 +51,32 @@ class Profile(BaseModel):
 
     @property
     def name(self) -> str:
-        """As the file calls it."""
+        """Name of the profile in the file."""
         return self._name
 
     @property
     def where(self) -> str:
-        """What messages call it."""
+        """File and name of the profile, for messages."""
         return f"{self._path}: mongo.{self._name}"
 
     def file(self, key: str) -> str | None:
-        """The path of a file that the profile names, which can be read.
+        """Return the path of a readable file that the profile names; None if it names none.
 
         Raises:
-            ConfigError: if it cannot.
+            ConfigError: if the file cannot be read.
         """
         path: Path | None = getattr(self, key)
         return None if path is None else readable(self._path.parent / path.expanduser(), f"{self.where}.{key}")
 
     def secret(self) -> str | None:
-        """The password, from where the profile says that it is.
+        """Return the password of the profile; None if it has none.
 
         Raises:
-            ConfigError: if it is said twice or is not there.
+            ConfigError: if there are two passwords, or the variable or the file is missing.
         """
         given = [key for key in ("password", "password_env", "password_file") if getattr(self, key) is not None]
         if len(given) > 1:
-            raise ConfigError(f"{self.where}: {' and '.join(given)} are two passwords. Leave one.")
+            raise ConfigError(f"{self.where}: {' and '.join(given)} are two passwords. Keep one of them.")
         if self.password is not None:
             _warn_if_shared(self._path)
             return self.password.get_secret_value()
@@ -96,21 +96,21 @@ class Profile(BaseModel):
 
 
 def config_file() -> Path:
-    """Return the path of the user's config file, which need not exist."""
+    """Return the path of the user's config file, which may be missing."""
     named = os.environ.get("NABLAFX_CONFIG")
     folder = user_config_path("nablafx", appauthor=False, roaming=True)
     return Path(named).expanduser() if named else folder / "config.yaml"
 
 
 def find_profile(name: str | None, source: str) -> Profile | None:
-    """The profile of that name, or ``default``.
+    """Return the profile of a name; None if `name` is None and there is no profile ``default``.
 
     Args:
-        name: None for ``default``, which need not be there.
-        source: of the name, for the message.
+        name: name of the profile; None for ``default``.
+        source: option or variable that contains the name, for the message.
 
     Raises:
-        ConfigError: if there is no such profile, or the file cannot be read or is wrong.
+        ConfigError: if there is no such profile, or the file cannot be read or is invalid.
     """
     path = config_file()
     profiles = _read(path)
@@ -121,7 +121,7 @@ def find_profile(name: str | None, source: str) -> Profile | None:
         if wanted not in profiles:
             known = ", ".join(profiles) or "none"
             raise ConfigError(
-                f"{source}: there is no profile '{wanted}' in {path}, and it is no mongodb:// URL.\n  profiles: {known}"
+                f"{source}: '{wanted}' is not a profile in {path}, and not a mongodb:// URL.\n  profiles: {known}"
             )
         found = profiles[wanted]
         if not isinstance(found, str):
@@ -129,7 +129,7 @@ def find_profile(name: str | None, source: str) -> Profile | None:
         if "://" in found:
             return _profile({"url": found}, wanted, path)
         source, wanted = f"{path}: mongo.{wanted}", found
-    raise ConfigError(f"{path}: mongo: the profile '{name or DEFAULT}' names another that leads back to it.")
+    raise ConfigError(f"{path}: mongo: the profile '{name or DEFAULT}' refers to itself through other profiles.")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -142,10 +142,10 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: the config file cannot be read: {error.strerror}.") from None
     try:
-        # As text: a password of digits is no number. What cannot be parsed may be a password: it is not quoted.
+        # As text, because a password of digits must stay a string. Text that cannot be parsed may be a password.
         found = plain_yaml(content, str(path), "a config file", as_text=True)
     except YamlError as error:
-        found = ConfigError(f"{error.place}: this is no plain YAML. A password with special signs belongs in quotes.")
+        found = ConfigError(f"{error.place}: expected plain YAML. Put a password with special characters in quotes.")
     if isinstance(found, ConfigError):
         raise found
     profiles = found.get("mongo") if isinstance(found, dict) else None
@@ -157,7 +157,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _profile(settings: Any, name: str, path: Path) -> Profile:
     where = f"{path}: mongo.{name}"
     if not isinstance(settings, Mapping):
-        raise ConfigError(f"{where}: a profile is a mapping with a url, or the name of another.")
+        raise ConfigError(f"{where}: expected a mapping with a url, or the name of another profile.")
     for key in settings:
         if key not in Profile.model_fields:
             raise ConfigError(f"{where}: {unknown_setting('a profile', key, Profile.model_fields)}")
@@ -174,4 +174,4 @@ def _profile(settings: Any, name: str, path: Path) -> Profile:
 
 def _warn_if_shared(path: Path) -> None:
     if os.name == "posix" and path.stat().st_mode & 0o077:
-        _log.warning("%s holds a password and can be read by others: chmod 600 %s", path, path)
+        _log.warning("%s contains a password and can be read by others. Run: chmod 600 %s", path, path)

@@ -1,4 +1,4 @@
-"""Fetching runs from MongoDB. What arrives is checked, by hash and by name, before it is where it is looked for."""
+"""Fetch runs from MongoDB; check the hash and the name of each file before it gets its final path."""
 
 from __future__ import annotations
 
@@ -38,41 +38,41 @@ def pull_bundle(book: MongoBook, run_id: str, path: Path) -> int:
     """Fetch the bundle of a run, and return its size in bytes.
 
     Args:
-        book: that has the run.
-        run_id: of the run.
-        path: where it goes; its folder must exist.
+        book: runs of the database.
+        run_id: id of the run.
+        path: path of the new file; its folder must exist.
 
     Raises:
-        RunError: if the run has no bundle, it is not whole, or another file is at `path`.
+        RunError: if the run has no bundle, the bundle is incomplete or damaged, or `path` is a different file.
     """
     found = [one for one in book.find(run_id).files if one["name"] == BUNDLE]
     if not found:
         raise RunError(f"the run {run_id} has no bundle ({BUNDLE}) in {book.place}.")
     if path.exists() and _hash(path) != found[0]["sha256"]:
-        raise RunError(f"{path} exists and is another file. Choose another name with --out.")
+        raise RunError(f"{path} exists and is a different file. Choose another name with --out.")
     _fetch(book, found[0], path)
     return int(found[0]["size"])
 
 
 def pull_run(book: MongoBook, run_id: str, runs_dir: Path) -> Path:
-    """Make the folder of a run from what MongoDB has of it, and return it.
+    """Create the folder of a run from its copy in MongoDB, and return its path.
 
     Args:
-        book: that has the run.
-        run_id: of the run.
-        runs_dir: made if missing.
+        book: runs of the database.
+        run_id: id of the run.
+        runs_dir: folder of the run folders; created if missing.
 
     Raises:
-        RunError: if the folder exists or cannot be written, the run is still running, or what arrives is not whole or
-            has a name that leads elsewhere.
+        RunError: if the folder exists or cannot be written, the run is still running, or a file is damaged or has a
+            name that leads out of the folder.
     """
     check_id(run_id)
     folder = inside(runs_dir, run_id)
     if folder.exists() or folder.is_symlink():
-        raise RunError(f"{folder} exists, and is left as it is.")
+        raise RunError(f"{folder} exists and is not changed.")
     record = book.find(run_id)
     if record.status in ("RUNNING", "DAMAGED"):
-        why = record.damage or "it is still running. Fetch it when it has ended."
+        why = record.damage or "it is still running. Fetch it after its end."
         raise RunError(f"the run {run_id} in {book.place} cannot be fetched: {why}")
     hidden = runs_dir / f".pulling-{run_id}-{uuid.uuid4().hex[:8]}"
     try:
@@ -81,7 +81,7 @@ def pull_run(book: MongoBook, run_id: str, runs_dir: Path) -> Path:
             _fetch(book, one, _place_of(hidden, one["name"]))
         _write_records(hidden, record)
         if folder.exists():
-            raise RunError(f"{folder} has just been made by another process, and is left as it is.")
+            raise RunError(f"{folder} has just been created by another process and is not changed.")
         os.rename(hidden, folder)
     except OSError as error:
         raise RunError(f"{error.filename or hidden}: cannot be written: {error.strerror or error}.") from error
@@ -91,20 +91,20 @@ def pull_run(book: MongoBook, run_id: str, runs_dir: Path) -> Path:
 
 
 def _place_of(folder: Path, name: str) -> Path:
-    """Where an artifact goes, which is no place of the record itself."""
+    """Return the path of an artifact, and create its folder; reject the names of the record's own files."""
     path = inside(folder, name)
     top = name.split("/")[0].lower()
     if top in _OURS or top.startswith(("lock.", ".")):
-        raise RunError(f"'{name}' cannot be the name of an artifact: a run's record has files of that name.")
+        raise RunError(f"'{name}' cannot be the name of an artifact: it is reserved for the run's record.")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def _fetch(book: MongoBook, file: Mapping[str, Any], path: Path) -> None:
-    """Fetch a file under a temporary name, which it keeps until its size and its hash are right.
+    """Fetch a file under a temporary name, and rename it if its size and its hash are right.
 
     Raises:
-        RunError: if they are not, or it cannot be written.
+        RunError: if they are wrong, or the file cannot be written.
     """
     digest, size = hashlib.sha256(), 0
     chunks = book.database["fs.chunks"].find({"files_id": file["file_id"]}, {"data": 1, "n": 1}).sort("n", 1)
@@ -114,20 +114,20 @@ def _fetch(book: MongoBook, file: Mapping[str, Any], path: Path) -> None:
                 data = bytes(chunk["data"])
                 digest.update(data)
                 size += len(data)
-                if size > file["size"]:  # somebody else's file must not fill the disk
+                if size > file["size"]:  # a document with a wrong size must not fill the disk
                     break
                 target.write(data)
             if size != file["size"] or digest.hexdigest() != file["sha256"]:
                 raise RunError(
-                    f"'{file['name']}' is not whole in {book.place}: {size:,} bytes of {file['size']:,}, or "
-                    "others than were stored. Push the run again from where it was made."
+                    f"'{file['name']}' is incomplete or damaged in {book.place}: got {size:,} bytes of "
+                    f"{file['size']:,}, or their hash differs. Push the run again from the machine that has its folder."
                 )
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror or error}.") from error
 
 
 def _write_records(folder: Path, record: DocumentRecord) -> None:
-    """Write what is not an artifact; `run.json` last."""
+    """Write the files of the record, `run.json` last."""
     document, metrics = record.document, record.metrics
     text = document.get("config_yaml")
     if isinstance(text, str) and text:
@@ -144,7 +144,7 @@ def _write_records(folder: Path, record: DocumentRecord) -> None:
 
 
 def _lines(metrics: Mapping[str, Series], document: Mapping[str, Any]) -> str:
-    """`metrics.jsonl`, in the order in which the values were logged, as far as their times tell."""
+    """Return the text of `metrics.jsonl`, sorted by the times at which the values were logged."""
     info = document.get("info")
     listed = info.get("metrics") if isinstance(info, Mapping) else None
     first = [str(one.get("name")) for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []

@@ -1,4 +1,4 @@
-"""Completing the copies of runs that MongoDB did not take while they ran."""
+"""Complete copies of runs in MongoDB that could not be sent completely while they ran."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from nablafx_core.mongo.copy import RunCopy
 from nablafx_core.runs.notes import read_notes
 from nablafx_core.runs.records import RunRecord
 
-_TRIES = 3
+_TRIES = 3  # attempts without progress after which a push gives up
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push found.
+    """Result of a push.
 
     Args:
-        id: of the run.
-        values: that were logged.
-        files: that the database has.
-        missing: names of metrics and files that it does not have, of what was in the folder.
-        running: whether the run goes on, so that more will come.
+        id: id of the run.
+        values: number of logged values.
+        files: number of files that the database has.
+        missing: names of metrics and files in the folder that the database does not have.
+        running: true if the run is still running, so that more data will follow.
     """
 
     id: str
@@ -37,13 +37,13 @@ class Pushed:
 
 
 def push(folder: Path, database: Database[dict[str, Any]]) -> Pushed:
-    """Send what the database does not have of a run, and read back whether it is there.
+    """Send the data of a run that the database does not have, and check that it has arrived.
 
-    Pushing twice, or from two processes at once, is the same as pushing once.
+    Pushing twice, or from two processes at once, gives the same copy as pushing once.
 
     Args:
-        folder: of the run; one that is running is sent as far as it is.
-        database: of the copy.
+        folder: folder of the run; of a running run, the present data is sent.
+        database: database of the copy.
 
     Raises:
         RunError: if the folder cannot be read.
@@ -66,21 +66,21 @@ def push(folder: Path, database: Database[dict[str, Any]]) -> Pushed:
 
 
 def _bring(copy: RunCopy, database: Database[dict[str, Any]], last: bool) -> None:
-    """Update a copy; after a lost connection or a time-out, continue as long as data arrives."""
+    """Update a copy; after a lost connection or a timeout, try again as long as data arrives."""
     stalled = 0
     while True:
         before = copy.progress
         try:
             copy.bring(database, last=last)
             return
-        except AutoReconnect as error:  # includes time-outs
+        except AutoReconnect as error:  # includes timeouts
             stalled = 0 if copy.progress > before else stalled + 1
             if stalled == _TRIES or isinstance(error, ServerSelectionTimeoutError):
                 raise
 
 
 def incomplete(records: Iterable[RunRecord], database: Database[dict[str, Any]]) -> list[RunRecord]:
-    """The runs of which the database does not have all."""
+    """Return the runs whose copy in the database is missing or incomplete."""
     wanted = {"revision": 1, "complete": 1, "edited": 1}
     there = {document["_id"]: document for document in database["runs"].find({}, wanted)}
 

@@ -1,4 +1,4 @@
-"""The metrics of a run as MongoDB holds them: chunks of `metrics.jsonl`, each a document."""
+"""Metrics of a run in MongoDB: chunks of `metrics.jsonl`, one document per chunk."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from nablafx_core.files import opened
 from nablafx_core.runs.metrics_file import parsed
 
 CHUNK = 5000
-"""Points of one document: far below MongoDB's 16 MB, and cheap to write again while the last one grows."""
+"""Number of points in a document: far below MongoDB's 16 MB, and cheap to write again while the last one grows."""
 
-_BLOCK = 4 << 20
+_BLOCK = 4 << 20  # bytes read at a time
 
 
 @dataclass
 class Chunk:
-    """Points `number` * CHUNK and on of one metric, in the order of the steps."""
+    """Points of one metric from `number` * CHUNK on, at most CHUNK, in the order of the steps."""
 
     name: str
     number: int
@@ -31,16 +31,16 @@ class Chunk:
 
     @property
     def key(self) -> tuple[str, int]:
-        """What it is known by."""
+        """Name of the metric and number of the chunk."""
         return self.name, self.number
 
     def digest(self) -> bytes:
-        """Of its steps and values."""
+        """Return a hash of the steps and values."""
         points = array("q", self.steps).tobytes() + array("d", self.values).tobytes()
         return hashlib.blake2b(points, digest_size=16).digest()
 
     def document(self, run_id: str, seen: int) -> dict[str, Any]:
-        """Return documents in the layout of Sacred's MongoObserver, plus the keys `chunk`, `seen` and `digest`."""
+        """Return the document in the layout of Sacred's MongoObserver, plus the keys `chunk`, `seen` and `digest`."""
         return {
             "_id": self.document_id(run_id),
             "run_id": run_id,
@@ -54,22 +54,22 @@ class Chunk:
         }
 
     def document_id(self, run_id: str) -> str:
-        """Of its document."""
+        """Return the id of the chunk's document."""
         return f"{run_id}:{self.name}:{self.number}"
 
 
 class Series:
-    """Follows a `metrics.jsonl` that grows, holding the last chunk of each metric and what is not yet sent.
+    """Follow a `metrics.jsonl` that grows; hold the last chunk of each metric and the chunks that are not sent yet.
 
-    The series are those that `read_series` reads. Where a line goes back in the steps, as after a resume, the file is
-    read anew; chunks that come out the same are not sent again.
+    The series are equal to those of `read_series`. If a step is lower than the one before it, as after a resume, the
+    file is read again; chunks that have not changed are not sent again.
 
     Args:
-        path: of the file, which need not exist.
+        path: path of the file, which may be missing.
 
     Attributes:
-        seen: values read so far; a chunk is a function of the first `seen` values.
-        last_step: of the last value that is no measure of a machine; None before there is one.
+        seen: number of values read so far; a chunk depends only on the first `seen` values.
+        last_step: step of the last value, without metrics of machines (``system/…``); None before there is one.
         chunks: number of chunks by metric.
     """
 
@@ -88,13 +88,13 @@ class Series:
         self._unsent: dict[tuple[str, int], Chunk] = {}
 
     def read(self, last: bool = False) -> bool:
-        """Read a piece of what is new in the file; whether there may be more.
+        """Read a block of new data; return true if there may be more.
 
         Args:
-            last: nobody writes the file any more, so that a line without an end is whole or lost.
+            last: if true, the file is no longer written, and its last line is read even without a line break.
 
         Raises:
-            OSError: if it cannot be read.
+            OSError: if the file cannot be read.
         """
         if not self.path.exists():
             return False
@@ -107,11 +107,11 @@ class Series:
         if last and not more:
             lines, self._torn = [*lines, self._torn], b""
         if not self.add(lines):
-            self._read_anew(last)
+            self._read_again(last)
         return more
 
     def add(self, lines: Iterable[bytes]) -> bool:
-        """Append lines; False if one goes back in the steps, so that the chunks before must change too."""
+        """Append lines; return false if a step is lower than the one before it, so that earlier chunks change too."""
         for line in lines:
             point = parsed(line)
             if point is None:
@@ -129,11 +129,11 @@ class Series:
         return True
 
     def unsent(self) -> list[Chunk]:
-        """Chunks that have changed since they were sent."""
+        """Return the chunks that have changed since they were sent."""
         return list(self._unsent.values())
 
     def sent(self, chunks: Iterable[Chunk]) -> None:
-        """Note that chunks, as they are, have arrived."""
+        """Record that the present state of chunks has arrived."""
         for chunk in chunks:
             self._sent[chunk.key] = chunk.digest()
             self._unsent.pop(chunk.key, None)
@@ -145,9 +145,9 @@ class Series:
                 self.sent([chunk])
 
     def forget_sent(self) -> None:
-        """Send everything again."""
+        """Mark all chunks as not sent."""
         self._sent.clear()
-        self._read_anew()
+        self._read_again()
 
     def _count(self, name: str, step: int) -> None:
         self.seen += 1
@@ -165,8 +165,8 @@ class Series:
         chunk.timestamps.append(timestamp)
         self._unsent[chunk.key] = chunk
 
-    def _read_anew(self, last: bool = False) -> None:
-        """Read the whole file, in the order of the steps; see `read`."""
+    def _read_again(self, last: bool = False) -> None:
+        """Read the file from its beginning, in the order of the steps; see `read`."""
         self._begin()
         if not self.path.exists():
             return

@@ -1,1 +1,1 @@
-"""What people look at: pictures and pages."""
+"""Pictures of trainings, predictions and chains, as PNG files and as text."""

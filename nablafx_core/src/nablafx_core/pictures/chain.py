@@ -1,4 +1,4 @@
-"""One picture of a gray-box chain: what each of its stages does to the audio, and what its parameters are."""
+"""Draw a picture of a gray-box chain: the effect of each stage on the audio, and its parameters."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from nablafx_core.pictures.stage_panel import GAP, LINE, PLAIN, TITLE, StagePane
 
 
 def draw_chain(model: GrayBox, recordings: Sequence[Recording], seen: Mapping[str, StageRange], path: Path) -> None:
-    """Draw a chain as it is on test recordings, computed in float64 on the CPU.
+    """Draw a chain at work on test recordings, computed in float64 on the CPU.
 
     Args:
-        model: the chain, which stays as it is.
-        recordings: of the test; at most three settings of the knobs are drawn.
-        seen: what the test gave to every stage, by its place.
-        path: of the PNG file.
+        model: chain, which is not changed.
+        recordings: recordings of the test; at most three settings of the knobs are drawn.
+        seen: range of the input of each stage in the test, by its place.
+        path: path of the PNG file.
     """
     wide = copy.deepcopy(model).cpu().double().eval()
     plot_chain(wide, excerpts(wide, recordings), {place: one.audio.ends() for place, one in seen.items()}, path)
@@ -39,15 +39,16 @@ def plot_chain(
 ) -> None:
     """Draw a panel for each stage, in the chain's order.
 
-    A filter has its magnitude and phase at the chain's sample rate, a nonlinearity its transfer curve; parameters are
-    told in their units, and those that move are drawn over time. What depends on the knobs is drawn for each excerpt,
-    in a colour of its own; what moves, at the 5 %, 50 % and 95 % points of the parameter that moves most.
+    The panel of a filter shows its magnitude and phase at the chain's sample rate, that of a nonlinearity its transfer
+    curve. Parameters are written in their units, and moving ones are drawn over time. Curves that depend on the knobs
+    are drawn for each excerpt in its own colour; curves that move, at the 5 %, 50 % and 95 % points of the parameter
+    that moves most.
 
     Args:
-        model: in eval mode, in float64, on the CPU.
+        model: chain in eval mode and float64, on the CPU.
         shown: excerpts of recordings at different settings.
-        reached: least and greatest input of a stage in the test, by its place.
-        path: of the PNG file.
+        reached: lowest and highest input of each stage in the test, by its place.
+        path: path of the PNG file.
     """
     panels = [StagePanel(place, stage, shown, reached.get(place)) for place, stage in labelled_stages(model)]
     header = TITLE + LINE * len(shown) + GAP

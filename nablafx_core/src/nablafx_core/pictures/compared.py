@@ -1,4 +1,4 @@
-"""A picture of one metric in several runs."""
+"""Draw a picture of one metric in several runs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _LINES = ("-", "--", ":", "-.")
 
 
 def plot_compared(curves: Mapping[str, Series], metric: str, path: Path) -> None:
-    """Draw a metric over the steps, all runs in the same axes; a ring is where a curve is lowest.
+    """Draw a metric over the steps, all runs in the same axes; a ring marks the lowest point of a curve.
 
     Args:
-        curves: by the name of the run.
-        metric: its name.
-        path: of the PNG file; its folder must exist.
+        curves: values of the metric by the name of the run.
+        metric: name of the metric.
+        path: path of the PNG file; its folder must exist.
     """
     values = [value for one in curves.values() for value in one.values if math.isfinite(value)]
     with picture(path, height_inches=4.2 + 0.18 * max(0, len(curves) - 8)) as figure:

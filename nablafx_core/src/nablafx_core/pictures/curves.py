@@ -1,4 +1,4 @@
-"""A picture of how a training went."""
+"""Draw a picture of the losses and metrics of a training."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from nablafx_core.scoring.labels import labels_of_losses
 
 Points = Sequence[tuple[float, float]]
 
-_SMOOTHED = 60  # training values that are drawn as they are; more are drawn faint, with their running mean
+_SMOOTHED = 60  # if there are more training values, they are drawn faint, with their running mean
 
 
 def draw_curves(folder: Path) -> None:
-    """Draw what a run has recorded so far into ``pictures/losses.png`` of its folder.
+    """Draw the losses and metrics that a run has recorded so far into ``pictures/losses.png`` of its folder.
 
-    Of a single loss with weight 1 only the total is drawn, which equals it.
+    If there is a single loss with weight 1, only the total is drawn, which is equal to it.
     """
     record = RunRecord.read(folder)
     series = {
@@ -39,7 +39,9 @@ def draw_curves(folder: Path) -> None:
     except RunError:
         losses = []
     labels = labels_of_losses(losses)
-    if len(labels) == 1 and losses[0].get("weight", 1) == 1:  # the one part is the sum: they would hide each other
+    if (
+        len(labels) == 1 and losses[0].get("weight", 1) == 1
+    ):  # the part equals the sum, so one curve would hide the other
         (part,) = labels
         series = {name: points for name, points in series.items() if name not in _names_of_part(part)}
     plot_losses(series, pictures / "losses.png", labels)
@@ -51,15 +53,15 @@ def _names_of_part(part: str) -> tuple[str, str]:
 
 
 def plot_losses(series: Mapping[str, Points], path: Path, labels: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Draw losses, and other figures of the validation below them, over the steps, on logarithmic axes.
+    """Draw losses, and metrics of the validation below them, over the steps, on logarithmic axes.
 
-    What belongs together has one colour: training a dashed line, validation a solid one. A ring is where the
-    validation loss was lowest.
+    Training and validation of one quantity have the same colour: training is a dashed line, validation a solid one. A
+    ring marks the lowest validation loss.
 
     Args:
         series: (step, value) pairs by name: ``train/loss`` and ``train/PART``; ``validation/loss``,
-            ``validation/loss/PART`` and ``validation/METRIC``. Values that a logarithm cannot show are left out.
-        path: of the PNG file.
+            ``validation/loss/PART`` and ``validation/METRIC``. Values that are not positive and finite are left out.
+        path: path of the PNG file.
         labels: labels of parts of the loss, by name; see `labels_of_losses`.
     """
     groups: dict[str, dict[str, dict[str, Points]]] = {"loss": {}, "validation": {}}
@@ -74,7 +76,7 @@ def plot_losses(series: Mapping[str, Points], path: Path, labels: Mapping[str, s
     with picture(path, height_inches=0.6 + 4.2 * max(1, len(panels))) as figure:
         axes = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
         for axis, (title, group) in zip(axes, panels.items(), strict=False):
-            axis.set_title("Losses, which are trained" if title == "loss" else "Metrics of the validation")
+            axis.set_title("Training losses" if title == "loss" else "Metrics of the validation")
             _draw(axis, group)
         axes[-1].set_xlabel("step")
 

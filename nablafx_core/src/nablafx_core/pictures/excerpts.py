@@ -1,4 +1,4 @@
-"""Parts of test recordings, with what the parameters of a chain do while they run through it."""
+"""Choose excerpts of test recordings, and compute the parameters of a chain over their time."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from nablafx_core.interfaces.dataset import read_channels
 from nablafx_core.interfaces.position import aligned
 from nablafx_core.pictures.plots import loudest
 
-SECONDS = 4.0
-SETTINGS = 3
-_WARM_UP_SECONDS = 5.0  # before the excerpt, for a chain with unbounded memory
-_SEARCHED_SECONDS = 60.0
+SECONDS = 4.0  # long enough to hear a phrase, short enough to see attacks
+SETTINGS = 3  # of the knobs; more curves cannot be told apart
+_WARM_UP_SECONDS = 5.0  # left context of an excerpt for a chain with unbounded memory
+_SEARCHED_SECONDS = 60.0  # of a recording in which its loudest part is searched
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Excerpt:
     """The loudest seconds of a recording at one setting of the knobs.
 
     Args:
-        setting: the knobs in words; empty without knobs.
-        recording: its name.
-        start: of the excerpt in the file, in samples.
+        setting: setting of the knobs in words; empty without knobs.
+        recording: name of the recording.
+        start: first sample of the excerpt in the file.
         audio: dry signal (time,); the first channel if there are several.
-        parameters: by place and name, in physical units: () for what stands still, (time,) for what moves.
+        parameters: parameters of the stages, by place and name, in physical units: () if constant, (time,) if moving.
     """
 
     setting: str
@@ -44,11 +44,11 @@ class Excerpt:
 
 
 def excerpts(model: GrayBox, recordings: Sequence[Recording]) -> list[Excerpt]:
-    """One excerpt for each of at most three settings of the knobs, of the same dry signal where there is one.
+    """Return one excerpt for each of at most three settings of the knobs, from the same dry signal if possible.
 
     Args:
-        model: in eval mode, in float64.
-        recordings: of the test.
+        model: chain in eval mode and float64.
+        recordings: recordings of the test.
     """
     return [_excerpt(model, recording) for recording in _chosen(recordings)]
 

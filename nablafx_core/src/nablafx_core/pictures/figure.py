@@ -1,4 +1,4 @@
-"""How every picture looks, and how it is written."""
+"""The common style of all pictures, and how they are written."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from matplotlib.text import Text
 
 from nablafx_core.files import replacing
 
-DPI = 120
+DPI = 120  # sharp on a screen, under 200 kB as PNG
 WIDTH_INCHES = 10.0
-"""1,200 pixels."""
+"""Width of every picture in inches: 1,200 pixels."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Told apart with any colour vision: Okabe and Ito, "Color universal design", 2008."""
+"""Colours that can be distinguished with any colour vision: Okabe and Ito, "Color universal design", 2008."""
 
 _STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -40,9 +40,9 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def picture(path: Path, height_inches: float) -> Iterator[Figure]:
-    """A figure to draw on, 1,200 pixels wide, that is written to `path` as PNG when the block ends.
+    """Give a figure to draw on, 1,200 pixels wide, and write it to `path` as PNG at the end of the block.
 
-    The file appears whole or not at all; its folder must exist.
+    The file is written atomically; its folder must exist.
     """
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(WIDTH_INCHES, height_inches), dpi=DPI, layout="constrained")
@@ -54,7 +54,7 @@ def picture(path: Path, height_inches: float) -> Iterator[Figure]:
 
 
 def _make_printable(figure: Figure) -> None:
-    """Keep names as they are: two $ are no formula, but in tick labels, and bytes that are not UTF-8 are replaced."""
+    """Show names literally: do not parse ``$…$`` as a formula, except in tick labels, and replace invalid UTF-8."""
     labels = {id(label) for tick in figure.findobj(Tick) for label in (tick.label1, tick.label2)}
     for text in figure.findobj(Text):
         if id(text) not in labels:

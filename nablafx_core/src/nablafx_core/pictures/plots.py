@@ -1,4 +1,4 @@
-"""Pictures of a prediction: its waveform, its error and its spectrum beside the target's."""
+"""Draw pictures of a prediction: its waveform, its error and its spectrum next to those of the target."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from nablafx_core.pictures.figure import COLOURS, picture
 Signal = NDArray[np.float64]
 
 TARGET, PREDICTION, ERROR = COLOURS[0], COLOURS[1], "#444444"
-ZOOM_SECONDS = 0.02
-_COLUMNS = 1000  # about one per pixel of an axis
-_FFT = 2048
-_RANGE_DB = 80.0
-_DIFFERENCE_DB = 20.0
+ZOOM_SECONDS = 0.02  # a few periods of a low note
+_COLUMNS = 1000  # number of points over the width of an axis, about one per pixel
+_FFT = 2048  # samples; 23 Hz and 43 ms at 48 kHz
+_RANGE_DB = 80.0  # below the loudest; what is quieter is noise in most recordings
+_DIFFERENCE_DB = 20.0  # larger differences have the same colour
 
 
 def plot_prediction(
     target: Tensor | Signal, prediction: Tensor | Signal, sample_rate: int, path: Path, title: str
 ) -> None:
-    """Draw the waveforms whole and over the loudest 20 ms, the error, and three spectrograms.
+    """Draw the waveforms completely and over the loudest 20 ms, the error, and three spectrograms.
 
     Args:
-        target: (time,), or (channels, time) of which the first is drawn.
-        prediction: of the same shape.
-        sample_rate: Hz.
-        path: of the PNG file.
-        title: such as the recording's name.
+        target: target (time,), or (channels, time) of which the first channel is drawn.
+        prediction: prediction of the same shape.
+        sample_rate: sample rate in Hz.
+        path: path of the PNG file.
+        title: title of the picture, such as the recording's name.
     """
     wet, out = _mono(target), _mono(prediction)
     with picture(path, height_inches=10.5) as figure:
@@ -117,7 +117,7 @@ def _draw_spectrograms(
 
 
 def envelope(audio: Signal, sample_rate: int) -> tuple[Signal, Signal, Signal]:
-    """Times, and the least and greatest sample within a period of 40 Hz around each, so that no wave shows in it."""
+    """Return times, and the lowest and highest sample within a period of 40 Hz around each, to hide single waves."""
     stride = max(1, len(audio) // _COLUMNS)
     width = max(stride, min(sample_rate // 40, len(audio) // 20)) // 2 * 2 + 1
     both = torch.from_numpy(np.stack([-audio, audio]))
@@ -126,7 +126,7 @@ def envelope(audio: Signal, sample_rate: int) -> tuple[Signal, Signal, Signal]:
 
 
 def loudest(audio: Signal, size: int) -> slice:
-    """The `size` samples with the most energy; all of a shorter signal."""
+    """Return the slice of the `size` samples with the most energy; all samples of a shorter signal."""
     size = min(size, len(audio))
     energy = np.concatenate([[0.0], np.cumsum(audio**2)])
     start = int(np.argmax(energy[size:] - energy[:-size]))
@@ -134,9 +134,9 @@ def loudest(audio: Signal, size: int) -> slice:
 
 
 def spectrogram_db(audio: Signal) -> NDArray[np.float32]:
-    """Levels in dB against a full-scale sine, (bins, frames), by Hann windows of 2,048 samples.
+    """Return levels in dB relative to a full-scale sine, (bins, frames), with Hann windows of 2,048 samples.
 
-    At most about 1,000 frames; of a long signal they skip what lies between.
+    There are at most about 1,000 frames; for a long signal, samples between the frames are skipped.
     """
     hop = max(_FFT // 4, len(audio) // _COLUMNS)
     window = torch.hann_window(_FFT)

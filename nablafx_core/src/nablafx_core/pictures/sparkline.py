@@ -1,4 +1,4 @@
-"""Curves as one line of text each."""
+"""Draw curves as one line of text each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nablafx_core.runs.metrics_file import Series
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _PLAIN = "_.:-=+*#"
-_WIDTH = 50
+_WIDTH = 50  # characters, so that two labels fit beside it
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Chart:
     """Axes that several curves share.
 
     Attributes:
-        first_step: at the left.
-        last_step: at the right.
+        first_step: step at the left end.
+        last_step: step at the right end.
         low: value of the lowest block.
         high: value of the highest block.
-        blocks: from low to high.
+        blocks: characters of the heights, from low to high.
     """
 
     first_step: int
@@ -33,7 +33,7 @@ class Chart:
 
     @classmethod
     def of(cls, curves: Sequence[Series], encoding: str) -> Chart:
-        """Axes that hold all values of some curves; in ASCII if the encoding has no blocks."""
+        """Return axes that include all values of some curves; in ASCII if the encoding has no block characters."""
         steps = [step for one in curves for step in one.steps] or [0]
         values = [value for one in curves for value in one.values if math.isfinite(value)] or [1.0]
         try:
@@ -44,16 +44,16 @@ class Chart:
 
     @property
     def logarithmic(self) -> bool:
-        """Whether heights are logarithms: where all values are positive."""
+        """True if heights are logarithms, because all values are positive."""
         return self.low > 0
 
     def scale(self) -> str:
-        """What the axes show, in words."""
+        """Describe the axes in words."""
         how = ", logarithmic" if self.logarithmic else ""
         return f"steps {self.first_step:,} to {self.last_step:,}, values {self.low:.4g} to {self.high:.4g}{how}"
 
     def line(self, curve: Series) -> str:
-        """A curve: the mean over each piece of the steps; "x" where no value is finite, blank where there is none."""
+        """Return a curve as text: the mean over each piece of the steps; "x" for NaN or infinity, blank outside it."""
         pieces: list[list[float]] = [[] for _ in range(_WIDTH)]
         for step, value in zip(curve.steps, curve.values, strict=True):
             place = (step - self.first_step) / max(1, self.last_step - self.first_step)
@@ -66,7 +66,7 @@ class Chart:
         return "".join(cells)
 
     def lowest(self, curve: Series) -> tuple[int, float] | None:
-        """Step and value where a curve is lowest."""
+        """Return step and value of the lowest point of a curve; None if it has no finite value."""
         points = [pair for pair in zip(curve.steps, curve.values, strict=True) if math.isfinite(pair[1])]
         return min(points, key=lambda pair: pair[1], default=None)
 
@@ -76,7 +76,7 @@ class Chart:
             return "x"
         low, high = self._height(self.low), self._height(self.high)
         place = (sum(finite) / len(finite) - low) / (high - low) if high > low else 0.0
-        place = place if math.isfinite(place) else 0.0  # values so far apart that floats do not hold it
+        place = place if math.isfinite(place) else 0.0  # NaN or infinite if the values are extremely far apart
         return self.blocks[min(len(self.blocks) - 1, max(0, int(place * len(self.blocks))))]
 
     def _height(self, value: float) -> float:

@@ -1,4 +1,4 @@
-"""What a picture shows of one stage of a chain: its response or curve, its parameters, and how they move."""
+"""Draw one stage of a chain: its response or transfer curve, its parameters, and their motion over time."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from nablafx_core.pictures.plots import envelope
 from nablafx_core.scoring.responses import LOWEST_HZ, Parameters, frequency_response, transfer_curve
 
 PLAIN = "#222222"
-"""The colour of what is the same at every setting."""
+"""Colour of text and curves that are the same at every setting."""
 
 _POSITIONS = ((0.05, "low", ":"), (0.5, "median", "-"), (0.95, "high", "--"))
-_SHOWN_DB = 60.0
+_SHOWN_DB = 60.0  # below the highest level of a response
 _UNBROKEN = "\N{NO-BREAK SPACE}"
-_LINE_WIDTH = 118  # characters of a line of text
+_LINE_WIDTH = 118  # number of characters in a line of text
 TITLE, LINE, GAP = 0.3, 0.18, 0.2  # inches
 _PANEL, _OVER_TIME, _ENVELOPE, _AXIS = 2.2, 0.95, 0.65, 0.4
 
 
 def write_lines(axis: Axes, lines: Sequence[tuple[str, str]]) -> None:
-    """Lines of text, one below the other, each in its colour."""
+    """Write lines of text, one below the other, each in its colour."""
     axis.set_axis_off()
     for number, (text, colour) in enumerate(lines):
         axis.text(
@@ -46,7 +46,7 @@ def write_lines(axis: Axes, lines: Sequence[tuple[str, str]]) -> None:
 
 @dataclass(frozen=True)
 class _Position:
-    """Parameters that are held for a curve, and how it looks."""
+    """Constant parameters for one curve, and the look of the curve."""
 
     parameters: Parameters
     colour: str
@@ -55,12 +55,13 @@ class _Position:
 
 
 class StagePanel:
-    """What is drawn of one stage.
+    """Panel of one stage.
 
     Args:
-        place, stage: which one.
-        shown: the excerpts.
-        reached: least and greatest input in the test.
+        place: place of the stage in the chain.
+        stage: stage to draw.
+        shown: excerpts of recordings.
+        reached: lowest and highest input of the stage in the test; None if unknown.
     """
 
     def __init__(self, place: str, stage: Stage, shown: Sequence[Excerpt], reached: tuple[float, float] | None) -> None:
@@ -79,7 +80,7 @@ class StagePanel:
 
     @property
     def groups(self) -> list[list[Parameter]]:
-        """Parameters that move, those of one unit and curve together."""
+        """Moving parameters, grouped by unit and curve."""
         found: dict[tuple[str, str], list[Parameter]] = {}
         for parameter in self.moving:
             found.setdefault((parameter.unit, parameter.curve), []).append(parameter)
@@ -87,7 +88,7 @@ class StagePanel:
 
     @property
     def sections(self) -> list[float]:
-        """Heights in inches: the lines of text, the panel of the shape, the parameters over time, a gap."""
+        """Heights in inches of the lines of text, the panel of the shape, the parameters over time, and a gap."""
         panel = [_PANEL + _AXIS] if self.shape in _SHAPES and self.curves else []
         titles = TITLE if len(self.shown) > 1 else 0.0
         over_time = [titles + _OVER_TIME * len(self.groups) + _ENVELOPE + _AXIS] if self.moving else []
@@ -95,11 +96,11 @@ class StagePanel:
 
     @property
     def height(self) -> float:
-        """In inches."""
+        """Height of the panel in inches."""
         return TITLE + sum(self.sections)
 
     def draw(self, part: SubFigure) -> None:
-        """Draw it."""
+        """Draw the panel into a part of a figure."""
         part.suptitle(self.title, x=0.006, ha="left", weight="bold", size=10, parse_math=False)
         grid = part.add_gridspec(len(self.sections), 1, height_ratios=self.sections)
         write_lines(part.add_subplot(grid[0]), self.lines)
@@ -139,10 +140,10 @@ class StagePanel:
         return found
 
     def _travel(self, parameter: Parameter) -> float:
-        """The largest part of its range that a parameter crosses in an excerpt."""
+        """Return the largest fraction of its range that a parameter covers in an excerpt."""
         ends = [(float(one[parameter.name].min()), float(one[parameter.name].max())) for one in self.curves]
         most = max(parameter.to_unit(high) - parameter.to_unit(low) for low, high in ends)
-        return round(most, 6)  # of several that go equally far, the first
+        return round(most, 6)  # so that the first of several equal parameters is chosen
 
 
 def _moving(curves: Mapping[str, NDArray[np.float64]]) -> list[str]:
@@ -150,7 +151,7 @@ def _moving(curves: Mapping[str, NDArray[np.float64]]) -> list[str]:
 
 
 def _alike(one: Mapping[str, NDArray[np.float64]], other: Mapping[str, NDArray[np.float64]]) -> bool:
-    """Whether the parameters are the same, at every moment where they move."""
+    """Return true if all parameters are equal, at every sample if they move."""
     return all(one[name].shape == other[name].shape and np.allclose(one[name], other[name], 1e-5) for name in one)
 
 
@@ -181,7 +182,7 @@ def _draw_nonlinearity(panel: StagePanel, axes: Any, positions: Sequence[_Positi
     axis = axes[0]
     axes[1].set_axis_off()
     if panel.reached:
-        label = f"what the test reached,\n{quantity(panel.reached[0])} to {quantity(panel.reached[1])}"
+        label = f"range in the test,\n{quantity(panel.reached[0])} to {quantity(panel.reached[1])}"
         axis.axvspan(*panel.reached, color="#eeeeee", zorder=0, label=label)
     axis.plot(inputs, inputs, color="#999999", linewidth=0.8, label="output = input")
     for one, output in zip(positions, outputs, strict=True):
@@ -200,7 +201,7 @@ _SHAPES = {"filter": _draw_filter, "nonlinearity": _draw_nonlinearity}
 
 
 def _draw_over_time(panel: StagePanel, place: SubplotSpec) -> None:
-    """A column for each excerpt, a row for each group of parameters, and the envelope of the dry audio below."""
+    """Draw a column for each excerpt: a row for each group of parameters, and the envelope of the dry audio below."""
     groups, columns = panel.groups, len(panel.shown)
     heights = [*[_OVER_TIME] * len(groups), _ENVELOPE]
     grid: Any = place.subgridspec(len(heights), columns, height_ratios=heights)
@@ -242,24 +243,24 @@ def _dress_group(axes: Sequence[Axes], group: Sequence[Parameter]) -> None:
 
 
 def _line_colours(colour: str, count: int) -> Sequence[str]:
-    """That of the excerpt for one line; else those that tell lines apart."""
+    """Return the colour of the excerpt for one line, or different colours for several lines."""
     return [colour] if count == 1 else [COLOURS[i % len(COLOURS)] for i in range(count)]
 
 
 def plain_number(value: float, _: Any = None) -> str:
-    """A tick's number without exponent: 1000 is 1k."""
+    """Return the label of a tick without exponent: ``1k`` for 1000."""
     return f"{value:g}" if abs(value) < 1000 else f"{value / 1000:g}k"
 
 
 def _at_least(axis: Axes, span: float) -> None:
-    """Widen the vertical axis to `span`, so that rounding does not look like a response."""
+    """Widen the vertical axis to at least `span`, so that rounding errors do not look like a response."""
     low, high = axis.get_ylim()
     if high - low < span:
         axis.set_ylim((low + high - span) / 2, (low + high + span) / 2)
 
 
 def _legend(axis: Axes, plain: bool = False) -> None:
-    """One entry for each label, on the right, if there are any; `plain` for what is so in every colour."""
+    """Add a legend on the right with one entry per label; `plain` if the entries apply to curves of every colour."""
     handles, labels = axis.get_legend_handles_labels()
     first = dict(zip(reversed(labels), reversed(handles), strict=True))
     if not first:

@@ -17,7 +17,7 @@ from nablafx_core.profiling.peak_memory import peak_memory
 from nablafx_core.profiling.stopwatch import median_seconds
 from nablafx_core.threads import torch_threads
 
-BLOCK_SIZES = (64, 512, 4096)
+BLOCK_SIZES = (64, 512, 4096)  # of plugins, of live applications, and of rendering
 
 
 @dataclass(frozen=True)

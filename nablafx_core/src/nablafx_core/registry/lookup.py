@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from importlib.abc import Traversable
 
 
-_LISTED = 30
+_LISTED = 30  # names in a message; more are hard to read
 
 
 def listed(kind: Kind, names: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from pydantic import (
     ValidationError,
 )
 
-from nablafx_core.marks import Mark, Section
+from nablafx_core.marks import Described, Mark, Section
 from nablafx_core.pack_code import contained
 from nablafx_core.registry.kinds import KINDS, PLAIN_SECTIONS
 from nablafx_core.registry.packs import import_target
@@ -108,7 +108,15 @@ def settings_of(target: Any, without: Collection[str] = ()) -> dict[str, Setting
                 found[parameter.name] = Setting(parameter.name, annotation, parameter.default)
     for cls in getattr(target, "__mro__", [target]):
         docs = {**argument_docs(cls.__doc__), **docs}
-    return {name: Setting(name, s.annotation, s.default, docs.get(name, "")) for name, s in found.items()}
+    return {
+        name: Setting(name, s.annotation, s.default, docs.get(name) or _description(s.annotation))
+        for name, s in found.items()
+    }
+
+
+def _description(annotation: Any) -> str:
+    marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+    return next((mark.doc for mark in marks if isinstance(mark, Described)), "")
 
 
 def _annotated(annotation: Any, metadata: Iterable[Any]) -> Any:

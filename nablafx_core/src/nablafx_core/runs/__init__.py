@@ -1,3 +1,3 @@
-"""Records of what was run: the run folder, written through Sacred, and its reader."""
+"""Run records: the run folder, written through Sacred, and its readers."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The lab book: all runs of one place, a folder or a database, read and kept in order by the same commands."""
+"""All runs of one place, a folder or a database, behind one interface for the commands that list and edit runs."""
 
 from __future__ import annotations
 
@@ -17,59 +17,59 @@ _STAMPED = ("run.json", "notes.json", "metrics.jsonl")
 
 
 class Book(Protocol):
-    """All runs of one place."""
+    """All runs of one place: a runs folder or a database."""
 
     @property
     def place(self) -> str:
-        """Where it is, for messages."""
+        """Folder or address of the runs, for messages."""
 
     def rows(self) -> list[Row]:
-        """All runs, the newest first."""
+        """Return all runs, the newest first."""
 
     def id_of(self, key: str) -> str:
-        """The id of a run of this place, from its beginning that no other id shares, or from ``"latest"``.
+        """Return the id of a run in this place, from its unambiguous first characters or from ``"latest"``.
 
         Raises:
             RunError: if there is no such run, or several.
         """
 
     def find(self, key: str) -> RunRecord:
-        """One run, by what `id_of` takes.
+        """Return one run; `key` is as for `id_of`.
 
         Raises:
             RunError: if there is no such run, or several.
         """
 
     def edit(self, run_id: str, change: Callable[[Notes], Notes]) -> Notes:
-        """Change tags and note of a run, and return them.
+        """Change the tags and the note of a run, and return the new ones.
 
         Raises:
             RunError: if they cannot be written.
         """
 
     def check_deletable(self, run_id: str) -> None:
-        """Make sure that a run may be deleted.
+        """Check that a run can be deleted.
 
         Raises:
-            RunError: if it is running or not really in this place.
+            RunError: if it is running, or is stored in another place.
         """
 
     def size(self, run_id: str) -> int:
-        """Bytes that deleting a run frees."""
+        """Return the number of bytes that deleting a run frees."""
 
     def delete(self, run_id: str) -> None:
-        """Remove a run for good; a kill meanwhile leaves no half of it in the list.
+        """Delete a run permanently; if this is killed, the list does not show a partly deleted run.
 
         Raises:
-            RunError: if it may not be deleted or cannot be.
+            RunError: if `check_deletable` refuses it, or the deletion fails.
         """
 
 
 class FolderBook:
-    """The runs of a folder.
+    """All runs of a folder.
 
     Args:
-        runs_dir: holds the run folders; it need not exist.
+        runs_dir: folder of the run folders; may be missing.
     """
 
     def __init__(self, runs_dir: Path) -> None:
@@ -77,11 +77,11 @@ class FolderBook:
 
     @property
     def place(self) -> str:
-        """The folder."""
+        """Path of the runs folder."""
         return str(self.runs_dir)
 
     def rows(self) -> list[Row]:
-        """All runs, the newest first; see `index`."""
+        """Return all runs, the newest first; see `index`."""
 
         def read(run_ids: list[str]) -> Iterator[Row]:
             return (Row.of(RunRecord.read(self.runs_dir / run_id)) for run_id in run_ids)
@@ -90,17 +90,17 @@ class FolderBook:
         return current_rows(f"folder {self.runs_dir.resolve()}", stamps, read)
 
     def id_of(self, key: str) -> str:
-        """See `Book.id_of`."""
+        """Return the id of a run; see `Book.id_of`."""
         if key == "latest" and (rows := self.rows()):
             return rows[0].id
         return matching_id([folder.name for folder in run_folders(self.runs_dir)], key, self.place)
 
     def find(self, key: str) -> RunRecord:
-        """One run, also by the path of its folder; see `Book.find`."""
+        """Return one run, also by the path of its folder; see `Book.find`."""
         return find_run(self.runs_dir, self.id_of(key) if key == "latest" else key)
 
     def edit(self, run_id: str, change: Callable[[Notes], Notes]) -> Notes:
-        """Change tags and note in `notes.json`."""
+        """Change the tags and the note in `notes.json`; see `Book.edit`."""
         folder = self.runs_dir / run_id
         before = read_notes(folder)
         notes = change(before)
@@ -109,20 +109,20 @@ class FolderBook:
         return notes
 
     def check_deletable(self, run_id: str) -> None:
-        """See `Book.check_deletable`."""
+        """Check that a run can be deleted; see `Book.check_deletable`."""
         check_deletable(self.runs_dir, run_id)
 
     def size(self, run_id: str) -> int:
-        """Bytes of the files in its folder."""
+        """Return the number of bytes of the files in a run's folder."""
         return folder_size(self.runs_dir / run_id)
 
     def delete(self, run_id: str) -> None:
-        """See `Book.delete`."""
+        """Delete a run permanently; see `Book.delete`."""
         delete_folder(self.runs_dir, run_id)
 
 
 def _stamp(folder: str) -> str:
-    """Changes with the record: the files are replaced or grow."""
+    """Return a text that changes when the record changes, because its files are then replaced or grow."""
     parts = []
     for name in _STAMPED:
         try:

@@ -1,4 +1,4 @@
-"""Removing run folders: only those of the runs folder itself, never one that is in use, never half of one."""
+"""Delete run folders: only those inside the runs folder, never one that is in use, never a part of one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PREFIX = ".deleted-"
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of the files in a folder; symbolic links are not followed."""
+    """Return the number of bytes of the files in a folder, without following symbolic links."""
     total = 0
     for path, _, names in os.walk(folder):
         for name in names:
@@ -28,14 +28,14 @@ def folder_size(folder: Path) -> int:
 
 
 def check_deletable(runs_dir: Path, run_id: str) -> Path:
-    """The folder of a run, if it may be removed.
+    """Return the folder of a run if it can be deleted.
 
     Raises:
         RunError: if the run is running, or its folder is a symbolic link or not in `runs_dir`.
     """
     folder = runs_dir / run_id
     if folder.is_symlink():
-        raise RunError(f"{folder} is a symbolic link: what it leads to is elsewhere, and is not deleted from here.")
+        raise RunError(f"{folder} is a symbolic link and is not deleted. Delete the folder that it points to instead.")
     if "/" in run_id or inside(runs_dir, run_id).resolve().parent != runs_dir.resolve():
         raise RunError(f"{folder} is not a folder in {runs_dir}.")
     if RunRecord.read(folder).status == "RUNNING":
@@ -44,15 +44,15 @@ def check_deletable(runs_dir: Path, run_id: str) -> Path:
 
 
 def delete_folder(runs_dir: Path, run_id: str) -> None:
-    """Remove the folder of a run: renamed first, so that a kill leaves a hidden one, which the next call removes.
+    """Delete the folder of a run; rename it first, so that a kill leaves a hidden folder, which the next call removes.
 
     Raises:
-        RunError: if it may not be removed (see `check_deletable`), another process has its lock, or the disk refuses.
+        RunError: if `check_deletable` refuses it, another process has its lock, or the disk refuses.
     """
     folder = check_deletable(runs_dir, run_id)
     hidden = runs_dir / f"{_PREFIX}{run_id}-{uuid.uuid4().hex[:8]}"
     try:
-        with only_process(folder):  # nobody resumes it now
+        with only_process(folder):  # so that no process resumes it meanwhile
             os.rename(check_deletable(runs_dir, run_id), hidden)
     except OSError as error:
         raise RunError(f"{folder}: cannot be deleted: {error.strerror}.") from error
@@ -60,4 +60,4 @@ def delete_folder(runs_dir: Path, run_id: str) -> None:
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
     if hidden.exists():
-        raise RunError(f"{hidden}: cannot be removed whole. It is in no list; remove it by hand.")
+        raise RunError(f"{hidden}: cannot be removed completely. Lists do not show it; remove it by hand.")

@@ -1,4 +1,4 @@
-"""What the GPUs of a run do over time, read in the background through NVML."""
+"""Record the use of a run's GPUs over time, read in the background through NVML."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nablafx_core.runs.run import Run
 
 _log = logging.getLogger(__name__)
 
-#: name: how NVML is asked for it.
+#: Functions that read each figure from NVML, by the figure's name.
 _FIGURES: dict[str, Callable[[Any, Any], float]] = {
     "utilization": lambda nvml, gpu: nvml.nvmlDeviceGetUtilizationRates(gpu).gpu,
     "memory_mib": lambda nvml, gpu: nvml.nvmlDeviceGetMemoryInfo(gpu).used / 2**20,
@@ -25,16 +25,16 @@ _FIGURES: dict[str, Callable[[Any, Any], float]] = {
 
 @contextmanager
 def sampled_gpus(run: Run, uuids: Sequence[str], seconds: float | None) -> Iterator[None]:
-    """Record the use of GPUs while the ``with`` lasts, as metrics ``system/gpuN/…`` over whole seconds of running.
+    """Record the use of GPUs during the block, as metrics ``system/gpuN/…`` over whole seconds of running.
 
-    They are `utilization` in %, `memory_mib`, `power_w` and `temperature_c`; what a card does not support is left
-    out. Several samples within one second are recorded as their mean. No method raises: if NVML fails, one message is
-    logged and sampling ends.
+    The metrics are `utilization` in %, `memory_mib`, `power_w` and `temperature_c`; those that a card does not support
+    are left out. The mean of all samples within one second is recorded. Sampling never raises: if NVML fails, one
+    warning is logged and sampling ends.
 
     Args:
-        run: that uses them.
-        uuids: of the GPUs as NVML names them; N counts them from 0.
-        seconds: between two samples; None for none at all.
+        run: run that uses the GPUs.
+        uuids: NVML UUIDs of the GPUs; N counts them from 0.
+        seconds: seconds between two samples; None for no sampling.
     """
     sampler = _Sampler(run, uuids, seconds) if uuids and seconds is not None else None
     if sampler is not None:
@@ -59,7 +59,7 @@ class _Sampler(threading.Thread):
         self._values: dict[str, list[float]] = {}
 
     def stop(self) -> None:
-        """End it; a driver that hangs is not waited for."""
+        """End sampling, without waiting for a driver that hangs."""
         self._over.set()
         self.join(timeout=2.0)
         self._given_up = self.is_alive()
@@ -70,8 +70,8 @@ class _Sampler(threading.Thread):
             import pynvml  # type: ignore[import-untyped]
 
             pynvml.nvmlInit()
-        except Exception as error:  # no library, no driver, or another driver than its library
-            self._tell(error)
+        except Exception as error:  # no library, no driver, or a driver that does not match the library
+            self._warn(error)
             return
         try:
             gpus = [pynvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in self._uuids]
@@ -79,7 +79,7 @@ class _Sampler(threading.Thread):
                 self._sample(pynvml, gpus)
                 self._over.wait(self._seconds)
         except Exception as error:
-            self._tell(error)
+            self._warn(error)
         finally:
             with suppress(Exception):
                 self._record()
@@ -100,7 +100,7 @@ class _Sampler(threading.Thread):
                     self._unsupported.add((number, name))
                     continue
                 self._values.setdefault(f"{SAMPLED}{number}/{name}", []).append(value)
-        if self._seconds >= 1:  # all other samples are from later seconds
+        if self._seconds >= 1:  # no other sample falls into this second
             self._record()
 
     def _record(self) -> None:
@@ -110,6 +110,6 @@ class _Sampler(threading.Thread):
                 self._run.log(name, statistics.fmean(values), self._second)
         self._values = {}
 
-    def _tell(self, error: Exception) -> None:
+    def _warn(self, error: Exception) -> None:
         what = f"{type(error).__name__}: {error}"
-        _log.warning("the use of the GPUs is not recorded any more (%s). The run goes on.", what)
+        _log.warning("the use of the GPUs is no longer recorded (%s). The run continues.", what)

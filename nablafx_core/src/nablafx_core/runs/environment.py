@@ -1,4 +1,4 @@
-"""What a run is made with: packs, git state, host. No path, no environment variable, no credential."""
+"""Facts about the software and the machine of a run: packs, git state, host; without paths, variables and secrets."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
-_GIT_SECONDS = 5.0
+_GIT_SECONDS = 5.0  # a repository on a slow disk must not hold up a training
 
 
 def packs() -> list[dict[str, Any]]:
-    """The installed packs: `name` and `version`; `commit` and `dirty` of those installed from a repository."""
+    """Return `name` and `version` of each installed pack, with `commit` and `dirty` if it comes from a repository."""
     found = {point.dist.name: point.dist for point in entry_points(group="nablafx") if point.dist is not None}
     return [{"name": name, "version": dist.version, **_origin(dist)} for name, dist in sorted(found.items())]
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit of the repository that holds `folder`, and whether tracked files differ from it.
+    """Return the `commit` of the repository of `folder`, and `dirty`: true if tracked files differ from it.
 
     None without a repository, without a commit, without git, or if git does not answer in time.
     """
@@ -37,7 +37,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
 
 def git_url(folder: Path) -> str:
-    """Return the URL of the repository's remote `origin`, without credentials; empty if it has none or it is a path."""
+    """Return the URL of the repository's remote `origin`, without credentials; empty for none and for a path."""
     url = (_git(folder, "remote", "get-url", "origin") or "").strip()
     remote = re.match(r"(?!file:)[a-z+]+://|[^/\\:]{2,}:(?!\\)", url)
     return redacted(url) if remote else ""
@@ -45,7 +45,7 @@ def git_url(folder: Path) -> str:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """Return git's output; None if git is missing, fails, or does not answer in time."""
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # another git in this repository is not disturbed
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # do not block another git in this repository
     command = ["git", "-C", str(folder), *arguments]
     try:
         answer = subprocess.run(
@@ -57,7 +57,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def torch_version() -> str | None:
-    """torch's version, read without importing it."""
+    """Return the version of torch, without importing it."""
     try:
         return version("torch")
     except PackageNotFoundError:
@@ -65,9 +65,9 @@ def torch_version() -> str | None:
 
 
 def nvidia() -> dict[str, Any] | None:
-    """`driver` and `gpus` (name and memory in MiB) as NVML knows them, and torch's `cuda`; None without a driver.
+    """Return NVML's `driver` and `gpus` (name and memory in MiB), and torch's `cuda`; None without a driver.
 
-    NVML is asked and not torch, which would begin to use the GPU.
+    NVML is used because torch would create a context on the GPU.
     """
     try:
         import pynvml  # type: ignore[import-untyped]
@@ -81,7 +81,7 @@ def nvidia() -> dict[str, Any] | None:
             {"name": pynvml.nvmlDeviceGetName(h), "memory_mib": pynvml.nvmlDeviceGetMemoryInfo(h).total // 2**20}
             for h in handles
         ]
-        torch = sys.modules.get("torch")  # its CUDA version stands nowhere else, and to import it takes a second
+        torch = sys.modules.get("torch")  # only torch knows its CUDA version, and importing it takes a second
         cuda = torch.version.cuda if torch else None
         return {"driver": pynvml.nvmlSystemGetDriverVersion(), "cuda": cuda, "gpus": gpus}
     except pynvml.NVMLError:
@@ -92,14 +92,14 @@ def nvidia() -> dict[str, Any] | None:
 
 
 def redacted(text: str) -> str:
-    """The text without the password of a URL and without the name of the home folder."""
+    """Return the text without credentials in URLs and without the name of the home folder."""
     text = re.sub(r"://[^/@\s]+@", "://***@", text)
     home = str(Path.home())
     return text.replace(home, "~") if len(home) > 1 else text
 
 
 def _origin(dist: Distribution) -> dict[str, Any]:
-    """What `direct_url.json` says about a distribution that came from a repository or a local folder."""
+    """Return `commit` and `dirty` of a distribution from a repository or a local folder, from `direct_url.json`."""
     try:
         direct = json.loads(dist.read_text("direct_url.json") or "{}")
     except ValueError:

@@ -1,4 +1,4 @@
-"""Find the model that a person names: a bundle, a run, or a pack's trained model."""
+"""Find the trained model that a user names: a bundle, a run, or a pack's trained model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from nablafx_core.runs.records import find_run, list_runs
 
 
 def find_model(name: str, runs_dir: Path) -> str | Path:
-    """What a person means by the name of a trained model, as `load` takes it.
+    """Return the source of a trained model, for `load`.
 
     Args:
-        name: a bundle, a run's folder, ``pack/name``, a run's id or the beginning of one, or ``"latest"``: the
-            newest run that has a model.
-        runs_dir: folder that holds the run folders.
+        name: path of a bundle or of a run's folder, ``pack/name``, a run's id or its first characters, or
+            ``"latest"`` for the newest run that has a model.
+        runs_dir: folder of the run folders.
 
     Raises:
         RunError: if there is no such run.

@@ -1,4 +1,4 @@
-"""The observer that writes the run folder, which is the truth about a run."""
+"""The observer that writes the run folder, the authoritative record of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nablafx_core.runs.rows import FACTS
 
 _log = logging.getLogger(__name__)
 RESERVED = frozenset({"run.json", "config.json", "metrics.json", "metrics.jsonl", "info.json", "cout.txt"})
-"""What no artifact may be called."""
+"""Names of files that an artifact must not have."""
 
 SAMPLED = "system/gpu"
 """Prefix of metrics whose steps are whole seconds of running."""
@@ -34,23 +34,24 @@ _RECORDED = {fact.key: fact for fact in FACTS.values() if fact.key}
 
 
 class FolderObserver(RunObserver):
-    """Writes ``runs/ID/`` so that a kill at any moment leaves whole files, and Sacred's readers find theirs.
+    """Write ``runs/ID/`` so that a kill at any moment leaves complete files, in a form that Sacred's readers support.
 
     `config.json`, `run.json`, `metrics.json`, `info.json` and `cout.txt` have the names and keys of Sacred's
-    FileStorageObserver. Beside them: `config.yaml`, the experiment; `metrics.jsonl`, appended to at once by
-    `metric` (`metrics.json` is made from it at the end); in `run.json` `pid`, `process_start`, `machine`,
-    `packs`, `elapsed` (seconds of running, pauses left out), `resumed` (times), `parent` (the run that started this
-    one, such as a sweep) and `revision`, which grows with each writing.
+    FileStorageObserver. In addition, there are `config.yaml`, the experiment; `metrics.jsonl`, to which `metric`
+    appends immediately (`metrics.json` is made from it at the end); and in `run.json` `pid`, `process_start`,
+    `machine`, `packs`, `elapsed` (seconds of running, without pauses), `resumed` (times), `parent` (the run that
+    started this one, such as a sweep) and `revision`, which grows with each write.
 
-    Once the run has started nothing raises: what the disk refuses is kept, told once and tried again.
+    After the start no method raises: if the disk refuses data, it is kept in memory, a warning is logged once, and
+    writing is tried again.
 
     Args:
-        folder: exists; this process holds its lock.
-        config: the experiment, for `config.yaml`.
-        previous: the `run.json` of a run that is resumed.
+        folder: existing folder whose lock this process holds.
+        config: experiment, for `config.yaml`.
+        previous: `run.json` of a run that is resumed; None for a new run.
     """
 
-    priority = sys.maxsize  # before all others: whatever they do, the folder has it
+    priority = sys.maxsize  # before all other observers, so that the folder is written even if they fail
 
     def __init__(self, folder: Path, config: Mapping[str, Any], previous: Mapping[str, Any] | None = None) -> None:
         self.folder = folder
@@ -62,7 +63,7 @@ class FolderObserver(RunObserver):
         self._began = time.monotonic()
         self._elapsed_before = 0.0
         self._once = Once()
-        self._lock = threading.RLock()  # Sacred's heartbeat comes from a thread of its own
+        self._lock = threading.RLock()  # Sacred's heartbeat comes from another thread
 
     def started_event(
         self,
@@ -74,7 +75,7 @@ class FolderObserver(RunObserver):
         meta_info: Mapping[str, Any],
         _id: str,
     ) -> str:
-        """Write everything that is known at the start.
+        """Write the record of a run that starts.
 
         Raises:
             RunError: if the folder cannot be written.
@@ -103,7 +104,7 @@ class FolderObserver(RunObserver):
             names = (*_KEPT, *(key for key, fact in _RECORDED.items() if fact.kept))
             kept = {key: self._previous[key] for key in names if key in self._previous}
             entry |= kept | {"resumed": [*self._previous.get("resumed", []), now]}
-            self._elapsed_before = entry["elapsed"] = self._lived(entry["elapsed"])
+            self._elapsed_before = entry["elapsed"] = self._seconds_before_resume(entry["elapsed"])
             entry["revision"] += 1
         self._entry = entry
         try:
@@ -118,52 +119,52 @@ class FolderObserver(RunObserver):
         return _id
 
     def heartbeat_event(self, info: Mapping[str, Any], captured_out: str, beat_time: datetime, result: Any) -> None:
-        """Show that the run lives, and write its summary and info."""
+        """Write the heartbeat, which shows that the run is alive, its summary and its info."""
         self.metrics.flush()
         with self._lock:
             self._note_time("heartbeat", beat_time)
             self._entry["result"] = result
             self._write_entry()
-            noted = dict(info)  # the command may add to it meanwhile
+            noted = dict(info)  # a copy, because the command may add to it meanwhile
             if noted != self._info:
                 self._info = noted
                 self._write("info.json", self._info)
 
     def metric(self, name: str, step: int, value: float, timestamp: datetime) -> None:
-        """Append one value; at once, where Sacred would bring it with the next heartbeat."""
+        """Append one value immediately; Sacred would send it only with the next heartbeat."""
         self.metrics.append(name, step, value, timestamp.isoformat())
 
     @property
     def is_resumed(self) -> bool:
-        """Whether the run went on from an earlier one in its folder."""
+        """True if the run was resumed."""
         return self._previous is not None
 
     def held(self) -> tuple[dict[str, Any], list[bytes]]:
-        """`run.json` and the lines of `metrics.jsonl` that this process holds, on the disk or not."""
+        """Return `run.json` as it is in memory, and the lines of `metrics.jsonl` that are not on the disk yet."""
         with self._lock:
             return dict(self._entry), self.metrics.waiting()
 
     @property
     def elapsed(self) -> float:
-        """Seconds of running until now, without pauses. Changes of the system's clock have no effect."""
+        """Seconds of running until now, without pauses; independent of the system's clock."""
         return self._elapsed_before + time.monotonic() - self._began
 
     def completed_event(self, stop_time: datetime, result: Any) -> None:
-        """The run ended as it should."""
+        """Record that the run has completed."""
         self._end("COMPLETED", stop_time, result=result)
 
     def interrupted_event(self, interrupt_time: datetime, status: str) -> None:
-        """Somebody stopped the run."""
+        """Record that the run was stopped by a user or a signal."""
         self._end(status, interrupt_time)
 
     def failed_event(self, fail_time: datetime, fail_trace: list[str]) -> None:
-        """The run ended by an exception."""
+        """Record that the run was ended by an exception."""
         self._end("FAILED", fail_time, fail_trace=[redacted(part) for part in fail_trace])
 
     def artifact_event(
         self, name: str, filename: str, metadata: Mapping[str, Any] | None = None, content_type: str | None = None
     ) -> None:
-        """Record a file of the folder, by its path in there; one from elsewhere is copied in."""
+        """Record a file by its path in the folder; copy it into the folder if it is elsewhere."""
         target = self.folder / name
         with self._lock:
             try:
@@ -177,13 +178,11 @@ class FolderObserver(RunObserver):
                 self._write_entry()
 
     def _end(self, status: str, time: datetime, **more: Any) -> None:
-        if not self._entry:  # the run failed before it began
+        if not self._entry:  # the run failed before its start was recorded
             return
         lost = self.metrics.close()
         if lost:
-            _log.warning(
-                "run %s: values that could not be written and are not in the folder: %d.", self.folder.name, lost
-            )
+            _log.warning("run %s: number of values that could not be written and are lost: %d.", self.folder.name, lost)
         with self._lock:
             self._write_series()
             self._note_time("stop_time", time)
@@ -191,7 +190,7 @@ class FolderObserver(RunObserver):
             self._write_entry()
 
     def _write_config(self, resumes: int) -> None:
-        """Write `config.yaml`; another one, with which the run went until now, is kept as ``config.N.yaml``."""
+        """Write `config.yaml`; if it differs from that of the run so far, keep the old one as ``config.N.yaml``."""
         path, text = self.folder / "config.yaml", _yaml(self._config)
         if resumes and path.exists() and path.read_bytes() != text.encode():
             replace_copy(path, self.folder / f"config.{resumes}.yaml")
@@ -201,10 +200,10 @@ class FolderObserver(RunObserver):
         self._entry[key] = when.isoformat()
         self._entry["elapsed"] = round(self.elapsed, 3)
 
-    def _lived(self, elapsed: float) -> float:
-        """Return the seconds that a run ran before a resume: a kill leaves samples newer than its last heartbeat.
+    def _seconds_before_resume(self, elapsed: float) -> float:
+        """Return the seconds of running before a resume, including samples after the last heartbeat before a kill.
 
-        The resumed run must not use these seconds for its own samples, which would replace the older ones.
+        The resumed run must not use the same seconds for its samples, because these would replace the older ones.
         """
         try:
             series = read_series(self.folder / "metrics.jsonl")
@@ -234,7 +233,7 @@ class FolderObserver(RunObserver):
     def _complain(self, error: OSError) -> None:
         if self._once.first():
             _log.warning(
-                "run %s: cannot write its folder (%s). The run goes on; writing is tried again and again.",
+                "run %s: its folder cannot be written (%s). The run continues, and writing is tried again.",
                 self.folder.name,
                 error.strerror or error,
             )

@@ -1,4 +1,4 @@
-"""An observer that cannot hurt the run that it observes."""
+"""Keep failing observers from ending the run that they observe."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from nablafx_core.runs.environment import redacted
 from nablafx_core.runs.stock import after_failure, fitted, quiet
 
 _log = logging.getLogger(__name__)
-_LONGEST = 300  # characters of an error that are shown
+_LONGEST = 300  # maximum number of characters of an error in a message
 
 
 class Guarded:
-    """Passes Sacred's events on to an observer and turns what it raises into one warning.
+    """Pass Sacred's events on to an observer, and turn its exceptions into one warning.
 
-    Sacred ends the run when an observer fails at the start, and drops it in silence when it fails later.
-    It is skipped for this run if it fails at the start, and is called again after a later failure.
+    Sacred itself ends the run when an observer fails at the start, and drops it silently when it fails later. A
+    guarded observer is skipped for the run if it fails at the start, and is called again after a later failure.
 
     Args:
         observer: observer of Sacred or of a pack.
-        secrets: texts that no message may contain.
+        secrets: texts that must not appear in messages.
 
     Attributes:
         start: 1 for a run's first start, 2 for its first resume, …
@@ -59,7 +59,7 @@ class Guarded:
         return answer
 
     def _arguments(self, event: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        if "info" in arguments:  # Sacred's MongoObserver adds its metrics there; the run's own info must not change
+        if "info" in arguments:  # Sacred's MongoObserver adds metrics to it, but the run's own info must not change
             self._noted.update(arguments["info"])
             arguments = {**arguments, "info": self._noted}
         if "fail_trace" in arguments:

@@ -1,4 +1,4 @@
-"""The words of run ids: short, plain, hard to mistake for one another."""
+"""Words of run ids: short, simple, and hard to confuse with each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of runs: unique across machines, short enough to say."""
+"""Ids of runs: unique across machines, short enough to say."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _OURS = re.compile(r"\d{8}-[a-z]+-[a-z]+-[a-z2-9]{4}")
 
 
 def new_id() -> str:
-    """A fresh id such as ``20261123-amber-fjord-7k3q``: date (UTC), two words, four random characters.
+    """Return a new id such as ``20261123-amber-fjord-7k3q``: date (UTC), two words, four random characters.
 
-    It comes from the system's randomness: runs are seeded alike, so that `random` would repeat itself.
+    It uses the system's random source, because runs with equal seeds would get equal ids from `random`.
     """
     date = datetime.now(timezone.utc).strftime("%Y%m%d")
     tail = "".join(secrets.choice(_ALPHABET) for _ in range(4))
@@ -26,29 +26,29 @@ def new_id() -> str:
 
 
 def is_run_id(name: str) -> bool:
-    """Whether a folder of this name was made by `new_folder` without a wished id."""
+    """Return true if a name has the form of the ids that `new_id` generates."""
     return _OURS.fullmatch(name) is not None
 
 
 def check_id(run_id: str) -> None:
-    """Make sure that an id can name a folder on every system.
+    """Check that an id is a valid folder name on every system.
 
     Raises:
-        RunError: if it cannot.
+        RunError: if it is not.
     """
     if not _ALLOWED.fullmatch(run_id):
         raise RunError(f"'{run_id}' cannot name a run: use letters, digits, '-', '_' and '.'.")
 
 
 def new_folder(runs_dir: Path, run_id: str | None = None) -> Path:
-    """Make the folder of a new run, exclusively.
+    """Create the folder of a new run, and return its path.
 
     Args:
-        runs_dir: made if missing.
-        run_id: the wished id; a fresh one if None.
+        runs_dir: folder of the run folders; created if missing.
+        run_id: requested id; a generated one if None.
 
     Raises:
-        RunError: if the id is taken or no file name, or if the folder cannot be made.
+        RunError: if the id exists or is not a valid file name, or if the folder cannot be created.
     """
     if run_id is not None:
         check_id(run_id)
@@ -63,4 +63,4 @@ def new_folder(runs_dir: Path, run_id: str | None = None) -> Path:
                 if run_id is not None:
                     raise RunError(f"the run {folder} exists. Resume it, or choose another id.") from None
     except OSError as error:
-        raise RunError(f"{runs_dir}: a run folder cannot be made there: {error.strerror}.") from error
+        raise RunError(f"{runs_dir}: a run folder cannot be created there: {error.strerror}.") from error

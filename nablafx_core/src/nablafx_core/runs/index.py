@@ -1,7 +1,6 @@
-"""Rows of runs kept in the user's cache, so that a list reads only what has changed.
+"""Store rows of runs in the user's cache, so that a list reads only the records that have changed.
 
-An index is never needed: one that is broken, locked, of another version or cannot be written is passed over, and the
-rows are read from where they are.
+An index is optional: if it is damaged, locked, of another version or not writable, the rows are read from the records.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from nablafx_core.files import cache_root
 from nablafx_core.runs.rows import VERSION, Row
 
 _TABLE = "CREATE TABLE IF NOT EXISTS rows (id TEXT PRIMARY KEY, stamp TEXT, facts TEXT, config TEXT) WITHOUT ROWID"
-_SECONDS = 0.2  # that another process may hold the file before we do without
+_SECONDS = 0.2  # maximum wait for another process that has locked the file
 
 
 def current_rows(place: str, stamps: Mapping[str, str], read: Callable[[list[str]], Iterable[Row]]) -> list[Row]:
-    """The rows of all runs, the newest first.
+    """Return the rows of all runs, the newest first.
 
     Args:
-        place: where the runs are, which names their index.
-        stamps: a text for each run's id that changes with its record. Taken before the record is read.
-        read: reads the rows of some ids; of one that is gone meanwhile there is none.
+        place: place of the runs, which determines the file of their index.
+        stamps: text for each run's id that changes when its record changes; taken before the record is read.
+        read: function that reads the rows of some ids, without those that were deleted meanwhile.
     """
     path = _path(place)
     kept = _load(path) if path else {}
@@ -34,7 +33,7 @@ def current_rows(place: str, stamps: Mapping[str, str], read: Callable[[list[str
     fresh = {row.id: row for row in read(missing)} if missing else {}
     gone = [run_id for run_id in kept if run_id not in stamps]
     if path and (fresh or gone):
-        # Why a record is damaged may change without its stamp, such as by chmod.
+        # Damaged records are not stored: chmod, for example, repairs one without changing its stamp.
         _save(path, {run_id: (stamps[run_id], row) for run_id, row in fresh.items() if row.damage is None}, gone)
     return sorted([*rows.values(), *fresh.values()], key=lambda row: row.began, reverse=True)
 
@@ -49,7 +48,7 @@ def _usable(kept: Mapping[str, tuple[str, str, str]], stamps: Mapping[str, str])
 
 
 def _path(place: str) -> Path | None:
-    """The file of an index, in a folder that exists; None if there can be none."""
+    """Return the path of an index, and create its folder; None if the folder cannot be created."""
     folder = Path(cache_root()) / "runs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,13 +58,13 @@ def _path(place: str) -> Path | None:
 
 
 def _load(path: Path) -> dict[str, tuple[str, str, str]]:
-    """Stamp, facts and config by id. An index that cannot be used is removed; the next one is whole."""
+    """Return stamp, facts and config by id; remove an index that is damaged or of another version."""
     if not path.exists():
         return {}
     try:
         with closing(_opened(path)) as connection:
             if connection.execute("PRAGMA user_version").fetchone() != (VERSION,):
-                raise sqlite3.DatabaseError("of another version")
+                raise sqlite3.DatabaseError("the index has another version")
             found = connection.execute("SELECT id, stamp, facts, config FROM rows").fetchall()
             return {run_id: (stamp, facts, config) for run_id, stamp, facts, config in found}
     except sqlite3.OperationalError:  # locked
@@ -87,5 +86,5 @@ def _save(path: Path, rows: Mapping[str, tuple[str, Row]], gone: Iterable[str]) 
 
 def _opened(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_SECONDS)
-    connection.execute("PRAGMA synchronous = OFF")  # what a power cut breaks is found and made again
+    connection.execute("PRAGMA synchronous = OFF")  # an index that a power cut damages is detected and rebuilt
     return connection

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one JSON object a line (name, step, value, timestamp), only ever appended to."""
+"""Write and read `metrics.jsonl`: one JSON object per line (name, step, value, timestamp), append-only."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pathlib import Path
 
 from nablafx_core.files import opened
 
-_RETRY_SECONDS = 1.0
+_RETRY_SECONDS = 1.0  # between two attempts to write to a full disk
 
 
 @dataclass(frozen=True)
 class Series:
-    """One metric over the steps, in the order of the steps. Timestamps are ISO 8601, UTC."""
+    """Values of one metric in the order of its steps. Timestamps are ISO 8601, UTC."""
 
     steps: list[int]
     values: list[float]
@@ -29,12 +29,12 @@ class Series:
 
 
 class MetricsFile:
-    """Appends values at once, so that a kill loses none; keeps them in memory while the disk refuses.
+    """Append each value immediately, so that a kill loses none; keep values in memory while the disk refuses them.
 
     Args:
-        path: of the file; it may exist and may end in a torn line.
-        on_error: told each failure to write; must not raise.
-        capacity: values kept in memory at most; the oldest are given up first.
+        path: path of the file; it may exist and may end in an incomplete line.
+        on_error: function that is called with each failure to write; must not raise.
+        capacity: maximum number of values kept in memory; the oldest are discarded first.
     """
 
     def __init__(self, path: Path, on_error: Callable[[OSError], None], capacity: int = 200_000) -> None:
@@ -47,7 +47,7 @@ class MetricsFile:
         self._file: FileIO | None = None
 
     def append(self, name: str, step: int, value: float, timestamp: str) -> None:
-        """Write one value, with those that are still waiting."""
+        """Write one value, after those that are still in memory."""
         line = json.dumps({"name": name, "step": step, "value": value, "timestamp": timestamp}) + "\n"
         with self._lock:
             self.lost += len(self._pending) == self._pending.maxlen
@@ -56,21 +56,21 @@ class MetricsFile:
                 self._flush()
 
     def flush(self) -> int:
-        """Try to write what is waiting, and return how many values still wait."""
+        """Try to write the values in memory, and return the number of those that could not be written."""
         with self._lock:
             if self._pending:
                 self._flush()
             return len(self._pending)
 
     def close(self) -> int:
-        """Try once more, close the file, and return how many values could not be written in all."""
+        """Try to write once more, close the file, and return the number of all values that were not written."""
         waiting = self.flush()
         with self._lock:
             self._release()
         return waiting + self.lost
 
     def waiting(self) -> list[bytes]:
-        """The lines that the disk has not taken."""
+        """Return the lines that are not on the disk yet."""
         with self._lock:
             return [line.encode() for line in self._pending]
 
@@ -80,7 +80,7 @@ class MetricsFile:
                 self._file = _at_end(self.path)
             data = "".join(self._pending).encode()
             if self._file.write(data) != len(data):
-                raise OSError("the disk took only a part")
+                raise OSError("only a part of the data was written")
         except OSError as error:
             self._release()
             self._retry_at = time.monotonic() + _RETRY_SECONDS
@@ -97,9 +97,9 @@ class MetricsFile:
 
 
 def _at_end(path: Path) -> FileIO:
-    """The file at its end, on a fresh line: a line torn by a kill or a full disk must not swallow the next."""
+    """Open the file at its end, on a new line, so that no value is appended to an incomplete line."""
     if path.exists():
-        opened(path).close()  # reading a FIFO would block
+        opened(path).close()  # raises for a FIFO, where opening would block
     file = open(path, "a+b", buffering=0)  # noqa: SIM115 - held open between values
     try:
         if file.seek(0, os.SEEK_END) > 0:
@@ -113,9 +113,9 @@ def _at_end(path: Path) -> FileIO:
 
 
 def read_series(path: Path) -> dict[str, Series]:
-    """All metrics by name; torn lines are passed over, no file is no metric.
+    """Return all metrics by name; skip incomplete lines. Without a file there are no metrics.
 
-    A step that was logged twice, before a kill and after the resume, has its last value.
+    If a step was logged twice, before a kill and after the resume, its last value counts.
 
     Raises:
         OSError: if the file cannot be read.
@@ -132,9 +132,9 @@ def read_series(path: Path) -> dict[str, Series]:
 
 
 def last_step(path: Path) -> int | None:
-    """The step of the last whole line, read from the file's end; None if there is none.
+    """Return the step of the last complete line, read from the file's end; None if there is none.
 
-    What is measured of machines (``system/…``) counts seconds, not steps, and is passed over.
+    Metrics of machines (``system/…``) are skipped, because they count seconds instead of steps.
     """
     try:
         with opened(path) as file:
@@ -155,7 +155,7 @@ def _series(by_step: dict[int, tuple[float, str]]) -> Series:
 
 
 def parsed(line: bytes) -> tuple[str, int, float, str] | None:
-    """Name, step, value and timestamp of a line; None for one that is torn."""
+    """Return name, step, value and timestamp of a line; None for an incomplete line."""
     try:
         point = json.loads(line)
         return str(point["name"]), int(point["step"]), float(point["value"]), str(point["timestamp"])

@@ -19,29 +19,29 @@ from nablafx_core.runs.run import Run
 from nablafx_core.shell import command
 
 _log = logging.getLogger(__name__)
-_PLACES = ("path", "folder", "file", "dry", "wet")
-_ANEW = ("track.observers", "track.sample_seconds")
+_PATH_SETTINGS = ("path", "folder", "file", "dry", "wet")
+_CHANGEABLE = ("track.observers", "track.sample_seconds")
 
 
 def check_overrides(overrides: Iterable[str]) -> None:
     """Check that ``--set`` of a resume changes only the path of the data, or the observers.
 
     Raises:
-        ConfigError: for any other setting.
+        ConfigError: if it changes any other setting.
     """
     for override in overrides:
         key = override.partition("=")[0]
         section, _, name = key.partition(".")
         moved = section == "data" and name not in ("", "name", *LoadingSettings.model_fields)
-        if not moved and not any(key == known or key.startswith(f"{known}.") for known in _ANEW):
+        if not moved and not any(key == known or key.startswith(f"{known}.") for known in _CHANGEABLE):
             raise ConfigError(
-                f"--set {key}: --resume continues a run as it is. It takes where the data is now, such as data.path, "
-                f"and {' and '.join(_ANEW)}."
+                f"--set {key}: --resume continues a run as it is. It accepts only new paths of the data, such as "
+                f"data.path, and {' and '.join(_CHANGEABLE)}."
             )
 
 
 def keep_fingerprint(run: Run, dataset: Dataset) -> None:
-    """Record the fingerprint of a run's data in its folder, unless it is there; warn if it cannot be written."""
+    """Write the fingerprint of a run's data into its folder if it is not there; warn if it cannot be written."""
     path = run.folder / NAME
     found = None if path.exists() else fingerprint(dataset)
     if found is None:
@@ -62,12 +62,12 @@ def check_same_data(folder: Path, dataset: Dataset, moved: bool, otherwise: str)
     Args:
         folder: folder of the run.
         dataset: dataset of the experiment as it is now.
-        moved: whether the settings of the data differ from the run's, in which case the check must be possible.
-        otherwise: advice if the data differs, the end of the message.
+        moved: true if the settings of the data differ from those of the run; the check is then required.
+        otherwise: end of the message if the data differs: advice.
 
     Raises:
-        DataError: if a file differs; names it.
-        RunError: if the run did not record its data although the check is required.
+        DataError: if a file differs; the message names it.
+        RunError: if the check is required, but the run has no usable fingerprint.
     """
     try:
         before = read_json(str(folder / NAME))
@@ -75,7 +75,7 @@ def check_same_data(folder: Path, dataset: Dataset, moved: bool, otherwise: str)
         if moved:
             raise RunError(
                 f"the run {folder.name} has no usable {NAME}, so this data cannot be compared with its own "
-                f"({getattr(error, 'strerror', None) or error}). Put the data where it was; a symbolic link will do."
+                f"({getattr(error, 'strerror', None) or error}). Put the data where it was; a symbolic link is enough."
             ) from error
         return
     problem = difference(before, dataset)
@@ -84,13 +84,13 @@ def check_same_data(folder: Path, dataset: Dataset, moved: bool, otherwise: str)
 
 
 def is_moved(experiment: Experiment, recorded: Mapping[str, Any]) -> bool:
-    """Return True if the data section of an experiment differs from a run's."""
+    """Return true if the data section of an experiment differs from that of a run."""
     return bool(experiment.config["data"] != recorded.get("data"))
 
 
 @contextmanager
 def moved_explained(words: Iterable[str], section: Mapping[str, Any], runs_dir: str | Path) -> Iterator[None]:
-    """Add to the error of a path that does not exist the command that sets a new one.
+    """Add to the error about a missing path the command that sets a new path.
 
     Args:
         words: words of the command, such as ``train --resume ID``.
@@ -98,7 +98,7 @@ def moved_explained(words: Iterable[str], section: Mapping[str, Any], runs_dir: 
         runs_dir: folder of the runs.
 
     Raises:
-        DataError: if a path does not exist; ends with the command.
+        DataError: if a path does not exist; the message ends with the command.
     """
     try:
         yield
@@ -111,8 +111,8 @@ def moved_explained(words: Iterable[str], section: Mapping[str, Any], runs_dir: 
 
 
 def _missing(section: Mapping[str, Any]) -> list[str]:
-    """Return the settings whose paths do not exist."""
+    """Return the names of settings whose paths do not exist."""
     own = {key: value for key, value in section.items() if key not in ("name", *LoadingSettings.model_fields)}
     paths = {key: value for key, value in own.items() if isinstance(value, str) and not os.path.exists(value)}
-    found = [key for key, value in paths.items() if key in _PLACES or os.path.isabs(value)]
+    found = [key for key, value in paths.items() if key in _PATH_SETTINGS or os.path.isabs(value)]
     return ["path"] if "path" in found else found

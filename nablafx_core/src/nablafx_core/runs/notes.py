@@ -1,4 +1,4 @@
-"""Tags and the note of a run: what people add to it afterwards, in `notes.json` of its folder."""
+"""Tags and the note that users add to a run, in `notes.json` of its folder."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _TAG = re.compile(r"[^\s,\x00-\x1f\x7f-\x9f]{1,100}")
 
 @dataclass(frozen=True)
 class Notes:
-    """What people have said about a run.
+    """Tags and note of a run.
 
     Attributes:
-        tags: sorted, each once.
-        note: of any length.
-        edited: when it was changed last, ISO 8601, UTC; None if it never was.
+        tags: sorted tags without duplicates.
+        note: text of any length.
+        edited: time of the last change, ISO 8601, UTC; None if there was none.
     """
 
     tags: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Notes:
 
     @classmethod
     def of(cls, found: Any) -> Notes:
-        """Those of the keys `tags`, `note` and `edited`; what is of another kind counts as missing."""
+        """Return the notes of a dict with the keys `tags`, `note` and `edited`; values of a wrong type are ignored."""
         if not isinstance(found, dict):
             return cls()
         tags, note, edited = found.get("tags"), found.get("note"), found.get("edited")
@@ -46,26 +46,26 @@ class Notes:
         )
 
     def tagged(self, add: Collection[str] = (), remove: Collection[str] = ()) -> Notes:
-        """With tags added and removed.
+        """Return the notes with tags added and removed.
 
         Raises:
-            RunError: for a tag that has a space or a comma in it, is empty or longer than 100 characters.
+            RunError: if a tag contains a space or a comma, is empty, or is longer than 100 characters.
         """
         for tag in add:
             if not _TAG.fullmatch(tag):
-                raise RunError(f"'{tag[:100]}' cannot be a tag: a tag has 1 to 100 characters, no space and no comma.")
+                raise RunError(f"invalid tag '{tag[:100]}': a tag has 1 to 100 characters, no spaces and no commas.")
         return self._edited(tags=tuple(sorted({*self.tags, *add} - set(remove))))
 
     def noted(self, text: str, append: bool = False) -> Notes:
-        """With another note, or with a line more."""
+        """Return the notes with another note or, with `append`, with one more line."""
         return self._edited(note=f"{self.note}\n{text}".strip("\n") if append else text)
 
     def entry(self) -> dict[str, Any]:
-        """As `notes.json` has them."""
+        """Return the content of `notes.json`."""
         return {"tags": list(self.tags), "note": self.note, "edited": self.edited}
 
     def _edited(self, **changes: Any) -> Notes:
-        """Changed now; later than before, whatever the clock says, so that the newer one is known."""
+        """Return changed notes; `edited` is always later than before, so that two copies can be compared."""
         changed = replace(self, **changes)
         if changed == self:
             return self
@@ -77,7 +77,7 @@ class Notes:
 
 
 def read_notes(folder: Path) -> Notes:
-    """Those of a run folder; none if there is no file or it is damaged."""
+    """Return the notes of a run folder; empty ones if the file is missing or damaged."""
     try:
         return Notes.of(read_json(f"{folder}/{NAME}"))
     except (OSError, ValueError, RecursionError):
@@ -85,10 +85,10 @@ def read_notes(folder: Path) -> Notes:
 
 
 def write_notes(folder: Path, notes: Notes) -> None:
-    """Write them into a run folder.
+    """Write notes into a run folder.
 
     Raises:
-        RunError: if it cannot be written.
+        RunError: if the file cannot be written.
     """
     try:
         with replacing(folder / NAME, alone=False) as temporary:

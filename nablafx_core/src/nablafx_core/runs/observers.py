@@ -19,8 +19,8 @@ from nablafx_core.runs.guard import Guarded
 def built_observers(sections: Sequence[Mapping[str, Any]]) -> list[Guarded]:
     """Build the observers of an experiment.
 
-    In their settings each ``${NAME}`` is replaced by the environment variable of that name. A file named by
-    `from_config` supplies settings that the section does not have. Neither is written anywhere.
+    In their settings each ``${NAME}`` is replaced by the environment variable of that name. The file named by
+    `from_config` supplies settings that the section does not have. Values from both are never recorded.
 
     Args:
         sections: sections with a name and settings, as in `Experiment.track`.
@@ -43,15 +43,15 @@ def _built(section: Mapping[str, Any], where: str) -> Guarded:
     except NablafxError as error:
         text = hidden(str(error), secrets)
         if isinstance(missing := error.__cause__, ModuleNotFoundError):
-            text = f"{name} needs the module '{str(missing.name).partition('.')[0]}', which is not installed."
+            text = f"{name} requires the module '{str(missing.name).partition('.')[0]}', which is not installed."
         problem = text if text.startswith(where) else f"{where}: {text}"
     except Exception as error:
-        problem = f"{where}: {name} cannot be made of its settings: {hidden(cause(error), secrets)}."
+        problem = f"{where}: {name} cannot be created with these settings: {hidden(cause(error), secrets)}."
     raise ConfigError(problem)  # outside the handler: the error's context could contain a secret
 
 
 def _from_file(name: str | None, where: str, secrets: set[str]) -> dict[str, Any]:
-    """Return the settings in a user's own file; all texts in it count as secrets."""
+    """Return the settings of the file `from_config`; all texts in it count as secrets."""
     from nablafx_core.yaml import YamlError, plain_yaml
 
     if name is None:
@@ -64,7 +64,7 @@ def _from_file(name: str | None, where: str, secrets: set[str]) -> dict[str, Any
     try:
         found = plain_yaml(content, str(path), "a file of settings")
     except YamlError as error:
-        raise ConfigError(f"{where}.from_config: {error.place}: this is neither plain YAML nor JSON.") from None
+        raise ConfigError(f"{where}.from_config: {error.place}: expected plain YAML or JSON.") from None
     if not isinstance(found, dict):
         raise ConfigError(f"{where}.from_config: {path}: expected a mapping of settings.")
     secrets |= all_texts(found)
@@ -72,7 +72,7 @@ def _from_file(name: str | None, where: str, secrets: set[str]) -> dict[str, Any
 
 
 def _resolved(name: str, settings: Mapping[str, Any], where: str, secrets: set[str]) -> dict[str, Any]:
-    """Return the settings with the values of their variables, converted to the types that the observer expects."""
+    """Return the settings with variables replaced by their values, in the types that the observer expects."""
     known = settings_of(component_class(Registry.discover().find("observer", name)))
     found: dict[str, Any] = {}
     for key, value in settings.items():
@@ -83,7 +83,7 @@ def _resolved(name: str, settings: Mapping[str, Any], where: str, secrets: set[s
 
 
 def _typed(setting: Setting, value: Any, where: str, of_variable: bool) -> Any:
-    """Convert a value to the setting's type; a variable's text may spell a number or a boolean."""
+    """Convert a value to the setting's type; the text of a variable may be a number or a boolean."""
     if value is None and setting.default is None:
         return None
     try:

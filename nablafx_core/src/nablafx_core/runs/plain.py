@@ -1,4 +1,4 @@
-"""Values that Sacred, JSON, YAML and MongoDB all keep as they are."""
+"""Copy values into plain types that Sacred, JSON, YAML and MongoDB store unchanged."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
 def plain(value: Any, where: str) -> Any:
-    """A copy made of dicts with string keys, lists, strings, numbers, booleans and None.
+    """Return a copy made of dicts with string keys, lists, strings, numbers, booleans and None.
 
     Args:
-        value: tuples become lists.
-        where: what it is, for the messages; nested keys are added to it.
+        value: value to copy; tuples become lists.
+        where: name of the value, for the messages; nested keys are added to it.
 
     Raises:
-        RunError: for a key that Sacred refuses (it contains "." or "=", begins with "$" or "py/"), a value of
-            another kind, or a URL with a password in it, which must not be recorded.
+        RunError: if a key is rejected by Sacred (it contains "." or "=", or begins with "$" or "py/"), a value has
+            another type, or a URL contains a password, which must not be recorded.
     """
     if isinstance(value, Mapping):
         for key in value:
@@ -29,7 +29,10 @@ def plain(value: Any, where: str) -> Any:
         return {key: plain(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, str):
         if _PASSWORD.search(without_variables(value)):
-            raise RunError(f"{where}: holds a URL with a password, which must not be recorded. Set it elsewhere.")
+            raise RunError(
+                f"{where}: contains a URL with a password, which must not be recorded. Put the password into an "
+                "environment variable."
+            )
         return value
     if value is None or isinstance(value, bool | int | float):
         return value

@@ -1,6 +1,6 @@
-"""Whether the process that runs a run still lives, and the lock that lets only one run it.
+"""Check whether the process of a run is alive, and lock a run folder for one process.
 
-A process is known by its id, its start and its machine: ids are used again, on one machine and on others.
+A process is identified by its id, its start and its machine, because ids are reused and equal on other machines.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nablafx_core.errors import RunError
 from nablafx_core.files import read_json, replace_json
 
 SILENCE = timedelta(seconds=60)
-"""A process of which nothing else can be known is dead after so long without a heartbeat."""
+"""Time without a heartbeat after which a process counts as dead if it cannot be checked directly."""
 
 _PROC = "/proc"
 _RELEASED = {"released": True}
@@ -31,11 +31,11 @@ def identity() -> dict[str, Any]:
 
 
 def alive(process: Mapping[str, Any], heartbeat: str | None) -> bool:
-    """Whether the process of an `identity` runs: exact on its own machine, else by its last heartbeat.
+    """Return true if the process of an `identity` runs: exact on its own machine, else by its last heartbeat.
 
     Args:
-        process: has the keys of `identity`.
-        heartbeat: ISO 8601, UTC; None if there was none.
+        process: mapping with the keys of `identity`.
+        heartbeat: time of the last heartbeat, ISO 8601, UTC; None if there was none.
     """
     start, machine = process.get("process_start"), process.get("machine")
     if start is not None and machine is not None and machine == _machine():
@@ -44,21 +44,21 @@ def alive(process: Mapping[str, Any], heartbeat: str | None) -> bool:
 
 
 def as_time(timestamp: str) -> datetime:
-    """A time of a record; Sacred's have no zone and are UTC."""
+    """Parse a time of a record; Sacred's times have no time zone and are UTC."""
     time = datetime.fromisoformat(timestamp)
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
 def since(time: datetime) -> float:
-    """Return the seconds since a time of a record; 0 if it is in the future, as after a change of the clock."""
+    """Return the seconds since a time; 0 if it is in the future, for example after the clock was changed."""
     return max(0.0, (datetime.now(timezone.utc) - time).total_seconds())
 
 
 def _start(pid: int) -> str | None:
-    """Return a text that tells a process from later ones with its id; None if it does not run.
+    """Return a text that distinguishes a process from later ones with the same id; None if it does not run.
 
-    With /proc, it is the number of clock ticks from boot to the start, which does not depend on the clock. Elsewhere it
-    is psutil's time of the start.
+    With /proc, it is the number of clock ticks from boot to the start, which does not depend on the system's clock.
+    Elsewhere it is psutil's start time.
     """
     if not os.path.isdir(_PROC):
         return _start_by_psutil(pid)
@@ -67,7 +67,7 @@ def _start(pid: int) -> str | None:
     except OSError:
         return None
     state, ticks = fields[0], fields[19]
-    return None if state in "ZX" else ticks  # a zombie is dead, only not yet collected by its parent
+    return None if state in "ZX" else ticks  # a zombie is dead but not yet collected by its parent
 
 
 def _start_by_psutil(pid: int) -> str | None:
@@ -81,7 +81,7 @@ def _start_by_psutil(pid: int) -> str | None:
 
 
 def _machine() -> str | None:
-    """Return a text for this boot of this machine and this container's view of process ids; None if it is not known."""
+    """Return a text that identifies this boot of this machine and this pid namespace; None if unknown."""
     if not os.path.isdir(_PROC):
         return f"{platform.node()} {uuid.getnode():x}"
     try:
@@ -93,13 +93,13 @@ def _machine() -> str | None:
 
 @contextmanager
 def only_process(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder; a lock whose process died is taken over.
+    """Hold the lock of a run folder; take over the lock of a dead process.
 
-    Locks are numbered and the highest counts. To take one over is to make the next, which one process
-    alone can do; to remove the dead one first would let a third process in between.
+    Locks are numbered and the highest counts. A process takes a lock over by creating the next one, which only one
+    process can do. Removing the dead lock first would let a third process in between.
 
     Raises:
-        RunError: if another process holds it, or if the folder cannot be written.
+        RunError: if another process holds the lock, or if the folder cannot be written.
     """
     number = max(map(_number, folder.glob("lock.*")), default=0)
     if number and _held(folder / f"lock.{number}"):
@@ -124,7 +124,7 @@ def only_process(folder: Path) -> Iterator[None]:
 
 
 def still_running(run_id: str) -> str:
-    """Why a run cannot be resumed now, and what to do."""
+    """Return the message for a run that cannot be resumed because it is still running."""
     wait = f"If it was killed on another machine, wait {SILENCE.seconds} seconds"
     return f"the run {run_id} is still running. Stop it before you resume it. {wait}."
 
@@ -137,16 +137,16 @@ def _held(lock: Path) -> bool:
     try:
         holder = read_json(str(lock))
     except (OSError, ValueError, RecursionError):
-        holder = {}  # just made and not yet written, or its maker died in between
+        holder = {}  # just created and not yet written, or its process died in between
     if holder == _RELEASED:
         return False
     signs = []
     for path in (lock, lock.with_name("run.json")):
-        # Who takes a lock over removes it: it may be gone since it was listed, and the next number is then taken.
+        # The process that takes a lock over removes it, so it may be gone; the next number is then in use.
         with suppress(OSError):
             signs.append(path.stat().st_mtime)
     sign = datetime.fromtimestamp(max(signs, default=0), timezone.utc).isoformat()
     try:
         return alive(holder, sign)
-    except (AttributeError, KeyError, TypeError, ValueError):  # damaged: it tells as much as an empty one
+    except (AttributeError, KeyError, TypeError, ValueError):  # a damaged lock counts as an empty one
         return alive({}, sign)

@@ -1,4 +1,4 @@
-"""Selecting, sorting and ranking rows."""
+"""Select, sort and rank rows of runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from nablafx_core.runs.where.parsing import parse
 
 
 def select(rows: Sequence[Row], where: str | None) -> list[Row]:
-    """The rows that fulfil a condition, in their order; all if there is none.
+    """Return the rows that fulfil a condition, in the same order; all rows if it is None.
 
     Raises:
-        RunError: if the condition cannot be read, or uses a name that no run has.
+        RunError: if the condition cannot be parsed, or uses a name that no run has.
     """
     if where is None:
         return list(rows)
@@ -27,9 +27,9 @@ def select(rows: Sequence[Row], where: str | None) -> list[Row]:
 
 
 def ordered(rows: Sequence[Row], key: str) -> list[Row]:
-    """The rows by a value, the smallest first; with "-" before the name, the largest first.
+    """Return the rows sorted by a value, the smallest first; with "-" before the name, the largest first.
 
-    Equal ones keep their order. Runs without the value, and those where it is not a number, are last.
+    Rows with equal values keep their order. Rows without the value, and those where it is NaN, come last.
 
     Raises:
         RunError: if no run has the value.
@@ -43,18 +43,18 @@ def ordered(rows: Sequence[Row], key: str) -> list[Row]:
 
 
 def ranked(rows: Sequence[Row], by: str, per: str | None) -> dict[str, list[Row]]:
-    """The trainings of each group, the best first, which is the one with the smallest figure.
+    """Return the trainings of each group, the best first: the one with the smallest figure.
 
-    Runs of other commands, such as tests, have figures of models that they did not make, and are left out.
+    Runs of other commands, such as tests, are left out, because their figures are those of models from other runs.
 
     Args:
-        rows: of all runs.
-        by: the name of a figure; with "-" before it the largest is the best. Runs without it are left out, as are
-            those where it is not finite.
-        per: the name of what the groups have in common; None for one group.
+        rows: rows of all runs.
+        by: name of a figure; with "-" before it, the largest is the best. Runs where the figure is missing, NaN or
+            infinite are left out.
+        per: name whose value is equal in each group; None for one group.
 
     Returns:
-        The rows by the value of `per`, sorted by it; "" for runs without one.
+        The rows of each group by the value of `per`, sorted by it; the key is "" for runs without that value.
 
     Raises:
         RunError: if no run has the figure or the value.
@@ -76,12 +76,12 @@ def ranked(rows: Sequence[Row], by: str, per: str | None) -> dict[str, list[Row]
 
 
 def is_figure(value: Any) -> bool:
-    """Whether a value is a finite number."""
+    """Return true if a value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _rank(value: Any) -> tuple[int, Any] | None:
-    """Numbers before texts, which cannot be compared with them; None for what has no place."""
+    """Return a sort key that puts numbers before times and texts; None for a missing value or NaN."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""Run a command under Sacred, its record in a run folder."""
+"""Run a command under Sacred, and record it in a run folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["MONGO_VARIABLE", "Run", "record"]
 MONGO_VARIABLE = "NABLAFX_MONGO_URL"
 """Environment variable that names the MongoDB which keeps a copy of every run."""
 
-#: Built through the registry: nothing but the command line imports MongoDB's code.
+#: Built through the registry, because only the command line imports the code of MongoDB.
 _MONGO = "nablafx_core.mongo.mongo_observer:MongoObserver"
 
 T = TypeVar("T")
@@ -44,29 +44,32 @@ def record(
     parent: str | None = None,
     mongo: str | None = None,
 ) -> T:
-    """Run `body` and keep its record in ``runs_dir/ID``.
+    """Run `body` and record it in ``runs_dir/ID``.
 
-    It ends COMPLETED; INTERRUPTED by a KeyboardInterrupt or, in the main thread, by Ctrl-C or SIGTERM (see
-    `Interrupts`), which leave here as KeyboardInterrupt (Lightning makes a SystemExit of it; that is undone); or
-    FAILED by any other exception, which leaves here unchanged.
+    The run ends COMPLETED; INTERRUPTED by a KeyboardInterrupt or, in the main thread, by Ctrl-C or SIGTERM (see
+    `Interrupts`), raised here as KeyboardInterrupt even if Lightning has turned it into a SystemExit; or FAILED by any
+    other exception, which is raised here unchanged.
 
     Sacred seeds `random`, numpy and, if it is imported, torch with ``seed``, else ``train.seed``, else 0, before
-    `body` begins, resumed or not. What needs more (a training that resumes) seeds itself after.
+    `body` starts, also when the run is resumed. A body that needs other states, such as a resumed training, must set
+    them itself.
 
     Args:
-        command: such as ``"train"``.
-        config: the validated experiment in plain values; it is not changed.
-        runs_dir: where run folders are; made if missing.
-        body: what is run; it receives the `Run`.
-        run_id: a fresh one if None.
+        command: name of the command, such as ``"train"``.
+        config: validated experiment in plain values; it is not changed.
+        runs_dir: folder of the run folders; created if missing.
+        body: function to run; it receives the `Run`.
+        run_id: id of the run; a generated one if None.
         resume: continue the run `run_id` in its folder; values logged again replace the earlier ones.
-        observers: Sacred observers beside the run folder. One that raises is told once and stops nothing.
+        observers: Sacred observers in addition to the run folder. If one raises, a warning is logged once and the run
+            continues.
         parent: id of the run that starts this one, such as a sweep; a resumed run keeps its own.
-        mongo: MongoDB that keeps a copy: a URL or the name of a profile; ``""`` for what the environment or the user's
-            config file names, if anything; None for none. Whether the server answers changes nothing for the run.
+        mongo: MongoDB that keeps a copy: a URL or the name of a profile; ``""`` for the address in the environment or
+            in the user's config file, if there is one; None for no copy. The run continues if the server does not
+            answer.
 
     Returns:
-        What `body` returns.
+        Result of `body`.
 
     Raises:
         RunError: if the config cannot be recorded, the folder cannot be written, or the run to resume does not
@@ -74,7 +77,7 @@ def record(
     """
     settings = plain(config, "config")
     folder = _resumed_folder(Path(runs_dir), run_id) if resume else new_folder(Path(runs_dir), run_id)
-    with _none_before_it_began(folder, resume), only_process(folder), Interrupts() as interrupts:
+    with _discard_if_never_started(folder, resume), only_process(folder), Interrupts() as interrupts:
         previous = _resumable(folder) if resume else None
         observer = FolderObserver(folder, settings, previous.entry if previous else None)
         outcome: list[T] = []
@@ -106,8 +109,8 @@ def record(
 
 
 @contextmanager
-def _none_before_it_began(folder: Path, resume: bool) -> Iterator[None]:
-    """Remove the folder of a run whose record could not be begun, as on a disk without room."""
+def _discard_if_never_started(folder: Path, resume: bool) -> Iterator[None]:
+    """Remove the folder of a new run if its record cannot be written, for example on a full disk."""
     try:
         yield
     except BaseException:
@@ -118,7 +121,7 @@ def _none_before_it_began(folder: Path, resume: bool) -> Iterator[None]:
 
 class _Experiment(Experiment):
     def get_experiment_info(self) -> dict[str, Any]:
-        """Sacred's keys, without the paths of this machine."""
+        """Return Sacred's keys, without paths of this machine."""
         state = environment.git_state(Path.cwd())
         repositories = [{"url": environment.git_url(Path.cwd()), **state}] if state else []
         known = {"name": self.path, "repositories": repositories}
@@ -138,20 +141,20 @@ def _experiment(command: str, main: Callable[[Any], Any], settings: dict[str, An
 
 
 def _seed(settings: dict[str, Any]) -> int:
-    """The seed for Sacred, which would draw one if it had none."""
+    """Return the seed for Sacred, which would otherwise draw one."""
     train = settings.get("train")
     seed = settings.get("seed", train.get("seed") if isinstance(train, dict) else None)
-    return seed % 2**32 if isinstance(seed, int) else 0  # all that numpy takes
+    return seed % 2**32 if isinstance(seed, int) else 0  # numpy accepts 32 bits
 
 
 def _resumed_folder(runs_dir: Path, run_id: str | None) -> Path:
     if run_id is None:
-        raise RunError("which run is to be resumed? Give its id.")
+        raise RunError("a run to resume requires its id. Pass run_id.")
     return find_run(runs_dir, run_id).folder
 
 
 def _resumable(folder: Path) -> RunRecord:
-    """The record of a run that can be resumed; called with its lock held."""
+    """Return the record of a run to resume; the caller must hold its lock."""
     run = RunRecord.read(folder)
     if run.damage:
         raise RunError(f"the run {run.id} cannot be resumed: {run.damage}")

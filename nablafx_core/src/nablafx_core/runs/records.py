@@ -1,4 +1,4 @@
-"""Reading runs back from their folders. Imports neither torch nor Sacred."""
+"""Read runs from their folders, without importing torch or Sacred."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from nablafx_core.runs.rows import FACTS
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_LONGEST = 100  # characters of the user's text that are shown
+_LONGEST = 100  # maximum number of the user's characters that a message shows
 #: Files of a run's folder, in addition to run.json, that are read to show it.
 _FILES = ("config.yaml", "config.json", "metrics.jsonl", "info.json", "notes.json")
 
-#: Parts of run.json that are used as what they are.
+#: Required types of parts of run.json.
 _KINDS = {
     "command": str,
     "host": dict,
@@ -40,15 +40,15 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as its folder tells it.
+    """A run, read from its folder.
 
     Attributes:
-        id: the folder's name.
-        folder: of the run.
-        status: COMPLETED, FAILED, INTERRUPTED, RUNNING, DIED (it was killed: its record says RUNNING but its
-            process is gone, or, seen from another machine, has given no sign for a minute), or DAMAGED.
-        damage: why a DAMAGED record cannot be read; None for the others.
-        entry: `run.json`; empty if DAMAGED.
+        id: id of the run, the name of its folder.
+        folder: folder of the run.
+        status: COMPLETED, FAILED, INTERRUPTED, RUNNING, DIED (it was killed: its record says RUNNING, but its
+            process does not exist or, on another machine, has written no heartbeat for a minute), or DAMAGED.
+        damage: reason why a DAMAGED record cannot be read; None for other records.
+        entry: content of `run.json`; empty if DAMAGED.
     """
 
     id: str
@@ -59,11 +59,11 @@ class RunRecord:
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
-        """Read ``folder/run.json``. Never raises: what cannot be read is DAMAGED."""
+        """Read ``folder/run.json``. Never raise: a record that cannot be read is DAMAGED."""
         try:
             entry = read_json(f"{folder}/run.json")
         except FileNotFoundError:
-            damage = "run.json is missing: the run ended before it began."
+            damage = "run.json is missing: the run ended before its record was written."
         except OSError as error:
             damage = f"run.json cannot be read: {error.strerror}."
         except (ValueError, RecursionError) as error:
@@ -74,12 +74,12 @@ class RunRecord:
 
     @classmethod
     def of(cls, run_id: str, folder: Path, entry: Any, **more: Any) -> Self:
-        """The record of a `run.json` that was read. Never raises, as `read`.
+        """Return the record of a `run.json` that was read. Never raise, as `read`.
 
         Args:
-            run_id: of the run.
-            folder: of the run.
-            entry: what should be the content of a `run.json`.
+            run_id: id of the run.
+            folder: folder of the run.
+            entry: content of the `run.json`, which is checked.
             more: further fields of a subclass.
         """
         try:
@@ -88,24 +88,24 @@ class RunRecord:
             if status == "RUNNING" and not alive(entry, entry.get("heartbeat") or entry.get("start_time")):
                 status = "DIED"
             record = cls(run_id, folder, status, None, entry, **more)
-            _ = record.start, record.duration  # they parse what the listing needs
+            _ = record.start, record.duration  # they raise if their times are damaged
             return record
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             return cls(run_id, folder, "DAMAGED", _damage(error), **more)
 
     @property
     def command(self) -> str | None:
-        """What was run, such as ``"train"``."""
+        """Command that was run, such as ``"train"``."""
         return self.entry.get("command")
 
     @cached_property
     def start(self) -> datetime | None:
-        """When it was started first, UTC."""
+        """Time of the first start, UTC; None if the record does not contain it."""
         return as_time(self.entry["start_time"]) if "start_time" in self.entry else None
 
     @property
     def began(self) -> datetime:
-        """When it was started, or, if the record does not tell, when its folder last changed, UTC."""
+        """Time of the first start or, if the record does not contain it, of the folder's last change, UTC."""
         if self.start is not None:
             return self.start
         try:
@@ -115,7 +115,7 @@ class RunRecord:
 
     @cached_property
     def duration(self) -> float | None:
-        """Seconds that it ran until its end or its last sign of life, pauses before a resume left out."""
+        """Seconds of running until the end or the last heartbeat, without pauses before a resume."""
         if self.status == "RUNNING" and "elapsed" in self.entry:
             last = as_time(self.entry["heartbeat"])
             return float(self.entry["elapsed"]) + since(last)
@@ -126,10 +126,10 @@ class RunRecord:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The experiment, from `config.yaml` (`config.json` for a run that only Sacred wrote).
+        """Experiment of the run, from `config.yaml` (`config.json` for a run that only Sacred wrote).
 
         Raises:
-            RunError: if there is none or it is damaged.
+            RunError: if the file is missing or damaged.
         """
         for name in ("config.yaml", "config.json"):
             path = self.folder / name
@@ -146,9 +146,9 @@ class RunRecord:
 
     @property
     def quick_config(self) -> dict[str, Any]:
-        """The experiment as Sacred has it, from `config.json`, where YAML would take long; with its `seed`.
+        """Experiment from Sacred's `config.json`, which is faster to read than YAML; it also has Sacred's `seed`.
 
-        That of `config` where there is no `config.json`, and empty where neither can be read.
+        If there is no `config.json`, it is `config`; if neither can be read, it is empty.
         """
         try:
             found = read_json(f"{self.folder}/config.json")
@@ -161,13 +161,13 @@ class RunRecord:
 
     @property
     def summary(self) -> dict[str, float]:
-        """The final figures; empty before there are any."""
+        """Final figures; empty before there are any."""
         result = self.entry.get("result")
         return dict(result) if isinstance(result, dict) else {}
 
     @cached_property
     def metrics(self) -> dict[str, Series]:
-        """Return all logged metrics, by name; empty if they cannot be read."""
+        """All logged metrics by name; empty if they cannot be read."""
         try:
             return read_series(self.folder / "metrics.jsonl")
         except OSError:
@@ -175,7 +175,7 @@ class RunRecord:
 
     @property
     def unreadable(self) -> list[str]:
-        """Return problems with files of the folder, such as "metrics.jsonl cannot be read: it is a folder"."""
+        """Problems with files of the folder, such as "metrics.jsonl cannot be read: it is a folder"."""
         found = []
         for name in _FILES:
             path = os.path.join(self.folder, name)
@@ -183,19 +183,19 @@ class RunRecord:
                 try:
                     opened(path).close()
                 except FileNotFoundError:
-                    found.append(f"{name} cannot be read: it is a link to a place where nothing is")
+                    found.append(f"{name} cannot be read: it is a symbolic link to a missing file")
                 except OSError as error:
                     found.append(f"{name} cannot be read: {error.strerror}")
         return found
 
     @property
     def last_step(self) -> int | None:
-        """The step of the last value that was logged."""
+        """Step of the last logged value."""
         return last_step(self.folder / "metrics.jsonl")
 
     @property
     def info(self) -> dict[str, Any]:
-        """The facts that the run noted; empty if there are none or they cannot be read."""
+        """Facts that the run recorded with `set_info`; empty if there are none or they cannot be read."""
         try:
             found = read_json(f"{self.folder}/info.json")
         except (OSError, ValueError, RecursionError):
@@ -204,42 +204,42 @@ class RunRecord:
 
     @property
     def artifacts(self) -> list[str]:
-        """Recorded files, relative to the folder."""
+        """Paths of recorded files, relative to the folder."""
         return [str(name) for name in self.entry.get("artifacts") or []]
 
     @cached_property
     def notes(self) -> Notes:
-        """What people have said about it."""
+        """Tags and note that users have added."""
         return read_notes(self.folder)
 
     @property
     def tags(self) -> list[str]:
-        """Its tags, sorted."""
+        """Sorted tags of the run."""
         return list(self.notes.tags)
 
     @property
     def note(self) -> str:
-        """What somebody wrote about it; empty if nobody has."""
+        """Note that a user wrote; empty if there is none."""
         return self.notes.note
 
     @property
     def host(self) -> dict[str, Any]:
-        """The machine: hostname, os, cpu, python_version, torch_version, nvidia."""
+        """Facts about the machine: hostname, os, cpu, python_version, torch_version, nvidia."""
         return dict(self.entry.get("host") or {})
 
     @property
     def packs(self) -> list[dict[str, Any]]:
-        """The packs that were installed: name, version, and commit if known."""
+        """Packs that were installed: name, version, and commit if known."""
         return list(self.entry.get("packs") or [])
 
     @property
     def resumed(self) -> list[str]:
-        """When it was resumed, ISO 8601, UTC."""
+        """Times of the resumes, ISO 8601, UTC."""
         return list(self.entry.get("resumed") or [])
 
     @property
     def error(self) -> str | None:
-        """The last line of what made it fail."""
+        """Last line of the traceback of a failed run; None if there is none."""
         trace = self.entry.get("fail_trace")
         return str(trace[-1]).strip() if trace else None
 
@@ -249,13 +249,13 @@ def _damage(error: Exception) -> str:
 
 
 def _check(entry: Any) -> None:
-    """Raise TypeError or KeyError where a part of run.json is of another kind than it is used as."""
+    """Raise TypeError or KeyError if a part of run.json does not have the required type."""
     for key, kind in _KINDS.items():
         if not isinstance(entry.get(key), kind | None):
             raise TypeError(f"'{key}' is a {type(entry[key]).__name__}")
     for pack in entry.get("packs") or []:
         if not (isinstance(pack["name"], str) and isinstance(pack["version"], str)):
-            raise TypeError("'packs' has one without a name and a version")
+            raise TypeError("'packs' has an entry without a name and a version")
     for gpu in ((entry.get("host") or {}).get("nvidia") or {}).get("gpus") or []:
         if not isinstance(gpu["name"], str):
             raise TypeError("'host' has a GPU without a name")
@@ -265,11 +265,11 @@ def plain_config(text: bytes, name: str) -> Any:
     """Parse YAML as plain data.
 
     libyaml is fast, but crashes if lists are nested too deeply. The depth is therefore checked before anything is
-    built; deep text, and text with anchors or tags, goes to `plain_yaml`. So does text that libyaml refuses: it knows
-    no escapes such as ``\\uDCFF``, which stand for bytes of a file name that are not UTF-8.
+    built. Text that is too deep, has anchors or tags, or is rejected by libyaml goes to `plain_yaml`: libyaml does not
+    support escapes such as ``\\uDCFF``, which stand for bytes of a file name that are not UTF-8.
 
     Raises:
-        ConfigError: if the text is not such YAML.
+        ConfigError: if the text is not plain YAML.
     """
     import yaml
 
@@ -289,7 +289,7 @@ def plain_config(text: bytes, name: str) -> Any:
 
 
 def run_folders(runs_dir: Path) -> list[Path]:
-    """The folders of runs in a folder; none if it does not exist. Hidden ones are being made or removed."""
+    """Return the run folders in a folder; none if it does not exist. Skip hidden, unfinished ones."""
     if not os.path.isdir(runs_dir):  # unlike Path's method, it accepts any text as a path
         return []
     with os.scandir(runs_dir) as entries:
@@ -298,12 +298,12 @@ def run_folders(runs_dir: Path) -> list[Path]:
 
 
 def list_runs(runs_dir: Path) -> list[RunRecord]:
-    """The runs of a folder, the newest first; none if the folder does not exist."""
+    """Return the runs of a folder, the newest first; none if the folder does not exist."""
     return sorted(map(RunRecord.read, run_folders(runs_dir)), key=lambda run: run.began, reverse=True)
 
 
 def find_run(runs_dir: Path, key: str) -> RunRecord:
-    """One run: by its id, a beginning of it or of its words, ``"latest"``, or the path of its folder.
+    """Return one run: by its id, the first characters of the id or of its words, ``"latest"``, or its folder's path.
 
     Raises:
         RunError: if there is no such run, or several.
@@ -319,26 +319,26 @@ def find_run(runs_dir: Path, key: str) -> RunRecord:
 
 
 def matching_id(ids: Sequence[str], key: str, where: str) -> str:
-    """The one id that `key` is, or is the beginning of, with the date or without.
+    """Return the one id that equals `key` or begins with it, with or without the date.
 
     Args:
-        ids: of all runs.
-        key: what the user wrote.
-        where: the runs are, for the messages.
+        ids: ids of all runs.
+        key: text that the user wrote.
+        where: place of the runs, for the messages.
 
     Raises:
-        RunError: if there is none, or several.
+        RunError: if no id matches, or several.
     """
     found = [one for one in ids if one == key] or begun_by(ids, key)
     if len(found) == 1:
         return found[0]
     if found:
         shown = "\n  ".join(sorted(found))
-        raise RunError(f"{len(found)} runs in {where} begin with '{key}'. Write more of the one you mean:\n  {shown}")
+        raise RunError(f"{len(found)} runs in {where} begin with '{key}'. Write more characters of the id:\n  {shown}")
     hint = did_you_mean(key, ids, " `nablafx runs` lists them.")
     raise RunError(f"there is no run '{key if len(key) <= _LONGEST else key[:_LONGEST] + '…'}' in {where}.{hint}")
 
 
 def begun_by(ids: Sequence[str], key: str) -> list[str]:
-    """Return the ids that begin with `key`, with the date or without."""
+    """Return the ids that begin with `key`, with or without the date."""
     return [one for one in ids if key and (one.startswith(key) or one.partition("-")[2].startswith(key))]

@@ -1,4 +1,4 @@
-"""A run as lists, filters and rankings see it: one row, which can be kept and read again quickly."""
+"""Rows of runs for lists, filters and rankings; a row can be stored and read again quickly."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from nablafx_core.runs.process import alive, as_time, since
 if TYPE_CHECKING:
     from nablafx_core.runs.records import RunRecord
 
-#: Keys of a RUNNING record from which it follows whether its process still lives.
+#: Keys of a RUNNING record that are needed to check whether its process is alive.
 _LIFE = ("pid", "process_start", "machine", "heartbeat", "elapsed", "start_time")
 
 
 @dataclass(frozen=True)
 class Fact:
-    """Everything that the framework knows of one field of a run.
+    """Definition of one field of a run: its documentation, its source, and where it is shown.
 
     Args:
-        doc: what it is.
-        read: function that reads it from a record.
-        named: True if conditions, ``--sort`` and ``--by`` may name it.
-        column: heading of its column in the list of runs; empty for none.
-        page: label of its line on the page of a run; empty for none.
-        key: key under which ``run.json`` stores what `record` was given; empty if the field follows from others.
+        doc: documentation of the field.
+        read: function that reads the field from a record.
+        named: true if conditions, ``--sort`` and ``--by`` can use the field.
+        column: heading of the field's column in the list of runs; empty for no column.
+        page: label of the field's line on the page of a run; empty for no line.
+        key: key in ``run.json`` of an argument of `record`; empty if the field is computed from other values.
         kind: type of the value under that key.
-        kept: True if a resumed run keeps the value of the first start.
+        kept: true if a resumed run keeps the value of the first start.
     """
 
     doc: str
@@ -56,14 +56,14 @@ def fact(
     kind: type = str,
     kept: bool = False,
 ) -> Any:
-    """Declare a field of `Row`; see `Fact`. Without `read`, it is what ``run.json`` has under `key`."""
+    """Declare a field of `Row`; see `Fact`. Without `read`, the field is the value of `key` in ``run.json``."""
     found = read or (lambda run: run.entry.get(key))
     return field(metadata={"fact": Fact(doc, found, named, column, page, key, kind, kept)})
 
 
 @dataclass(frozen=True)
 class Row:
-    """A run in a list. Each field says what it is; `FACTS` has them by name."""
+    """Run in a list. Each field contains its documentation; `FACTS` has the fields by name."""
 
     id: str = fact("Id of the run.", lambda run: run.id, column="ID", page="run")
     status: str = fact(
@@ -72,11 +72,11 @@ class Row:
         column="STATUS",
         page="status",
     )
-    damage: str | None = fact("Why a DAMAGED record cannot be read.", lambda run: run.damage, named=False)
+    damage: str | None = fact("Reason why a DAMAGED record cannot be read.", lambda run: run.damage, named=False)
     error: str | None = fact(
-        "Last line of the error with which it failed.", lambda run: run.error if run.status == "FAILED" else None
+        "Last line of the error of a failed run.", lambda run: run.error if run.status == "FAILED" else None
     )
-    command: str | None = fact('Such as "train".', lambda run: run.command, column="COMMAND", page="command")
+    command: str | None = fact('Command, such as "train".', lambda run: run.command, column="COMMAND", page="command")
     model: str | None = fact(
         "Name of the model in the experiment, without its pack.",
         lambda run: _short(run.quick_config.get("model"), "name"),
@@ -91,21 +91,21 @@ class Row:
         "Device of the dataset in the experiment, without its pack.",
         lambda run: _short(run.quick_config.get("data"), "device"),
     )
-    step: int | None = fact("Step of the last value that was logged.", lambda run: run.last_step, column="STEP")
+    step: int | None = fact("Step of the last logged value.", lambda run: run.last_step, column="STEP")
     start: datetime | None = fact(
-        "When it was first started, UTC; None if the record does not tell.",
+        "Time of the first start, UTC; None if the record does not contain it.",
         lambda run: run.start,
         column="AGE",
         page="started",
     )
-    duration: float | None = fact("Seconds that it ran.", lambda run: run.duration, page="ran for")
-    parent: str | None = fact("Id of the run that started it.", key="parent", page="parent", kept=True)
+    duration: float | None = fact("Seconds of running.", lambda run: run.duration, page="ran for")
+    parent: str | None = fact("Id of the run that started this one.", key="parent", page="parent", kept=True)
     host: str | None = fact("Name of the machine.", lambda run: _word(run.host, "hostname"))
     tags: tuple[str, ...] = fact("Sorted tags.", lambda run: tuple(run.tags), column="TAGS", page="tags")
-    note: str = fact("What somebody wrote about it.", lambda run: run.note, column="NOTE OR ERROR", page="note")
+    note: str = fact("Note that a user wrote.", lambda run: run.note, column="NOTE OR ERROR", page="note")
     summary: Mapping[str, Any] = fact("Final figures.", lambda run: run.summary, named=False)
     began: datetime = fact(
-        "Its start or, if the record does not tell, when its folder last changed, UTC.",
+        "Time of the first start or, if the record does not contain it, of the folder's last change, UTC.",
         lambda run: run.began,
         named=False,
     )
@@ -122,18 +122,18 @@ class Row:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The experiment."""
+        """Experiment of the run."""
         found: dict[str, Any] = json.loads(self._config)
         return found
 
     def kept(self) -> tuple[str, str]:
-        """Return the row as text, the experiment apart; `of_kept` reads them."""
+        """Return the row as two texts, its fields and its experiment, for `of_kept`."""
         values = [getattr(self, name) for name in FACTS]
         return json.dumps([*values, self._life], default=datetime.isoformat), self._config
 
     @classmethod
     def of_kept(cls, facts: str, config: str) -> Row:
-        """Return a row that was kept; whether its process still lives is checked again.
+        """Return the row of the texts of `kept`; check again whether the process of a running run is alive.
 
         Raises:
             ValueError, TypeError, KeyError, AttributeError: if the text is damaged.
@@ -148,10 +148,10 @@ class Row:
         return cls(**values, _life=life, _config=config)
 
 
-#: The fields of `Row` by name, in the order in which they are shown.
+#: Fields of `Row` by name, in the order in which they are shown.
 FACTS: dict[str, Fact] = {one.name: one.metadata["fact"] for one in fields(Row) if "fact" in one.metadata}
 
-#: Number of the form in which rows are kept. Increment the first part if a field's meaning changes, but not its name.
+#: Version of stored rows. Increment the number if the meaning of a field changes but not its name.
 VERSION = zlib.crc32(repr((3, *FACTS)).encode()) & 0x7FFFFFFF
 
 

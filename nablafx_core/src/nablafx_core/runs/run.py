@@ -1,4 +1,4 @@
-"""The handle with which a running command writes its record."""
+"""The object with which a running command writes its record."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nablafx_core.runs.plain import plain
 
 
 class Run:
-    """A run in progress; `nablafx_core.runs.recorder.record` makes it.
+    """Run in progress, created by `nablafx_core.runs.recorder.record`.
 
     Attributes:
-        id: unique across machines.
-        folder: ``runs/ID``; the command may write its own files into it.
+        id: id of the run, unique across machines.
+        folder: run folder, ``runs/ID``; the command may write its own files into it.
     """
 
     def __init__(self, folder: Path, observer: FolderObserver, sacred_run: Any) -> None:
@@ -29,37 +29,37 @@ class Run:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of running until now, pauses before a resume left out."""
+        """Seconds of running until now, without pauses before a resume."""
         return self._observer.elapsed
 
     def fail(self, message: str) -> None:
-        """Record a failure from another thread, where the main one hangs and the process is to be ended."""
+        """Record a failure from another thread, before a process whose main thread hangs is ended."""
         self._observer.failed_event(_now(), [message])
 
     def log(self, name: str, value: float, step: int) -> None:
-        """Record one value of a metric; in the folder when this returns. Not-a-number and infinity are values too.
+        """Record one value of a metric; it is in the folder when this returns. NaN and infinity are allowed.
 
         Args:
-            name: such as ``"train/loss"``.
-            value: a number or a tensor of one element.
-            step: of the optimiser. A step logged again replaces the earlier value.
+            name: name of the metric, such as ``"train/loss"``.
+            value: number, or tensor with one element.
+            step: optimiser step; a value for the same step replaces the earlier one.
 
         Raises:
-            RunError: if the value is no number.
+            RunError: if the value is not a number.
         """
         number, count = self._number(name, value), int(step)
         self._observer.metric(name, count, number, _now())
         self._sacred.log_scalar(name, number, count)
 
     def artifact(self, path: str | Path, name: str | None = None) -> None:
-        """Record a file, copied into the folder unless it is there.
+        """Record a file; copy it into the folder if it is elsewhere.
 
         Args:
-            path: of a file that exists.
-            name: where it goes, relative to the folder; if None, where it is in the folder, else its own name.
+            path: path of an existing file.
+            name: path in the folder; if None, the file's present path in the folder, or its name if it is elsewhere.
 
         Raises:
-            RunError: if there is no such file, or the name is outside the folder or the recorder's own.
+            RunError: if the file does not exist, or the name is outside the folder or reserved for the recorder.
         """
         file, folder = Path(path).resolve(), self.folder.resolve()
         if not file.is_file():
@@ -71,7 +71,7 @@ class Run:
         self._sacred.add_artifact(str(file), name, content_type=content_type(name))
 
     def artifacts_in(self, *folders: str) -> None:
-        """Record all files of folders in the run's, such as ``"pictures"``; those that are not there hold none."""
+        """Record all files of subfolders, such as ``"pictures"``; missing subfolders are skipped."""
         for name in folders:
             for path in sorted((self.folder / name).glob("*")):
                 self.artifact(path)
@@ -80,21 +80,21 @@ class Run:
         """Record the final figures (Sacred's result); a later call adds to them.
 
         Raises:
-            RunError: if a value is no number.
+            RunError: if a value is not a number.
         """
         numbers = {name: self._number(name, value) for name, value in values.items()}
         self._sacred.result = {**(self._sacred.result or {}), **numbers}
         self._write()
 
     def set_info(self, key: str, value: Any) -> None:
-        """Record a fact (Sacred's info), such as what was found in the data.
+        """Record a fact (Sacred's info), such as a finding about the data.
 
         Args:
-            key: its name.
-            value: numbers, strings, lists and dicts.
+            key: name of the fact.
+            value: value of the fact: numbers, strings, lists and dicts.
 
         Raises:
-            RunError: for a key or a value that cannot be recorded.
+            RunError: if the key or the value cannot be recorded.
         """
         self._sacred.info.update(plain({key: value}, "info"))
         self._write()
@@ -104,10 +104,12 @@ class Run:
 
     def _number(self, name: str, value: Any) -> float:
         try:
-            return float(value.detach() if hasattr(value, "detach") else value)  # torch warns of a gradient's loss
+            return float(
+                value.detach() if hasattr(value, "detach") else value
+            )  # without detach, torch warns that the gradient is lost
         except (TypeError, ValueError):
             raise RunError(f"run {self.id}: '{name}' is {value!r}, which is not a number.") from None
 
 
 def _now() -> datetime:
-    return datetime.now(timezone.utc).replace(tzinfo=None)  # as Sacred's own times are
+    return datetime.now(timezone.utc).replace(tzinfo=None)  # Sacred's times have no time zone

@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do to a run."""
+"""Handle Ctrl-C and SIGTERM during a run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _log = logging.getLogger(__name__)
 
 
 class Interrupts:
-    """Ctrl-C and SIGTERM stop a run once, and then wait until its record is written.
+    """Stop a run once at Ctrl-C or SIGTERM, and let its record be written.
 
-    The first raises KeyboardInterrupt, or, once the body has `ended`, is held back until the ``with`` is left. The
-    second only says that the first is being obeyed. Another one raises again, for code that swallowed the first.
-    In another thread than the main one nothing is done: Python lets no other thread handle signals.
+    The first signal raises KeyboardInterrupt or, once the body has `ended`, is delayed until the end of the block.
+    The second one only logs that the run is being stopped. A third one raises again, for code that caught the first.
+    In a thread other than the main one nothing is done, because Python handles signals only in the main thread.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-            # What nohup or a parent ignores stays ignored.
+            # A signal that nohup or a parent process ignores stays ignored.
             self._previous = {n: handler for n, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
             self.arm()
         return self
@@ -46,12 +46,12 @@ class Interrupts:
             signal.raise_signal(self._held)
 
     def arm(self) -> None:
-        """Take the signals (again: Lightning takes Ctrl-C away when it shuts down)."""
+        """Install the handlers; call this again after Lightning, which replaces that of Ctrl-C when it shuts down."""
         for number in self._previous:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: Any) -> None:
-        if os.getpid() != self._owner:  # a worker that was forked: it is no run
+        if os.getpid() != self._owner:  # a forked worker does not record the run
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             signal.raise_signal(number)
             return
@@ -59,7 +59,7 @@ class Interrupts:
         if self._seen == 1 and self.ended:
             self._held = number
         elif self._seen == 2:
-            _log.warning("Stopping: the record of the run is being written. Once more to stop at once.")
+            _log.warning("Stopping: the run's record is being written. Press Ctrl-C once more to stop immediately.")
         else:
             note_interrupt()
             raise KeyboardInterrupt(signal.Signals(number).name)

@@ -1,4 +1,4 @@
-"""Adapt Sacred's own observers to our runs: plain settings, a suitable result, folders, an id."""
+"""Adapt Sacred's own observers to our runs: settings from a file, one figure as the result, folders, ids."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def with_plain_settings(target: Any) -> Any:
     """Return the class of an observer, or a subclass whose constructor accepts values that a file can contain.
 
     Raises:
-        RegistryError: for Sacred's QueueObserver, which wraps an object and repeats a failing event forever.
+        RegistryError: if it is Sacred's QueueObserver, which wraps an object and repeats a failing event forever.
     """
     if not isinstance(target, type):
         return target
     if issubclass(target, _sacred.QueueObserver) and not issubclass(target, _sacred.QueuedMongoObserver):
         raise RegistryError(
             f"'{target.__name__}' wraps another observer and repeats a failing event forever. Name the other "
-            "observer itself: one that fails stops nothing."
+            "observer itself; an observer that fails does not stop a run."
         )
     if issubclass(target, _sacred.TelegramObserver) and target.__init__ is _sacred.TelegramObserver.__init__:
         return type(target.__name__, (_Telegram, target), {"__doc__": _Telegram.__doc__, "__module__": __name__})
@@ -44,7 +44,7 @@ class _Telegram:
     Args:
         chat_id: id of the chat.
         token: token of the bot.
-        silent_completion: send no notification sound for a completed run.
+        silent_completion: if true, the message about a completed run makes no sound.
         priority: priority among Sacred's observers.
         started_text, completed_text, interrupted_text, failed_text: texts of the messages; an empty one is not sent.
         proxy_url: URL of a proxy; HTTP or SOCKS5.
@@ -120,7 +120,7 @@ class _Brief(logging.Filter):
 
 
 def fitted(observer: Any, event: str, arguments: Mapping[str, Any], start: int) -> dict[str, Any]:
-    """Return the arguments of an event as an observer can record them.
+    """Return the arguments of an event in a form that an observer can record.
 
     Args:
         observer: observer that receives the event.
@@ -158,7 +158,7 @@ def main_figure(result: Mapping[str, Any]) -> float | None:
 
 
 def _id_for(observer: Any, run_id: str, start: int) -> str:
-    """Return the id for an observer: Sacred's observers refuse a known id, so each resume gets another one."""
+    """Return the id for an observer; Sacred's observers reject an existing id, so each resume gets another one."""
     if not isinstance(observer, _sacred.STORING):
         return run_id
     if isinstance(observer, _sacred.SqlObserver) and observer.engine.dialect.name != "sqlite":

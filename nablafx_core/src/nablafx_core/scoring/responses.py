@@ -15,10 +15,10 @@ from nablafx_core.interfaces import Processor
 Signal = NDArray[np.float64]
 Parameters = dict[str, float]
 
-LOWEST_HZ = 10.0
+LOWEST_HZ = 10.0  # below what is heard, above where a response needs minutes of signal
 _SECONDS = 5.0  # a filter at 20 Hz with a Q of 10 falls by 270 dB
 _POINTS = 600  # about one per pixel of an axis
-_CURVE_POINTS = 801
+_CURVE_POINTS = 801  # odd, so that 0 is one of them
 
 
 def frequency_response(

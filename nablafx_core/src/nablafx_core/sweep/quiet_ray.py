@@ -1,4 +1,4 @@
-"""Ray as it is used here: on this machine alone unless an address is given, silent, telling nobody, gone afterwards."""
+"""Start Ray, on this machine unless an address is given, without messages and usage statistics, and shut it down."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from nablafx_core.errors import ConfigError, NablafxError
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without GPUs sees none; said, since Ray warns otherwise
-    "RAY_AIR_NEW_OUTPUT": "0",  # the newer one speaks also when it is told to be silent
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a trial without GPUs must not see any; Ray warns if this is not set
+    "RAY_AIR_NEW_OUTPUT": "0",  # the newer output prints even with verbose=0
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that fails at once has no value
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that fails immediately has no value
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_RESULT_BUFFER_LENGTH": "1",  # a trial goes on only when its last validation was judged
+    "TUNE_RESULT_BUFFER_LENGTH": "1",  # a trial continues only after the scheduler has judged its last validation
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-#: Bytes of shared memory: trials exchange numbers only. Ray takes no less.
+#: Bytes of shared memory, Ray's minimum, because trials exchange only numbers.
 _OBJECT_STORE = 80 * 2**20
-#: Seconds in which a cluster must answer.
+#: Timeout of a connection to a cluster, in seconds.
 _SECONDS = 5.0
 _LARGEST_PORT = 65535
-#: Letters of a temporary folder that leave room for the names of Ray's sockets, of which a system allows 107.
+#: Longest path of a temporary folder, because a system allows 107 characters for the paths of Ray's sockets.
 _LONGEST_FOLDER = 30
 
 
@@ -48,26 +48,30 @@ _PROBE = (
     "ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)\n"
     "print('connected to the cluster', flush=True)"
 )
-_PROBE_SECONDS = 60.0
+_PROBE_SECONDS = 60.0  # for a first connection to a cluster
 _CONNECTED = "connected to the cluster"
 _REFUSALS = ("InvalidAuthToken", "Unauthenticated", "authentication token")
 _MODE = "RAY_AUTH_MODE"
 
 
 def require_ray() -> None:
-    """Raise a ConfigError that says how to install Ray Tune, where it is not."""
+    """Check that Ray Tune is installed.
+
+    Raises:
+        ConfigError: if it is not installed; the message says how to install it.
+    """
     found = find_spec("ray")  # find_spec("ray.tune") would import ray
     if found is None or not any(Path(place, "tune").is_dir() for place in found.submodule_search_locations or ()):
-        raise ConfigError("a sweep needs Ray Tune, which is not installed: pip install 'nablafx-core[sweep]'")
+        raise ConfigError("a sweep requires Ray Tune, which is not installed: pip install 'nablafx-core[sweep]'")
 
 
 def check_address(address: str | None) -> None:
-    """Check that a cluster answers at an address and accepts us. Ray would try for minutes and print each attempt.
+    """Check that a cluster answers at an address and accepts this machine; Ray itself would print attempts for minutes.
 
-    If the cluster requires a token, Ray's environment is set so that the token of this machine is used.
+    If the cluster requires a token, the environment is set so that Ray uses the token of this machine.
 
     Raises:
-        ConfigError: if nothing answers, the cluster requires another token, or the address is invalid.
+        ConfigError: if no cluster answers, the cluster requires another token, or the address is invalid.
     """
     if address is None:
         return
@@ -98,15 +102,15 @@ def _check_token(address: str) -> None:
             sys.modules["ray._raylet"].Config.initialize("")  # makes Ray read the token again
         return
     raise ConfigError(
-        f"--address {address}: a Ray cluster answers there and wants a token, which is missing here or another one. "
-        f"Set {_MODE}=token, and RAY_AUTH_TOKEN to the cluster's token or RAY_AUTH_TOKEN_PATH to a file that holds it "
-        "(on the machine of `ray start --head` it is in ~/.ray/auth_token). Or start the cluster and the sweep with "
-        f"{_MODE}=disabled, in a network that you trust."
+        f"--address {address}: the Ray cluster requires a token, but the token of this machine is missing or wrong. "
+        f"Set {_MODE}=token, and RAY_AUTH_TOKEN to the cluster's token or RAY_AUTH_TOKEN_PATH to a file that contains "
+        "it (on the machine of `ray start --head` it is in ~/.ray/auth_token). Or, in a network that you trust, start "
+        f"the cluster and the sweep with {_MODE}=disabled."
     )
 
 
 def _asked(address: str, environment: Mapping[str, str]) -> str:
-    """Return `_CONNECTED`, one of `_REFUSALS` if the cluster refuses our token, or why it cannot be used."""
+    """Return `_CONNECTED`, one of `_REFUSALS` if the cluster rejects our token, or why it cannot be used."""
     command = [sys.executable, "-c", _PROBE, address]
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -124,19 +128,19 @@ def _asked(address: str, environment: Mapping[str, str]) -> str:
                         return answer
     finally:
         alarm.cancel()
-    return "what answers is no Ray cluster" if process.returncode < 0 else last.partition(": ")[2] or last
+    return "the server is not a Ray cluster" if process.returncode < 0 else last.partition(": ")[2] or last
 
 
 @contextmanager
 def ray_session(address: str | None, needed: Resources) -> Iterator[Path]:
-    """Ray, started for this process and shut down at the end, and a folder for what it writes.
+    """Start Ray for this process, give a folder for its files, and shut it down at the end of the block.
 
     Args:
-        address: of a cluster that runs, ``"auto"`` to find it; None starts Ray on this machine.
-        needed: by one trial.
+        address: address of a running cluster, ``"auto"`` to find it; None starts Ray on this machine.
+        needed: resources of one trial.
 
     Raises:
-        ConfigError: if the cluster cannot be reached, or no machine has what a trial needs.
+        ConfigError: if the cluster cannot be reached, or no machine has the resources of a trial.
     """
     require_ray()
     os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
@@ -169,7 +173,7 @@ def _connect(ray: Any, address: str | None, folder: Path) -> None:
 
 def _no_cluster(address: str, reason: str) -> str:
     problem = f"--address {address}: no Ray cluster answers there: {reason.rstrip('.')}."
-    return f"{problem} Start one with `ray start --head`, or leave --address out to sweep on this machine."
+    return f"{problem} Start one with `ray start --head`, or omit --address to sweep on this machine."
 
 
 def _check_resources(nodes: list[dict[str, Any]], needed: Resources) -> None:
@@ -178,7 +182,7 @@ def _check_resources(nodes: list[dict[str, Any]], needed: Resources) -> None:
         known = "; ".join(f"{each.get('CPU', 0):g} CPUs and {each.get('GPU', 0):g} GPUs" for each in has)
         raise ConfigError(
             f"sweep.resources: a trial needs {needed.cpus} CPUs and {needed.gpus:g} GPUs, but no machine has them "
-            f"(there is: {known})."
+            f"(available: {known})."
         )
 
 
@@ -189,7 +193,7 @@ def _short_folder() -> str | None:
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Take back the signals that Ray takes: Ctrl-C and SIGTERM belong to the run."""
+    """Restore the handlers of Ctrl-C and SIGTERM, which Ray replaces, at the end of the block."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -203,5 +207,5 @@ def _own_signals() -> Iterator[None]:
 
 
 def explained(error: BaseException) -> NablafxError:
-    """What Ray said when it broke down, as an error of ours."""
-    return NablafxError(f"Ray broke down: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+    """Return an error of Ray as a NablafxError."""
+    return NablafxError(f"Ray failed: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")

@@ -1,4 +1,4 @@
-"""What a sweep is going to do, known before Ray, torch or Sacred are imported."""
+"""Plan a sweep, new or resumed, without importing Ray, torch or Sacred."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Plan:
     """A sweep that is ready to run.
 
     Args:
-        sweep: its settings.
-        trials: all of them, checked.
-        runs_dir: absolute; holds the runs of the sweep and of the trials.
-        resume: id of the sweep's run, if that exists.
-        entries: of a sweep that is resumed.
+        sweep: settings of the sweep.
+        trials: all trials, checked.
+        runs_dir: absolute path of the folder with the runs of the sweep and of the trials.
+        resume: id of the sweep's run to resume; None for a new sweep.
+        entries: recorded trials of a sweep to resume.
     """
 
     sweep: Sweep
@@ -35,18 +35,18 @@ class Plan:
 
 
 def resumable_sweep(run_id: str, runs_dir: Path) -> Plan:
-    """A sweep that was interrupted, as its record holds it; ``"latest"`` is the newest.
+    """Return the plan of an interrupted sweep from its record; ``"latest"`` is the newest sweep.
 
     Raises:
         RunError: if there is no such sweep, or it is finished.
-        ConfigError: if its trials are no experiments any more, as after another pack was installed.
+        ConfigError: if its trials are no longer valid experiments, for example after a pack was changed.
     """
     sweeps = [run.id for run in list_runs(runs_dir) if run.command == "sweep"]
     found = find_run(runs_dir, sweeps[0] if run_id == "latest" and sweeps else run_id)
     if found.command != "sweep":
-        raise RunError(f"the run {found.id} is a {found.command or 'run'} and no sweep.")
+        raise RunError(f"the run {found.id} is not a sweep, but a {found.command or 'run'}.")
     if found.status == "COMPLETED":
-        raise RunError(f"the sweep {found.id} is finished. `nablafx runs show {found.id}` lists what it found.")
+        raise RunError(f"the sweep {found.id} is finished. `nablafx runs show {found.id}` shows its results.")
     sweep = recorded_sweep(found.config, Provenance.of_run(found.folder), code_of_run(found.folder))
     entries = recorded_entries(found.info.get("trials"), is_run_id)
     made = checked(sweep, [entry.set for entry in entries]) if entries else trials(sweep)

@@ -1,4 +1,4 @@
-"""Running a sweep, recorded as a run whose children are the trials."""
+"""Run a sweep, and record it as a run whose children are the trials."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from nablafx_core.sweep.resuming import Plan
 from nablafx_core.sweep.trial_book import FINISHED, Book, Entry, new_entries
 from nablafx_core.sweep.trials import Trial
 
-#: Seconds that trials have to end in order, after which their processes are killed; their checkpoints remain.
+#: Seconds that trials have to end by themselves before their processes are killed; their checkpoints remain.
 _PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep found.
+    """Result of a sweep.
 
     Args:
-        id: of its run.
-        folder: of its run.
-        metric: that was compared.
-        trials: the best first.
-        best: the best that is finished.
+        id: id of the sweep's run.
+        folder: folder of the sweep's run.
+        metric: metric by which trials are compared.
+        trials: all trials, the best first.
+        best: best trial that completed or was stopped early.
     """
 
     id: str
@@ -51,19 +51,19 @@ def run_sweep(
     """Run the trials of a sweep that are not finished.
 
     Args:
-        plan: the sweep.
-        address: of a Ray cluster; None runs them on this machine.
-        say: called with lines that a person should read.
-        mongo: MongoDB that keeps copies of the sweep and of its trials, as `record` takes it. The trials look it
-            up where they run, so that Ray, which writes to the disk what it passes on, is given no password.
+        plan: sweep to run.
+        address: address of a Ray cluster; None runs the trials on this machine.
+        say: function that is called with each line for the user.
+        mongo: MongoDB that keeps copies of the sweep and of its trials, as for `record`. The trials look up the
+            address where they run, because Ray writes its arguments to the disk and must not receive a password.
 
     Raises:
-        NablafxError: if Ray is not there or cannot be reached, or if no trial completed.
+        NablafxError: if Ray is not installed or cannot be reached, or if no trial completed.
     """
     require_ray()
     check_address(address)
     if mongo is not None and "://" in mongo:
-        os.environ[MONGO_VARIABLE] = mongo  # of the processes that are started on this machine
+        os.environ[MONGO_VARIABLE] = mongo  # inherited by the processes on this machine
         mongo = ""
     return record(
         "sweep",
@@ -99,7 +99,7 @@ class _Running:
         self.say(f"Sweep  {self.run.id} in {self.run.folder}: {self.count} trials{done}")
         if len(finished) < self.count:
             with ray_session(address, self.plan.sweep.resources) as folder:
-                shared = self.run.folder.resolve() / "tune"  # a cluster's machines must all see it
+                shared = self.run.folder.resolve() / "tune"  # all machines of a cluster must have access to it
                 try:
                     self._run_trials(finished, folder if address is None else shared)
                 finally:
@@ -127,7 +127,7 @@ class _Running:
             finally:
                 over.set()
 
-        # In a thread of its own, so that Ctrl-C interrupts the waiting for Tune and not Tune.
+        # In a separate thread, so that Ctrl-C interrupts waiting for Tune, but not Tune itself.
         threading.Thread(target=work, name="sweep", daemon=True).start()
         try:
             over.wait()
@@ -160,7 +160,7 @@ class _Running:
         return Task(trial.number, run_id, self.run.folder.resolve(), experiment, sweep.metric, Path.cwd(), self.mongo)
 
     def _ended(self, number: int, report: dict[str, Any] | None) -> None:
-        died = "its process ended without a word; was there enough memory?"
+        died = "its process was killed, perhaps because there was not enough memory"
         entry = self.book.refresh(number, report.get("failure") if report else died)
         self._note()
         self.say(progress_line(entry, self.plan.sweep.settings.metric, self.count))
@@ -189,7 +189,7 @@ class _Running:
 
 
 def progress_line(entry: Entry, metric: str, count: int) -> str:
-    """One line about a trial that has ended."""
+    """Return one line about a trial that has ended."""
     value = "" if entry.value is None else f"  {metric} {entry.value:.4g}"
     time = "" if entry.seconds is None else f"  {entry.seconds:.1f} s"
     words = {"COMPLETED": "", "STOPPED": f"  stopped after validation {entry.validations}"}

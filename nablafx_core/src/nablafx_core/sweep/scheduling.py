@@ -1,4 +1,4 @@
-"""Ray Tune runs the trials. Only while a sweep runs is this imported, since it imports Ray."""
+"""Run trials with Ray Tune. This module imports Ray, so it is imported only while a sweep runs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from nablafx_core.sweep.sweep_file import Sweep
 from nablafx_core.sweep.trial import Report, Task, TrialThread
 
-#: Called with the number of a trial and its last report (None if its process died) when it has ended.
+#: Function that is called with the number of a trial that has ended and its last report (None if its process died).
 Ended = Callable[[int, Report | None], None]
 
 
 class Actor(tune.Trainable):
-    """A trial in a process of its own; a step is a validation."""
+    """A trial in its own process; each step ends with a validation."""
 
     def setup(self, config: dict[str, Any], tasks: Mapping[int, Task] = MappingProxyType({})) -> None:
-        """Begin the training."""
+        """Start the training."""
         self._trial = TrialThread(tasks[config["number"]])
 
     def step(self) -> Report:
-        """Train until the next validation, or the end."""
+        """Train until the next validation or the end, and return the report."""
         return self._trial.next()
 
     def cleanup(self) -> None:
@@ -34,19 +34,20 @@ class Actor(tune.Trainable):
 
 
 class _Unstored:
-    """Tune stores what it works with, as pickles. Nothing here reads them, and these parts cannot be stored."""
+    """Object that is pickled without its state: Tune pickles it, but the state cannot be pickled and is never read."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 class Asha(_Unstored, ASHAScheduler):
-    """ASHA whose trials end by themselves when it has decided so, in order and with their record.
+    """ASHA scheduler that tells trials to end by themselves, so that their runs are recorded completely.
 
     Args:
-        sweep: says the metric and the rungs.
-        validations: of the longest trial. The last one is no rung: it is too late then to save anything.
-        stop: called with the number of a trial that is to end.
+        sweep: sweep with the metric and the rungs.
+        validations: number of validations of the longest trial. The last one is not a rung, because stopping there
+            saves no time.
+        stop: function that is called with the number of a trial that must end.
     """
 
     def __init__(self, sweep: Sweep, validations: int, stop: Callable[[int], None]) -> None:
@@ -62,13 +63,13 @@ class Asha(_Unstored, ASHAScheduler):
         self._stop = stop
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Report) -> str:
-        """Note a decision to stop."""
+        """Pass on a decision to stop the trial, and let Tune continue it until it ends by itself."""
         if super().on_trial_result(tune_controller, trial, result) == TrialScheduler.STOP:
             self._stop(trial.config["number"])
         return str(TrialScheduler.CONTINUE)
 
     def recall(self, number: int, values: Sequence[float]) -> None:
-        """Let a trial that ended before a resume count, as if it had just reported its validations."""
+        """Add the validations of a trial that ended before a resume."""
         trial = SimpleNamespace(trial_id=f"recalled {number}", config={"number": number})
         self.on_trial_add(None, trial)  # type: ignore[arg-type]
         for validation, value in enumerate(values, 1):
@@ -87,17 +88,17 @@ class _Ends(_Unstored, tune.Callback):
 
 
 class Everything(tune.Stopper):
-    """Ends all trials once it is set."""
+    """Stopper that ends all trials when `set` is true."""
 
     def __init__(self) -> None:
         self.set = False
 
     def __call__(self, trial_id: str, result: Report) -> bool:
-        """Single trials end by themselves."""
+        """Return false, because single trials end by themselves."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether all are to end."""
+        """Return true if all trials must end."""
         return self.set
 
 
@@ -107,12 +108,12 @@ def run_trials(
     """Run trials, in order, as many at a time as the sweep and the resources allow.
 
     Args:
-        tasks: the trials.
-        sweep: says the resources of each and how many run at a time.
-        scheduler: None lets every trial run to its end.
-        folder: for what Tune writes.
-        ended: called in this thread.
-        stopper: that ends all.
+        tasks: trials to run.
+        sweep: sweep with the resources of each trial and the number of concurrent trials.
+        scheduler: scheduler that stops trials early; None runs every trial to its end.
+        folder: folder for Tune's files.
+        ended: function that is called in this thread when a trial has ended.
+        stopper: stopper that can end all trials.
     """
     resources = {"cpu": float(sweep.resources.cpus), "gpu": float(sweep.resources.gpus)}
     trainable = tune.with_parameters(Actor, tasks={task.number: task for task in tasks})

@@ -1,4 +1,4 @@
-"""What a sweep searches: for each setting a list of values, or a range."""
+"""The search space of a sweep: a list of values or a range for each setting."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nablafx_core.errors import ConfigError
 
-#: Digits of a drawn value: as many as a person can read and type again.
+#: Number of significant digits of a drawn value, so that a user can read it and type it again.
 DIGITS = 6
 
 
 class Range(BaseModel):
     """Values between two bounds, both included.
 
-    Even in the value, or with `log` even in its logarithm.
+    They are uniformly distributed, with `log` in their logarithm.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    min: Annotated[float, Field(allow_inf_nan=False)] = Field(description="The smallest value.")
-    max: Annotated[float, Field(allow_inf_nan=False)] = Field(description="The largest value.")
-    log: bool = Field(False, description="Even in the logarithm.")
+    min: Annotated[float, Field(allow_inf_nan=False)] = Field(description="Smallest value.")
+    max: Annotated[float, Field(allow_inf_nan=False)] = Field(description="Largest value.")
+    log: bool = Field(False, description="Uniform in the logarithm of the value.")
     integer: bool = Field(False, description="Whole numbers only.")
 
     def problem(self) -> str | None:
-        """What is wrong with the bounds, if anything."""
+        """Return what is wrong with the bounds, or None."""
         if not self.min < self.max:
             return f"min must be less than max, not {self.min:g} and {self.max:g}."
         if self.log and self.min <= 0:
-            return f"log needs a min above 0, not {self.min:g}."
+            return f"log requires a min above 0, not {self.min:g}."
         if self.integer and not (self.min.is_integer() and self.max.is_integer()):
-            return f"integer needs whole bounds, not {self.min:g} and {self.max:g}."
+            return f"integer requires whole bounds, not {self.min:g} and {self.max:g}."
         return None
 
     def draw(self, position: float) -> float | int:
-        """The value at a position from 0 to below 1."""
-        low, high = self.min, self.max + self.integer  # each whole number owns the interval up to the next
+        """Return the value at a position in [0, 1)."""
+        low, high = self.min, self.max + self.integer  # each whole number stands for the interval up to the next
         if self.log:
             value = math.exp(math.log(low) + position * (math.log(high) - math.log(low)))
         else:
@@ -54,12 +54,12 @@ class Range(BaseModel):
 
 @dataclass(frozen=True)
 class Choices:
-    """Values of a list, each as likely as the others."""
+    """Values of a list, all equally likely."""
 
     values: tuple[Any, ...]
 
     def draw(self, position: float) -> Any:
-        """The value at a position from 0 to below 1."""
+        """Return the value at a position in [0, 1)."""
         return self.values[int(position * len(self.values))]
 
 
@@ -67,24 +67,24 @@ Space = Mapping[str, Choices | Range]
 
 
 def grid(space: Mapping[str, Choices]) -> Iterator[dict[str, Any]]:
-    """All combinations, the last setting changing fastest."""
+    """Yield all combinations; the last setting changes fastest."""
     for values in product(*(choices.values for choices in space.values())):
         yield dict(zip(space, values, strict=True))
 
 
 def drawn(space: Space, count: int, seed: int) -> list[dict[str, Any]]:
-    """Different combinations, drawn at random.
+    """Draw different combinations at random.
 
-    Each setting has a generator of its own, made from the seed and its name: what one setting is given does not
-    depend on which others there are, and more trials go on where fewer end.
+    Each setting has its own generator, seeded by `seed` and its name. The values of a setting therefore do not depend
+    on the other settings, and a larger `count` gives the same first combinations.
 
     Args:
-        space: by setting.
-        count: how many.
-        seed: the same one draws the same combinations, on every machine.
+        space: values or range of each setting.
+        count: number of combinations.
+        seed: seed; the same one gives the same combinations on every machine.
 
     Raises:
-        ConfigError: if the space has not so many.
+        ConfigError: if the space has fewer combinations.
     """
     generators = {name: Random(f"{seed} {name}") for name in space}
     found: dict[str, dict[str, Any]] = {}
@@ -94,6 +94,6 @@ def drawn(space: Space, count: int, seed: int) -> list[dict[str, Any]]:
         if len(found) == count:
             return list(found.values())
     raise ConfigError(
-        f"sweep.trials: {count} different trials cannot be drawn from this space; {len(found)} were found. "
+        f"sweep.trials: {count} different trials cannot be drawn from this space; only {len(found)} were found. "
         "Lower sweep.trials, widen sweep.space, or use search: grid."
     )

@@ -1,4 +1,4 @@
-"""Reading a sweep's file, or what the record of a sweep holds of it."""
+"""Read a sweep from its file or from its record."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _SHARED = ("requires", "track")
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep whose own settings are checked; whether its trials are experiments is found by `trials`.
+    """Sweep whose own settings are checked; `trials` checks that its trials are valid experiments.
 
     Args:
-        settings: the section `sweep`.
-        resources: of each trial.
-        asha: for search: asha.
-        space: by the path of a setting.
-        experiment: what all trials have in common.
-        overrides: of the command line, over that.
-        file: its layer, for messages.
-        code: where its import paths may lead.
-        made_with: packs that its names mean, if it was started earlier; None for the installed ones.
+        settings: section `sweep`.
+        resources: resources of each trial.
+        asha: settings of ``search: asha``.
+        space: values or range of each setting, by its path.
+        experiment: experiment that all trials share.
+        overrides: overrides of the command line, applied to the experiment.
+        file: layer of the sweep's file, for messages.
+        code: folders from which import paths may be imported.
+        made_with: packs to which the names of a recorded sweep refer; None for the installed ones.
     """
 
     settings: SweepSettings
@@ -52,17 +52,17 @@ class Sweep:
     made_with: Provenance | None = None
 
     def at(self, *path: str) -> str:
-        """Where a part of the section `sweep` was written, for the beginning of a message."""
+        """Return file and line of a part of the section `sweep`, as the start of a message."""
         where = self.file.where(("sweep", *path))
         return f"{where}: " if where else ""
 
     @property
     def choices(self) -> dict[str, Choices]:
-        """The space, where it has lists only."""
+        """Settings of the space that have lists of values."""
         return {name: part for name, part in self.space.items() if isinstance(part, Choices)}
 
     def record(self) -> dict[str, Any]:
-        """The sweep as plain data that a run's record takes (no key with a dot); `recorded_sweep` reads it."""
+        """Return the sweep as plain data for a run's record, without dots in keys; `recorded_sweep` reads it."""
         written = self.file.value["sweep"]
         space = [{"setting": name, "values": value} for name, value in written["space"].items()]
         own = {**written, "space": space}
@@ -73,11 +73,11 @@ def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
     """Read a sweep's file.
 
     Args:
-        path: of the file.
-        overrides: such as ``"train.max_steps=2000"`` for all trials, or ``"sweep.trials=5"``.
+        path: path of the file.
+        overrides: overrides such as ``"train.max_steps=2000"`` for all trials, or ``"sweep.trials=5"``.
 
     Raises:
-        ConfigError: with file, line and suggestion.
+        ConfigError: if the file is invalid; the message has file, line and suggestion.
     """
     items = list(overrides)
     file = read_file(path)
@@ -96,12 +96,12 @@ def recorded_sweep(config: Mapping[str, Any], made_with: Provenance, code: Code)
     """Read the sweep that `Sweep.record` recorded.
 
     Args:
-        config: the recorded data.
-        made_with: packs of its record.
-        code: where its import paths may lead.
+        config: recorded data.
+        made_with: packs in the record.
+        code: folders from which import paths may be imported.
 
     Raises:
-        ConfigError: if it is no sweep's record.
+        ConfigError: if the data is not the record of a sweep.
     """
     try:
         space = {item["setting"]: item["values"] for item in config["sweep"]["space"]}
@@ -109,11 +109,11 @@ def recorded_sweep(config: Mapping[str, Any], made_with: Provenance, code: Code)
         sweep = _sweep(file, Layer(dict(config["experiment"])), tuple(map(str, config["set"])), code)
         return replace(sweep, made_with=made_with)
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"this is no record of a sweep: {type(error).__name__}: {error}.") from error
+        raise ConfigError(f"this is not the record of a sweep: {type(error).__name__}: {error}.") from error
 
 
 def _experiment(file: Layer, path: Path) -> Layer:
-    """The experiment, from its own file or inline, with its places."""
+    """Return the experiment with the lines of its settings, from its own file or from the sweep's file."""
     value = file.value.get("experiment")
     if isinstance(value, str):
         try:
@@ -145,9 +145,9 @@ def _sweep(file: Layer, experiment: Layer, overrides: tuple[str, ...], code: Cod
 
 def _check_trials(file: Layer, settings: SweepSettings) -> None:
     if settings.search == "grid" and settings.trials is not None:
-        _fail(file, ("trials",), "a grid has as many trials as its lists have combinations. Take trials out.")
+        _fail(file, ("trials",), "a grid runs all combinations of its lists. Remove trials.")
     if settings.search != "grid" and settings.trials is None:
-        _fail(file, (), f"search: {settings.search} needs the setting 'trials', how many are drawn.")
+        _fail(file, (), f"search: {settings.search} requires the setting 'trials', the number of trials to draw.")
 
 
 def _space(file: Layer, checker: Checker, settings: SweepSettings) -> dict[str, Choices | Range]:
@@ -159,18 +159,18 @@ def _space(file: Layer, checker: Checker, settings: SweepSettings) -> dict[str, 
         _check_name(file, path, name)
         if isinstance(value, list) and value:
             if len({repr(item) for item in value}) < len(value):
-                _fail(file, path, "the same value stands twice in its list.")
+                _fail(file, path, "the list contains a value twice. Remove one of them.")
             found[name] = Choices(tuple(value))
         elif isinstance(value, dict):
             found[name] = Range(**checker.plain(settings_of(Range), value, ("sweep", *path)))
         else:
-            _fail(file, path, f"a list of values or a range {{min: …, max: …}}, not {value!r:.40}.")
+            _fail(file, path, f"expected a list of values or a range {{min: …, max: …}}, got {value!r:.40}.")
         part = found[name]
         problem = part.problem() if isinstance(part, Range) else None
         if problem:
             _fail(file, path, problem)
         if settings.search == "grid" and isinstance(part, Range):
-            _fail(file, path, "a grid takes lists only. Write the values, or use search: random.")
+            _fail(file, path, "a grid supports only lists. Write the values, or use search: random.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""One trial where it runs: a training in a thread, which waits after each validation for what is decided."""
+"""Run one trial: a training in a thread, which waits for the scheduler's decision after each validation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nablafx_core.training.callbacks import EndEarly
 from nablafx_core.training.epochs import counted
 from nablafx_core.training.fit import train
 
-#: Seconds between two looks for an interruption.
+#: Seconds between two checks whether the sweep was interrupted.
 LOOK_EVERY = 0.5
 
 Report = dict[str, Any]
@@ -30,16 +30,16 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True)
 class Task:
-    """A trial, as the machine that runs it is told.
+    """Description of a trial for the machine that runs it.
 
     Args:
-        number: of the trial.
-        run_id: of its run, begun already if there is such a folder.
-        sweep: the folder of the sweep's run, beside which the trial's is.
-        experiment: what is trained.
-        metric: what is reported, such as ``"validation/loss"``.
-        folder: where relative paths begin.
-        mongo: MongoDB that keeps a copy, as `record` takes it; looked up where the trial runs.
+        number: number of the trial.
+        run_id: id of the trial's run, which is resumed if its folder exists.
+        sweep: folder of the sweep's run; the folder of the trial's run is next to it.
+        experiment: experiment of the trial.
+        metric: metric that is reported, such as ``"validation/loss"``.
+        folder: working directory, to which relative paths refer.
+        mongo: MongoDB that keeps a copy, as for `record`; its address is looked up where the trial runs.
     """
 
     number: int
@@ -52,15 +52,15 @@ class Task:
 
 
 class Interrupted(SacredInterrupt):
-    """The sweep was interrupted, and so is this run."""
+    """Raised in a trial if its sweep was interrupted."""
 
 
 class Reports(EndEarly):
-    """Reports each validation and waits; ends the training when it is told to.
+    """Report each validation and wait for a decision; end the training if the sweep has decided so.
 
     Args:
-        task: the trial.
-        known: validations of its run so far, which are reported first.
+        task: trial that runs.
+        known: validations of the run before a resume, which are reported first: value by step.
     """
 
     def __init__(self, task: Task, known: dict[int, float]) -> None:
@@ -80,17 +80,17 @@ class Reports(EndEarly):
                 return
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Look whether the sweep was interrupted.
+        """Check at intervals whether the sweep was interrupted.
 
         Raises:
-            Interrupted: if it was.
+            Interrupted: if it was interrupted.
         """
         if time.monotonic() - self._looked > LOOK_EVERY:
             self._looked = time.monotonic()
             self._obey()
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Report this one, unless a resume came back to it."""
+        """Report the validation if it counts and was not reported before a resume."""
         if pl_module.counts and trainer.global_step not in self._known:
             name = self._task.metric.removeprefix("validation/")
             self._report(trainer, trainer.global_step, float(pl_module.validation[name]))
@@ -111,10 +111,10 @@ class Reports(EndEarly):
 
 
 class TrialThread:
-    """A trial that is asked for one report after the other.
+    """Trial in a thread, which gives one report after the other.
 
     Args:
-        task: the trial.
+        task: trial to run.
     """
 
     def __init__(self, task: Task) -> None:
@@ -127,11 +127,11 @@ class TrialThread:
         self._thread.start()
 
     def next(self) -> Report:
-        """Let the training go on until its next report.
+        """Let the training continue until its next report, and return it.
 
         Returns:
-            `validation` (counted from 1), `step` and `value`; after the last one the same with `done`, and `failure`
-            if it failed. That of a trial which gave no value has `done` and `failure` alone.
+            `validation` (counted from 1), `step` and `value`. After the last validation, the last report again with
+            `done`, and with `failure` if the trial failed; without any validation, only `done` and `failure`.
         """
         self._reports.told.set()
         report = self._reports.queue.get()
@@ -142,7 +142,7 @@ class TrialThread:
         return report
 
     def close(self) -> None:
-        """Wait until its run has ended, which must have been decided before."""
+        """Wait until the run has ended; call this only for a trial that has ended or must end."""
         while self._thread.is_alive():
             self._reports.told.set()
             self._thread.join(LOOK_EVERY)
@@ -183,6 +183,6 @@ def _enter(folder: Path) -> None:
         os.chdir(folder)
     except OSError as error:
         raise RunError(
-            f"{folder}: this machine cannot enter the folder in which the sweep was started ({error.strerror}). The "
-            "machines of a cluster must share the folders of the sweep, its data and its runs."
+            f"{folder}: the folder in which the sweep was started is not accessible on this machine "
+            f"({error.strerror}). The machines of a cluster must share the folders of the sweep, its data and its runs."
         ) from error

@@ -1,6 +1,6 @@
-"""The list of a sweep's trials in its record: what each is given, and what has become of it.
+"""List the trials of a sweep with their settings and results, for the sweep's record.
 
-What has become of a trial is read from its own run, so that the list is right after a kill at any moment.
+The result of a trial is read from its own run, so that the list is right after a kill at any moment.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from nablafx_core.runs.ids import new_id
 from nablafx_core.runs.records import RunRecord
 from nablafx_core.sweep.trials import Trial
 
-#: Trials that a resumed sweep leaves as they are.
+#: Statuses of trials that a resumed sweep does not run again.
 FINISHED = ("COMPLETED", "STOPPED", "FAILED")
-#: Seconds in which the trials of a sweep that was killed are gone too.
+#: Seconds in which the trials of a killed sweep end too.
 _PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One trial.
+    """Settings and result of one trial.
 
     Args:
-        number: counted from 1.
-        id: of its run, also before that begins.
-        set: what it is given, as for ``--set``.
-        status: WAITING (not begun), STOPPED (early, by the scheduler), or that of its run.
-        value: its best validation by the sweep's metric.
-        step: of that validation.
-        validations: how many it had.
-        seconds: of running.
-        error: what made it fail.
+        number: number of the trial, counted from 1.
+        id: id of the trial's run, also before the run exists.
+        set: settings of the trial, in the form of ``--set``.
+        status: WAITING (not started), STOPPED (early, by the scheduler), or the status of its run.
+        value: value of the sweep's metric in the best validation; None before there is one.
+        step: step of the best validation.
+        validations: number of validations.
+        seconds: seconds of running.
+        error: error of a failed trial.
     """
 
     number: int
@@ -55,10 +55,10 @@ class Book:
     """All trials of a sweep.
 
     Args:
-        runs_dir: that holds their runs.
-        metric: such as ``"validation/loss"``.
-        mode: min or max.
-        entries: the trials.
+        runs_dir: folder with the runs of the trials.
+        metric: metric of the sweep, such as ``"validation/loss"``.
+        mode: ``"min"`` or ``"max"``.
+        entries: trials of the sweep.
     """
 
     def __init__(self, runs_dir: Path, metric: str, mode: str, entries: Sequence[Entry]) -> None:
@@ -71,33 +71,33 @@ class Book:
 
     @property
     def entries(self) -> list[Entry]:
-        """In the order of their numbers."""
+        """All trials in the order of their numbers."""
         return list(self._entries.values())
 
     def plain(self) -> list[dict[str, Any]]:
-        """For the record."""
+        """Return all trials as plain data for the record."""
         return [{**asdict(entry), "set": list(entry.set)} for entry in self.entries]
 
     def ranked(self) -> list[Entry]:
-        """The best first; those without a value last."""
+        """Return all trials, the best first, those without a value last."""
         return sorted(self.entries, key=lambda entry: (entry.value is None, self._sign * (entry.value or 0)))
 
     def best(self) -> Entry | None:
-        """The best of those that are finished and did not fail."""
+        """Return the best trial that completed or was stopped early; None if there is none."""
         good = [entry for entry in self.ranked() if entry.status in ("COMPLETED", "STOPPED")]
         return good[0] if good and good[0].value is not None else None
 
     def values(self, number: int) -> list[float]:
-        """A trial's validations so far."""
+        """Return the values of a trial's validations so far."""
         series = self._record(self._entries[number]).metrics.get(self._metric)
         return list(series.values) if series else []
 
     def refresh(self, number: int, error: str | None = None) -> Entry:
-        """Look at a trial's run.
+        """Read the run of a trial, and return its new entry.
 
         Args:
-            number: of the trial.
-            error: what is known beside it.
+            number: number of the trial.
+            error: error that the run's record may not contain.
         """
         entry = self._entries[number]
         if not (self._runs_dir / entry.id).is_dir():
@@ -119,15 +119,15 @@ class Book:
         return new
 
     def settle(self) -> None:
-        """Get ready for a resume: wait until no trial runs any more, and renew the ids of those that never began.
+        """Prepare a resume: wait until all trials have ended, and give new ids to those that were killed at the start.
 
         Raises:
-            RunError: if one still runs.
+            RunError: if a trial is still running.
         """
         for entry in self.entries:
             self.wait(entry.number, _PATIENCE)
             folder = self._runs_dir / entry.id
-            if folder.is_dir() and not (folder / "run.json").exists():  # killed between its first two writings
+            if folder.is_dir() and not (folder / "run.json").exists():  # killed before its record was written
                 self._entries[entry.number] = replace(entry, id=new_id(), status="WAITING", error=None)
                 _remove_empty(folder)
         running = [entry.id for entry in self.entries if entry.status == "RUNNING"]
@@ -137,7 +137,7 @@ class Book:
             )
 
     def wait(self, number: int, seconds: float) -> None:
-        """Wait until a trial's run has ended, at most for so long."""
+        """Wait until a trial's run has ended, for at most `seconds`."""
         end = time.monotonic() + seconds
         while self.refresh(number).status == "RUNNING" and time.monotonic() < end:
             time.sleep(0.2)
@@ -153,26 +153,26 @@ class Book:
 
 
 def new_entries(trials: Sequence[Trial]) -> list[Entry]:
-    """Trials of a new sweep, none begun."""
+    """Return entries for the trials of a new sweep."""
     return [Entry(trial.number, new_id(), trial.overrides) for trial in trials]
 
 
 def recorded_entries(found: Any, check: Callable[[str], bool]) -> list[Entry]:
-    """Trials as a record lists them; empty if it lists none.
+    """Return the trials that a record lists; empty if it lists none.
 
     Args:
-        found: what the record holds.
-        check: whether a name can be that of a run.
+        found: list in the record, or None.
+        check: function that returns true if a name is a valid run id.
 
     Raises:
-        RunError: if it is no such list.
+        RunError: if the list is damaged.
     """
     try:
         entries = [_entry(item) for item in found or []]
         if [entry.number for entry in entries] != list(range(1, len(entries) + 1)):
             raise ValueError("their numbers are not 1, 2, …")
         if not all(check(entry.id) for entry in entries):
-            raise ValueError("an id is none")
+            raise ValueError("an id is invalid")
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"the sweep's list of trials is damaged: {type(error).__name__}: {error}.") from error
     return entries
@@ -183,7 +183,7 @@ def _entry(item: Mapping[str, Any]) -> Entry:
 
 
 def _remove_empty(folder: Path) -> None:
-    """Remove a run folder that holds a lock only."""
+    """Remove a run folder if it contains nothing but locks."""
     if all(path.name.startswith("lock.") for path in folder.iterdir()):
         with suppress(OSError):
             for path in folder.iterdir():

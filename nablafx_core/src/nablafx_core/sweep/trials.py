@@ -1,4 +1,4 @@
-"""The trials of a sweep: what each one is given, and that it is an experiment."""
+"""Draw the trials of a sweep, and check that each is a valid experiment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nablafx_core.names import figure_names
 from nablafx_core.sweep.space import drawn, grid
 from nablafx_core.sweep.sweep_file import Sweep
 
-#: More validations than any trial makes. ASHA's rungs are powers, so a high bound costs nothing.
+#: Number of validations of a trial without a known end. ASHA's rungs are powers, so a high bound costs nothing.
 UNKNOWN = 1_000_000
 
 
@@ -25,9 +25,9 @@ class Trial:
     """One training of a sweep.
 
     Args:
-        number: counted from 1.
-        overrides: that make it, as ``--set`` takes them.
-        experiment: checked and complete.
+        number: number of the trial, counted from 1.
+        overrides: settings of the trial, in the form of ``--set``.
+        experiment: complete and checked experiment.
     """
 
     number: int
@@ -36,7 +36,7 @@ class Trial:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What it is given, as text, by the setting's path."""
+        """Values of the trial as text, by the path of the setting."""
         return dict(item.partition("=")[::2] for item in self.overrides)
 
     @property
@@ -50,8 +50,8 @@ def trials(sweep: Sweep) -> list[Trial]:
     """Draw all trials of a sweep and check them.
 
     Raises:
-        ConfigError: for the first that is no valid experiment, with its number and settings; if the metric is none
-            of a trial's; if ASHA could stop nothing.
+        ConfigError: if a trial is not a valid experiment (the message has its number and settings), if a trial's
+            validations do not have the metric, or if ASHA could not stop any trial.
     """
     settings = sweep.settings
     found = (
@@ -61,20 +61,20 @@ def trials(sweep: Sweep) -> list[Trial]:
 
 
 def checked(sweep: Sweep, overrides: Sequence[Sequence[str]]) -> list[Trial]:
-    """The trials that are made by these overrides; raises as `trials` does."""
+    """Return the trials of given overrides; see `trials` for the errors."""
     made = [_trial(sweep, number, tuple(items), len(overrides)) for number, items in enumerate(overrides, 1)]
     longest = max(trial.validations for trial in made)
     if sweep.settings.search == "asha" and longest <= sweep.asha.grace_period:
         raise ConfigError(
             f"{sweep.at('asha')}sweep.asha.grace_period: a trial has at most {longest} validations (train.max_steps / "
-            f"train.validate_every), so that none can be stopped after {sweep.asha.grace_period}. Validate more often, "
-            "or lower it."
+            f"train.validate_every), so none can be stopped after {sweep.asha.grace_period}. Validate more often, or "
+            "lower sweep.asha.grace_period."
         )
     return made
 
 
 def _overrides(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """JSON is YAML; plain words stay without quotes."""
+    """Return overrides whose values are JSON, which is also YAML; plain words have no quotes."""
     return tuple(f"{name}={_text(value)}" for name, value in values.items())
 
 

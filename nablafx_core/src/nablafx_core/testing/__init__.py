@@ -1,4 +1,4 @@
-"""For authors of packs: the laws that every component keeps, as checks.
+"""Checks for authors of packs: the laws that every component must keep.
 
 >>> from nablafx_core.testing import check_pack
 >>> check_pack("nablafx-acme")  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""Models to export: those that are registered, with weights that a careless exporter would get wrong."""
+"""Models for checks of exporters: registered ones, with weights that reveal mistakes of an exporter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nablafx_core.testing.tiny import TINY_DATA, TinyData
 
 
 def models_to_export(pack: Pack | None) -> Iterator[tuple[str, Model]]:
-    """Yield models of every registered architecture, small ones so that a check is fast.
+    """Yield small models of every registered architecture.
 
     Models of `pack` come first, built from their examples, from the examples without knobs, and from their defaults. A
     model of another pack is built from its example only. Models that cannot be built are skipped.
@@ -37,7 +37,7 @@ def models_to_export(pack: Pack | None) -> Iterator[tuple[str, Model]]:
 
 
 def preset_models(pack: Pack | None) -> Iterator[tuple[str, Model]]:
-    """The models of a pack's presets, for data without knobs and with two, where they accept it."""
+    """Yield the models of a pack's presets for data without knobs and with two; skip those that cannot be built."""
     for entry in Registry.discover().entries("preset"):
         for count in (0, 2) if entry.pack is pack else ():
             name = f"preset {entry.component.name} with {count} knobs"
@@ -54,23 +54,23 @@ def _usable(name: str, make: Callable[[], Model]) -> Iterator[tuple[str, Model]]
 
 
 def preset_model(name: str, num_controls: int) -> Model:
-    """The model of a preset for data with so many knobs.
+    """Return the model of a preset for data with a number of knobs.
 
     Raises:
-        NablafxError: if the preset is no experiment, or its model refuses the knobs.
+        NablafxError: if the preset is not an experiment, or its model refuses the knobs.
     """
     experiment = load_experiment(sections={"data": {"name": TINY_DATA}}, preset=name)
     return model_of(experiment.config["model"], TinyData(num_controls))
 
 
 def model_of(section: Mapping[str, Any], data: TinyData) -> Model:
-    """The model of a section, sample rate and knobs filled from the data where it does not say them."""
+    """Return the model of a section; its sample rate and knobs default to those of the data."""
     model: Model = build("model", section, sample_rate=data.sample_rate, controls=list(data.controls))
     return model
 
 
 def _used(model: Model) -> Model:
-    """The model as after some training: no weight at its initial value, statistics of norms that are not 0 and 1."""
+    """Return the model as after some training: no initial weights, and statistics of norms that are not 0 and 1."""
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))

@@ -1,4 +1,4 @@
-"""A component under check: where it comes from, how it is built, and a folder for what it writes."""
+"""A component that the laws check, built from its example, with a folder for its files."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _GIVEN: dict[str, Any] = {"sample_rate": 48000, "controls": []}
 
 
 class Case:
-    """One component of a pack.
+    """Component of a pack that is checked.
 
     Args:
-        entry: as the registry has it.
-        folder: exists and is empty; the laws write into it, and run in it, so that an example may name files.
+        entry: entry of the component in the registry.
+        folder: existing, empty folder; the laws write into it, and run in it, so that an example may name files.
     """
 
     def __init__(self, entry: Entry, folder: Path) -> None:
@@ -36,12 +36,12 @@ class Case:
 
     @property
     def name(self) -> str:
-        """What an experiment calls it, with its pack."""
+        """Name of the component with its pack."""
         return self.entry.qualified_name
 
     @cached_property
     def built(self) -> Any:
-        """The component, built from its example once."""
+        """Component built from its example, once."""
         return self.build()
 
     def build(self) -> Any:
@@ -53,7 +53,7 @@ class Case:
         return build_example(self.entry, self.entry.component.example)
 
     def once(self, make: Callable[[Case], T]) -> T:
-        """What `make` gives for this case, made when it is first asked for: laws that need the same share it."""
+        """Return the result of `make` for this case; compute it once, so that several laws can share it."""
         if make not in self._made:
             self._made[make] = make(self)
         made: T = self._made[make]
@@ -61,10 +61,10 @@ class Case:
 
 
 def build_example(entry: Entry, example: Mapping[str, Any]) -> Any:
-    """Build a component from an example, given what the framework gives to its kind: 48 kHz, and no knobs.
+    """Build a component from an example, with the values that the framework passes to its kind: 48 kHz, no knobs.
 
     Raises:
-        NotChecked: if other settings without a default are missing.
+        NotChecked: if the example lacks other settings that have no default.
     """
     given = {one.name: _GIVEN[one.name] for one in entry.kind.given if one.name in _GIVEN and one.name not in example}
     needed = [name for name, setting in settings_of(entry.load()).items() if setting.default is REQUIRED]
@@ -79,9 +79,9 @@ def build_example(entry: Entry, example: Mapping[str, Any]) -> Any:
 
 @contextmanager
 def working_in(folder: Path) -> Iterator[None]:
-    """Make a folder the working directory for a while."""
+    """Make a folder the working directory inside the block."""
     before, path = os.getcwd(), list(sys.path)
-    sys.path[:] = [os.path.abspath(entry) for entry in path]  # what means the working directory goes on to mean it
+    sys.path[:] = [os.path.abspath(entry) for entry in path]  # relative entries must keep their meaning
     os.chdir(folder)
     try:
         yield

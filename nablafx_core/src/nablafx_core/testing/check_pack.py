@@ -1,4 +1,4 @@
-"""The laws, run on everything that a pack registers."""
+"""Check the laws for all components that a pack registers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ CALLBACKS = "nablafx_callbacks"
 
 
 def pack_results(name: str, only: str | Sequence[str] = ()) -> Iterator[Result]:
-    """Check a pack law by law, each result as it comes.
+    """Check a pack law by law, and yield each result immediately.
 
     Args:
-        name: of the pack, with or without the prefix ``nablafx-``.
+        name: name of the pack, with or without the prefix ``nablafx-``.
         only: patterns of the components to check, such as ``"exporter/*"``; see `check_pack`.
 
     Raises:
@@ -48,13 +48,13 @@ def pack_results(name: str, only: str | Sequence[str] = ()) -> Iterator[Result]:
 
 
 def entries_of(pack: Pack) -> list[Entry]:
-    """Everything that a pack registers, kind by kind."""
+    """Return all entries that a pack registers, ordered by kind."""
     registry = Registry.discover()
     return [entry for kind in KINDS for entry in registry.entries(kind) if entry.pack is pack]
 
 
 def chosen_components(pack: Pack, only: str | Sequence[str]) -> list[str]:
-    """Return the parts of a pack that are checked, each as ``KIND/NAME``: all, or those that match a pattern.
+    """Return the components of a pack to check, as ``KIND/NAME``: all, or those that match a pattern.
 
     Raises:
         RegistryError: if a pattern matches nothing.
@@ -63,24 +63,24 @@ def chosen_components(pack: Pack, only: str | Sequence[str]) -> list[str]:
     paths += [f"hook/{CALLBACKS}"] if pack.implements(CALLBACKS) else []
     patterns = [only] if isinstance(only, str) else list(only)
     for pattern in patterns:
-        if not any(_means(pattern, path) for path in paths):
+        if not any(_matches(pattern, path) for path in paths):
             names = [*paths, *(path.partition("/")[2] for path in paths)]
             hint = did_you_mean(pattern, names, f" It has {', '.join(paths[:12]) or 'nothing'}.")
             raise RegistryError(f"{pack.name} has no component '{pattern}' to check.{hint}")
-    return [path for path in paths if not patterns or any(_means(pattern, path) for pattern in patterns)]
+    return [path for path in paths if not patterns or any(_matches(pattern, path) for pattern in patterns)]
 
 
 def _path(entry: Entry) -> str:
     return f"{entry.kind.name}/{entry.component.name}"
 
 
-def _means(pattern: str, path: str) -> bool:
-    """Return whether a pattern matches a component; without a kind, it matches every kind."""
+def _matches(pattern: str, path: str) -> bool:
+    """Return true if a pattern matches a component; a pattern without a kind matches every kind."""
     return fnmatchcase(path if "/" in pattern else path.partition("/")[2], pattern)
 
 
 def component_results(entry: Entry) -> Iterator[Result]:
-    """Check one component law by law; what would only fail for the same reason again is left out."""
+    """Check one component law by law; if a law marked `first` does not hold, leave out the laws after it."""
     kind, name, exceptions = entry.kind.name, entry.component.name, entry.component.exceptions
     laws = LAWS[kind]
     for unknown in [law for law in exceptions if law not in {one.name for one in laws}]:
@@ -102,19 +102,19 @@ def component_results(entry: Entry) -> Iterator[Result]:
 
 
 def check_pack(name: str, only: str | Sequence[str] = ()) -> list[Result]:
-    """Check everything that a pack registers; one line of test for a pack's author.
+    """Check all components that a pack registers; a pack's author can use it as a test in one line.
 
     Args:
-        name: of the pack, with or without the prefix ``nablafx-``.
-        only: a pattern, or several, of the components to check: ``"model/ladder"``, ``"exporter/*"``, or ``"ladder"``
+        name: name of the pack, with or without the prefix ``nablafx-``.
+        only: one or more patterns of the components to check: ``"model/ladder"``, ``"exporter/*"``, or ``"ladder"``
             for every kind; all if empty.
 
     Returns:
-        What was measured.
+        The result of each law.
 
     Raises:
-        LawBroken: listing every law that does not hold and is no declared exception, and every declared exception
-            whose law holds.
+        LawBroken: if laws do not hold without being declared exceptions, or the law of a declared exception holds; the
+            message lists them.
         RegistryError: if the pack is not installed, or a pattern matches no component.
     """
     results = list(pack_results(name, only))

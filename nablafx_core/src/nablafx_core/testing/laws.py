@@ -1,7 +1,7 @@
-"""The laws of what streams: blocks, batches, look-ahead, silence. Each measures, and returns what it measured.
+"""Laws of components that stream: blocks, batches, look-ahead, silence. Each function returns what it measured.
 
-A law takes a model, a processor (whose parameters are then its controls, over their whole physical range) or a
-controller, as it was built; it works on a copy in evaluation mode. Where the law does not hold it raises LawBroken.
+A law takes a model, a processor (whose parameters become controls over their whole physical range) or a controller. It
+works on a copy in evaluation mode, and raises LawBroken if the law does not hold.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from nablafx_core.interfaces import Model
 from nablafx_core.testing.subject import LawBroken, Subject, automation, check, error, knobs, name_of, noise, prepared
 
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}  # relative to max(1, peak), see docs/packs.md
 
 
 def stream_equals_offline(
@@ -27,12 +27,16 @@ def stream_equals_offline(
     tolerance: float | None = None,
     seed: int = 0,
 ) -> float:
-    """Law 1: any partition into blocks, the state carried, then `flush`, equals the offline output.
+    """Check law 1: any partition into blocks, with the state carried on and then `flush`, gives the offline output.
 
     Args:
+        subject: model, processor or controller.
         cuts: lengths of the blocks; the signal is as long as their sum.
-        moving_controls: automation rather than a setting per item.
-        tolerance: 1e-9 in float64 and 1e-5 in float32 unless given.
+        dtype: precision of the computation.
+        moving_controls: if true, use automation instead of one setting per item.
+        batch_size: number of items.
+        tolerance: largest allowed difference; None for 1e-9 in float64 and 1e-5 in float32.
+        seed: seed of the audio and the controls.
 
     Returns:
         The largest difference relative to the larger of 1 and the peak.
@@ -50,12 +54,13 @@ def stream_equals_offline(
         error(by_blocks, offline),
         TOLERANCE[dtype] if tolerance is None else tolerance,
         f"stream = offline ({name_of(subject)}, blocks {list(cuts)[:8]}, {dtype})",
-        "forward(x, c, state) must continue exactly where the state stops, and initial_state be a file's start.",
+        "forward(x, c, state) must continue exactly from its state, and initial_state must be the state at a file's "
+        "start.",
     )
 
 
 def streamed(model: Model, audio: Tensor, controls: Tensor | None, cuts: Sequence[int]) -> Tensor:
-    """The offline output by blocks, written out as the contract says it."""
+    """Return the offline output computed in blocks, as the contract of streaming describes."""
     first = controls[..., 0] if controls is not None and controls.ndim == 3 else controls
     state, parts, start = model.initial_state(audio.shape[0], first), [], 0
     for length in cuts:
@@ -70,7 +75,7 @@ def streamed(model: Model, audio: Tensor, controls: Tensor | None, cuts: Sequenc
 
 
 def items_are_independent(subject: Subject, *, time: int = 512, tolerance: float = 1e-9) -> float:
-    """Law 2: a batch of three is three batches of one.
+    """Check law 2: a batch of three gives the same output as three batches of one.
 
     Returns:
         The largest difference relative to the larger of 1 and the peak.
@@ -84,24 +89,25 @@ def items_are_independent(subject: Subject, *, time: int = 512, tolerance: float
         error(together, torch.cat(alone)),
         tolerance,
         f"items are independent ({name_of(subject)})",
-        "Nothing in evaluation mode may read across the batch: no statistics over it, no state on the module.",
+        "In evaluation mode, do not use statistics over the batch, and keep no state on the module.",
     )
 
 
 def no_look_ahead(subject: Subject, *, phases: int = 128, threshold: float = 1e-12, draws: int = 12) -> int:
-    """Law 3: what comes after sample t moves nothing before t - latency, and something at t - latency.
+    """Check law 3: an input change at sample t changes the output at t - latency, and nothing before it.
 
-    The input, and then the controls, are changed from t on, for `phases` successive t, so that a latency that
-    comes from blocks is found at its worst. What only the largest sample of a block moves is found by one of several
-    inputs.
+    The audio, and then the controls, are changed from t on, for `phases` successive t, so that the largest look-ahead
+    of a component that works in blocks is found. Several inputs are tried, because a look-ahead may depend only on the
+    largest sample of a block.
 
     Args:
-        phases: number of t tried; at least the length of the blocks that the subject works in.
-        threshold: what counts as moved, relative to the larger of 1 and the peak.
-        draws: inputs tried, at most, until the declared latency is found to be used.
+        subject: model, processor or controller.
+        phases: number of values of t; at least the length of the subject's blocks.
+        threshold: smallest difference that counts as a change, relative to the larger of 1 and the peak.
+        draws: maximum number of inputs that are tried until the declared latency is observed.
 
     Returns:
-        Samples of look-ahead that were found.
+        The measured look-ahead in samples.
     """
     model = prepared(subject)
     time = model.latency + phases + 64
@@ -122,8 +128,8 @@ def no_look_ahead(subject: Subject, *, phases: int = 128, threshold: float = 1e-
         draw += 1
     if used != model.latency:
         raise LawBroken(
-            f"no look-ahead beyond the latency ({name_of(subject)}): it declares latency {model.latency} and looks "
-            f"{used} samples ahead. Declare what is used, no less and no more."
+            f"no look-ahead beyond the latency ({name_of(subject)}): it declares a latency of {model.latency} samples "
+            f"and looks {used} samples ahead. Declare exactly the latency that is used."
         )
     return used
 
@@ -136,7 +142,7 @@ def _look_ahead(before: Tensor, changed: Tensor, changes: Tensor, threshold: flo
 
 
 def silence_gives_no_nan(subject: Subject, *, time: int = 512) -> float:
-    """Law 2: silence, a constant, and full scale give finite output at either end of the controls.
+    """Check law 2: silence, a constant and full scale give finite output at both ends and the middle of the controls.
 
     Returns:
         The largest output.
@@ -156,9 +162,9 @@ def silence_gives_no_nan(subject: Subject, *, time: int = 512) -> float:
         for out in outputs:
             if not bool(out.isfinite().all()):
                 raise LawBroken(
-                    f"silence gives no NaN ({name_of(subject)}): {int((~out.isfinite()).sum())} values that are not "
-                    f"finite, with every control at {end:g}; allowed are none. Add a floor where something is divided, "
-                    "and under logarithms and roots."
+                    f"silence gives no NaN ({name_of(subject)}): {int((~out.isfinite()).sum())} values are NaN or "
+                    f"infinite with every control at {end:g}. Add a floor to denominators, and under logarithms and "
+                    "roots."
                 )
             peak = max(peak, float(out.abs().max()))
     return peak

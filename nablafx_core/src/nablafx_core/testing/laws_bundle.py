@@ -1,4 +1,4 @@
-"""The laws of bundles: declared with licence and hash, and what is declared loads, renders and streams."""
+"""Laws of bundles: they are declared with licence and hash, and they load, render and stream."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from nablafx_core.testing.subject import LawBroken
 
 
 def bundle_is_declared(bundle: Entry) -> int:
-    """The Component names the licence of the weights and the hash of the file, and the file has that hash.
+    """Check that the Component has the licence of the weights and the right hash of the file.
 
     Returns:
-        Size of the file in bytes.
+        The size of the file in bytes.
     """
     content = bundle.resource().read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     component = bundle.component
     missing = [name for name in ("licence", "sha256") if not getattr(component, name)]
     if missing:
-        advice = {"licence": 'licence="CC-BY-4.0", or whatever its terms are', "sha256": f'sha256="{digest}"'}
+        advice = {"licence": 'licence="CC-BY-4.0", or another licence', "sha256": f'sha256="{digest}"'}
         raise LawBroken(
             f"its Component has no {' and no '.join(missing)}. Write {', '.join(advice[name] for name in missing)}."
         )
     if component.sha256 != digest:
         raise LawBroken(
-            f"the file's sha256 is {digest}, the declared one {component.sha256}. Ship the file that was meant, or "
-            "declare the hash of this one."
+            f"the file's sha256 is {digest}, but {component.sha256} is declared. Ship the right file, or declare the "
+            "hash of this one."
         )
     return len(content)
 
 
 def bundle_renders(bundle: Entry) -> float:
-    """It loads, and gives finite output for silence and full scale at either end of its knobs.
+    """Check that the bundle loads, and gives finite output for silence and full scale at the ends of its knobs.
 
     Returns:
         The largest output.
@@ -44,15 +44,15 @@ def bundle_renders(bundle: Entry) -> float:
 
 
 def bundle_streams(bundle: Entry) -> float:
-    """Blocks give what the whole gives.
+    """Check that rendering in blocks gives the same as rendering at once.
 
     Returns:
         The largest difference relative to the larger of 1 and the peak.
 
     Raises:
-        NotChecked: if the model has no stream.
+        NotChecked: if the model cannot stream.
     """
     model = load(bundle.qualified_name)
     if not model.streams:
-        raise NotChecked("its model needs the whole file and has no stream.")
+        raise NotChecked("its model needs the whole file and cannot stream.")
     return laws.stream_equals_offline(model, (1, 61, 64, 300, 3, 153))

@@ -1,4 +1,4 @@
-"""The laws of everything that is code: it is of its kind, and its settings can be written, told and read again."""
+"""Laws of all components that are code: they fit their kind, and their settings can be written, shown and read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nablafx_core.testing.subject import LawBroken
 
 
 def is_of_its_kind(target: Any, kind: Kind) -> None:
-    """What a component's target names is what the framework takes for its kind."""
+    """Check that the target of a component has the type that its kind requires."""
     if kind.content or kind.fits(target, interface_of(kind)):
         return
     name = kind.interface.replace(":", ".")
@@ -36,27 +36,25 @@ def is_of_its_kind(target: Any, kind: Kind) -> None:
 
 
 def settings_can_be_written(target: Any, kind: Kind) -> int:
-    """Every setting can be written in an experiment file or has a default, and what is written can be read again.
+    """Check that each setting can be written in an experiment file or has a default, and that defaults can be read.
 
-    No setting is named like a key of the framework in a section of that kind.
-
-    ``nablafx config`` writes every default, so a default that its own annotation refuses gives a file that nobody
-    can use.
+    A setting must not have the name of a key of the framework in sections of its kind. A default must fit its own
+    annotation, because ``nablafx config`` writes all defaults into a file.
 
     Returns:
-        How many settings there are.
+        The number of settings.
     """
     settings = settings_of(target, without=kind.injected)
     problems = [problem for setting in settings.values() if (problem := _problem(setting, kind))]
     problems += [
-        f"{name}: a key of the framework in sections of a {kind.name}, so that an experiment cannot set it. "
+        f"{name}: is a key of the framework in sections of a {kind.name}, so an experiment cannot set it. "
         f"Rename the argument. Keys: {', '.join(sorted(reserved_keys(kind.name)))}."
         for name in settings
         if name in reserved_keys(kind.name)
     ]
     by_position = [p.name for p in inspect.signature(target).parameters.values() if p.kind is p.POSITIONAL_ONLY]
     if by_position:
-        problems.append(f"{', '.join(by_position)}: given by position only. Take the '/' out of the constructor.")
+        problems.append(f"{', '.join(by_position)}: positional-only. Remove the '/' from the constructor.")
     if problems:
         raise LawBroken("\n".join(problems))
     return len(settings)
@@ -68,7 +66,8 @@ def _problem(setting: Setting, kind: Kind) -> str | None:
         if setting.name in kind.from_data or _has_schema(setting):
             return None
         return (
-            f"{what}: no file can hold it, and it has no default. Use numbers, text, lists or mappings, or a default."
+            f"{what}: has no default, and no file can contain its type. Use numbers, text, lists or mappings, or give "
+            "it a default."
         )
     default = plain_default(setting)
     if default is REQUIRED or default is None or not _has_schema(setting):
@@ -76,7 +75,7 @@ def _problem(setting: Setting, kind: Kind) -> str | None:
     try:
         checked_value(setting, default)
     except SettingsError as refusal:
-        return f"{what}: its annotation refuses its own default: {refusal} Change one of the two."
+        return f"{what}: its default does not fit its annotation: {refusal} Change one of the two."
     return None
 
 
@@ -89,17 +88,17 @@ def _has_schema(setting: Setting) -> bool:
 
 
 def settings_are_documented(target: Any, kind: Kind) -> int:
-    """Each setting has a line under ``Args:``, which `nablafx show` and error messages quote.
+    """Check that each setting has a line under ``Args:``, which `nablafx show` and error messages quote.
 
     Returns:
-        How many settings are documented.
+        The number of documented settings.
 
     Raises:
-        Remark: naming those that are not.
+        Remark: if settings are not documented; the message names them.
     """
     settings = settings_of(target, without=kind.injected | kind.from_data)
     bare = [name for name, setting in settings.items() if not setting.doc]
     documented = len(settings) - len(bare)
     if bare:
-        raise Remark(f"no line under `Args:` in the class's docstring for {', '.join(bare)}.", documented)
+        raise Remark(f"the class's docstring has no line under `Args:` for {', '.join(bare)}.", documented)
     return documented

@@ -1,4 +1,4 @@
-"""The laws of datasets: recordings that are whole, aligned, named once, and read the same in pieces."""
+"""Laws of datasets: recordings are complete, aligned, have unique names, and can be read in pieces."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from nablafx_core.interfaces import AudioSource, Dataset, Recording
 from nablafx_core.interfaces.dataset import channels_of
 from nablafx_core.testing.subject import LawBroken
 
-#: How much of a dataset is read: recordings, and samples from either end of each.
+#: Maximum number of recordings of a dataset that are read, and of samples from either end of each.
 MOST_RECORDINGS, MOST_SAMPLES = 8, 1 << 16
 
 
 def recordings_are_well_formed(dataset: Dataset) -> int:
-    """There are recordings, each named once, its dry and wet signals equally long, its span inside them.
+    """Check names, lengths, spans and channels of the recordings.
 
-    All of them have the same channels, dry and wet.
+    There is at least one recording. Each has a unique name, dry and wet signals of one length, a span inside them, and
+    the same numbers of dry and wet channels as the others.
 
     Returns:
-        How many there are.
+        The number of recordings.
     """
     rate = getattr(dataset, "sample_rate", None)
     if isinstance(rate, bool) or not isinstance(rate, int) or rate <= 0:
-        raise LawBroken(f"sample_rate is {rate!r}; a positive whole number of Hz is due. Set it in the constructor.")
+        raise LawBroken(f"sample_rate is {rate!r}; expected a positive whole number of Hz. Set it in the constructor.")
     if not dataset.recordings:
-        raise LawBroken("it has no recordings; at least one is due. Fill `recordings`, or refuse with a DataError.")
+        raise LawBroken("it has no recordings; expected at least one. Fill `recordings`, or raise a DataError.")
     name, count = Counter(recording.name for recording in dataset.recordings).most_common(1)[0]
     if count > 1:
-        raise LawBroken(f"{name!r} names {count} recordings; one is due. Put the setting of the knobs into the name.")
+        raise LawBroken(f"{count} recordings have the name {name!r}. Add the setting of the knobs to the name.")
     for recording in dataset.recordings:
         _check_spans(recording)
         _check_channels(recording, dataset.recordings[0])
@@ -46,8 +47,8 @@ def _check_spans(recording: Recording) -> None:
         raise LawBroken(f"{recording.name}: dry has {dry} samples, wet {wet}. Cut both to where they are aligned.")
     if not 0 <= recording.start < recording.stop <= dry:
         raise LawBroken(
-            f"{recording.name}: start {recording.start} and stop {recording.stop} of {dry} samples; due is "
-            "0 <= start < stop <= num_samples. A recording without `stop` counts nothing."
+            f"{recording.name}: start {recording.start} and stop {recording.stop} of {dry} samples; expected "
+            "0 <= start < stop <= num_samples. Set `stop`, whose default is an empty recording."
         )
 
 
@@ -56,16 +57,16 @@ def _check_channels(recording: Recording, first: Recording) -> None:
         here, there = (channels_of(getattr(one, which)) for one in (recording, first))
         if here < 1 or here != there:
             raise LawBroken(
-                f"{recording.name}: {which} has {here} channels, that of {first.name} {there}; expected the same "
+                f"{recording.name}: {which} has {here} channels, but {there} in {first.name}; expected the same "
                 "number in every recording, at least 1."
             )
 
 
 def settings_fit_the_knobs(dataset: Dataset) -> int:
-    """Each recording has a value in [0, 1] for each knob of the dataset.
+    """Check that each recording has a value in [0, 1] for each knob of the dataset.
 
     Returns:
-        How many knobs there are.
+        The number of knobs.
     """
     names = [control.name for control in dataset.controls]
     for recording in dataset.recordings:
@@ -75,30 +76,29 @@ def settings_fit_the_knobs(dataset: Dataset) -> int:
         outside = [name for name, value in zip(names, values, strict=True) if not 0 <= value <= 1]
         if outside:
             raise LawBroken(
-                f"{recording.name}: {outside[0]} is at {values[names.index(outside[0])]:g}; a value in [0, 1] is due. "
+                f"{recording.name}: {outside[0]} is {values[names.index(outside[0])]:g}; expected a value in [0, 1]. "
                 "Convert with Control.to_unit."
             )
     return len(names)
 
 
 def pieces_are_the_whole(dataset: Dataset) -> int:
-    """Reading in pieces gives what reading at once gives: float32 of shape (time,), finite.
+    """Check that reading in pieces gives the same as reading at once: finite float32 of shape (time,).
 
-    A source of several `channels` reads (channels, time).
-
-    Only the beginning and the end of long recordings are read, and of many recordings the first ones.
+    A source with several `channels` returns (channels, time). Only the beginning and the end of long recordings are
+    read, and only the first recordings.
 
     Returns:
-        How many samples were read.
+        The number of samples that were read.
     """
     return _each_source(dataset, _check_reading)
 
 
 def recordings_can_be_pickled(dataset: Dataset) -> int:
-    """What a worker process gets (``num_workers``) reads the same as the original.
+    """Check that a pickled source, as worker processes (``num_workers``) get it, returns the same samples.
 
     Returns:
-        How many samples were read.
+        The number of samples that were read.
     """
     return _each_source(dataset, _check_pickled)
 
@@ -121,13 +121,13 @@ def _check_reading(source: AudioSource, name: str) -> int:
             told = f"{whole.dtype} of shape {tuple(whole.shape)}" if isinstance(whole, Tensor) else type(whole).__name__
             raise LawBroken(f"{name}: reading {span} samples gave {told}; expected torch.float32 of shape {shape}.")
         if not bool(whole.isfinite().all()):
-            raise LawBroken(f"{name}: samples that are not finite. Refuse such a file with a DataError.")
+            raise LawBroken(f"{name}: has samples that are NaN or infinite. Refuse such a file with a DataError.")
         cuts = sorted({0, min(1, span), span // 3, span // 2, span})
         pieces = [source.read(start + a, start + b) for a, b in pairwise(cuts)]
         if not torch.equal(torch.cat(pieces, dim=-1), whole):
             raise LawBroken(
-                f"{name}: reading at once and in pieces cut at {cuts} differ. What is read must depend on nothing "
-                "but start and stop: convert the whole signal once, not each piece."
+                f"{name}: reading at once and in pieces cut at {cuts} gives different samples. The samples must depend "
+                "only on start and stop: convert the whole signal once, not each piece."
             )
     return span
 
@@ -142,5 +142,5 @@ def _check_pickled(source: AudioSource, name: str) -> int:
             "Keep the path and open the file when it is read, as nablafx_core.data.sources.WavSource does."
         ) from error
     if not torch.equal(other.read(0, span), source.read(0, span)):
-        raise LawBroken(f"{name}: a pickled copy reads other samples.")
+        raise LawBroken(f"{name}: a pickled copy returns different samples. Pickle everything that reading depends on.")
     return span

@@ -1,4 +1,4 @@
-"""The laws of devices: what they render has the input's length, is finite, and depends on input and knobs alone."""
+"""Laws of devices: the output has the input's length, is finite, and depends only on the input and the knobs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from nablafx_core.interfaces import Device
 from nablafx_core.testing.subject import LawBroken
 
-RATES = (44_100, 96_000)
+RATES = (44_100, 96_000)  # two rates of recordings that are no multiples of each other
 
 
 def device_renders(device: Device, *, time: int = 1024) -> float:
-    """Silence, full scale and noise give float64 of the same length, finite, at every end of the knobs.
+    """Check that silence, full scale and noise give finite float64 of the same length at the ends of all knobs.
 
-    At two sample rates; all knobs together at either end, and each alone with the others at their defaults.
+    Two sample rates are tried; all knobs together at either end, and each alone with the others at their defaults.
 
     Returns:
         The largest output.
@@ -38,13 +38,13 @@ def _checked(device: Device, name: str, audio: Any, rate: int, knobs: Sequence[f
     if not isinstance(out, np.ndarray) or out.dtype != np.float64 or out.shape != audio.shape:
         told = f"{out.dtype} of shape {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
         raise LawBroken(
-            f"{type(device).__name__}.render gave {told} for {at}; allowed is float64 of shape {audio.shape}. "
-            "Return a numpy array as long as the input, its delay compensated."
+            f"{type(device).__name__}.render returned {told} for {at}; expected float64 of shape {audio.shape}. "
+            "Return a numpy array as long as the input, with the delay compensated."
         )
     if not np.isfinite(out).all():
         raise LawBroken(
-            f"{type(device).__name__}.render gave {np.sum(~np.isfinite(out))} values that are not finite for {at}; "
-            "allowed are none. Limit what a solver may reach, and add a floor where something is divided."
+            f"{type(device).__name__}.render returned {np.sum(~np.isfinite(out))} values that are NaN or infinite for "
+            f"{at}; expected none. Limit the values of a solver, and add a floor to denominators."
         )
     if not np.array_equal(given, audio):
         raise LawBroken(f"{type(device).__name__}.render changed its input, for {at}. Work on a copy.")
@@ -52,10 +52,10 @@ def _checked(device: Device, name: str, audio: Any, rate: int, knobs: Sequence[f
 
 
 def device_keeps_no_state(device: Device, *, time: int = 1024) -> float:
-    """The same input gives the same output, whatever was rendered before.
+    """Check that the same input gives the same output after another rendering.
 
     Returns:
-        The largest difference; 0.0.
+        The largest difference, which is 0.0.
     """
     audio, knobs = _inputs(time)["noise"], _defaults(device)
     first = device.render(audio.copy(), RATES[0], knobs)
@@ -63,14 +63,14 @@ def device_keeps_no_state(device: Device, *, time: int = 1024) -> float:
     difference = float(np.abs(device.render(audio.copy(), RATES[0], knobs) - first).max())
     if not difference == 0.0:
         raise LawBroken(
-            f"{type(device).__name__} gave another output for the same input after another rendering: measured "
-            f"{difference:.3g}, allowed 0. Begin each rendering from rest, and draw noise from a fixed seed."
+            f"{type(device).__name__} returned a different output for the same input after another rendering: measured "
+            f"{difference:.3g}, allowed 0. Start each rendering from rest, and draw noise with a fixed seed."
         )
     return difference
 
 
 def every_knob_moves_the_device(device: Device, *, time: int = 1024, threshold: float = 1e-6) -> float:
-    """Turning each knob from end to end moves the output, for noise at some setting of the other knobs.
+    """Check that turning each knob from end to end changes the output for noise, for some setting of the others.
 
     Returns:
         The smallest of the knobs' largest movements; infinite without knobs.
@@ -84,14 +84,14 @@ def every_knob_moves_the_device(device: Device, *, time: int = 1024, threshold: 
                 device.render(audio.copy(), RATES[0], [*others[:index], end, *others[index + 1 :]])
                 for end in (0.0, 0.5, 1.0)
             )
-            distance = max(np.abs(low - high).max(), np.abs(low - middle).max())  # a switch may end where it begins
+            distance = max(np.abs(low - high).max(), np.abs(low - middle).max())  # a switch may be equal at both ends
             moved[control.name] = max(moved[control.name], float(distance))
     still = [name for name, distance in moved.items() if not distance > threshold]
     if still:
         raise LawBroken(
-            f"{type(device).__name__}: turning {', '.join(still)} from end to end moved the output by at most "
-            f"{max(moved[name] for name in still):.3g}; more than {threshold:g} is due. Use the knob, or take it out "
-            "of `controls`."
+            f"{type(device).__name__}: turning {', '.join(still)} from end to end changed the output by at most "
+            f"{max(moved[name] for name in still):.3g}; expected more than {threshold:g}. Use the knob, or remove it "
+            "from `controls`."
         )
     return min(moved.values(), default=float("inf"))
 
@@ -103,7 +103,7 @@ def _inputs(time: int) -> dict[str, Any]:
 
 
 def _settings(device: Device) -> Iterator[list[float]]:
-    """The defaults, every knob at either end, and each knob at either end."""
+    """Yield settings of the knobs: the defaults, all knobs at either end, and each knob alone at either end."""
     defaults = _defaults(device)
     yield defaults
     if defaults:

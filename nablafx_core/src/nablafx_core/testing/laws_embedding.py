@@ -31,9 +31,9 @@ def embedding_survives_silence(embedding: Embedding) -> float:
     audio = _audio(embedding)
     silence, noise = _embedded(embedding, torch.zeros_like(audio)), _embedded(embedding, audio)
     if not bool(silence.isfinite().all() and noise.isfinite().all()):
-        raise LawBroken("it gives numbers that are NaN or infinite. Add a floor under logarithms, roots and quotients.")
+        raise LawBroken("it gives numbers that are NaN or infinite. Add a floor under logarithms, roots and divisors.")
     if torch.equal(silence, noise):
-        raise LawBroken("it gives the same vectors for silence and for noise. Does it use its input?")
+        raise LawBroken("it gives the same vectors for silence and for noise. Check that it uses its input.")
     return float(noise.abs().max())
 
 

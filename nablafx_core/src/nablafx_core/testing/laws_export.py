@@ -1,4 +1,4 @@
-"""The laws of exporters: whole files or none, and what is read back renders the same."""
+"""Laws of exporters: they write complete files or none, and an imported file renders the same as its model."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from nablafx_core.testing.candidates import models_to_export, preset_models
 from nablafx_core.testing.result import NotChecked
 from nablafx_core.testing.subject import LawBroken, check, error, knobs, noise
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-5  # of float32, relative to max(1, peak)
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A model and the file that an exporter made of it."""
+    """Model and the file that an exporter wrote for it."""
 
     name: str
     model: Model
@@ -30,13 +30,16 @@ class Exported:
 
 
 def exports(exporter: Entry, folder: Path) -> list[Exported]:
-    """Each registered model is written whole or refused with a NablafxError, nothing left behind; one at least is.
+    """Check that each registered model is written completely, or refused with a NablafxError and without a file left.
 
-    Presets of the exporter's pack are tried where no registered model is written.
+    At least one model must be written. If no registered model is, presets of the exporter's pack are tried.
 
     Args:
-        exporter: is built from its example.
-        folder: exists; each model gets a folder in it.
+        exporter: exporter, which is built from its example.
+        folder: existing folder; each model gets a folder in it.
+
+    Returns:
+        The models that were written, with their files.
     """
     written: list[Exported] = []
     refusals: list[str] = []
@@ -52,12 +55,12 @@ def exports(exporter: Entry, folder: Path) -> list[Exported]:
                 refusals.append(f"  {name}: {refusal}")
         if written:
             return written
-    head = f"it refused all {len(refusals)} models that it was given; it must write one at least, such as:"
+    head = f"it refused all {len(refusals)} models; it must write at least one of them:"
     raise LawBroken("\n".join([head, *refusals[:5]]))
 
 
 def _refusal(exporter: Entry, name: str, model: Model, path: Path) -> str | None:
-    """Why a model was refused; None if it was written."""
+    """Return why the exporter refused a model; None if it wrote it."""
     weights = {key: value.clone() for key, value in model.state_dict().items()}
     refusal = None
     try:
@@ -66,25 +69,25 @@ def _refusal(exporter: Entry, name: str, model: Model, path: Path) -> str | None
         refusal = str(error)
     except Exception as error:
         raise LawBroken(
-            f"given {name}, it raised {cause(error, exporter.package)}. Refuse what the format cannot hold with a "
-            "ConversionError that says which part."
+            f"for {name}, it raised {cause(error, exporter.package)}. Refuse a model that the format cannot contain "
+            "with a ConversionError that names the part."
         ) from error
     left = sorted(item.name for item in path.parent.iterdir())
     expected = [] if refusal else [path.name]
     if left != expected:
         raise LawBroken(
-            f"{'refusing' if refusal else 'writing'} {name}, it left {', '.join(left) or 'nothing'}; due is "
-            f"{', '.join(expected) or 'nothing'}. Write to the path that `write` is given and nowhere else."
+            f"{'refusing' if refusal else 'writing'} {name}, it left {', '.join(left) or 'no file'}; expected "
+            f"{', '.join(expected) or 'no file'}. Write only to the path that `write` receives."
         )
     changed = [key for key, value in model.state_dict().items() if not torch.equal(weights[key], value)]
     if changed or model.training:
         what = f"changed {changed[0]} of the model" if changed else "left the model in training mode"
-        raise LawBroken(f"given {name}, it {what}. Work on a copy.")
+        raise LawBroken(f"for {name}, it {what}. Work on a copy.")
     return refusal
 
 
 def imported_as_exported(exporter: Entry, exported: Sequence[Exported]) -> float:
-    """What an exporter wrote is read by its pack's importer of that ending, and renders the same in float32.
+    """Check that the pack's importer of the same extension reads each file, and that it renders the same in float32.
 
     Returns:
         The largest difference relative to the larger of 1 and the peak.
@@ -95,7 +98,7 @@ def imported_as_exported(exporter: Entry, exported: Sequence[Exported]) -> float
     suffix = exporter.load().suffix
     importers = [entry for entry in same_pack(exporter, "importer") if suffix and suffix in entry.load().suffixes]
     if not importers:
-        raise NotChecked(f"its pack has no importer of {suffix or 'folders'}, with which the files could be read back.")
+        raise NotChecked(f"its pack has no importer of {suffix or 'folders'} that could read the files.")
     return max(_difference(item, importer) for item in exported for importer in importers)
 
 
@@ -107,8 +110,8 @@ def _difference(item: Exported, importer: Entry) -> float:
             raise LawBroken(f"{what}, has {fact} {getattr(again, fact)} instead of {getattr(item.model, fact)}.")
     if len(again.controls) != len(item.model.controls):
         raise LawBroken(
-            f"{what}, has {len(again.controls)} knobs instead of {len(item.model.controls)}. An exporter refuses a "
-            "model with knobs if its format cannot hold them."
+            f"{what}, has {len(again.controls)} knobs instead of {len(item.model.controls)}. An exporter must refuse a "
+            "model with knobs if its format cannot contain them."
         )
     audio, settings = noise(item.model, 2, 2048, torch.float32), knobs(item.model, 2, torch.float32)
     with torch.no_grad():
@@ -116,12 +119,12 @@ def _difference(item: Exported, importer: Entry) -> float:
             error(again(audio, settings)[0], item.model(audio, settings)[0]),
             TOLERANCE,
             f"{what}, renders differently",
-            "Compare the tensors in the file with the model's, their order and their layout.",
+            "Compare the tensors in the file with those of the model: their order and their layout.",
         )
 
 
 def same_pack(entry: Entry, kind: str) -> Iterator[Entry]:
-    """The components of one kind that the same pack provides and that can be imported."""
+    """Yield the components of one kind that the same pack provides, without those whose code cannot be imported."""
     for other in Registry.discover().entries(kind):
         if other.pack is entry.pack and not _broken(other):
             yield other
@@ -130,6 +133,6 @@ def same_pack(entry: Entry, kind: str) -> Iterator[Entry]:
 def _broken(entry: Entry) -> bool:
     try:
         entry.load()
-    except NablafxError:  # told where it is checked itself
+    except NablafxError:  # reported when that component is checked
         return True
     return False

@@ -1,4 +1,4 @@
-"""The laws of what is trained: everything moves the output, and gradients are right and finite."""
+"""Laws of training: all controls and parameters change the output, and gradients are right and finite."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def every_control_moves_output(subject: Subject, *, time: int = 1024, threshold:
     still = [name for name, distance in moved.items() if not distance > threshold]
     if still:
         raise LawBroken(
-            f"every control moves the output ({name_of(subject)}): {', '.join(still)} moved it by "
-            f"{max(moved[name] for name in still):.3g}, over its range; expected more than {threshold:g}. "
-            "Use it, or do not declare it."
+            f"every control moves the output ({name_of(subject)}): {', '.join(still)} changed it by "
+            f"{max(moved[name] for name in still):.3g} over the whole range; expected more than {threshold:g}. "
+            "Use the control, or do not declare it."
         )
     return min(moved.values(), default=float("inf"))
 
 
 def every_parameter_moves_output(subject: Subject, *, time: int = 512) -> float:
-    """Law 4, for what is trained: every parameter tensor receives a gradient that is finite and not zero.
+    """Check law 4 for parameters: every parameter tensor receives a gradient that is finite and not zero.
 
     Returns:
         The smallest of the tensors' largest gradients; infinite without parameters.
@@ -62,19 +62,21 @@ def every_parameter_moves_output(subject: Subject, *, time: int = 512) -> float:
     if bad:
         raise LawBroken(
             f"every parameter moves the output ({name_of(subject)}): no usable gradient for {', '.join(bad)}. "
-            "A part that is not used must not be built."
+            "Do not build parts that are not used."
         )
     return min(peaks.values())
 
 
 def gradients_are_right(subject: Subject, *, time: int = 24, moving_controls: bool = False) -> int:
-    """Law 5: gradients for audio, controls and every parameter agree with finite differences (float64, gradcheck).
+    """Check law 5: gradients for audio, controls and all parameters equal finite differences (float64, gradcheck).
 
     Args:
-        time: samples; short, the check repeats the call many times.
+        subject: model, processor or controller.
+        time: number of samples; keep it small, because the check repeats the call many times.
+        moving_controls: if true, use automation instead of one setting per item.
 
     Returns:
-        How many tensors were checked.
+        The number of tensors that were checked.
     """
     model = prepared(subject)
     audio = noise(model, 2, time, seed=3)
@@ -93,21 +95,21 @@ def gradients_are_right(subject: Subject, *, time: int = 24, moving_controls: bo
     leaves = [tensor.detach().clone().requires_grad_() for tensor in inputs]
     if not call(*leaves).requires_grad:
         raise LawBroken(
-            f"gradients are right ({name_of(subject)}): the output carries no gradient at all. Compute it with torch, "
+            f"gradients are right ({name_of(subject)}): the output does not require a gradient. Compute it with torch, "
             "without detach, .data, .item or no_grad."
         )
     try:
         torch.autograd.gradcheck(call, leaves, fast_mode=True, atol=1e-6, rtol=1e-4)
     except GradcheckError as problem:
         raise LawBroken(
-            f"gradients are right ({name_of(subject)}): {problem}\nLook for detach, .data and .item, and at the "
-            "backward of a function of your own."
+            f"gradients are right ({name_of(subject)}): {problem}\nLook for detach, .data and .item, and check the "
+            "backward methods of your own functions."
         ) from problem
     return len(leaves)
 
 
 def gradients_are_finite(subject: Subject, *, time: int = 256) -> float:
-    """Law 5: gradients are finite for silence and for full scale, with every control at either end of its range.
+    """Check law 5: gradients are finite for silence and for full scale, with all controls at either end.
 
     Returns:
         The largest gradient.

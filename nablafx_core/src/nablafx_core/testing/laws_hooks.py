@@ -1,4 +1,4 @@
-"""The laws of what extends the program itself: commands, and callbacks of trainings."""
+"""Laws of commands and of callbacks of trainings."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from nablafx_core.testing.tiny import tiny_sections
 
 
 def command_has_help(command: click.Command, package: str = "") -> int:
-    """``--help`` writes a text and ends with status 0.
+    """Check that ``--help`` prints a text and exits with status 0.
 
     Returns:
-        Lines of help.
+        The number of lines of the help text.
     """
     result = CliRunner().invoke(command, ["--help"], prog_name="nablafx")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise LawBroken(f"--help raised {cause(result.exception, package)}. Help must need nothing.")
+        raise LawBroken(f"--help raised {cause(result.exception, package)}. Help must not depend on anything.")
     if result.exit_code != 0 or not command.help:
         what = (
-            f"ends with status {result.exit_code}; 0 is due" if result.exit_code else "says nothing about the command"
+            f"exits with status {result.exit_code}; expected 0" if result.exit_code else "does not describe the command"
         )
-        raise LawBroken(f"--help {what}. Write a docstring, and do the work in the function's body only.")
+        raise LawBroken(f"--help {what}. Write a docstring, and do the work only in the function's body.")
     return len(result.output.splitlines())
 
 
 def callbacks_are_callbacks(pack: Pack) -> int:
-    """``nablafx_callbacks`` takes the config of a valid experiment and returns Lightning callbacks.
+    """Check that ``nablafx_callbacks`` accepts the config of a valid experiment and returns Lightning callbacks.
 
     Returns:
-        How many.
+        The number of callbacks.
     """
     config = load_experiment(sections=tiny_sections()).config
     known = len(pack.problems)
@@ -44,7 +44,7 @@ def callbacks_are_callbacks(pack: Pack) -> int:
     wrong = [callback for callback in found if not isinstance(callback, Callback)]
     if wrong:
         raise LawBroken(
-            f"it returned {type(wrong[0]).__name__}: {wrong[0]!r:.60}; only lightning.Callback is due. Derive it from "
-            "that, or return an empty list."
+            f"it returned {type(wrong[0]).__name__}: {wrong[0]!r:.60}; expected only lightning.Callback. Derive it "
+            "from that, or return an empty list."
         )
     return len(found)

@@ -1,4 +1,4 @@
-"""The laws of importers: what is damaged is refused in words, and what is read can be kept as a bundle."""
+"""Laws of importers: they refuse damaged files with a clear error, and imported models can be saved as bundles."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from nablafx_core.testing.laws_export import Exported, exports, same_pack
 from nablafx_core.testing.result import NotChecked
 from nablafx_core.testing.subject import LawBroken, check, error, knobs, noise
 
-#: Files that are damaged on purpose.
+#: Default number of files that are damaged on purpose.
 DAMAGED = 20
 
 
 def damage_is_refused(importer: Entry, folder: Path, files: Sequence[Exported], count: int = DAMAGED) -> int:
-    """An empty file and damaged ones are refused with a NablafxError, or read: nothing else is raised.
+    """Check that damaged files are read or refused with a NablafxError, and an empty file is refused.
 
-    The damaged files are made from the given files, or from text and bytes that are not a model.
+    The damaged files are made from the given files, and from text and bytes that are not a model.
 
     Args:
-        importer: importer built from its example.
+        importer: importer, which is built from its example.
         folder: folder for the damaged files.
-        files: see `files_for`.
-        count: number of damaged files.
+        files: files that can be read; see `files_for`.
+        count: number of files to damage.
 
     Returns:
-        How many files were refused.
+        The number of files that were refused.
     """
     wholes = [item.path.read_bytes() for item in files]
     chance = random.Random(importer.component.name)
@@ -53,7 +53,7 @@ def damage_is_refused(importer: Entry, folder: Path, files: Sequence[Exported], 
             refused += 1
         except Exception as problem:
             raise LawBroken(
-                f"a file of {len(content)} bytes that begins with {content[:24]!r} made it raise "
+                f"for a file of {len(content)} bytes that begins with {content[:24]!r} it raised "
                 f"{cause(problem, importer.package)}. Refuse such a file with a ConversionError that says why."
             ) from problem
         if not content and not refused:
@@ -62,53 +62,53 @@ def damage_is_refused(importer: Entry, folder: Path, files: Sequence[Exported], 
 
 
 def imports_fit_a_bundle(importer: Entry, folder: Path, files: Sequence[Exported]) -> int:
-    """What an importer reads is in eval mode and can be saved as a bundle that renders the same.
+    """Check that an imported model is in evaluation mode and can be saved as a bundle that renders the same.
 
     Args:
-        importer: importer built from its example.
+        importer: importer, which is built from its example.
         folder: folder for the bundle.
-        files: see `files_for`.
+        files: files that can be read; see `files_for`.
 
     Returns:
-        How many files were read.
+        The number of files that were read.
 
     Raises:
         NotChecked: if no exporter of the pack writes a file for it.
     """
     if not files:
-        raise NotChecked(f"no exporter of its pack writes {' or '.join(importer.load().suffixes)}, to read a file of.")
+        raise NotChecked(f"no exporter of its pack writes a file of type {' or '.join(importer.load().suffixes)}.")
     for item in files:
         model = importer_of(importer).read(item.path)
         if model.training:
-            raise LawBroken(f"{item.name}: it was read into a model in training mode. Return model.eval().")
+            raise LawBroken(f"{item.name}: the imported model is in training mode. Return model.eval().")
         again = load_bundle(save_bundle(model, folder / "imported.nfx"))
         audio, settings = noise(model, 2, 2048, torch.float32), knobs(model, 2, torch.float32)
         with torch.no_grad():
             difference = error(again(audio, settings)[0], model(audio, settings)[0])
-        advice = "Build the model with nablafx_core.build, from settings that say all of it."
+        advice = "Build the model with nablafx_core.build, from settings that describe it completely."
         check(difference, 0.0, f"{item.name}, imported and saved as a bundle, renders differently", advice)
     return len(files)
 
 
 def importer_of(entry: Entry) -> Importer:
-    """The importer, built from its example."""
+    """Build the importer from its example."""
     built: Importer = build("importer", {"name": entry.qualified_name, **entry.component.example})
     return built
 
 
 def files_for(importer: Entry, folder: Path) -> list[Exported]:
-    """Return the files that the exporters of its pack write with an extension that it reads."""
+    """Return files that the importer can read, written by the exporters of its pack."""
     found: list[Exported] = []
     for exporter in same_pack(importer, "exporter"):
         if exporter.load().suffix in importer.load().suffixes:
             place = folder / f"from {exporter.component.name}"
             place.mkdir(exist_ok=True)
-            with suppress(LawBroken):  # told where the exporter itself is checked
+            with suppress(LawBroken):  # reported when the exporter is checked
                 found += [item for item in exports(exporter, Path(mkdtemp(dir=place))) if item.path.is_file()]
     return found
 
 
-#: Files that are no model, in the forms that readers of models expect.
+#: Contents that are not a model, in the formats that readers of models expect.
 _NO_MODELS = (
     b"{}",
     b"[]",
@@ -123,7 +123,7 @@ _NO_MODELS = (
 
 
 def _damaged(content: bytes, chance: random.Random) -> bytes:
-    """The content with a few bytes changed, cut out or repeated, or cut off."""
+    """Return the content with a few bytes changed, removed or repeated, or with its end cut off."""
     data = bytearray(content)
     for _ in range(chance.choice((1, 1, 2, 8))):
         place = chance.randrange(len(data) or 1)

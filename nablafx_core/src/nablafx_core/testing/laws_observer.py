@@ -1,4 +1,4 @@
-"""The law of observers: every event of a run that ends well, and of one that fails, is taken without an error."""
+"""Law of observers: they accept every event of a run that completes, and of one that fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nablafx_core.testing.subject import LawBroken
 
 
 class Witness:
-    """Passes Sacred's events on to an observer and keeps what it raises."""
+    """Pass Sacred's events on to an observer, and record the exceptions that it raises."""
 
     def __init__(self, observer: Any) -> None:
         self.priority = getattr(observer, "priority", 0)
@@ -37,15 +37,15 @@ class Witness:
 
 
 def observer_survives(build: Callable[[], Any], folder: Path, package: str) -> int:
-    """Two small runs, one that ends well and one that fails, raise nothing in the observer.
+    """Check that an observer raises nothing in two small runs: one that completes, and one that fails.
 
     Args:
-        build: makes the observer; each run gets its own.
-        folder: for the run folders.
-        package: whose line is shown where it raises.
+        build: function that creates the observer; each run gets its own.
+        folder: folder for the run folders.
+        package: package whose line is shown if the observer raises.
 
     Returns:
-        How many events it was told.
+        The number of events that the observer received.
     """
 
     def fails(run: Run) -> None:
@@ -59,8 +59,8 @@ def observer_survives(build: Callable[[], Any], folder: Path, package: str) -> i
         if witness.failures:
             told = "; ".join(f"{event}: {cause(error, package)}" for event, error in witness.failures.items())
             raise LawBroken(
-                f"in a run that {name} it raised in {told}. A run goes on without its observer, and tells it once; "
-                "take what Sacred gives, and ignore what is not needed."
+                f"in a run that {name} it raised in {told}. A run continues without its observer after one warning. "
+                "Accept all arguments that Sacred passes, and ignore those that are not needed."
             )
         count += len(witness.events)
     return count

@@ -1,4 +1,4 @@
-"""Law of position: a part that depends on its position in the file declares it, and can begin anywhere."""
+"""Law of position: a component that depends on its position in the file declares it, and can start anywhere."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from nablafx_core.testing.subject import (
     prepared,
 )
 
-_SILENCE = 4099  # prime, so that it is no multiple of a period
-_TIME = 512
+_SILENCE = 4099  # prime, so that it is not a multiple of a period
+_TIME = 512  # samples after the silence
 _HOURS = 10**9  # number of samples
 
 
 def begins_anywhere(subject: Subject, *, tolerance: float = 1e-6) -> float:
-    """Check that a signal at one place of a file gives the same output for any beginning in the silence before it.
+    """Check that a signal at one position of a file gives the same output for any start in the silence before it.
 
-    With `remembers_position` the initial state gets each beginning's position; without it, nothing may depend on it.
-    A transient of the beginning itself (a network that settles in silence) must at least halve from one beginning to
-    the next earlier one. Beginnings are a multiple of the declared blocks apart; see
+    With `remembers_position` the initial state receives the position of each start; without it, the output must not
+    depend on the start. A transient of the start itself (a network that settles in silence) must at least halve from
+    one start to the next earlier one. The distance of the starts is a multiple of the declared blocks; see
     `nablafx_core.interfaces.position.block_grid`.
 
     Args:
-        subject: a model, processor or controller.
+        subject: model, processor or controller.
         tolerance: largest difference relative to the larger of 1 and the peak.
 
     Returns:
@@ -55,14 +55,14 @@ def begins_anywhere(subject: Subject, *, tolerance: float = 1e-6) -> float:
         what = "Its initial state at `start` must be the state that a file has there."
     else:
         what = (
-            "If a state never forgets (a phase), set remembers_position = True and take `start` in initial_state. If "
-            "it works in blocks, say their length as `samples_per_step`."
+            "If a state never forgets (a phase), set remembers_position = True and use `start` in initial_state. If "
+            "it works in blocks, return their length as `samples_per_step`."
         )
     return check(found, tolerance, f"begins anywhere ({name_of(subject)}): position is declared", what)
 
 
 def _fill_zeros(model: Model) -> None:
-    """Set weights that are all 0, such as a depth that is not learned yet, to other values."""
+    """Set weights that are all 0, such as the initial depth of a modulation, to other values."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in model.parameters():
@@ -71,7 +71,7 @@ def _fill_zeros(model: Model) -> None:
 
 
 def _steps(model: Model) -> int:
-    """Number of samples in the blocks of a controller that yields steps."""
+    """Return the number of samples in the blocks of a controller that yields steps; 1 for other parts."""
     if not isinstance(model, ControllerAsModel):
         return 1
     with torch.no_grad():
@@ -86,9 +86,9 @@ def _middle(model: Model, batch_size: int) -> Tensor | None:
 
 
 def _differences(model: Model, sound: Tensor, before: Tensor, position: int) -> float:
-    """Measure how much a sound at `position` changes between numbers of samples of silence `before` it.
+    """Return by how much the output of a sound at `position` depends on the number of samples of silence `before` it.
 
-    The result is the largest change that is more than half of the change before it; a transient has none.
+    The result is the largest change that is more than half of the previous change, and 0 for a transient.
     """
     time = sound.shape[-1]
     audio = sound.new_zeros(len(before), sound.shape[1], int(before[-1]) + time + model.latency)
@@ -102,7 +102,7 @@ def _differences(model: Model, sound: Tensor, before: Tensor, position: int) -> 
 
 
 def _check_file_start(model: Model, sound: Tensor) -> None:
-    """Check that position 0 is the file's beginning, and that ints and tensors, one value per item, agree."""
+    """Check that start 0 is the beginning of the file, and that an int equals a tensor with one value per item."""
     pair, controls, starts = sound.expand(2, -1, -1), _middle(model, 2), torch.tensor([0, 12_345])
     with torch.no_grad():
         whole = model(pair, controls)[0]

@@ -1,4 +1,4 @@
-"""The laws of presets: each is an experiment whose every section can be built, and whose model can be trained."""
+"""Laws of presets: each is an experiment whose sections can be built and whose model can be trained."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from nablafx_core.testing.tiny import TINY_DATA, TinyData
 from nablafx_core.training.optimizer import optimizer_of
 from nablafx_core.training.task import chunk_length
 
-#: Numbers of knobs that the data may have; a preset is for one of them at least.
+#: Numbers of knobs of the data with which a preset is tried; it must work with at least one of them.
 KNOBS = (0, 2)
-#: Samples of the step: enough for a window of 2048, and few enough for a model of any receptive field.
+#: Maximum number of samples of the step: enough for a window of 2048, and fast for any receptive field.
 MOST_SAMPLES = 4096
 
-_LOOK = "Look at what the model gives for noise at its first weights."
+_LOOK = "Check the output of the untrained model for noise."
 
 
 def preset_experiment(preset: Entry) -> Experiment:
-    """The experiment of a preset on small data: merged, every section checked, losses and metrics built.
+    """Return the experiment of a preset on small data; check every section, and build losses and metrics.
 
     Raises:
-        NablafxError: for the first thing that is wrong, with file, line and what to do.
+        NablafxError: if something is wrong; the message has the file, the line and what to do.
     """
     experiment = load_experiment(sections={"data": {"name": TINY_DATA}}, preset=preset.qualified_name)
     rate = TinyData().sample_rate
@@ -52,7 +52,7 @@ def preset_names_packs(preset: Entry) -> int:
         The number of named components.
 
     Raises:
-        Remark: if some have no pack; names them.
+        Remark: if components are named without a pack; the message names them.
     """
     noted = Noted(Registry.discover())
     written = read_yaml(preset.resource().read_text(encoding="utf-8"), f"preset {preset.qualified_name}").value
@@ -66,10 +66,10 @@ def preset_names_packs(preset: Entry) -> int:
 
 
 def preset_builds(experiment: Experiment) -> int:
-    """The model builds at the preset's settings for data without knobs, with two, or with those that it names.
+    """Check that the model can be built for data without knobs, with two, or with those that the preset names.
 
     Returns:
-        How many parameters it has.
+        The number of parameters of the model.
     """
     models = [model for _, model in _models(experiment)]
     return sum(parameter.numel() for parameter in models[0].parameters())
@@ -95,13 +95,13 @@ def _models(experiment: Experiment) -> Iterator[tuple[int, Model]]:
         try:
             model = model_of(section, TinyData(count))
         except NablafxError as refusal:
-            if isinstance(refusal.__cause__, RuntimeError | TypeError | ArithmeticError):  # a defect, no refusal
+            if isinstance(refusal.__cause__, RuntimeError | TypeError | ArithmeticError):  # a defect, not a refusal
                 raise
             refusals.append(f"  with {count} knobs: {refusal}")
         else:
             yield count, model
     if len(refusals) == len(KNOBS) or (named is not None and refusals):
-        raise LawBroken("\n".join(["its model builds for no data:", *refusals]))
+        raise LawBroken("\n".join(["its model cannot be built for any data:", *refusals]))
 
 
 def _step(model: Model, experiment: Experiment, what: str) -> float:
@@ -117,12 +117,12 @@ def _step(model: Model, experiment: Experiment, what: str) -> float:
     loss, _ = losses(prediction, torch.tanh(3 * dry).expand_as(prediction))
     loss.backward()
     if not math.isfinite(loss.item()):
-        raise LawBroken(f"{what}: the loss is {loss.item()} at the first step; a finite number is due. {_LOOK}")
+        raise LawBroken(f"{what}: the loss is {loss.item()} at the first step; expected a finite number. {_LOOK}")
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     endless = [name for name, gradient in gradients.items() if not bool(gradient.isfinite().all())]
     if endless:
-        raise LawBroken(f"{what}: the gradient of {endless[0]} is not finite at the first step. {_LOOK}")
+        raise LawBroken(f"{what}: the gradient of {endless[0]} is NaN or infinite at the first step. {_LOOK}")
     if not any(bool(gradient.any()) for gradient in gradients.values()):
-        raise LawBroken(f"{what}: no weight has a gradient at the first step. Is there anything to train?")
+        raise LawBroken(f"{what}: all gradients are 0 at the first step. Check that the loss depends on the weights.")
     optimizer.step()
     return float(loss.item())

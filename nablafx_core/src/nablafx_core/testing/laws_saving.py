@@ -1,4 +1,4 @@
-"""The law of what is stored: what a component saves, it loads, and nothing else is needed."""
+"""Law of saving: the weights and the state of a component can be saved and loaded without loss."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from nablafx_core.testing.subject import LawBroken, Subject, knobs, name_of, noi
 
 
 def saves_what_it_loads(subject: Subject, build: Callable[[], Subject] | None = None, *, time: int = 256) -> float:
-    """Law 6: weights and state survive a file, and a copy is as good as the original.
+    """Check law 6: a component with loaded weights and state gives exactly the same output as the original.
 
     Args:
-        build: makes another one of the same settings, with other random weights; the saved weights are loaded
-            strictly into it. Without it a deep copy is used, which cannot tell what the saved weights leave out.
+        subject: model, processor or controller.
+        build: function that builds another component from the same settings, with other random weights; the saved
+            weights are loaded strictly into it. If None, a deep copy is used, which does not reveal missing weights.
+        time: number of samples.
 
     Returns:
-        The largest difference that saving made; 0.0.
+        The largest difference, which is 0.0.
     """
     torch.manual_seed(1)
     other = copy.deepcopy(subject) if build is None else build()
@@ -55,5 +57,6 @@ def _same(original: Tensor, loaded: Tensor, subject: Subject, what: str) -> None
         difference = float((original - loaded).abs().max())
         raise LawBroken(
             f"saves what it loads ({name_of(subject)}): its {what} read back from a file change the output by "
-            f"{difference:.3g}. Register what a result depends on as a parameter or a buffer, or put it into the state."
+            f"{difference:.3g}. Register everything that the output depends on as a parameter or a buffer, or put it "
+            "into the state."
         )

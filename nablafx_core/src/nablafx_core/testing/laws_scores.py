@@ -1,4 +1,4 @@
-"""The laws of losses and metrics: one item does not see another, silence is harmless, equality is perfect."""
+"""Laws of losses and metrics: items are independent, silence gives finite values, and a perfect prediction is best."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nablafx_core.testing.subject import LawBroken, check, error
 
 
 def loss_is_per_item(loss: Loss, *, time: int = 8192, channels: int = 1, tolerance: float = 1e-6) -> float:
-    """A batch of two = two batches of one: (batch,) values, each independent of the others.
+    """Check that a batch of two gives the same values (batch,) as two batches of one.
 
     Returns:
         The largest difference relative to the larger of 1 and the value.
@@ -24,7 +24,7 @@ def loss_is_per_item(loss: Loss, *, time: int = 8192, channels: int = 1, toleran
         together = loss(prediction, target)
     if together.shape != (2,):
         raise LawBroken(
-            f"{_name(loss)} returns shape {tuple(together.shape)} for a batch of 2; one value per item is due. "
+            f"{_name(loss)} returns shape {tuple(together.shape)} for a batch of 2; expected one value per item. "
             "Reduce over channels and time, never over the batch."
         )
     with torch.no_grad():
@@ -34,7 +34,7 @@ def loss_is_per_item(loss: Loss, *, time: int = 8192, channels: int = 1, toleran
 
 
 def loss_is_zero_at_equality(loss: Loss, *, time: int = 8192, channels: int = 1, tolerance: float = 1e-6) -> float:
-    """A perfect prediction costs nothing, and a wrong one something.
+    """Check that a perfect prediction gives 0, and a wrong one more.
 
     Returns:
         The largest value at equality.
@@ -45,13 +45,13 @@ def loss_is_zero_at_equality(loss: Loss, *, time: int = 8192, channels: int = 1,
     if not wrong > at_equality:
         raise LawBroken(
             f"{_name(loss)} is {wrong:.3g} for a wrong prediction and {at_equality:.3g} for the right one. "
-            "Training makes it smaller, so it must be least where both are equal."
+            "Training minimises it, so it must be smallest if prediction and target are equal."
         )
-    return check(at_equality, tolerance, f"zero at equality ({_name(loss)})", "Subtract what it is at equality.")
+    return check(at_equality, tolerance, f"zero at equality ({_name(loss)})", "Subtract its value at equality.")
 
 
 def loss_survives_silence(loss: Loss, *, time: int = 8192, channels: int = 1) -> float:
-    """Values and gradients are finite where prediction, target or both are silent, or both are equal.
+    """Check that values and gradients are finite if prediction, target or both are silent, or both are equal.
 
     Returns:
         The largest gradient.
@@ -64,15 +64,15 @@ def loss_survives_silence(loss: Loss, *, time: int = 8192, channels: int = 1) ->
         if not bool(value.isfinite().all() and gradient.isfinite().all()):
             raise LawBroken(
                 f"silence gives no NaN ({_name(loss)}): value {value.tolist()}, largest gradient "
-                f"{float(gradient.abs().max())}, for peaks of {_peaks(prediction, target)}. Add a floor where "
-                "something is divided, and under logarithms and roots."
+                f"{float(gradient.abs().max())}, for peaks of {_peaks(prediction, target)}. Add a floor to "
+                "denominators, and under logarithms and roots."
             )
         largest = max(largest, float(gradient.abs().max()))
     return largest
 
 
 def loss_takes_what_it_declares(loss: Loss, *, channels: int = 1) -> int:
-    """Check that a loss accepts every signal of at least `min_samples`; training passes any length.
+    """Check that a loss accepts every signal of at least `min_samples`, because training passes any length.
 
     Returns:
         The value of `min_samples`.
@@ -82,13 +82,13 @@ def loss_takes_what_it_declares(loss: Loss, *, channels: int = 1) -> int:
         if why:
             raise LawBroken(
                 f"{_name(loss)} fails on {time:,} samples: {why}. It declares min_samples = {loss.min_samples:,}: set "
-                "it to the fewest samples that the loss can compare."
+                "it to the smallest number of samples that the loss can compare."
             )
     return loss.min_samples
 
 
 def metric_takes_any_length(metric: Metric) -> int:
-    """Check that a metric accepts signals of any length, because recordings end anywhere.
+    """Check that a metric accepts signals of any length, because recordings have any length.
 
     Returns:
         The number of lengths that were tried.
@@ -112,7 +112,7 @@ def _failure(compare: Callable[[Tensor, Tensor], Tensor], prediction: Tensor, ta
 
 
 def metric_is_a_sum(metric: Metric, *, time: int = 8192, channels: int = 1, tolerance: float = 1e-6) -> float:
-    """How a split is batched changes nothing: statistics of a batch of two = those of two batches of one.
+    """Check that statistics of a batch of two equal those of two batches of one, so that batches have no effect.
 
     Returns:
         The largest difference relative to the larger of 1 and the statistic.
@@ -121,8 +121,8 @@ def metric_is_a_sum(metric: Metric, *, time: int = 8192, channels: int = 1, tole
     together = metric.statistics(prediction, target)
     if together.ndim != 2 or together.shape[0] != 2 or together.dtype != torch.float64:
         raise LawBroken(
-            f"{_name(metric)}.statistics gives {together.dtype} of shape {tuple(together.shape)} for a batch of 2; "
-            "float64 of shape (2, n) is due."
+            f"{_name(metric)}.statistics returns {together.dtype} of shape {tuple(together.shape)} for a batch of 2; "
+            "expected float64 of shape (2, n)."
         )
     alone = torch.cat([metric.statistics(prediction[i : i + 1], target[i : i + 1]) for i in range(2)])
     advice = "Sum over channels and time, never over the batch, in float64."
@@ -130,22 +130,27 @@ def metric_is_a_sum(metric: Metric, *, time: int = 8192, channels: int = 1, tole
 
 
 def metric_at_equality(metric: Metric, *, best: float = 0.0, time: int = 8192, tolerance: float = 1e-6) -> float:
-    """A perfect prediction gets the best figure, a wrong one a worse figure.
+    """Check that a perfect prediction gets the best figure, and a wrong one a worse figure.
 
     Args:
-        best: the figure of a perfect prediction.
+        metric: metric to check.
+        best: expected figure of a perfect prediction.
+        time: number of samples.
+        tolerance: largest allowed distance from `best`.
 
     Returns:
-        The distance from it.
+        The distance of a perfect prediction's figure from `best`.
     """
     _, target = _pair(time, 1)
     metric_ranks(metric, time=time)
     distance = abs(_figure(metric, target, target) - best)
-    return check(distance, tolerance, f"perfect is {best:g} ({_name(metric)})", "Measure the distance from that.")
+    return check(
+        distance, tolerance, f"perfect is {best:g} ({_name(metric)})", "Measure the distance from a perfect prediction."
+    )
 
 
 def metric_ranks(metric: Metric, *, time: int = 8192) -> float:
-    """A perfect prediction ranks above a wrong one, by `lower_is_better`.
+    """Check that a perfect prediction ranks above a wrong one, by `lower_is_better`.
 
     Returns:
         The figure of a perfect prediction.
@@ -155,13 +160,13 @@ def metric_ranks(metric: Metric, *, time: int = 8192) -> float:
     if not (wrong > right if metric.lower_is_better else wrong < right):
         raise LawBroken(
             f"{_name(metric)} ranks a wrong prediction ({wrong:.3g}) no worse than the right one ({right:.3g}). "
-            f"Turn lower_is_better round, which is {metric.lower_is_better}, if the figure is as it should be."
+            f"If the figures are right, change lower_is_better, which is {metric.lower_is_better}."
         )
     return right
 
 
 def metric_survives_silence(metric: Metric, *, time: int = 8192) -> float:
-    """The figure is a finite number where prediction, target or both are silent.
+    """Check that the figure is finite if prediction, target or both are silent.
 
     Returns:
         The largest figure.
@@ -172,7 +177,7 @@ def metric_survives_silence(metric: Metric, *, time: int = 8192) -> float:
         if not math.isfinite(figures[-1]):
             raise LawBroken(
                 f"silence gives no NaN ({_name(metric)}): {figures[-1]} for peaks of {_peaks(prediction, target)}; "
-                "a finite figure is due. Add a floor where something is divided."
+                "expected a finite figure. Add a floor to denominators."
             )
     return max(figures)
 

@@ -1,4 +1,4 @@
-"""The law of what a processor says of its shape, on which pictures of it rely."""
+"""Law of shapes: a processor is what its `shape` declares, because pictures of it rely on that."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from torch import Tensor
 from nablafx_core.interfaces import Processor
 from nablafx_core.testing.subject import LawBroken, check, error, knobs, name_of, noise, prepared
 
-_TOLERANCE = 1e-9
+_TOLERANCE = 1e-9  # of float64, relative to the peak
 
 
 def has_its_shape(processor: Processor, *, time: int = 512) -> float:
-    """While its parameters stand still, a processor is what its `shape` says; ``"other"`` promises nothing.
+    """Check that a processor with constant parameters is what its `shape` declares; ``"other"`` is not checked.
 
-    A filter: f(x + y) = f(x) + f(y), and a delayed input gives the delayed output. A nonlinearity: the samples in
-    another order give the same outputs in that order. A value: so too, and f(x + y) + f(0) = f(x) + f(y).
+    ``"filter"``: f(x + y) = f(x) + f(y), and a delayed input gives the delayed output. ``"nonlinearity"``: samples in
+    another order give the same outputs in that order. ``"value"``: as a nonlinearity, and
+    f(x + y) + f(0) = f(x) + f(y).
 
     Returns:
-        The largest difference relative to the larger of 1 and the peak; infinite where nothing is promised.
+        The largest difference relative to the larger of 1 and the peak; infinite for ``"other"``.
     """
     if processor.shape == "other":
         return float("inf")
     if processor.shape not in _LAWS:
         raise LawBroken(
-            f"shape ({name_of(processor)}): there is no shape '{processor.shape}'. Shapes: {', '.join(_LAWS)}, other."
+            f"shape ({name_of(processor)}): unknown shape '{processor.shape}'. Shapes: {', '.join(_LAWS)}, other."
         )
     model = prepared(processor)
     controls, audio, more = knobs(model, 3), noise(model, 3, time), noise(model, 3, time, seed=1)
@@ -37,7 +38,7 @@ def has_its_shape(processor: Processor, *, time: int = 512) -> float:
 
     law, what, advice = _LAWS[processor.shape]
     says = f"its shape, '{processor.shape}' ({name_of(processor)}): {what}"
-    return check(law(effect, audio, more), _TOLERANCE, says, f"{advice} Or leave `shape` at 'other'.")
+    return check(law(effect, audio, more), _TOLERANCE, says, f"{advice} Or set `shape` to 'other'.")
 
 
 Effect = Callable[[Tensor], Tensor]
@@ -45,7 +46,9 @@ Effect = Callable[[Tensor], Tensor]
 
 def _filters(effect: Effect, audio: Tensor, more: Tensor) -> float:
     late, silence = audio.shape[-1] // 5, torch.zeros_like(audio)
-    sound = torch.cat([silence[..., :late], audio], dim=-1)  # silence before, in which a look-ahead may begin
+    sound = torch.cat(
+        [silence[..., :late], audio], dim=-1
+    )  # silence first, because a look-ahead starts before the sound
     delayed = effect(torch.cat([silence[..., :late], sound], dim=-1))[..., late:]
     additive = error(effect(audio + more), effect(audio) + effect(more))
     return max(additive, error(delayed, effect(sound)))
@@ -64,12 +67,12 @@ def _is_affine(effect: Effect, audio: Tensor, more: Tensor) -> float:
 _LAWS: dict[str, tuple[Callable[[Effect, Tensor, Tensor], float], str, str]] = {
     "filter": (
         _filters,
-        "f(x + y) = f(x) + f(y), and what is delayed comes out delayed",
-        "A filter is linear, and does not change while its parameters stand still.",
+        "f(x + y) = f(x) + f(y), and a delayed input gives the delayed output",
+        "A filter is linear, and does not change while its parameters are constant.",
     ),
     "nonlinearity": (
         _is_memoryless,
-        "samples in another order come out in that order",
+        "samples in another order give the same outputs in that order",
         "A nonlinearity has no memory and does not change with time.",
     ),
     "value": (

@@ -1,4 +1,4 @@
-"""The law of processors that make use of parameters which stand still for blocks."""
+"""Law of processors that accept parameters as steps, which are constant for blocks."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def steps_are_their_samples(
     dtype: torch.dtype = torch.float64,
     tolerance: float | None = None,
 ) -> float:
-    """A processor with `takes_steps`, given steps, gives what it gives for the same parameters at every sample.
+    """Check that a processor with `takes_steps` gives the same output for steps and for their values at every sample.
 
-    Steps that begin and end anywhere in a block are tried, offline and as a stream, for all parameters and for all but
-    the first.
+    Signals that start and end anywhere in a block are tried, offline and as a stream, with steps for all parameters and
+    for all but the first.
 
     Args:
-        processor: one that does not take steps keeps the law.
-        block_sizes: of the steps.
+        processor: processor to check; without `takes_steps`, it keeps the law.
+        block_sizes: numbers of samples of a step.
         cuts: lengths of the blocks of the stream; the signal is as long as their sum.
-        dtype: of the audio.
-        tolerance: 1e-9 in float64 and 1e-5 in float32 unless given.
+        dtype: precision of the audio.
+        tolerance: largest allowed difference; None for 1e-9 in float64 and 1e-5 in float32.
 
     Returns:
         The largest difference relative to the larger of 1 and the peak.
@@ -61,7 +61,7 @@ def steps_are_their_samples(
         largest,
         TOLERANCE[dtype] if tolerance is None else tolerance,
         f"steps are their samples ({name_of(processor)})",
-        "The last sample of the audio is `skip` samples before the end of the last block.",
+        "Let the audio end `skip` samples before the end of the last block.",
     )
 
 
@@ -84,7 +84,7 @@ def _streamed(
 
 
 def _until(value: Tensor | Steps, after: int, time: int) -> Tensor | Steps:
-    """The steps of `time` samples after which others follow."""
+    """Return the steps of the `time` samples that end `after` samples before the end of the signal."""
     if not isinstance(value, Steps):
         return value
     later = (value.skip + after) // value.block_size

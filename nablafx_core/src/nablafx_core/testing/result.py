@@ -1,4 +1,4 @@
-"""What a law gave: it holds, is broken, has a remark, or could not be checked."""
+"""Results of laws: a law holds, is broken, holds with a remark, or could not be checked."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ Outcome = Literal["holds", "broken", "warning", "exception", "not checked"]
 
 
 class NotChecked(Exception):
-    """A law that cannot be checked here; the message says why, and what would make it possible."""
+    """Raised if a law cannot be checked; the message says why, and what would make it possible."""
 
 
 class Remark(Exception):
-    """A law that holds, with something that the author should know.
+    """Raised if a law holds, but the author should know something.
 
     Args:
-        text: what.
-        measured: the number that the law gave.
+        text: text of the remark.
+        measured: value that the law measured.
     """
 
     def __init__(self, text: str, measured: float) -> None:
@@ -38,15 +38,17 @@ class Remark(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """One law on one component.
+    """Result of one law for one component.
 
     Args:
-        kind, component, law: what was checked.
-        outcome: whether it holds; an exception is a broken law that the component declares, with its reason.
-        measured: the number that the law gave, such as an error or a latency.
-        failure: why it is broken and what to do; None if it is not.
-        note: the remark, the reason of an exception, or why it was not checked.
-        seconds: how long it took.
+        kind: kind of the component.
+        component: name of the component.
+        law: name of the law.
+        outcome: result of the check; ``"exception"`` is a broken law that the component declares, with its reason.
+        measured: value that the law measured, such as an error or a latency; None if there is none.
+        failure: why the law is broken and what to do; None if it is not broken.
+        note: remark, reason of an exception, or reason why it was not checked.
+        seconds: duration of the check.
     """
 
     kind: str
@@ -60,12 +62,14 @@ class Result:
 
 
 def result_of(kind: str, component: str, law: str, check: Callable[[], Any], package: str = "") -> Result:
-    """Run one check; whatever it raises becomes the result.
+    """Run one check, and return its result; exceptions become results too.
 
     Args:
-        kind, component, law: what is checked.
-        check: gives a number; nothing, or infinity, where there is nothing to measure.
-        package: whose code is checked; an exception from it is shown with its line there.
+        kind: kind of the component.
+        component: name of the component.
+        law: name of the law.
+        check: function that returns a number; None or infinity if there is nothing to measure.
+        package: package of the component; an exception is shown with its line in this package.
     """
     began = time.perf_counter()
     outcome: Outcome = "holds"
@@ -105,7 +109,7 @@ def excepted(result: Result, reason: str) -> Result:
 
 
 def _raised(error: BaseException, package: str) -> str:
-    if isinstance(error, NablafxError):  # it says what to do itself
+    if isinstance(error, NablafxError):  # its message says what to do
         where = raised_at(error, package)
         return f"{error} ({where})" if where else str(error)
-    return f"{cause(error, package)}. It was given what its interface allows, and must not raise."
+    return f"{cause(error, package)}. Its arguments were valid for its interface, so it must not raise."

@@ -1,4 +1,4 @@
-"""What the laws run on: models as they are, processors and controllers seen as models, and inputs for them."""
+"""Prepare components for the laws: wrap processors and controllers as models, and generate inputs for them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Subject = Model | Processor | Controller
 
 
 class LawBroken(AssertionError):
-    """A component does not keep a law that the framework relies on; the message says which and by how much."""
+    """Raised if a component does not keep a law; the message says which law, by how much, and what to do."""
 
 
 class _AsModel(Model):
-    """Something streamed, seen as a model. Its state is kept under ``inner``, its last controls beside it."""
+    """Wrapper that makes a part a model; its state has the part's state under ``inner``, and the last controls."""
 
     inner: Processor | Controller
 
@@ -43,7 +43,7 @@ class _AsModel(Model):
         return super().flush(state)
 
     def _given(self, controls: Tensor | None) -> Tensor | dict[str, Tensor] | None:
-        """Second argument of the inner part's `initial_state`."""
+        """Return the second argument of the inner part's `initial_state`."""
         return controls
 
     def _run(self, audio: Tensor, controls: Tensor | None, state: State | None) -> tuple[Tensor, State]:
@@ -57,7 +57,7 @@ class _AsModel(Model):
 
 
 class ProcessorAsModel(_AsModel):
-    """A processor seen as a model: its controls in [0, 1] are the processor's parameters over their ranges."""
+    """Wrapper that makes a processor a model: controls in [0, 1] are mapped to the ranges of its parameters."""
 
     def __init__(self, processor: Processor) -> None:
         controls = [Control(p.name, p.minimum, p.maximum, p.unit, p.curve) for p in processor.effect_parameters]
@@ -75,7 +75,7 @@ class ProcessorAsModel(_AsModel):
 
 
 class ControllerAsModel(_AsModel):
-    """A controller seen as a model: its output channels are the parameters that it yields, held over time."""
+    """Wrapper that makes a controller a model: its output channels are the controller's parameters, held over time."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__(controls=[Control(f"knob_{i}") for i in range(controller.num_controls)])
@@ -90,23 +90,23 @@ class ControllerAsModel(_AsModel):
 
 
 def samples(steps: Steps, time: int, name: str) -> Tensor:
-    """What a controller's steps are at each of `time` samples, (batch, n, time).
+    """Return a controller's steps at each of `time` samples, (batch, n, time).
 
     Raises:
-        LawBroken: if they do not cover the samples, or end before the last block.
+        LawBroken: if the steps do not cover the samples, or there is a block after the last sample.
     """
     over = steps.over(time)
     if over.shape[-1] != time or not 0 <= steps.skip < steps.block_size:
         raise LawBroken(
-            f"steps cover the samples ({name}): {steps.values.shape[-1]} steps of {steps.block_size} samples, of which "
-            f"the last is {steps.skip} samples longer than the signal, were given for {time} samples. Give a step for "
-            "each block that the signal touches, and a skip of less than a block."
+            f"steps cover the samples ({name}): {steps.values.shape[-1]} steps of {steps.block_size} samples with a "
+            f"skip of {steps.skip} samples do not fit a signal of {time} samples. Return one step for each block that "
+            "overlaps the signal, and a skip of less than a block."
         )
     return over
 
 
 def prepared(subject: Subject, dtype: torch.dtype = torch.float64) -> Model:
-    """A copy of the subject as a model in evaluation mode and of the given precision; the subject stays as it is."""
+    """Return a copy of the subject as a model in evaluation mode and in a precision; do not change the subject."""
     subject = copy.deepcopy(subject)
     if isinstance(subject, Processor):
         subject = ProcessorAsModel(subject)
@@ -116,14 +116,14 @@ def prepared(subject: Subject, dtype: torch.dtype = torch.float64) -> Model:
 
 
 def noise(model: Model, batch_size: int, time: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
-    """White noise (batch, in_channels, time), uniform; the peak of each item is between 0.05 and 1."""
+    """Return uniform white noise (batch, in_channels, time); the peak of each item is between 0.05 and 1."""
     generator = torch.Generator().manual_seed(seed)
     audio = torch.rand(batch_size, model.in_channels, time, generator=generator, dtype=torch.float64) * 2 - 1
     return (audio * torch.logspace(0, -1.3, batch_size, dtype=torch.float64).view(-1, 1, 1)).to(dtype)
 
 
 def knobs(model: Model, batch_size: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor | None:
-    """Random controls (batch, num_controls); a third of them at an end of their range. None without controls."""
+    """Return random controls (batch, num_controls), a third of them at an end of their range; None without controls."""
     if not model.controls:
         return None
     generator = torch.Generator().manual_seed(seed)
@@ -134,7 +134,7 @@ def knobs(model: Model, batch_size: int, dtype: torch.dtype = torch.float64, see
 def automation(
     model: Model, batch_size: int, time: int, dtype: torch.dtype = torch.float64, seed: int = 0
 ) -> Tensor | None:
-    """Controls that move, (batch, num_controls, time): lines between random points, with one jump in the middle."""
+    """Return moving controls (batch, num_controls, time): lines between random points, with one jump in the middle."""
     if not model.controls:
         return None
     generator = torch.Generator().manual_seed(seed)
@@ -145,15 +145,15 @@ def automation(
 
 
 def name_of(subject: nn.Module) -> str:
-    """What messages call the subject."""
+    """Return the name of the subject for messages."""
     return type(subject).__name__
 
 
 def check(measured: float, limit: float, law: str, advice: str) -> float:
-    """`measured`, if it is at most `limit`.
+    """Return `measured` if it is at most `limit`.
 
     Raises:
-        LawBroken: if it is more, or not a number.
+        LawBroken: if it is larger, or NaN.
     """
     if not measured <= limit:
         raise LawBroken(f"{law}: measured {measured:.3g}, allowed {limit:.3g}. {advice}")
@@ -161,7 +161,7 @@ def check(measured: float, limit: float, law: str, advice: str) -> float:
 
 
 def error(actual: Tensor, expected: Tensor) -> float:
-    """Largest difference, relative to the larger of 1 and the expected peak; infinite where shapes differ."""
+    """Return the largest difference relative to the larger of 1 and the expected peak; infinity if shapes differ."""
     if actual.shape != expected.shape:
         return float("inf")
     if expected.numel() == 0:

@@ -1,4 +1,4 @@
-"""Which laws each kind of component keeps."""
+"""Table of the laws that each kind of component must keep."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ CUTS = (1, 2, 61, 64, 128, 300, 3, 153)
 
 @dataclass(frozen=True)
 class Law:
-    """A law as the table of results has it.
+    """A law and the function that checks it.
 
     Args:
-        name: what the table calls it.
-        check: measures it; gives a number where there is one.
-        first: where it does not hold, the laws after it say nothing and are left out.
+        name: name of the law in results and in `exceptions`.
+        check: function that checks a case, and returns what it measured, if anything.
+        first: if true and the law does not hold, the laws after it are left out, because they would fail too.
     """
 
     name: str
@@ -55,16 +55,16 @@ class Law:
 
 
 def of_built(name: str, law: Callable[[Any], Any]) -> Law:
-    """A law of what the example builds."""
+    """Return a law that is checked on the component that the example builds."""
     return Law(name, lambda case: law(case.built))
 
 
 def streamed(name: str, law: Callable[[Any], Any]) -> Law:
-    """A law of models that stream; those that need the whole file say so."""
+    """Return a law for components that stream; it is not checked for models that need the whole file."""
 
     def check(case: Case) -> Any:
         if isinstance(case.built, Model) and not case.built.streams:
-            raise NotChecked("it needs the whole file and has no stream.")
+            raise NotChecked("it needs the whole file and cannot stream.")
         return law(case.built)
 
     return Law(name, check)
@@ -72,7 +72,7 @@ def streamed(name: str, law: Callable[[Any], Any]) -> Law:
 
 def _builds(case: Case) -> None:
     if isinstance(case.built, Controller) and case.built.num_parameters == 0:
-        raise NotChecked("it drives nothing, so there is nothing to measure.")
+        raise NotChecked("it has no parameters to control, so there is nothing to measure.")
 
 
 def _observer_builds(case: Case) -> None:
@@ -82,11 +82,13 @@ def _observer_builds(case: Case) -> None:
         if error.__cause__ is None or isinstance(error.__cause__, NablafxError):
             raise
         raise LawBroken(
-            f"it raised {cause(error.__cause__, case.entry.package)} where it was built. If it needs a server, let it "
-            "raise a NablafxError that says which one, and how to set it."
+            f"it raised {cause(error.__cause__, case.entry.package)} while it was built. If it needs a server, let it "
+            "raise a NablafxError that names the server and the setting for it."
         ) from error
     except (NablafxError, OSError) as error:
-        raise NotChecked(f"it cannot be built here ({cause(error)}). Check it where its server is.") from error
+        raise NotChecked(
+            f"it cannot be built here ({cause(error)}). Check it on a machine that can reach its server."
+        ) from error
 
 
 def _experiment(case: Case) -> Experiment:
@@ -213,5 +215,5 @@ BUNDLE = (
     Law("stream = offline, float64", lambda case: laws_bundle.bundle_streams(case.entry)),
 )
 
-#: The laws of each kind, as its record names them.
+#: Laws by kind; the record of the kind names the tuple of this module.
 LAWS: dict[str, tuple[Law, ...]] = {kind.name: globals()[kind.laws.partition(":")[2]] for kind in KINDS.values()}

@@ -1,4 +1,4 @@
-"""The smallest data and the smallest model, for checks of what needs an experiment around it."""
+"""Minimal dataset and model, for checks of components that need an experiment."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from nablafx_core.data.sources import ArraySource
 from nablafx_core.interfaces import Dataset, Model, Recording
 from nablafx_core.state import State
 
-#: As a section of an experiment names them.
+#: Names of the dataset and the model in an experiment.
 TINY_DATA, TINY_MODEL = "nablafx_core.testing.tiny:TinyData", "nablafx_core.testing.tiny:TinyModel"
 
 
 class TinyData(Dataset):
-    """Noise through tanh, in memory.
+    """Dataset of noise and tanh of this noise, in memory.
 
     Args:
-        num_controls: knobs, which do nothing.
-        num_samples: of each recording.
-        sample_rate: Hz.
+        num_controls: number of knobs, which have no effect.
+        num_samples: number of samples of each recording.
+        sample_rate: sample rate in Hz.
     """
 
     def __init__(self, num_controls: int = 0, num_samples: int = 8192, sample_rate: int = 48000) -> None:
@@ -39,11 +39,11 @@ class TinyData(Dataset):
 
 
 class TinyModel(Model):
-    """y = weight x; knobs do nothing.
+    """Model y = weight x.
 
     Args:
-        sample_rate: Hz.
-        controls: the knobs.
+        sample_rate: sample rate in Hz.
+        controls: knobs, which have no effect.
     """
 
     def __init__(self, sample_rate: int = 48000, controls: Sequence[Control] = ()) -> None:
@@ -52,7 +52,7 @@ class TinyModel(Model):
         self.weight = nn.Parameter(torch.ones(()))
 
     def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
-        """No memory."""
+        """Return an empty state, because the model has no memory."""
         return {}
 
     def forward(
@@ -64,7 +64,7 @@ class TinyModel(Model):
 
 
 def tiny_sections(num_controls: int = 0) -> dict[str, Any]:
-    """The sections `data` and `model` of an experiment with both."""
+    """Return the sections `data` and `model` of an experiment with both."""
     return {
         "data": {"name": TINY_DATA, "num_controls": num_controls, "segment_length": 1024, "batch_size": 2},
         "model": {"name": TINY_MODEL},

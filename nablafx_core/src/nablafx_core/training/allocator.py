@@ -1,26 +1,26 @@
-"""The memory that a training step frees, for the next one."""
+"""Keep the memory that a training step frees, so that the next step reuses it."""
 
 from __future__ import annotations
 
 import ctypes
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
-#: glibc takes no larger one: beyond, it asks the system for each buffer.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # parameter numbers from malloc.h
+#: Largest threshold that glibc accepts; it requests each larger buffer from the system.
 _LARGEST_MMAP_THRESHOLD = 32 * 2**20
-_NEVER = 2**31 - 1
+_NEVER = 2**31 - 1  # the largest value of mallopt's int
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep what the process frees, up to its peak; whether that is possible (glibc).
+    """Let the C library keep freed memory, up to the peak of the process; return true if it is glibc and accepts that.
 
-    A step of a convolutional network on the CPU frees hundreds of megabytes and asks for as much again at once. The
-    system would hand each large buffer out page by page, cleared, which takes a fifth of the time of such a step.
+    A step of a convolutional network on the CPU frees hundreds of megabytes and requests as much again at once. The
+    system would hand out each large buffer page by page, cleared, which takes a fifth of the time of such a step.
 
-    It holds for the whole process until it ends, so that it is for one whose work is a training.
+    The setting stays until the process ends, so call this only in a process whose job is a training.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):  # not glibc; not even a C library that can be asked
+    except (OSError, AttributeError, TypeError):  # not glibc, or no C library that can be loaded
         return False
     wanted = {_MMAP_THRESHOLD: _LARGEST_MMAP_THRESHOLD, _TRIM_THRESHOLD: _NEVER, _TOP_PAD: 64 * 2**20}
     done = [mallopt(name, value) for name, value in wanted.items()]

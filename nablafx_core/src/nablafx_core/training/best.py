@@ -1,4 +1,4 @@
-"""The best model of a training, in a bundle."""
+"""Save the best model of a training as a bundle."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ _log = logging.getLogger(__name__)
 
 
 class KeepBest(Callback):
-    """Writes the model with the lowest validation loss so far to a bundle.
+    """Write the model with the lowest validation loss so far to a bundle.
 
-    What the disk refuses is held in memory, told once, and written when the disk takes it. The bundle on the disk
-    tells a resumed training what the best was, for it may be newer than the checkpoint.
+    If the disk refuses the bundle, the model is kept in memory, a warning is logged once, and writing is tried again
+    after each validation. A resumed training reads the best figures from the bundle on the disk, because the bundle
+    may be newer than the checkpoint.
 
     Attributes:
-        best: the figures of that validation, with its ``step``.
+        best: figures of the validation with the lowest loss, with its ``step``.
     """
 
     def __init__(self, path: Path, info: dict[str, Any]) -> None:
@@ -37,7 +38,7 @@ class KeepBest(Callback):
         self._once = Once()
 
     def resume(self) -> None:
-        """Take up the best of this run from the disk, and remove what a kill left of one that was being written."""
+        """Read this run's best figures from the bundle on the disk, and remove temporary files that a kill left."""
         for path in self.path.parent.glob(f".{self.path.name}.*.tmp"):
             path.unlink(missing_ok=True)
         try:
@@ -48,7 +49,7 @@ class KeepBest(Callback):
             self.best = self._written = info["validation"]
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Compare, and write."""
+        """Compare the validation loss with the best one, and write the model if it is lower."""
         figures = pl_module.validation
         if figures["loss"] < self.best.get("loss", math.inf):
             self.best = {**figures, "step": trainer.global_step}
@@ -59,19 +60,19 @@ class KeepBest(Callback):
             except BundleError as error:
                 self._waiting = copy.deepcopy(self._waiting).cpu()
                 if self._once.first():
-                    _log.warning("%s The best model is held in memory and written as soon as there is room.", error)
+                    _log.warning("%s The best model is kept in memory and written as soon as there is room.", error)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Write what is still held.
+        """Write the best model if it is still only in memory.
 
         Raises:
-            BundleError: if the disk refuses it still.
+            BundleError: if the disk still refuses it.
         """
         if self._waiting is not None:
             self._write(self._waiting)
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
-        """If the first validation fails, keep the weights that it should have measured."""
+        """If the first validation fails, save the weights that it was measuring, unless they are NaN or infinite."""
         if not trainer.validating or self.best or not all(w.isfinite().all() for w in pl_module.model.parameters()):
             return
         try:
@@ -79,20 +80,18 @@ class KeepBest(Callback):
         except NablafxError as error:
             _log.warning("%s The weights of step %d are lost.", error, trainer.global_step)
             return
-        _log.warning(
-            "The weights of step %d, which no validation has measured, are kept: %s", trainer.global_step, self.path
-        )
+        _log.warning("The weights of step %d, which were not validated, are saved: %s", trainer.global_step, self.path)
 
     def _write(self, model: Model) -> None:
         save_bundle(model, self.path, {**self.info, "validation": self.best})
         self._waiting, self._written = None, self.best
 
     def state_dict(self) -> dict[str, Any]:
-        """For checkpoints: what is on the disk. What is only in memory is lost by a kill."""
+        """Return the figures of the bundle on the disk, for checkpoints; a model in memory is lost by a kill."""
         return {"best": self._written}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """From a checkpoint: a bundle that it knew and that is gone is written again if the weights are at hand."""
+        """Write a missing bundle again if the checkpoint has its weights; else warn."""
         lost = checkpoint["callbacks"].get(self.state_key, {}).get("best")
         if not lost or self.best:
             return
@@ -101,7 +100,7 @@ class KeepBest(Callback):
             self._write(pl_module.model)
         else:
             _log.warning(
-                "%s: is missing or damaged; it was the best model, of step %d. The best from here on is kept.",
+                "%s: is missing or damaged; it was the best model, of step %d. The best model from now on is saved.",
                 self.path,
                 lost["step"],
             )

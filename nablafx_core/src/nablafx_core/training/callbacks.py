@@ -1,4 +1,4 @@
-"""Callbacks between the steps of a training: recording, the learning rate, the time limit."""
+"""Callbacks of a training: recording, the learning rate, early stopping, the time limit."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from nablafx_core.training.task import BrokenStep, TrainingTask
 #: Clock of `TimeLimit`, in seconds.
 now = time.monotonic
 
-#: Batches between two records of the training loss; reading it makes a GPU wait.
+#: Number of batches between two records of the training loss; reading it makes a GPU wait.
 RECORD_EVERY = 20
 
 
 class RecordFigures(Callback):
-    """Writes losses and figures into the run's record, and stops a training whose loss is NaN or infinite.
+    """Write losses and figures into the run's record, and stop a training whose loss is NaN or infinite.
 
-    It stops before the next checkpoint is written, so that the last one is good, and all processes together.
+    All processes stop together, and before the next checkpoint is written, so that the last one is good.
 
     Args:
-        run: the record; None in all processes but the first.
+        run: the run's record on rank 0; None on the other ranks.
     """
 
     def __init__(self, run: Run | None) -> None:
         self.run = run
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Every few batches: the mean losses since the last record."""
+        """Record the mean losses since the last record, every `RECORD_EVERY` batches."""
         if (batch_idx + 1) % RECORD_EVERY == 0:
             self._record(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """The rest, before the next checkpoint."""
+        """Record the losses of the remaining batches, before the next checkpoint."""
         self._record(trainer, pl_module)
 
     def _record(self, trainer: Trainer, task: TrainingTask) -> None:
@@ -72,19 +72,19 @@ class RecordFigures(Callback):
         if self.run is None:
             return SystemExit(1)
         if not (self.run.folder / BUNDLE_IN_RUN).is_file():
-            kept = "There was no validation before. Lower train.learning_rate or train.gradient_clip_val."
+            kept = "No validation came before. Lower train.learning_rate or train.gradient_clip_val."
         else:
             kept = (
-                f"The best model and the last good checkpoint are kept. Go on from them with --init {self.run.folder} "
-                "and a lower train.learning_rate or train.gradient_clip_val."
+                f"The best model and the last good checkpoint are kept. To continue from the best model, use --init "
+                f"{self.run.folder} and lower train.learning_rate or train.gradient_clip_val."
             )
         return TrainingError(f"{message} {kept}")
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """The figures of the validation, and the learning rate.
+        """Record the figures of the validation, and the learning rate.
 
         Raises:
-            TrainingError: if its loss is NaN or infinite.
+            TrainingError: if the validation loss is NaN or infinite.
         """
         for name, value in pl_module.validation.items():
             self._log(f"validation/{name}", value, trainer.global_step)
@@ -92,13 +92,13 @@ class RecordFigures(Callback):
         if not math.isfinite(pl_module.validation["loss"]):
             raise self._error(
                 f"the validation loss was NaN or infinite at step {trainer.global_step}, but the training loss was "
-                "finite: the last step broke the weights, or a validation recording is unlike those of the training."
+                "finite: the last step broke the weights, or a validation recording is unlike the training recordings."
             )
 
 
 def _input_of(broken: BrokenStep, segments: list[Segment]) -> str:
     if len(broken.items) == broken.batch_size > 1:
-        return f"for all {broken.batch_size} segments of its batch: the step before broke the weights."
+        return f"for all {broken.batch_size} segments of its batch: the previous step broke the weights."
     named = [segments[item] for item in broken.items[:3]]
     places = ", ".join(f"{s.recording.name} (samples {s.start:,} to {s.stop:,})" for s in named)
     more = f" and {len(broken.items) - 3} more" if len(broken.items) > 3 else ""
@@ -106,15 +106,15 @@ def _input_of(broken: BrokenStep, segments: list[Segment]) -> str:
 
 
 class CosineSchedule(Callback):
-    """Learning rate = initial min(1, (step + 1) / warm_up) (1 + cos(pi done)) / 2.
+    """Set the learning rate to initial min(1, (step + 1) / warm_up) (1 + cos(pi done)) / 2.
 
-    Loshchilov and Hutter, "SGDR", 2017, without restarts. `done` is the part of the training that is over, by steps
-    or by minutes, whichever ends it earlier.
+    Loshchilov and Hutter, "SGDR", 2017, without restarts. `done` is the fraction of the training that is done, by
+    steps or by minutes, whichever ends the training earlier.
 
     Args:
-        limit: limit of the training by minutes.
+        limit: time limit of the training.
         max_steps: last step of the training; None for no limit.
-        warm_up: steps over which the rate rises.
+        warm_up: number of steps over which the learning rate rises.
     """
 
     def __init__(self, limit: TimeLimit, max_steps: int | None, warm_up: int) -> None:
@@ -123,7 +123,7 @@ class CosineSchedule(Callback):
         self.warm_up = warm_up
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: Any, optimizer: Any) -> None:
-        """Set the learning rate of every group, for each step of a batch."""
+        """Set the learning rate of every parameter group before each optimiser step."""
         done = min(1.0, max(trainer.global_step / self.max_steps, self.limit.elapsed / self.limit.limit))
         rise = min(1.0, (trainer.global_step + 1) / max(1, self.warm_up))
         for group in trainer.optimizers[0].param_groups:
@@ -131,10 +131,10 @@ class CosineSchedule(Callback):
 
 
 class EarlyStopping(callbacks.EarlyStopping):
-    """Ends a training whose validation loss does not improve; only validations at multiples of the interval count.
+    """End a training whose validation loss does not improve; count only validations at multiples of the interval.
 
     Args:
-        validations: number of validations without improvement.
+        validations: number of validations without improvement after which the training ends.
     """
 
     def __init__(self, validations: int) -> None:
@@ -147,31 +147,31 @@ class EarlyStopping(callbacks.EarlyStopping):
 
 
 class EndEarly(Callback):
-    """Lets what compares trainings end this one in order, as after its last step.
+    """Let a caller that compares trainings, such as a sweep, end this one as after its last step.
 
-    Its run is COMPLETED, keeps its best model, notes the reason as `stopped_early`, and is not tested.
+    The run is COMPLETED, keeps its best model, records the reason as `stopped_early`, and is not tested.
 
     Attributes:
-        reason: why it ends; None while it goes on.
+        reason: reason why the training was ended; None while it runs.
     """
 
     reason: str | None = None
 
     def end(self, trainer: Trainer, reason: str) -> None:
-        """End it after what is going on now; to be called between two batches."""
+        """End the training after the current step or validation; call this between two batches."""
         self.reason = reason
         trainer.should_stop = True
 
 
 class TimeLimit(Callback):
-    """Ends training after some minutes, validation included; the time before a resume counts.
+    """End the training after a number of minutes, including validation and the time before a resume.
 
     Args:
         minutes: limit in minutes; None for no limit.
-        shared: all processes use the clock of rank 0, even without a limit.
+        shared: if true, all processes use the clock of rank 0, even without a limit.
 
     Attributes:
-        limit: limit in seconds; infinity for none.
+        limit: limit in seconds; infinity for no limit.
         elapsed: seconds of training so far.
     """
 
@@ -186,18 +186,18 @@ class TimeLimit(Callback):
         self._last = now()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Stop when the time is over; Lightning validates once more."""
+        """Stop the training when the limit is reached; Lightning validates once more."""
         here = now()
         self.elapsed += here - self._last
         self._last = here
-        if self.shared:  # all processes stop, validate and lower the learning rate by the clock of rank 0
+        if self.shared:  # stopping, validating and the learning rate follow the clock of rank 0 in all processes
             self.elapsed = trainer.strategy.broadcast(self.elapsed)
             trainer.should_stop |= self.elapsed > self.limit
 
     def state_dict(self) -> dict[str, Any]:
-        """For checkpoints."""
+        """Return the elapsed time, for checkpoints."""
         return {"elapsed": self.elapsed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint."""
+        """Restore the elapsed time from a checkpoint."""
         self.elapsed = state_dict["elapsed"]

@@ -1,4 +1,4 @@
-"""Checkpoints, from which a training continues after it was stopped or killed."""
+"""Checkpoints, from which a stopped or killed training is resumed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from nablafx_core.hints import Once
 
 _log = logging.getLogger(__name__)
 LAST, PREVIOUS, DAMAGED = (f"checkpoints/{name}.ckpt" for name in ("last", "previous", "damaged"))
-"""Where they are in a run's folder: the last, the one before it, and one that was found damaged."""
+"""Paths in a run's folder: the last checkpoint, the one before it, and a damaged one that was renamed."""
 
-#: What each has: parts of Lightning's, and callbacks without whose state a training would go on differently.
+#: Required parts of a checkpoint, and callbacks without whose state a resumed training would give other weights.
 _PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step")
 _CALLBACKS = ("RandomStates", "SaveCheckpoints", "TimeLimit")
 
 
 class SaveCheckpoints(Checkpoint):
-    """Writes a checkpoint at the end of each epoch, when the validation is over and the states of all are settled.
+    """Write a checkpoint at the end of each epoch, after the validation and after all other callbacks.
 
-    It says whether the training is over, by early stopping or by its minutes, so that a resumed one is over too.
+    The checkpoint records that early stopping or the time limit has ended the training, so that a resumed training
+    ends too.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,31 +40,31 @@ class SaveCheckpoints(Checkpoint):
         self._over = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Write; Lightning calls this kind of callback last."""
+        """Write the checkpoint; Lightning calls this kind of callback last."""
         self._over = trainer.should_stop
         trainer.save_checkpoint(self.path)
 
     def state_dict(self) -> dict[str, Any]:
-        """For checkpoints."""
+        """Return the flag that says that the training has ended, for checkpoints."""
         return {"over": self._over}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """From a checkpoint."""
+        """Restore from a checkpoint the flag that says that the training has ended."""
         trainer.should_stop = checkpoint["callbacks"][self.state_key]["over"]
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Checkpoints that appear whole or not at all, and on the disk before the last but one goes.
+    """Write checkpoints atomically: a new one is complete on the disk before an old one is removed.
 
-    (Lightning's own goes through the folder for temporary files, often on another disk, and is copied from there.)
-    A failure to write is reported once; the last checkpoint that was written stays, and the training goes on.
+    Lightning writes to the folder for temporary files, often on another disk, and copies the file from there.
+    A failure to write is reported once; the last checkpoint stays, and the training continues.
     """
 
     def __init__(self) -> None:
         self._once = Once()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint; the one that is there becomes the previous one."""
+        """Write a checkpoint; the existing one becomes the previous one."""
         checkpoint = {**checkpoint, "callbacks": self._readable(checkpoint["callbacks"])}
         content, path = io.BytesIO(), Path(path)
         torch.save(checkpoint, content)
@@ -75,14 +76,14 @@ class CheckpointFiles(TorchCheckpointIO):
                 os.replace(path, path.with_name(Path(PREVIOUS).name))
             os.replace(fresh, path)
         except OSError as error:
-            self._tell(
+            self._warn_once(
                 "disk",
-                f"{path}: the checkpoint cannot be written ({error.strerror or error}). The training goes on, the last "
-                "checkpoint is kept, and the next ones are tried.",
+                f"{path}: the checkpoint cannot be written ({error.strerror or error}). The last checkpoint is kept, "
+                "the training continues, and writing is tried again at the next checkpoint.",
             )
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint, on the CPU; nothing in it is executed.
+        """Read a checkpoint to the CPU; execute nothing in it.
 
         Raises:
             RunError: if it cannot be read.
@@ -94,25 +95,25 @@ class CheckpointFiles(TorchCheckpointIO):
         return content
 
     def _readable(self, states: Mapping[str, Any]) -> dict[str, Any]:
-        """The states of callbacks that a resume can read without unpickling; another would spoil the whole file."""
+        """Return the callback states that can be read without unpickling; any other would make the file unreadable."""
         readable = {}
         for name, state in states.items():
             content = io.BytesIO()
             try:
                 torch.save(state, content)
                 read_torch_file(content, objects=False)
-            except Exception as error:  # whatever its objects raise
+            except Exception as error:  # any exception of pickled objects
                 kind = type(error).__name__
-                self._tell(
+                self._warn_once(
                     name,
-                    f"the state of callback {name} is left out of checkpoints: it holds more than tensors, numbers, "
+                    f"the state of callback {name} is left out of checkpoints: it contains more than tensors, numbers, "
                     f"strings, lists and dicts ({kind}).",
                 )
             else:
                 readable[name] = state
         return readable
 
-    def _tell(self, what: str, message: str) -> None:
+    def _warn_once(self, what: str, message: str) -> None:
         if self._once.first(what):
             _log.warning(message)
 
@@ -121,24 +122,24 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """Newest usable checkpoint of a run, or None if none was written yet; warn about damaged ones.
 
     Raises:
-        RunError: if there are some but none is usable, or it was written by a different version of the code.
+        RunError: if there are checkpoints but none is usable, or if a different version of the code wrote them.
     """
     found = [path for path in (folder / LAST, folder / PREVIOUS) if os.path.lexists(path)]
     for path in found:
         problem = _problem(path)
         if problem is None:
             return path
-        _log.warning("%s: is not used: %s.", path, problem)
+        _log.warning("%s: this checkpoint is skipped: %s.", path, problem)
     if found:
         raise RunError(
-            f"the run {folder.name} cannot be resumed: no checkpoint of it can be used. Train anew with "
-            f"{folder}/config.yaml; --init {folder} starts from its best model, if it has one."
+            f"the run {folder.name} cannot be resumed: all its checkpoints are damaged. Train again with "
+            f"{folder}/config.yaml; add --init {folder} to start from its best model, if it has one."
         )
     return None
 
 
 def set_damaged_aside(folder: Path, good: Path) -> None:
-    """Rename a damaged last checkpoint, which would replace `good` at the next writing; log its new name.
+    """Rename a damaged last checkpoint, which would replace `good` at the next write, and log its new name.
 
     Raises:
         RunError: if it cannot be renamed.
@@ -150,14 +151,14 @@ def set_damaged_aside(folder: Path, good: Path) -> None:
         os.replace(last, aside)
     except OSError as error:
         raise RunError(f"{last}: is damaged and cannot be renamed to {aside.name}: {error.strerror}.") from error
-    _log.warning("%s: is kept as %s.", last, aside.name)
+    _log.warning("%s: the damaged checkpoint is kept as %s.", last, aside.name)
 
 
 def _problem(path: Path) -> str | None:
-    """Return what is wrong with a checkpoint, or None; nothing in it is executed.
+    """Return what is wrong with a checkpoint, or None; execute nothing in it.
 
     Raises:
-        RunError: if it is whole, but not one of this code's.
+        RunError: if it is not damaged, but was written by a different version of the code.
     """
     try:
         opened(path).close()
@@ -177,5 +178,6 @@ def _check_parts(path: Path, checkpoint: Any) -> None:
     if missing:
         raise RunError(
             f"{path}: was written by a different version of the code: it has no {', '.join(missing)}. Install the "
-            f"version of the packs that `nablafx runs show` names, or train anew: --init {path.parent.parent}."
+            f"version of the packs that `nablafx runs show` names, or train again from the run's best model: --init "
+            f"{path.parent.parent}."
         )

@@ -13,22 +13,22 @@ from nablafx_core.training.callbacks import TimeLimit
 
 #: Fraction of `max_minutes` after which ``validate_minutes: auto`` validates.
 AUTO_PART = 0.1
-#: With ``auto``, fewest seconds of training for each second that the last validation took.
+#: With ``auto``, minimum seconds of training for each second that the last validation took.
 AUTO_RATIO = 5.0
 
 
 class Epochs(Callback):
-    """Ends each epoch, which starts a validation and then writes a checkpoint, and ends the training at its last step.
+    """End each epoch, which starts a validation and then writes a checkpoint, and end the training at its last step.
 
     An epoch ends at the first batch that reaches a multiple of ``validate_every`` steps, counted from the start of
-    the training. Where that takes longer than ``validate_minutes``, it ends earlier. An early end changes no weight
-    and no schedule: the next multiple stays where it was, and only validations at multiples count for patience and
-    the plateau. See docs/decisions/0018.
+    the training. If that takes longer than ``validate_minutes``, it ends earlier. An early end does not change the
+    weights or the schedules: the next multiple stays where it was, and only validations at multiples count for
+    patience and the plateau. See docs/decisions/0018.
 
-    All processes decide by the clock of rank 0. This callback must come after `clock`.
+    All processes use the clock of rank 0. This callback must come after `clock`.
 
     Args:
-        clock: clock that returns seconds of training.
+        clock: callback that counts the seconds of training.
         settings: settings of the training.
     """
 
@@ -64,20 +64,20 @@ class Epochs(Callback):
             self._began, self._cost = now, now - self._last
         self._last = now
         wait = max(self.seconds, self.ratio * self._cost)
-        # Not shortly before the end, which always validates.
+        # No early validation shortly before the end, because the end always validates.
         return now - self._began >= wait and now + wait / 2 < self.clock.limit
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Tell the task whether the validation counts."""
+        """Set the task's `counts`: true if the validation counts for patience and the plateau."""
         pl_module.counts = self._due or trainer.should_stop
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Start counting again."""
+        """Restart the clock of early validations."""
         self._began = None
 
 
 def counted(steps: Iterable[int], every: int) -> list[int]:
-    """Return the steps among those of all validations, in order, at which a validation counts."""
+    """Return the steps at which a validation counts, out of the ordered steps of all validations."""
     found, before = [], 0
     for step in steps:
         if step // every > before // every:

@@ -12,13 +12,13 @@ from nablafx_core.errors import NablafxError, TrainingError
 
 @contextmanager
 def memory_explained(batch: str) -> Iterator[None]:
-    """Explain errors for too little memory or a missing precision, and take the traceback out of a data worker's.
+    """Explain errors for too little memory or an unsupported precision; remove tracebacks from a data worker's errors.
 
     Args:
-        batch: what the memory did not hold, such as ``"a batch of 16 segments of 144,000 samples"``.
+        batch: description of what did not fit, such as ``"a batch of 16 segments of 144,000 samples"``.
 
     Raises:
-        TrainingError: for too little memory, on the CPU or on a GPU, or a precision that the CPU does not compute.
+        TrainingError: if the memory of the CPU or a GPU is too small, or the CPU does not support the precision.
     """
     try:
         yield
@@ -30,9 +30,9 @@ def memory_explained(batch: str) -> Iterator[None]:
         if isinstance(error, MemoryError) or is_oom_error(error):
             raise TrainingError(
                 f"there is not enough memory for {batch}. Lower data.batch_size or data.segment_length, set "
-                "train.tbptt, or on a GPU train.precision: bf16-mixed. What was written before is kept."
+                "train.tbptt, or on a GPU train.precision: bf16-mixed. The files written so far are kept."
             ) from error
-        if "could not create a primitive" in str(error):  # what oneDNN says of a layer that has no float16 or bfloat16
+        if "could not create a primitive" in str(error):  # oneDNN's error for a layer without float16 or bfloat16
             raise TrainingError(
                 "this CPU cannot compute a layer of the model in the chosen train.precision. Set it to 32-true."
             ) from error
@@ -43,13 +43,13 @@ def memory_explained(batch: str) -> Iterator[None]:
 
 @contextmanager
 def disk_explained(left: str) -> Iterator[None]:
-    """Turn a failure to write into an error of ours.
+    """Turn a failure to write a file into a TrainingError that names the file and the cause.
 
     Args:
-        left: end of the message: what exists nevertheless, and how to make the rest.
+        left: end of the message: which files exist nevertheless, and how to make the rest.
 
     Raises:
-        TrainingError: with the file and the cause.
+        TrainingError: if a file cannot be written.
     """
     try:
         yield
@@ -57,7 +57,7 @@ def disk_explained(left: str) -> Iterator[None]:
         raise TrainingError(
             f"{error.filename or 'a file'}: cannot be written: {error.strerror or error}. {left}"
         ) from error
-    except NablafxError as error:  # such as that of an audio file
+    except NablafxError as error:  # for example the error of an audio file
         if not isinstance(error.__cause__, OSError):
             raise
         raise TrainingError(f"{error} {left}") from error

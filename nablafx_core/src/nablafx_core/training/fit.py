@@ -1,4 +1,4 @@
-"""Training a model as an experiment says, recorded as a run."""
+"""Train a model from an experiment, and record the training as a run."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ class TrainResult:
     """Result of a training.
 
     Args:
-        id: of the run.
-        folder: the run folder.
-        bundle: the best model.
-        validation: the best validation's figures, with its ``step``.
+        id: id of the run.
+        folder: run folder.
+        bundle: file of the best model.
+        validation: figures of the best validation, with its ``step``.
         test: figures of the best model on the whole test recordings; empty if it was not tested.
     """
 
@@ -87,7 +87,7 @@ class TrainResult:
 
     @property
     def verdict(self) -> str | None:
-        """Describe the test's ESR in words; None without one."""
+        """Description of the test's ESR in words; None without a test or an ESR."""
         return verdict(self.test[MAIN_FIGURE]) if MAIN_FIGURE in self.test else None
 
 
@@ -104,26 +104,27 @@ def train(
     """Train, test and record a model.
 
     Args:
-        experiment: as `load_experiment` gives it, or its sections as plain data, or a file.
-        resume: id of a run to continue from its last whole checkpoint, or from the beginning if it has none yet;
-            `experiment` must be that run's.
-        callbacks: Lightning callbacks, beside those of packs.
-        progress: show the progress of the training on stderr.
-        say: called with lines that a person should read; if None, they go to stderr with `progress`, nowhere without.
+        experiment: experiment returned by `load_experiment`, its sections as plain data, or an experiment file.
+        resume: id of a run to continue from its newest usable checkpoint, or from the beginning if it has none yet;
+            `experiment` must be the experiment of that run.
+        callbacks: Lightning callbacks, in addition to those of packs.
+        progress: if true, show the progress of the training on stderr.
+        say: function that is called with each line for the user; if None, the lines go to stderr if `progress` is
+            true, and nowhere if not.
         parent: id of the run that starts this one, such as a sweep.
-        mongo: MongoDB that keeps a copy of the run: a URL or the name of a profile; ``""`` for what the environment or
-            the user's config file names, if anything; None for none.
-        run_id: the wished id of a new run; a fresh one if None.
+        mongo: MongoDB that keeps a copy of the run: a URL or the name of a profile; ``""`` for the address in the
+            environment or in the user's config file, if there is one; None for no copy.
+        run_id: requested id of a new run; a generated id if None.
 
     Returns:
-        The run's id, its folder, its bundle and its figures.
+        Id, folder, bundle and figures of the run.
 
     Raises:
-        NablafxError: for anything wrong with the experiment, the data or the run to resume.
+        NablafxError: if the experiment, the data or the run to resume is invalid, or the training fails.
     """
     checked = _experiment(experiment)
     with checked.code.used():
-        told = say or (_to_stderr if progress else _nowhere)
+        told = say or (_to_stderr if progress else _discard)
         result = _train(checked, resume, callbacks or [], progress, told, parent, mongo, run_id)
         if told is _to_stderr and result.verdict:
             told(f"{result.verdict}. {LISTEN}")
@@ -145,13 +146,13 @@ def _train(
     resumed = _resumed_folder(runs_dir, resume) if resume else None
     words = ("train", "--resume", resumed.name if resumed else "")
     with moved_explained(words, checked.config["data"], runs_dir) if resumed else nullcontext():
-        training = _Training(checked, callbacks, say if first else _nowhere, resumed, progress)
-    if not first:  # checkpoints are written by the first process alone, and read by all
+        training = _Training(checked, callbacks, say if first else _discard, resumed, progress)
+    if not first:  # only rank 0 records the run and writes checkpoints; all ranks read them
         return training.run(None, resumed or runs_dir)
     if resumed is not None:
         moved = is_moved(checked, RunRecord.read(resumed).config)
-        anew = f"To train its model on other data, start a new run with --init {shlex.quote(str(resumed))}."
-        check_same_data(resumed, training.dataset, moved, anew)
+        otherwise = f"To train its model on other data, start a new run with --init {shlex.quote(str(resumed))}."
+        check_same_data(resumed, training.dataset, moved, otherwise)
     observers = built_observers(checked.track.observers)
 
     def body(run: Run) -> TrainResult:
@@ -172,24 +173,24 @@ def _train(
 
 
 def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tuple[str, Experiment]:
-    """The full id and the experiment of a run that can be continued; ``"latest"`` is the newest training.
+    """Return the full id and the experiment of a run to resume; ``"latest"`` is the newest training.
 
     Args:
-        run_id: id of a run, or the beginning of one.
-        runs_dir: that holds the runs.
-        overrides: where its data is now and who observes, as ``--set`` takes them.
+        run_id: id of a run, or its first characters.
+        runs_dir: folder of the runs.
+        overrides: new locations of the data and other observers, in the form of ``--set``.
 
     Raises:
         RunError: if there is no such run, or it is finished.
-        ConfigError: for an override of anything else.
+        ConfigError: if an override sets anything else.
     """
     check_overrides(overrides)
-    if not is_first_process():  # the newest may have become another since the first process looked
+    if not is_first_process():  # "latest" may be another run now than when rank 0 looked it up
         run_id = os.environ.get(RUN_VARIABLE, run_id)
     trainings = [run.id for run in list_runs(runs_dir) if run.command == "train"]
     found = find_run(runs_dir, trainings[0] if run_id == "latest" and trainings else run_id)
     if found.status == "COMPLETED":
-        raise RunError(f"the run {found.id} is finished. To train its model further: --init {found.folder}.")
+        raise RunError(f"the run {found.id} is finished. To train its model further, use --init {found.folder}.")
     if not os.path.isfile(found.folder / "config.yaml"):
         raise RunError(f"the run {found.id} cannot be resumed: {found.folder} has no file config.yaml.")
     sections = {"track": {"runs_dir": str(runs_dir)}}
@@ -198,21 +199,21 @@ def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tup
 
 
 def prepared_data(experiment: Experiment) -> Dataset:
-    """The dataset of an experiment."""
+    """Return the dataset of an experiment."""
     with experiment.code.used():
         return checked(build("dataset", experiment.dataset))
 
 
 def prepared_model(experiment: Experiment, dataset: Dataset, from_checkpoint: bool = False) -> Model:
-    """The model of an experiment, its sample rate and knobs filled from the data unless the experiment says them.
+    """Return the model of an experiment; its sample rate and controls default to those of the data.
 
     Args:
-        experiment: whose sections are built.
-        dataset: its data.
-        from_checkpoint: its weights come from a checkpoint, so that files which it begins with are not read.
+        experiment: experiment whose model is built.
+        dataset: dataset of the experiment.
+        from_checkpoint: if true, do not read files of initial weights, because a checkpoint has the weights.
 
     Raises:
-        ConfigError: if the experiment's sample rate, knobs or channels are not the data's.
+        ConfigError: if the sample rate, the controls or the channels of the experiment differ from those of the data.
     """
     section = experiment.config["model"]
     controls = list(dataset.controls)
@@ -222,12 +223,12 @@ def prepared_model(experiment: Experiment, dataset: Dataset, from_checkpoint: bo
     if model.sample_rate != dataset.sample_rate:
         raise ConfigError(
             f"model.sample_rate is {model.sample_rate} Hz, but the data has {dataset.sample_rate} Hz. "
-            "Leave model.sample_rate out, or resample the data where its dataset offers it."
+            "Remove model.sample_rate, or resample the data if its dataset has a setting for that."
         )
     if len(model.controls) != len(dataset.controls):
         raise ConfigError(
             f"the model has {len(model.controls)} controls, but the data has {len(dataset.controls)}: "
-            f"{', '.join(control.name for control in dataset.controls) or 'none'}. Leave model.controls out."
+            f"{', '.join(control.name for control in dataset.controls) or 'none'}. Remove model.controls."
         )
     check_channels(model, dataset)
     if experiment.train.init and not from_checkpoint:
@@ -261,7 +262,7 @@ def _resumed_folder(runs_dir: Path, run_id: str) -> Path:
 
 
 class _Training:
-    """One call of `train`: everything that can be wrong with it is found before a run is begun."""
+    """One call of `train`; the constructor checks the experiment, the data and the model before a run is created."""
 
     def __init__(
         self,
@@ -300,18 +301,19 @@ class _Training:
                     set_damaged_aside(folder, self.checkpoint)
             trainer = self._trainer(run, folder, best, use)
             if run is None:
-                with memory_explained(self._batch()), exchange_explained(), ended_with_first():
+                with memory_explained(self._batch_description()), exchange_explained(), ended_with_first():
                     self._fit(trainer, task)
                 return TrainResult("", folder, best.path, best.best, {})
             keep_fingerprint(run, self.dataset)
             with sampled_gpus(run, gpu_uuids(trainer), self.experiment.track.sample_seconds):
-                children = Children(trainer, partial(self._hangs, run))
-                with memory_explained(self._batch()), exchange_explained(), children.ended_with_this():
+                children = Children(trainer, partial(self._report_failed_process, run))
+                with memory_explained(self._batch_description()), exchange_explained(), children.ended_with_this():
                     self._fit(trainer, task)
-                with disk_explained(f"The model is trained: {best.path}. Make room, then: {self._again(run)}"):
+                resume = self._resume_command(run)
+                with disk_explained(f"The model is trained: {best.path}. Free disk space, then run: {resume}"):
                     return self._finish(run, best, use, trainer.strategy.root_device)
 
-    def _again(self, run: Run) -> str:
+    def _resume_command(self, run: Run) -> str:
         """Return the command that resumes a run."""
         return command("train", "--resume", run.id, runs_dir=self.experiment.track.runs_dir)
 
@@ -319,7 +321,7 @@ class _Training:
         with told_to_children(self.resumed.name if self.resumed else None):
             trainer.fit(task, datamodule=self.data, ckpt_path=self.checkpoint, weights_only=True)
 
-    def _hangs(self, run: Run, message: str) -> None:
+    def _report_failed_process(self, run: Run, message: str) -> None:
         self.say(f"Error: {message}")
         run.fail(message)
 
@@ -339,9 +341,9 @@ class _Training:
         if self.checkpoint is not None:
             yield f"Resume from {self.checkpoint}"
         elif self.resumed is not None:
-            yield f"Resume {folder.name} from its beginning: it was stopped before its first checkpoint."
+            yield f"Resume {folder.name} from the beginning: it was stopped before its first checkpoint."
 
-    def _batch(self) -> str:
+    def _batch_description(self) -> str:
         before = f" with {self.data.context:,} before each" if self.data.context else ""
         length = self.data.loading.segment_length
         return f"a batch of {self.data.batch_size} segments of {length:,} samples{before}"
@@ -377,7 +379,7 @@ class _Training:
             raise ConfigError(f"train: these settings do not work on this machine ({hardware}): {error}") from error
 
     def _facts(self) -> dict[str, str]:
-        """Return facts that must be equal in all processes of one training."""
+        """Return names and values that must be equal in all processes of one training."""
         config = json.dumps(self.experiment.config, sort_keys=True).encode()
         return {
             "the experiment": hashlib.sha256(config).hexdigest()[:12],
@@ -415,15 +417,15 @@ def _to_stderr(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def _nowhere(text: str) -> None:
+def _discard(text: str) -> None:
     pass
 
 
 def data_module(experiment: Experiment, dataset: Dataset, model: Model) -> AudioDataModule:
-    """Batches of an experiment, with the context that its model needs.
+    """Return the batches of an experiment, with the context that its model needs.
 
     Raises:
-        DataError: as splitting and cutting the data does.
+        DataError: if the data cannot be split or cut into segments.
     """
     settings = experiment.train
     context = model.history(settings.warm_up)

@@ -1,4 +1,4 @@
-"""Lightning callbacks of packs, made so that one that fails cannot end a training."""
+"""Keep failing callbacks of packs from ending a training."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _HOOKS = tuple(name for name, value in vars(Callback).items() if callable(value)
 
 
 def pack_callbacks(config: Mapping[str, Any], beside: Iterable[Callback] = ()) -> list[Callback]:
-    """Return the callbacks that packs add to a training, each `guarded`; report and leave out unusable ones.
+    """Return the callbacks that packs add to a training, each `guarded`; warn about unusable ones and leave them out.
 
     Args:
-        config: the validated experiment; each pack gets a copy.
-        beside: the other callbacks of the training.
+        config: validated experiment; each pack gets a copy.
+        beside: other callbacks of the training.
 
     Raises:
-        NablafxError: as a pack's hook does, which refuses the experiment by it.
+        NablafxError: if a pack's hook raises it, to reject the experiment.
     """
     found: list[Callback] = []
     keys = {callback.state_key for callback in beside if _has_state(callback)}
@@ -36,10 +36,10 @@ def pack_callbacks(config: Mapping[str, Any], beside: Iterable[Callback] = ()) -
         known = len(pack.problems)
         answers = pack.call("nablafx_callbacks", config=copy.deepcopy(dict(config)))
         for problem in pack.problems[known:]:
-            _log.warning("pack %s: %s The training goes on without its callbacks.", pack.name, problem)
+            _log.warning("pack %s: %s The training continues without its callbacks.", pack.name, problem)
         for callback in answers:
             if fault := _fault(callback, keys):
-                what = f"nablafx_callbacks() returned {fault}. It is left out; the training goes on."
+                what = f"nablafx_callbacks() returned {fault}. It is left out; the training continues."
                 _log.warning("pack %s: %s %s", pack.name, what, otherwise(pack.name))
             elif isinstance(callback, Callback):
                 found.append(guarded(callback, pack.name))
@@ -47,9 +47,9 @@ def pack_callbacks(config: Mapping[str, Any], beside: Iterable[Callback] = ()) -
 
 
 def _fault(callback: Any, keys: set[str]) -> str | None:
-    """Return why Lightning would refuse a callback; add its key to `keys` if it has a state."""
+    """Return why Lightning would reject a callback, or None; add its key to `keys` if it has a state."""
     if not isinstance(callback, Callback):
-        return f"{type(callback).__name__}, no lightning.Callback: {callback!r:.60}"
+        return f"{type(callback).__name__} instead of a lightning.Callback: {callback!r:.60}"
     try:
         with contained():
             key = str(callback.state_key)
@@ -57,7 +57,7 @@ def _fault(callback: Any, keys: set[str]) -> str | None:
         return f"a {type(callback).__name__} whose state_key fails ({cause(error)})"
     if _has_state(callback):
         if key in keys:
-            return f"a {type(callback).__name__} whose state_key is that of another callback ({key})"
+            return f"a {type(callback).__name__} with the state_key of another callback ({key})"
         keys.add(key)
     return None
 
@@ -67,14 +67,15 @@ def _has_state(callback: Callback) -> bool:
 
 
 def guarded(callback: Callback, pack: str) -> Callback:
-    """Return the same callback; if one of its hooks raises, report it once and call none of its hooks again.
+    """Return the same callback; if one of its hooks raises, warn once and do not call its hooks again.
 
-    NablafxError, KeyboardInterrupt and SystemExit pass: they end a training on purpose. Only the hooks that its
-    class overrides are replaced, on the instance, so that the callback stays what it is to Lightning and to pickle.
+    NablafxError, KeyboardInterrupt and SystemExit are not caught, because they end a training on purpose. Only the
+    hooks that its class overrides are replaced, on the instance, so that the callback keeps its class for Lightning
+    and for pickle.
 
     Args:
-        callback: of the pack.
-        pack: its name, for the message.
+        callback: callback of the pack.
+        pack: name of the pack, for the message.
     """
     guard = _Guard(callback, pack)
     for hook in _HOOKS:
@@ -90,7 +91,7 @@ class _Guard:
         self.failed = False
 
     def call(self, hook: str, own: Callable[..., Any] | None, *arguments: Any, **named: Any) -> Any:
-        """Call a hook: the instance's own, or its class's."""
+        """Call the instance's own hook, or that of its class if `own` is None."""
         nothing: Any = {} if hook == "state_dict" else None
         if self.failed:
             return nothing
@@ -107,6 +108,6 @@ class _Guard:
             self.failed = True
             kind = type(self.callback)
             what = f"its callback {kind.__name__} failed in {hook} ({cause(error, kind.__module__.partition('.')[0])})."
-            goes_on = "It is not called again; the training goes on."
+            goes_on = "It is not called again; the training continues."
             _log.warning("pack %s: %s %s %s", self.pack, what, goes_on, otherwise(self.pack))
             return nothing

@@ -27,8 +27,8 @@ def fit_lengths(
 ) -> None:
     """Check that losses and metrics can use every segment of the training, the validation and the test.
 
-    Validation is cut into segments of at least `min_samples` of the loss. A loss that needs more than it declares is
-    detected by calling it on noise.
+    Validation recordings are cut into segments of at least the loss's `min_samples`. A loss that needs more than it
+    declares is detected by calling it on noise.
 
     Args:
         data: data whose validation segments are set accordingly.
@@ -48,14 +48,14 @@ def fit_lengths(
     data.require(loss.min_samples, f"the loss '{loss.neediest}'")
     shortest = data.validation_batches().shortest
     if shortest < trained[0] and (problem := _problem(loss, shortest)):
-        usable = _least(lambda length: _problem(loss, length) is None, shortest, trained[0])
+        usable = _shortest_usable(lambda length: _problem(loss, length) is None, shortest, trained[0])
         data.require(usable, f"the loss ({_names(loss)}; {problem})")
-    least = min(data.validation_batches().shortest, *(_rest(r.num_samples) for r in data.test if r.num_samples))
+    least = min(data.validation_batches().shortest, *(_last_piece(r.num_samples) for r in data.test if r.num_samples))
     for name, metric in metrics.items():
         if problem := _problem(metric.statistics, least):
             raise ConfigError(
                 f"metrics: '{name}' failed on a signal of {least:,} samples: {problem} A metric must take signals of "
-                "any length, since recordings end anywhere. Leave it out, or mend it: for example, pad with silence."
+                "any length, since recordings have any length. Remove it, or fix it: for example, pad with silence."
             )
 
 
@@ -72,7 +72,7 @@ def _trained_lengths(time: int, model: Model, settings: TrainSettings, loss: Wei
         lag = f", of which {latency:,} are the model's latency" if latency else ""
         raise ConfigError(
             f"data.segment_length is {time:,} samples{lag}, but {needs}. Set data.segment_length to "
-            f"{loss.min_samples + latency} or more, or choose settings of the loss that need less."
+            f"{loss.min_samples + latency} or more, or choose settings of the loss that need fewer samples."
         )
     if chunk is None:
         return [time]
@@ -85,13 +85,13 @@ def _trained_lengths(time: int, model: Model, settings: TrainSettings, loss: Wei
     return sorted({stop - max(start, latency) for start, stop in pairwise(cuts) if stop > latency})
 
 
-def _rest(samples: int) -> int:
-    """Number of samples in the last piece in which a recording is scored."""
+def _last_piece(samples: int) -> int:
+    """Return the number of samples of the last piece when a recording is scored in pieces."""
     return samples % PIECE or PIECE
 
 
-def _least(works: Callable[[int], bool], too_short: int, long_enough: int) -> int:
-    """Return the smallest length that works, by bisection."""
+def _shortest_usable(works: Callable[[int], bool], too_short: int, long_enough: int) -> int:
+    """Return the shortest length that works, by bisection between one that fails and one that works."""
     while long_enough - too_short > 1:
         middle = (too_short + long_enough) // 2
         too_short, long_enough = (too_short, middle) if works(middle) else (middle, long_enough)
@@ -102,7 +102,7 @@ def _problem(score: Callable[[Tensor, Tensor], Any], length: int) -> str | None:
     """Return why a loss or metric cannot compare signals of a length, or None if it can."""
     generator = torch.Generator().manual_seed(0)
     prediction, target = 0.1 * torch.randn(2, 1, 1, length, generator=generator)
-    with _undrawn(), torch.no_grad():
+    with _random_states_restored(), torch.no_grad():
         try:
             with contained():
                 score(prediction, target)
@@ -112,8 +112,8 @@ def _problem(score: Callable[[Tensor, Tensor], Any], length: int) -> str | None:
 
 
 @contextmanager
-def _undrawn() -> Iterator[None]:
-    """Restore the random states afterwards."""
+def _random_states_restored() -> Iterator[None]:
+    """Restore the random states at the end of the block."""
     before = random_states()
     try:
         yield

@@ -1,4 +1,4 @@
-"""Speed of each training process, and its largest use of GPU memory."""
+"""Record the speed and the peak GPU memory of each training process."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from nablafx_core.training.processes import gathered
 
 
 class MachineUse(Callback):
-    """Records `system/rankN/samples_per_second` at each validation: the samples of audio trained per second before it.
+    """Record `system/rankN/samples_per_second` at each validation: audio samples trained per second since the last one.
 
-    Its steps are those of the optimiser, as for other figures of a validation.
+    The figures are recorded at optimiser steps, as other figures of a validation.
 
-    It must come after `RecordFigures`, which has just read the losses of the last step: only then is a GPU done.
+    This callback must come after `RecordFigures`, which reads the losses of the last step: only then has a GPU
+    finished.
 
     Args:
-        run: the record; None in all processes but the first.
+        run: the run's record on rank 0; None on the other ranks.
 
     Attributes:
-        peaks: of GPU memory in MiB by rank; empty on the CPU.
+        peaks: peak GPU memory in MiB of each rank, by the name of the figure; empty on the CPU.
     """
 
     def __init__(self, run: Run | None) -> None:
@@ -33,15 +34,15 @@ class MachineUse(Callback):
         self._began = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Begin to count; validations are left out."""
+        """Start counting samples and time; the time of validations is not counted."""
         self._samples, self._began = 0, time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Count the samples of a batch; nothing waits for the device."""
+        """Count the samples of a batch, without waiting for the device."""
         self._samples += batch.wet.numel()
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Record; all processes call it together."""
+        """Record speed and peak memory; all processes must call this together."""
         speed = self._samples / max(time.monotonic() - self._began, 1e-9)
         for rank, (one, peak) in enumerate(gathered((speed, _peak_mib(pl_module.device)))):
             if self.run is not None:
@@ -51,11 +52,11 @@ class MachineUse(Callback):
                 self.peaks[name] = max(peak, self.peaks.get(name, 0.0))
 
     def state_dict(self) -> dict[str, Any]:
-        """For checkpoints."""
+        """Return the peaks, for checkpoints."""
         return {"peaks": self.peaks}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint."""
+        """Restore the peaks from a checkpoint."""
         self.peaks = state_dict["peaks"]
 
 

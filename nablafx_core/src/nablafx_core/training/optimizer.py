@@ -12,11 +12,11 @@ from nablafx_core.weights import trained_with
 
 
 def optimizer_of(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """AdamW over the parameters of a model, grouped by what their modules ask for.
+    """Return AdamW over the parameters of a model, grouped by their learning rate and weight decay.
 
-    A module with an attribute ``lr_multiplier`` scales the learning rate of everything below it. A parameter with
-    an attribute ``optimizer_settings`` (a dict such as ``{"lr": 1e-3, "weight_decay": 0.0}``) overrides the rest,
-    as the parameters of a state-space model need.
+    A module with an attribute ``lr_multiplier`` scales the learning rate of all parameters inside it. Settings that
+    `nablafx_core.weights.train_with` gave to a parameter override these values, as the parameters of a state-space
+    model need.
     """
     groups: dict[tuple[tuple[str, float], ...], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():

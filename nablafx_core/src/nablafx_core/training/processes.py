@@ -1,4 +1,4 @@
-"""Several processes that train one model: what they agree on, and that none of them waits for a dead one."""
+"""Train one model in several processes: check that they agree, and shut down all of them when one dies."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from nablafx_core.errors import NablafxError, TrainingError
 
 T = TypeVar("T")
 
-#: Seconds in which a process should notice by itself that another has ended: its next exchange with it fails.
+#: Seconds in which a process should notice by itself that another has ended, because its next exchange fails.
 GRACE_SECONDS = 15.0
-#: Names, for the processes that Lightning starts, the run that is resumed.
+#: Environment variable with the resumed run's id, for the processes that Lightning starts.
 RUN_VARIABLE = "NABLAFX_RUN"
 _PARENT_VARIABLE = "NABLAFX_FIRST_PROCESS"
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.2  # between two looks at the other processes
 
 
 def is_first_process() -> bool:
-    """Whether this process records the run: rank zero, as torchrun, SLURM or Lightning number it, or a lone one."""
+    """Return true on rank 0 of torchrun, SLURM or Lightning and in a single process: the process that records."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def gathered(value: T) -> list[T]:
-    """The values of all processes by rank; every process must call it."""
+    """Return the values of all processes, ordered by rank; every process must call this."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [value]
     values: list[Any] = [None] * torch.distributed.get_world_size()
@@ -40,41 +40,43 @@ def gathered(value: T) -> list[T]:
 
 
 class SameTraining(Callback):
-    """Refuses processes that were started for different trainings, before the first of them trains.
+    """Reject processes that were started for different trainings, before any of them trains.
 
     Args:
-        facts: name and value of what must be the same everywhere.
+        facts: values that must be the same in all processes, by their name in the message.
     """
 
     def __init__(self, facts: dict[str, str]) -> None:
         self.facts = facts
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Compare.
+        """Compare the facts of all processes.
 
         Raises:
-            TrainingError: in every process, with what differs.
+            TrainingError: in every process, if a fact differs between processes.
         """
         all_facts = gathered(self.facts)
         for name, first in all_facts[0].items():
             for rank, facts in enumerate(all_facts):
                 if facts[name] != first:
                     raise TrainingError(
-                        f"the processes do not train the same: {name} is {first or 'none'} in process 0 and "
-                        f"{facts[name] or 'none'} in process {rank}. Give all of them the same command, with a run's "
-                        "full id, and the runs folder on a disk that all hosts share."
+                        f"the processes have different trainings: {name} is {first or 'none'} on rank 0 and "
+                        f"{facts[name] or 'none'} on rank {rank}. Start all of them with the same command and the "
+                        "run's full id, and keep the runs folder on a disk that all hosts share."
                     )
 
 
 class Children:
-    """The processes that Lightning starts for one training, watched in place of Lightning's own watcher.
+    """Watch the processes that Lightning starts for one training, in place of Lightning's own watcher.
 
-    Lightning kills this process without a word when one of them fails, and leaves them alone when this one fails.
+    Lightning kills this process without a message when a child fails, and does not end the children when this
+    process fails.
 
     Args:
-        trainer: that has not begun.
-        hangs: called from another thread, with a message, when a process has failed and this one has not noticed in
-            `GRACE_SECONDS`; it hangs in an exchange that nothing can interrupt, and is ended after the call.
+        trainer: trainer that has not started yet.
+        hangs: function that is called from another thread, with a message, when a child has failed and this process
+            has not noticed it in `GRACE_SECONDS`. This process then hangs in an exchange that cannot be interrupted,
+            and is ended after the call.
     """
 
     def __init__(self, trainer: Trainer, hangs: Callable[[str], None]) -> None:
@@ -89,7 +91,7 @@ class Children:
 
         def launch_watched(function: Callable[..., T], *arguments: Any, **named: Any) -> T:
             def watched(*given: Any, **more: Any) -> T:
-                # A watcher without processes ends; the list is its own.
+                # Lightning's watcher ends because its list of processes is now empty.
                 self._processes, launcher.procs[:] = list(launcher.procs), []
                 threading.Thread(target=self._watch, daemon=True).start()
                 return function(*given, **more)
@@ -100,23 +102,27 @@ class Children:
         launcher.launch = launch_watched
 
     def failure(self, wait: float = 0.0) -> str | None:
-        """Which process failed, in words.
+        """Return a message about the first process that failed, or None.
 
         Args:
-            wait: seconds to wait for it, if none has yet.
+            wait: seconds to wait for a failure, if no process has failed yet.
         """
         until = time.monotonic() + wait
         while True:
             for rank, process in enumerate(self._processes, 1):
                 if process.poll():
-                    return _ended(rank, process.returncode)
+                    return _exit_message(rank, process.returncode)
             if not self._processes or time.monotonic() > until:
                 return None
             time.sleep(_POLL_SECONDS / 4)
 
     @contextmanager
     def ended_with_this(self) -> Iterator[None]:
-        """End them with the ``with``: at once if it raises; what they have to say they have said."""
+        """Stop watching at the end of the block; if it raises, kill the processes at once.
+
+        Raises:
+            TrainingError: if an error of the block was caused by a process that failed.
+        """
         try:
             yield
         except BaseException as error:
@@ -125,7 +131,7 @@ class Children:
             self._end()
             if failure is None:
                 raise
-            raise TrainingError(f"{failure} What was written before is kept.") from error
+            raise TrainingError(f"{failure} The files written so far are kept.") from error
         finally:
             self._over.set()
 
@@ -139,21 +145,21 @@ class Children:
         while not self._over.wait(_POLL_SECONDS):
             failure = self.failure()
             if failure is not None and not self._over.wait(GRACE_SECONDS):
-                self._hangs(f"{failure} What was written before is kept.")
+                self._hangs(f"{failure} The files written so far are kept.")
                 self._end()
                 os._exit(1)
             if all(process.returncode == 0 for process in self._processes):
                 return
 
 
-def _ended(rank: int, code: int) -> str:
+def _exit_message(rank: int, code: int) -> str:
     how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-    return f"process {rank} of this training {how}, so that the others cannot go on."
+    return f"process {rank} of this training {how}, so the other processes cannot continue."
 
 
 @contextmanager
 def told_to_children(run_id: str | None) -> Iterator[None]:
-    """Let the processes that are started within know the first one, and the run that is resumed."""
+    """Pass this process's pid and the resumed run's id to child processes that are started inside the block."""
     told = {_PARENT_VARIABLE: str(os.getpid()), **({RUN_VARIABLE: run_id} if run_id else {})}
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
@@ -169,11 +175,11 @@ def told_to_children(run_id: str | None) -> Iterator[None]:
 
 @contextmanager
 def ended_with_first() -> Iterator[None]:
-    """In another process than the first: end soon after that one is gone, whatever this one waits for."""
+    """End this process soon after rank 0, its parent, has ended, even if it hangs in an exchange."""
     over = threading.Event()
     parent = int(os.environ.get(_PARENT_VARIABLE, 0))
     if parent == os.getppid():
-        threading.Thread(target=_end_without, args=(parent, over), daemon=True).start()
+        threading.Thread(target=_exit_after_parent, args=(parent, over), daemon=True).start()
     try:
         yield
     finally:
@@ -182,7 +188,7 @@ def ended_with_first() -> Iterator[None]:
 
 @contextmanager
 def exchange_explained() -> Iterator[None]:
-    """Turn the error of an exchange with a process that has ended into ours.
+    """Turn the error of an exchange with a process that has ended into a TrainingError.
 
     Raises:
         TrainingError: if an exchange between the processes failed.
@@ -194,11 +200,11 @@ def exchange_explained() -> Iterator[None]:
         if not broken and not any(word in str(error) for word in ("gloo", "Connection closed by peer", "NCCL")):
             raise
         raise TrainingError(
-            "another process of this training has ended, or does not answer. What was written before is kept."
+            "another process of this training has ended or does not answer. The files written so far are kept."
         ) from error
 
 
-def _end_without(parent: int, over: threading.Event) -> None:
+def _exit_after_parent(parent: int, over: threading.Event) -> None:
     while os.getppid() == parent:
         if over.wait(_POLL_SECONDS):
             return

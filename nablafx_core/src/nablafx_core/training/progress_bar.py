@@ -1,4 +1,4 @@
-"""One line on the terminal that says how a training goes."""
+"""Show the progress of a training in one line on the terminal."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from rich.text import Text
 
 from nablafx_core.training.callbacks import TimeLimit
 
-_REDRAW_SECONDS = 0.25
-_RECENT = 40  # redraws over which the speed is measured: ten seconds at the least
+_REDRAW_SECONDS = 0.25  # reading the loss waits for the GPU, so it is rare
+_RECENT = 40  # number of redraws over which the speed is measured: at least ten seconds
 
 
 @dataclass(frozen=True)
 class Status:
-    """How far a training is.
+    """Progress of a training.
 
     Args:
-        step, total_steps: optimiser steps; None if their number has no limit.
-        elapsed: seconds of training so far, those before a resume included.
-        limit: seconds after which training ends.
-        speed: steps per second lately; None before the second step.
-        pace: steps per second since this process began to train, validations included.
-        figures: what is shown of losses and the learning rate.
-        doing: such as ``"validating"``; empty while it trains.
+        step: number of optimiser steps so far.
+        total_steps: number of optimiser steps at the end; None for no limit.
+        elapsed: seconds of training so far, including those before a resume.
+        limit: seconds after which the training ends; None for no limit.
+        speed: recent steps per second; None before the second step.
+        pace: steps per second since this process began to train, including validations; None if unknown.
+        figures: text of the losses and the learning rate.
+        doing: current activity, such as ``"validating"``; empty while it trains.
     """
 
     step: int
@@ -47,13 +48,13 @@ class Status:
 
     @property
     def done(self) -> float:
-        """The part that is done, from 0 to 1, by steps or by time: whichever ends the training earlier."""
+        """Fraction of the training that is done, from 0 to 1, by steps or by time: whichever ends it earlier."""
         by_steps = self.step / self.total_steps if self.total_steps else 0.0
         return min(1.0, max(by_steps, self.elapsed / self.limit if self.limit else 0.0))
 
     @property
     def left(self) -> float | None:
-        """Seconds until the end; None while they cannot be known."""
+        """Seconds until the end; None while unknown."""
         by_time = None if self.limit is None else self.limit - self.elapsed
         by_steps = (self.total_steps - self.step) / self.pace if self.total_steps and self.pace else None
         known = [max(0.0, seconds) for seconds in (by_time, by_steps) if seconds is not None]
@@ -61,12 +62,12 @@ class Status:
 
     @property
     def steps(self) -> str:
-        """``step 1,200/15,000``."""
+        """Step as text, such as ``step 1,200/15,000``."""
         return f"step {self.step:,}" + (f"/{self.total_steps:,}" if self.total_steps else "")
 
     @property
     def details(self) -> str:
-        """Everything that stands behind the bar."""
+        """Text after the bar: percentage, speed, figures, times and current activity."""
         speed = "" if self.speed is None else f"{self.speed:.3g} steps/s"
         left = "" if self.left is None else f", {_clock(self.left)} left"
         parts = (f"{100 * self.done:.0f} %", speed, self.figures, f"{_clock(self.elapsed)}{left}", self.doing)
@@ -74,23 +75,24 @@ class Status:
 
 
 def _clock(seconds: float) -> str:
-    """``4:05`` or ``1:02:03``."""
+    """Return a duration as text, such as ``4:05`` or ``1:02:03``."""
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 class RichProgress(Callback):
-    """Shows the training on stderr: a line that is redrawn on a terminal, a line now and then elsewhere.
+    """Show the progress of the training on stderr: one redrawn line on a terminal, else a new line at intervals.
 
-    The loss is read at most four times a second on a terminal, once a line elsewhere: reading it makes a GPU wait.
-    It is ``pl_module.latest["loss"]``; the validation's is ``pl_module.validation["loss"]``. The last step is
-    ``trainer.max_steps`` or ``pl_module.settings.max_steps``, the time limit ``pl_module.settings.max_minutes``.
+    Reading the loss makes a GPU wait, so it is read at most four times a second on a terminal, and else once per line.
+    The training loss is ``pl_module.latest["loss"]``, the validation loss ``pl_module.validation["loss"]``. The last
+    step is ``trainer.max_steps`` or ``pl_module.settings.max_steps``, the time limit
+    ``pl_module.settings.max_minutes``.
 
     Args:
-        seconds_per_line: between two lines where stderr is no terminal.
-        console: where to draw; stderr if None.
-        clock: seconds, for tests.
+        seconds_per_line: seconds between two lines if stderr is not a terminal.
+        console: console to draw on; stderr if None.
+        clock: function that returns a time in seconds; tests replace it.
     """
 
     def __init__(
@@ -110,15 +112,15 @@ class RichProgress(Callback):
         self._recent: deque[tuple[float, int]] = deque(maxlen=_RECENT)
 
     def state_dict(self) -> dict[str, Any]:
-        """For checkpoints."""
+        """Return the best validation loss, for checkpoints."""
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint."""
+        """Restore the best validation loss from a checkpoint."""
         self.best = state_dict["best"]
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Begin to draw, in the first process only."""
+        """Start to draw, on rank 0 only."""
         if not trainer.is_global_zero:
             return
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
@@ -128,24 +130,24 @@ class RichProgress(Callback):
         self._recent.append((self._drawn, trainer.global_step))
         self._running = True
         if self._redraws:
-            # What is piped to another program must not move to stderr.
+            # Rich would move stdout to stderr, also when stdout is piped to another program.
             self._live = Live(console=self.console, auto_refresh=False, redirect_stdout=sys.stdout.isatty())
             self._live.start()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Draw, if it is time."""
+        """Draw if the interval has passed."""
         now = self._clock()
         if self._running and now - self._drawn >= self._interval:
             self._recent.append((now, trainer.global_step))
             self._draw(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Say that it validates."""
+        """Show that the training validates."""
         if self._live:
             self._draw(trainer, pl_module, "validating")
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Take the validation's loss; its time does not count as the steps'."""
+        """Store the validation loss, and leave the time of the validation out of the speed."""
         self._validation = pl_module.validation.get("loss")
         if self._validation is not None:
             self.best = self._validation if self.best is None else min(self.best, self._validation)
@@ -155,13 +157,13 @@ class RichProgress(Callback):
             self._draw(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Draw the last state and leave it there."""
+        """Draw the last state, which stays on the screen."""
         if self._running:
             self._draw(trainer, pl_module, "done")
         self._close()
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Give the terminal back, also after Ctrl-C; what was drawn last stays."""
+        """Release the terminal, also after Ctrl-C; the last line stays on the screen."""
         self._close()
 
     def _close(self) -> None:

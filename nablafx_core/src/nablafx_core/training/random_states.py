@@ -1,4 +1,4 @@
-"""The random states of a training, carried over a kill."""
+"""Keep the states of random generators in checkpoints, so that a resumed training gives the same weights."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from nablafx_core.training.processes import gathered
 
 
 class RandomStates(Callback):
-    """Keeps the states of torch (CPU and CUDA), numpy and `random` of every process in the checkpoints.
+    """Keep the states of torch (CPU and CUDA), numpy and `random` of every process in the checkpoints.
 
     The states before a validation are set again at the start of the next epoch, so that the time of a validation does
-    not change the weights. After a resume, the start of the epoch is later than everything that seeds or draws while a
-    training begins, and earlier than anything that draws in it. So this must be the first of the callbacks.
+    not change the weights. After a resume, they are set at the start of the epoch: after all code that seeds or draws
+    while a training starts, and before any code that draws during it. This must therefore be the first callback.
     """
 
     def __init__(self) -> None:
@@ -29,15 +29,15 @@ class RandomStates(Callback):
         self._kept = random_states()
 
     def state_dict(self) -> dict[str, Any]:
-        """For checkpoints; all processes call it together."""
+        """Return the states of all ranks, for checkpoints; all processes must call this together."""
         return {"ranks": gathered(self._kept or random_states())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From a checkpoint."""
+        """Take the states of all ranks from a checkpoint; the next epoch sets them."""
         self._loaded = state_dict["ranks"]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Set the stored or loaded states, once. A process that did not exist when they were saved keeps its own."""
+        """Set the stored or loaded states once; a rank that did not exist when they were saved keeps its own."""
         if trainer.global_rank < len(self._loaded):
             self._kept = self._loaded[trainer.global_rank]
         if self._kept is not None:
@@ -46,14 +46,14 @@ class RandomStates(Callback):
 
 
 def random_states() -> dict[str, Any]:
-    """Return the states of torch, numpy and `random` as plain values, which are read without unpickling."""
+    """Return the states of torch, numpy and `random` as plain values, which can be read without unpickling."""
     version, words, gauss = random.getstate()
-    numpy: Any = np.random.get_state()  # noqa: NPY002 - the state of just this generator
+    numpy: Any = np.random.get_state()  # noqa: NPY002 - packs draw from this global generator
     return {
         "random": [version, list(words), gauss],
         "numpy": [numpy[0], torch.from_numpy(numpy[1].astype(np.int64)), *numpy[2:]],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if _uses_cuda() else None,  # of this process's GPU
+        "cuda": torch.cuda.get_rng_state() if _uses_cuda() else None,  # only the GPU of this process
     }
 
 

@@ -1,4 +1,4 @@
-"""One model under training, as Lightning sees it."""
+"""The LightningModule that trains a model."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class BrokenStep(NamedTuple):
     """A step whose loss was NaN or infinite.
 
     Args:
-        step: of the optimiser, counted from 1.
+        step: number of the optimiser step, counted from 1.
         batch: number of the batch in the stream, counted from 0.
-        items: of the batch, counted from 0, whose own loss was NaN or infinite.
-        batch_size: items in the batch.
+        items: items of the batch, counted from 0, whose own loss was NaN or infinite.
+        batch_size: number of items in the batch.
     """
 
     step: int
@@ -38,23 +38,23 @@ class BrokenStep(NamedTuple):
 
 
 class TrainingTask(LightningModule):
-    """Trains a model on segments, whole or by truncated backpropagation through time.
+    """Train a model on whole segments, or by truncated backpropagation through time.
 
     Whole: the model runs offline over context and segment, and the context is left out of the loss.
-    Truncated: the state runs over the context without gradients, then each chunk is one optimiser step and hands
-    its state, cut from its gradients, to the next. The target is delayed by the model's latency.
+    Truncated: the model runs over the context without gradients; then each chunk is one optimiser step and passes
+    its state, detached from its gradients, to the next. The target is delayed by the model's latency.
 
     Args:
-        model: with no device or precision of its own; Lightning places it.
-        loss: the objective to minimise.
-        settings: of the training.
-        metrics: figures of merit of the validation, by name.
+        model: model to train; Lightning sets its device and its precision.
+        loss: objective to minimise.
+        settings: settings of the training.
+        metrics: metrics of the validation, by name.
 
     Attributes:
         chunk: length of a chunk in samples; None for whole segments.
-        latest: the losses of the last step, for a progress display; still on the device.
-        validation: the figures of the last validation.
-        counts: whether the current validation counts for patience.
+        latest: losses of the last step, for a progress display; still on the device.
+        validation: figures of the last validation.
+        counts: true if the current validation counts for patience and the plateau.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class TrainingTask(LightningModule):
         self._noted: list[tuple[int, int, Tensor]] = []
 
     def configure_optimizers(self) -> Any:
-        """AdamW, and a learning rate that falls when the validation loss stays on a plateau, unless time drives it."""
+        """Return AdamW, and with ``lr_schedule: plateau`` a schedule that lowers its rate when the loss stagnates."""
         optimizer = optimizer_of(self.model, self.settings)
         if self.settings.lr_schedule != "plateau":
             return optimizer
@@ -87,7 +87,7 @@ class TrainingTask(LightningModule):
 
     @contained()
     def training_step(self, batch: Batch, batch_index: int) -> None:
-        """Do one optimiser step for whole segments, or one per chunk for truncated ones; none after the last step."""
+        """Do one optimiser step for whole segments, or one per chunk of truncated ones; stop after `max_steps`."""
         if self.chunk is None:
             self._step(self.predict(batch), batch.wet)
             return
@@ -97,7 +97,7 @@ class TrainingTask(LightningModule):
                 break
 
     def predict(self, batch: Batch) -> Tensor:
-        """The offline output for the segments, their context left out."""
+        """Return the offline output for the segments, without their context."""
         context = batch.dry.shape[-1] - batch.wet.shape[-1]
         return self.model.offline(batch.dry, _controls(batch), batch.start)[..., context:]
 
@@ -117,7 +117,7 @@ class TrainingTask(LightningModule):
 
     def _step(self, prediction: Tensor, target: Tensor) -> None:
         optimizer: Any = self.optimizers()
-        items, parts = self.loss(_wide(prediction), _wide(target))
+        items, parts = self.loss(_at_least_float32(prediction), _at_least_float32(target))
         loss = items.mean()
         optimizer.zero_grad()
         self.manual_backward(loss)
@@ -136,13 +136,13 @@ class TrainingTask(LightningModule):
             self._losses[name] = self._losses[name] + value if name in self._losses else value
 
     def mean_losses(self) -> dict[str, float]:
-        """The mean of each loss over the steps since the last call. Waits for the device."""
+        """Return the mean of each loss over the steps since the last call. Wait for the device."""
         means = {name: float(total) / self._steps for name, total in self._losses.items()}
         self._losses, self._steps = {}, 0
         return means
 
     def broken_step(self) -> BrokenStep | None:
-        """Return the first step since the last call whose loss was NaN or infinite. Waits for the device."""
+        """Return the first step since the last call whose loss was NaN or infinite. Wait for the device."""
         noted, self._noted = self._noted, []
         if not noted:
             return None
@@ -154,19 +154,19 @@ class TrainingTask(LightningModule):
         return BrokenStep(step, batch, bad[first].nonzero().flatten().tolist(), len(items))
 
     def _unscale(self, optimizer: Any) -> None:
-        """In float16 gradients carry a scale that clipping must not see."""
+        """Remove the scale of float16 gradients before they are clipped."""
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         if scaler is not None:
             scaler.unscale_(optimizer.optimizer)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last validation."""
+        """Reset the sums of the last validation."""
         self._sums = {}
 
     @contained()
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Add a batch to the sums of losses (weighted by samples) and metrics."""
-        prediction, target = _wide(self.predict(batch)), _wide(batch.wet)
+        prediction, target = _at_least_float32(self.predict(batch)), _at_least_float32(batch.wet)
         items, parts = self.loss(prediction, target)
         samples = torch.tensor(float(target.numel()), dtype=torch.float64)
         for name, value in {"loss": items.mean(), **parts}.items():
@@ -180,12 +180,12 @@ class TrainingTask(LightningModule):
 
     @contained()
     def on_validation_epoch_end(self) -> None:
-        """Figures of the whole split; the schedule takes its step."""
+        """Compute the figures of the whole split, and step the schedule if the validation counts."""
         figures = {name: metric.value(self._sums[f"metric {name}"]) for name, metric in self.metrics.items()}
         losses = {key[5:]: float(sums[0] / sums[1]) for key, sums in self._sums.items() if key.startswith("loss ")}
         self.validation = {**{f"loss/{name}": value for name, value in losses.items() if name != "loss"}, **figures}
         self.validation["loss"] = losses["loss"]
-        # Another kind of device may round otherwise; what follows from the figures must be the same everywhere.
+        # Devices may round differently, but decisions that follow from the figures must be the same on all ranks.
         self.validation = self.trainer.strategy.broadcast(self.validation)
         self.log("validation/loss", self.validation["loss"])
         schedule: Any = self.lr_schedulers()
@@ -193,10 +193,10 @@ class TrainingTask(LightningModule):
             schedule.step(self.validation["loss"])
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint of another model before anything is loaded.
+        """Reject a checkpoint of another model before anything is loaded.
 
         Raises:
-            RunError: saying what differs.
+            RunError: if the names or shapes of the weights, or the groups of parameters, differ.
         """
         mine, theirs = self.state_dict(), checkpoint["state_dict"]
         wrong = [name for name in mine if name not in theirs or theirs[name].shape != mine[name].shape]
@@ -207,39 +207,39 @@ class TrainingTask(LightningModule):
             what = f"its weights {', '.join(wrong[:5])} are not" if wrong else "its groups of parameters are not"
             raise RunError(
                 f"the checkpoint was written by a different version of the code: {what} those of this "
-                f"{type(self.model).__name__}. Install the version of the packs with which the run was begun, or train "
-                "anew."
+                f"{type(self.model).__name__}. Install the version of the packs with which the run was started, or "
+                "start a new training."
             )
 
 
 def chunk_length(model: Model, settings: TrainSettings, min_samples: int = 1) -> int | None:
-    """Samples between two cuts of backpropagation; None for whole segments.
+    """Return the number of samples between two cuts of backpropagation; None for whole segments.
 
     Args:
-        model: model whose own length ``auto`` uses.
+        model: model whose `default_tbptt` is used for ``auto``.
         settings: settings of the training.
-        min_samples: fewest samples of the loss; ``auto`` is at least as long.
+        min_samples: minimum number of samples of the loss; ``auto`` is at least as long.
 
     Raises:
-        ModelError: if the setting asks it of a model that has no stream.
+        ModelError: if ``train.tbptt`` is set and the model cannot stream.
     """
     length = model.default_tbptt if settings.tbptt == "auto" else settings.tbptt
     if length is not None and not model.streams:
-        raise ModelError(f"train.tbptt is {length}, but {type(model).__name__} has no stream. Set train.tbptt to null.")
+        raise ModelError(f"train.tbptt is {length}, but {type(model).__name__} cannot stream. Set train.tbptt to null.")
     return max(length, min_samples) if length is not None and settings.tbptt == "auto" else length
 
 
 def chunk_cuts(time: int, length: int, latency: int, min_samples: int) -> list[int]:
     """Return the cuts of a segment for truncated backpropagation: 0, …, `time`.
 
-    Cuts are `length` apart, but a chunk whose outputs a loss cannot use is joined to the next, or at the end to the one
-    before. The first `latency` outputs do not count, because they belong to the context.
+    Cuts are `length` apart, but a chunk whose outputs are too few for the loss is joined to the next chunk, or at the
+    end to the previous one. The first `latency` outputs do not count, because they belong to the context.
 
     Args:
         time: number of samples in the segment.
         length: number of samples in a chunk.
-        latency: samples by which the model's stream lags.
-        min_samples: fewest samples that the loss can use.
+        latency: number of samples by which the model's stream lags.
+        min_samples: minimum number of samples that the loss can use.
     """
     cuts = [0]
     for stop in (*range(length, time, length), time):
@@ -255,6 +255,6 @@ def _controls(batch: Batch) -> Tensor | None:
     return batch.controls if batch.controls.shape[-1] else None
 
 
-def _wide(audio: Tensor) -> Tensor:
-    """At least float32: spectra and sums in half precision lose what is being measured."""
+def _at_least_float32(audio: Tensor) -> Tensor:
+    """Return audio in at least float32, because spectra and sums in half precision are too inexact for a loss."""
     return audio.float() if audio.dtype in (torch.float16, torch.bfloat16) else audio

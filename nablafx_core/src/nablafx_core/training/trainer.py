@@ -1,4 +1,4 @@
-"""Lightning's trainer, whose end no callback can take back."""
+"""A Lightning trainer whose decision to stop cannot be undone by a callback."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import lightning
 
 
 class Trainer(lightning.Trainer):
-    """Trainer whose `should_stop` stays true once it is.
+    """Trainer whose `should_stop`, once true, stays true.
 
-    The last step, the time limit and callbacks end a training by setting it. Without this, a callback that assigns
-    the result of a comparison, ``trainer.should_stop = esr < 0.05``, would undo the end at the last step.
+    The last step, the time limit and callbacks set it to end a training. Otherwise a callback that assigns the result
+    of a comparison, ``trainer.should_stop = esr < 0.05``, could undo the stop at the last step.
     """
 
     _over = False
 
     @property
     def should_stop(self) -> bool:
-        """True if the training ends after the step or validation that is going on."""
+        """True if the training ends after the current step or validation."""
         return self._over
 
     @should_stop.setter

@@ -1,1 +1,1 @@
-"""Circuits solved from their equations."""
+"""Analogue circuits, solved numerically from their equations."""

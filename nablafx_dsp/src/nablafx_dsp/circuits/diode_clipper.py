@@ -1,4 +1,4 @@
-"""A diode clipper, solved from its circuit equation."""
+"""Diode clipper, solved from its circuit equation."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from nablafx_dsp.circuits.circuit import Circuit
 
 
 class DiodeClipper(Circuit):
-    """The clipping stage of a distortion pedal: a resistor into a capacitor and two antiparallel diodes.
+    """Clipping stage of a distortion pedal: a resistor into a capacitor and two antiparallel diodes.
 
     The voltage v over the diodes follows the amplified input u::
 
         dv/dt = (u - v) / (R C) - (2 Is / C) sinh(v / (n Vt))
 
-    then a one-pole low-pass, the tone knob: dw/dt = 2 pi f (v - w). Full scale is 1 V. Circuit and values: Yeh, Abel
-    and Smith, "Simplified, physically-informed models of distortion and overdrive guitar effects pedals", DAFx 2007.
+    followed by a one-pole low-pass, the tone control: dw/dt = 2 pi f (v - w). Full scale is 1 V. Circuit and values:
+    Yeh, Abel and Smith, "Simplified, physically-informed models of distortion and overdrive guitar effects pedals",
+    DAFx 2007.
 
-    Solved by the trapezoidal rule with Newton's method for each sample, at a multiple of the sample rate: see
+    It is solved by the trapezoidal rule, with Newton's method for each sample, at a multiple of the sample rate: see
     `Circuit`.
 
     Args:
-        oversampling: internal samples per sample.
+        oversampling: factor of the sample rate.
         resistance_ohm: R.
         capacitance_farad: C.
         saturation_current_ampere: Is of one diode.
@@ -57,13 +58,13 @@ class DiodeClipper(Circuit):
         self.thermal_voltage_volt = thermal_voltage_volt
 
     def solve(self, volts: Any, rate: int, values: Mapping[str, float]) -> Any:
-        """The clipped and toned output, see `Circuit.solve`."""
+        """Return the clipped and low-passed output; see `Circuit.solve`."""
         clipped = self.clip(10 ** (values["drive"] / 20) * volts, rate)
         pole = math.exp(-2 * math.pi * values["tone"] / rate)
         return signal.lfilter([(1 - pole) / 2, (1 - pole) / 2], [1, -pole], clipped)
 
     def clip(self, volts: Any, rate: int) -> Any:
-        """The voltage over the diodes for an input voltage, both (time,) at `rate` Hz, without filters around it."""
+        """Return the voltage over the diodes for an input voltage, both (time,) at `rate` Hz, without any filter."""
         output = np.empty_like(volts)
         rc = self.resistance_ohm * self.capacitance_farad
         leak = 2 * self.saturation_current_ampere / self.capacitance_farad
@@ -72,21 +73,22 @@ class DiodeClipper(Circuit):
         return output
 
 
-#: Newton's method: an iterate moves by at most this many thermal voltages (beyond, the exponential runs away), and
-#: is a solution once it moves by less than this many volts (its error is then the square of that).
+#: Longest Newton step in thermal voltages; after a longer one the exponential could overflow.
 _LONGEST_STEP = 4.0
+#: Newton's method has converged when a step is below this many volts: its error is then about the square of the step.
 _TOLERANCE = 1e-6
+#: Newton steps after which a sample counts as not converged; a few are usual.
 _MOST_STEPS = 100
 
 
 @compiled
 def _trapezoidal(volts: Any, output: Any, half_step: float, rate: float, leak: float, slope: float) -> int:
-    """Solve v - h f(v, u) = v0 + h f(v0, u0) for each sample, with f the circuit's dv/dt and h half a sample.
+    """Solve v - h f(v, u) = v0 + h f(v0, u0) for each sample, where f is the circuit's dv/dt and h half a sample.
 
-    With f = (u - v) rate - leak sinh(slope v) this is a v + b sinh(slope v) = p, which grows with v: one root.
+    With f = (u - v) rate - leak sinh(slope v) this is a v + b sinh(slope v) = p, which grows with v and has one root.
 
     Returns:
-        How many samples did not converge.
+        The number of samples that did not converge.
     """
     failures = 0
     longest = _LONGEST_STEP / slope

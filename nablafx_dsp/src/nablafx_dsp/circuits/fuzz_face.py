@@ -1,4 +1,4 @@
-"""A fuzz face's two transistors, solved from their circuit equations."""
+"""Fuzz face with two transistors, solved from its circuit equations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INPUT_FARAD, _EMITTER_FARAD, _OUTPUT_FARAD = 2.2e-6, 20e-6, 10e-9
 
 
 class FuzzFace(Circuit):
-    """A fuzz of two germanium transistors, the first with its emitter at ground, the second in its feedback.
+    """Fuzz with two germanium transistors, the second in the feedback path of the first.
 
     Kirchhoff's current law at base 1 (B), collector 1 (C, which is base 2), emitter 2 (E), collector 2 (K) and the
     output (O), with the source's resistance Rs, and capacitors at the voltages x (input), z (emitter), o (output)::
@@ -34,23 +34,23 @@ class FuzzFace(Circuit):
 
         Ib = f / beta + r / beta_r,   Ic = f - r (1 + 1 / beta_r)
 
-    The fuzz pot, 1 kOhm, is Ra above its wiper and Rb below (1 Ohm at each end); the volume pot, 500 kOhm, divides O -
-    o, on a scale in dB. The output begins at rest at the operating point, which is found first.
+    The fuzz pot, 1 kOhm, is Ra above its wiper and Rb below (1 Ohm at each end). The volume pot, 500 kOhm, scales O -
+    o, in dB. The circuit starts at its operating point, which is computed first.
 
-    The circuit and what gain its transistors have: Keen, "The technology of the Fuzz Face", 1998, with 470 Ohm. Is
-    is of the order of a germanium transistor's, so that the second collector rests at about half the supply, where
-    the article wants it. It is written with NPN transistors; PNP ones on a negative supply turn u and y round.
-    Left out: leakage and capacitance of the transistors, and temperature.
+    Circuit and gains of the transistors: Keen, "The technology of the Fuzz Face", 1998, with 470 Ohm. Is
+    is typical of germanium transistors and puts the second collector at rest at about half the supply, as the article
+    recommends. The equations are those of NPN transistors; PNP transistors on a negative supply invert u and y. Not
+    modelled: leakage and capacitance of the transistors, and temperature.
 
-    Solved by the trapezoidal rule with Newton's method for each sample: see `StateSpace` and `Circuit`.
+    It is solved by the trapezoidal rule, with Newton's method for each sample: see `StateSpace` and `Circuit`.
 
     Args:
-        oversampling: internal samples per sample.
-        source_ohm: Rs, of the guitar.
+        oversampling: factor of the sample rate.
+        source_ohm: Rs, source resistance of the guitar.
         saturation_current_ampere: Is of both transistors.
-        thermal_voltage_volt: n.
+        thermal_voltage_volt: n, thermal voltage.
         gains: beta of the first and the second transistor.
-        reverse_gain: beta_r of both.
+        reverse_gain: beta_r of both transistors.
     """
 
     name = "fuzz_face"
@@ -77,17 +77,17 @@ class FuzzFace(Circuit):
         self.reverse_gain = reverse_gain
 
     def solve(self, volts: Any, rate: int, values: Mapping[str, float]) -> Any:
-        """The output in volts, see `Circuit.solve`."""
+        """Return the output in volts; see `Circuit.solve`."""
         output, failures = self.state_space(values).run(volts, rate)
         self.report(failures, len(volts))
         return output
 
     def state_space(self, values: Mapping[str, float]) -> StateSpace:
-        """The equations with the knobs at `values`; x = (x, z, o), junctions (f1, r1, f2, r2)."""
+        """Return the equations for values of the controls; states are (x, z, o), junctions (f1, r1, f2, r2)."""
         above, below = self.fuzz_pot(values["fuzz"])
         volume = 10 ** (values["volume"] / 20)
         nodes = self._nodes(above)
-        # Rows that give a voltage from (x, z, o, u, supply, f1, r1, f2, r2).
+        # Rows that map (x, z, o, u, supply, f1, r1, f2, r2) to a voltage.
         b, c, e, k, o = nodes
         x, z, out, u = np.eye(9)[:4]
         rows = np.stack(
@@ -117,12 +117,12 @@ class FuzzFace(Circuit):
 
     @staticmethod
     def fuzz_pot(position: float) -> tuple[float, float]:
-        """Ra above and Rb below the wiper in ohm, for a position in [0, 1]."""
+        """Return Ra above and Rb below the wiper in ohm, for a position in [0, 1]."""
         track = _FUZZ_OHM - 2 * _POT_END_OHM
         return _POT_END_OHM + (1 - position) * track, _POT_END_OHM + position * track
 
     def _nodes(self, above: float) -> Array:
-        """Voltages of B, C, E, K and O as rows over (x, z, o, u, supply, f1, r1, f2, r2): the current law solved."""
+        """Solve the current law: return B, C, E, K and O as rows over (x, z, o, u, supply, f1, r1, f2, r2)."""
         source, c1, c2 = 1 / self.source_ohm, 1 / _COLLECTOR_1_OHM, 1 / _COLLECTOR_2_OHM
         load, feedback, pot, volume = 1 / _LOAD_OHM, 1 / _FEEDBACK_OHM, 1 / above, 1 / _VOLUME_OHM
         conductances = np.array(

@@ -1,4 +1,4 @@
-"""A compressor whose gain is a photoresistor's, solved from its equations."""
+"""Optical compressor, whose gain is set by a photoresistor, solved from its equations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nablafx_dsp.circuits.circuit import Circuit
 
 
 class OptoCompressor(Circuit):
-    """An optical levelling amplifier: a lamp fed by the output lights a photoresistor that shunts the input.
+    """Optical levelling amplifier: a lamp driven by the output lights a photoresistor that shunts the input.
 
     The photoresistor's conductance g, in units of the series resistor's, its trapped charge m and the light l::
 
@@ -22,28 +22,28 @@ class OptoCompressor(Circuit):
         tau g' = l - g^2 - (tau / fill) g + (tau / empty) m
         m' = g / fill - m / empty
 
-    and the output is y times the gain. The charge that conducts recombines in pairs, which is the g^2, so that a
-    strong light is answered sooner than a weak one and the release is quick at first and then slow; what falls into
-    the traps comes back over seconds, so that after a long loud passage the release is longer still. In steady light
-    g is its square root: with a lamp whose light is the fourth power of its voltage, y is as the cube root of u,
-    3:1, beyond the knee, which lies where peak y = 1.
+    and the output is y times the gain. The conducting charge recombines in pairs (the g^2), so that the response to
+    strong light is faster than that to weak light, and the release is fast at first and then slow. Trapped charge
+    returns over seconds, so that the release after a long loud passage is longer. In steady light g is the square root
+    of the light. With a lamp whose light is the fourth power of its voltage, y is proportional to the cube root of u,
+    a ratio of 3:1, beyond the knee, which is at peak y = 1.
 
-    A plausible simple model and not a measured one: recombination in pairs and traps are those of photoconductors
-    (Rose, "Concepts in photoconductivity and allied problems", 1963); the time constants are chosen
-    so that at 20 dB of peak reduction a tone of full scale is turned down within 2 ms, by 13 dB, of which half is gone
-    60 ms after its end, and nine tenths after 0.5 s if it lasted 0.1 s, or after 7 s if it lasted 1 s: opto cells of
-    such amplifiers are described so. Left out: the amplifiers and transformers with their distortion, the lamp's
-    colour and threshold, the frequency response of the side-chain, the resistor's heat and age.
+    This is a plausible simple model and not a measured one. Recombination in pairs and traps are those of
+    photoconductors (Rose, "Concepts in photoconductivity and allied problems", 1963). The time constants are chosen to
+    match descriptions of the opto cells of such amplifiers: at 20 dB of peak reduction, a full-scale tone is reduced by
+    13 dB within 2 ms; half of that is gone 60 ms after its end, and nine tenths after 0.5 s if the tone lasted 0.1 s,
+    or after 7 s if it lasted 1 s. Not modelled: amplifiers and transformers with their distortion, the lamp's colour
+    and threshold, the frequency response of the side-chain, temperature and age of the resistor.
 
-    Solved by the trapezoidal rule with Newton's method for each sample, at a multiple of the sample rate: see
-    `Circuit`. The light of each sample is that of its own output: no delay in the loop.
+    It is solved by the trapezoidal rule, with Newton's method for each sample, at a multiple of the sample rate: see
+    `Circuit`. The light of each sample depends on the output of the same sample: there is no delay in the loop.
 
     Args:
-        oversampling: internal samples per sample.
-        lag_s: of the lamp.
-        recombination_s: tau.
-        fill_s: how slowly the traps fill.
-        empty_s: how slowly they empty.
+        oversampling: factor of the sample rate.
+        lag_s: lag, time constant of the lamp in s.
+        recombination_s: tau, time constant of the recombination in s.
+        fill_s: time constant at which the traps fill, in s.
+        empty_s: time constant at which the traps empty, in s.
     """
 
     name = "opto_compressor"
@@ -68,7 +68,7 @@ class OptoCompressor(Circuit):
         self.empty_s = empty_s
 
     def solve(self, volts: Any, rate: int, values: Mapping[str, float]) -> Any:
-        """The output in volts, see `Circuit.solve`."""
+        """Return the output in volts; see `Circuit.solve`."""
         output = np.empty_like(volts)
         peak, gain = (10 ** (values[name] / 20) for name in ("peak_reduction", "gain"))
         half = 0.5 / rate
@@ -78,21 +78,22 @@ class OptoCompressor(Circuit):
         return gain * output
 
 
-#: A step is the last once g moves by less than this, relative to 1 + g; its error is then the square of that.
+#: Newton's method has converged when a step of g is below this, relative to 1 + g: its error is then about the square.
 _TOLERANCE = 1e-7
+#: Newton steps after which a sample counts as not converged; a few are usual.
 _MOST_STEPS = 100
 
 
 @compiled
 def _trapezoidal(volts: Any, output: Any, peak: float, lag: float, pair: float, fill: float, empty: float) -> int:
-    """Solve each sample for g; the times are half a sample over the time constants.
+    """Solve each sample for g; the times are half a sample divided by the time constants.
 
-    The light and the traps are linear in what g makes of them, so that they are put in: one equation for g is left,
-    whose left side r grows with g from r(0) < 0. Where Newton's step would leave the interval that holds the root,
-    the interval is halved.
+    The equations of the light and the traps are linear and are substituted. The remaining equation r(g) = 0 has an r
+    that grows with g from r(0) < 0. If Newton's step would leave the interval that contains the root, the interval is
+    halved instead.
 
     Returns:
-        How many samples did not converge.
+        The number of samples that did not converge.
     """
     failures = 0
     light, g, m = 0.0, 0.0, 0.0

@@ -1,4 +1,4 @@
-"""Circuits of linear elements, diodes and transistors, as nonlinear state-space systems."""
+"""Circuits of linear elements, diodes and transistors as nonlinear state-space systems."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Junctions:
-    """Currents of semiconductor junctions, in ampere, for the voltages v over them.
+    """Semiconductor junctions, whose currents in ampere depend on the voltages v over them.
 
     j = Is (exp(v / n) - 1), or for a pair of antiparallel diodes j = 2 Is sinh(v / n).
 
     Args:
         saturation: Is of each junction in ampere, (junctions,).
-        thermal: n of each, the ideality factor times the thermal voltage, in volts, (junctions,).
-        paired: whether it is an antiparallel pair, (junctions,).
+        thermal: n of each junction, the ideality factor times the thermal voltage, in volts, (junctions,).
+        paired: true for an antiparallel pair, (junctions,).
     """
 
     saturation: Array
@@ -32,14 +32,14 @@ class Junctions:
 
 @dataclass(frozen=True)
 class StateSpace:
-    """A circuit whose state is the voltages x of its capacitors::
+    """Circuit whose state is the voltages x of its capacitors::
 
         x' = A x + B u + C j(v),    v = D x + E u + F j(v),    y = l x + m u + n j(v)
 
     with u the audio and the supply, v the voltages over the junctions and j their currents: an index-1 system of
-    differential and algebraic equations. Discretized as the K-method (Borin, De Poli and Rocchesso, "Elimination of
-    delay-free loops in discrete-time models of nonlinear acoustic systems", IEEE Trans. Speech Audio Proc. 8(5), 2000)
-    by the trapezoidal rule.
+    differential and algebraic equations. It is discretised by the trapezoidal rule and solved by the K-method (Borin,
+    De Poli and Rocchesso, "Elimination of delay-free loops in discrete-time models of nonlinear acoustic systems", IEEE
+    Trans. Speech Audio Proc. 8(5), 2000).
 
     Args:
         a: (states, states).
@@ -49,8 +49,8 @@ class StateSpace:
         e: (junctions, 2).
         f: (junctions, junctions).
         outputs: l, m and n in one row, (states + 2 + junctions,).
-        junctions: what the voltages drive.
-        supply: of the circuit in volts.
+        junctions: the junctions that the voltages v drive.
+        supply: supply voltage in volts.
     """
 
     a: Array
@@ -64,7 +64,7 @@ class StateSpace:
     supply: float = 0.0
 
     def at_rest(self, steps: int = 32) -> tuple[Array, Array, int]:
-        """The operating point: x and v that stand still without audio, the supply raised from 0 V in steps.
+        """Find the operating point: constant x and v without audio, raising the supply from 0 V in steps.
 
         Returns:
             x (states,), v (junctions,) and 1 if Newton's method did not converge at the full supply, else 0.
@@ -78,17 +78,17 @@ class StateSpace:
         return of_supply * self.supply + of_currents @ self.currents(v), v, failed
 
     def currents(self, v: Array) -> Array:
-        """j in ampere for v, both (junctions,)."""
+        """Return j in ampere for v, both (junctions,)."""
         up, down = np.exp(v / self.junctions.thermal), np.exp(-v / self.junctions.thermal)
         j: Array = self.junctions.saturation * (up - np.where(self.junctions.paired, down, 1.0))
         return j
 
     def run(self, audio: Array, rate: float) -> tuple[Array, int]:
-        """The output from rest.
+        """Compute the output from rest.
 
         Args:
-            audio: (time,) in volts.
-            rate: Hz.
+            audio: input in volts, (time,).
+            rate: internal sample rate in Hz.
 
         Returns:
             y in volts, (time,), and the number of samples at which Newton's method did not converge.
@@ -98,7 +98,7 @@ class StateSpace:
         g = np.linalg.inv(np.eye(len(self.a)) - half * self.a)
         dg = self.d @ g
         output = np.empty_like(audio)
-        # x1 = g (w + half (B u + C j)) with w = x0 + half x0', and then w = 2 x1 - w: two samples share a slope.
+        # x1 = g (w + half (B u + C j)) with w = x0 + half x0'. The next w is 2 x1 - w, which reuses the slope.
         failures += _trapezoidal(
             audio, output, self.supply, g, half * g @ self.b, half * g @ self.c, dg, half * dg @ self.b + self.e,
             half * dg @ self.c + self.f, self.outputs, *self._junctions(), x.copy(), v, _scratch(len(v)),
@@ -110,26 +110,29 @@ class StateSpace:
 
 
 def _scratch(junctions: int) -> Array:
-    """Room for a Newton step: the matrix with its right side, then a row for j."""
+    """Allocate the memory of a Newton step: the matrix with its right side, then a row for j."""
     return np.empty((junctions + 1, junctions + 1))
 
 
-#: A step is the last once no voltage moves by more than this, in volts; its error is then the square of that.
+#: Newton's method has converged when no voltage moves by more than this, in volts: its error is then about the square.
 _TOLERANCE = 1e-6
+#: Newton steps after which a sample counts as not converged; a few are usual.
 _MOST_STEPS = 100
-#: Steps after which a step is halved: a cycle of two is left so.
+#: Steps after which steps are halved, which ends a cycle between two points.
 _PATIENCE = 30
+#: A step is limited if it is longer than this many n, and ends beyond this many n: the knee of the exponential.
+_LONG_STEP, _KNEE = 2.0, 5.0
 
 
 @compiled
 def _solve_junctions(known: Any, k: Any, saturation: Any, slope: Any, paired: Any, v: Any, scratch: Any) -> bool:
     """Solve known + k j(v) - v = 0 by Newton's method from `v`, in place; j of the solution is scratch[-1, :-1].
 
-    A junction's voltage that grows where its current is exponential grows by the logarithm of what Newton asks for,
-    as circuit simulators limit it: the current then is that of the linear step, and never overflows.
+    Where a junction's current is exponential, a rising voltage is increased only by the logarithm of Newton's step, as
+    circuit simulators do: the current is then that of the linear step, and never overflows.
 
     Returns:
-        Whether it converged.
+        True if it converged.
     """
     size = v.size
     converged = False
@@ -154,9 +157,8 @@ def _solve_junctions(known: Any, k: Any, saturation: Any, slope: Any, paired: An
         for i in range(size):
             step = scratch[i, size]
             largest = max(largest, abs(step)) if step == step else np.inf
-            # Outside: beyond the knee of the exponential, on the side to which the step goes.
-            outward = slope[i] * step > 2 and slope[i] * (v[i] + step) > 5
-            outward_down = paired[i] and slope[i] * step < -2 and slope[i] * (v[i] + step) < -5
+            outward = slope[i] * step > _LONG_STEP and slope[i] * (v[i] + step) > _KNEE
+            outward_down = paired[i] and slope[i] * step < -_LONG_STEP and slope[i] * (v[i] + step) < -_KNEE
             if outward:
                 start = max(v[i], 0.0)
                 step = start - v[i] + np.log1p(slope[i] * (v[i] + step - start)) / slope[i]
@@ -172,7 +174,7 @@ def _solve_junctions(known: Any, k: Any, saturation: Any, slope: Any, paired: An
 
 @compiled
 def _eliminate(system: Any, size: int) -> None:
-    """Solve size linear equations, the right side in column `size`, where the solution then is; partial pivoting."""
+    """Solve linear equations by elimination with partial pivoting; the solution replaces column `size`."""
     for column in range(size):
         best = column
         for row in range(column + 1, size):
@@ -197,10 +199,10 @@ def _trapezoidal(
     audio: Any, output: Any, supply: float, g: Any, gb: Any, gc: Any, dg: Any, q: Any, k: Any, outputs: Any,
     saturation: Any, slope: Any, paired: Any, w: Any, v: Any, scratch: Any,
 ) -> int:  # fmt: skip
-    """Step through the audio; see `StateSpace.run`. `w` and `v` are where it begins, and change.
+    """Step through the audio; see `StateSpace.run`. `w` and `v` are the initial values and are overwritten.
 
     Returns:
-        How many samples did not converge.
+        The number of samples that did not converge.
     """
     states, size = w.size, v.size
     x, known = np.empty(states), np.empty(size)

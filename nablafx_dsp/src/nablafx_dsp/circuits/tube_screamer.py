@@ -1,4 +1,4 @@
-"""A tube screamer's clipping and tone stages, solved from their circuit equations."""
+"""Tube screamer: its clipping and tone stages, solved from their circuit equations."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nablafx_dsp.circuits.state_space import Junctions, StateSpace
 
 
 class TubeScreamer(Circuit):
-    """An overdrive whose diodes are in the feedback of an op amp, with its high-pass, tone and level.
+    """Overdrive with diodes in the feedback of an op amp, a high-pass, a tone control and a level.
 
     High-pass (1 uF into 10 kOhm): p = u - a,  a' = p / (10k 1u).
 
     Clipper (4.7 kOhm and 47 nF to ground, 51 pF with the diodes in the feedback): the op amp keeps its inputs equal,
-    so that i = (p - b) / 4.7k flows through the feedback,  b' = i / 47n,
+    so that the current i = (p - b) / 4.7k flows through the feedback,  b' = i / 47n,
     f' = (i - f / (51k + drive 500k) - 2 Is sinh(f / n)) / 51p,  and its output is p + f.
 
     Tone (1 kOhm into 220 nF and 10 kOhm; a pot of 20 kOhm between the inputs of the second op amp, its wiper through
@@ -26,15 +26,15 @@ class TubeScreamer(Circuit):
 
         k = (c - d) / r,  c' = ((p + f - c) / 1k - c / 10k - (1 - T) k) / 220n,  d' = k / 220n,  y = c + 1k T k
 
-    The level divides y. Stages and values: Yeh, Abel and Smith, "Simplified, physically-informed models of distortion
+    The level scales y. Stages and values: Yeh, Abel and Smith, "Simplified, physically-informed models of distortion
     and overdrive guitar effects pedals", DAFx 2007; the pedal's schematic as in Keen, "The technology of the Tube
-    Screamer", 1998. Left out: the buffers at input and output, the coupling behind the tone stage (below 2 Hz), and the
-    op amps' supply and bandwidth.
+    Screamer", 1998. Not modelled: the buffers at input and output, the coupling after the tone stage (below 2 Hz), and
+    the op amps' supply and bandwidth.
 
-    Solved by the trapezoidal rule with Newton's method for each sample: see `StateSpace` and `Circuit`.
+    It is solved by the trapezoidal rule, with Newton's method for each sample: see `StateSpace` and `Circuit`.
 
     Args:
-        oversampling: internal samples per sample.
+        oversampling: factor of the sample rate.
         saturation_current_ampere: Is of one diode.
         thermal_voltage_volt: n, the ideality factor times the thermal voltage.
     """
@@ -58,17 +58,17 @@ class TubeScreamer(Circuit):
         self.thermal_voltage_volt = thermal_voltage_volt
 
     def solve(self, volts: Any, rate: int, values: Mapping[str, float]) -> Any:
-        """The output in volts, see `Circuit.solve`."""
+        """Return the output in volts; see `Circuit.solve`."""
         output, failures = self.state_space(values).run(volts, rate)
         self.report(failures, len(volts))
         return output
 
     def state_space(self, values: Mapping[str, float]) -> StateSpace:
-        """The equations with the knobs at `values`; x = (a, b, f, c, d)."""
+        """Return the equations for values of the controls; the state is (a, b, f, c, d)."""
         drive_ohm, tone = 51e3 + 500e3 * values["drive"], values["tone"]
         level = 10 ** (values["level"] / 20)
         pot = 220 + tone * (1 - tone) * 20e3
-        # Rows that give a voltage or a current from x = (a, b, f, c, d) and u.
+        # Rows that map (a, b, f, c, d) and u to a voltage or a current.
         p = np.array([-1.0, 0, 0, 0, 0, 1])
         b, f, c, d = np.eye(6)[1:5]
         i, k = (p - b) / 4.7e3, (c - d) / pot

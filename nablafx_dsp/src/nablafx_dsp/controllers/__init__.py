@@ -1,1 +1,1 @@
-"""What drives a processor's parameters."""
+"""Controllers, which drive the parameters of processors."""

@@ -1,4 +1,4 @@
-"""Controllers that listen to the audio, block by block."""
+"""Controllers that depend on the audio, block by block."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from nablafx_core.steps import Steps
 
 
 class Dynamic(BlockRecurrence, Controller):
-    """u_b = sigmoid(LSTM(max over block b of |audio|)), a step per block of samples (Comunità et al., 2025).
+    """u_b = sigmoid(LSTM(max over block b of |audio|)), one step per block of samples (Comunità et al., 2025).
 
-    With look-ahead a block's parameters come from the block itself, and wait for its end; without, from the block
-    before (the first one's from silence). Held, parameters stand still for a block; linear, they move over a block in a
-    line from the step before, which they leave, to the block's own, which they reach at its last sample (the first
-    block holds its own). The blocks begin with the file, whose end counts as if silence followed.
+    With look-ahead, a block's parameters depend on the block itself, so that they wait for its end. Without, they
+    depend on the block before; those of the first block on silence. Held parameters are constant over a block. Linear
+    parameters move from the step before to the block's own step, which they reach at its last sample; in the first
+    block they are constant. The first block begins with the file, and silence is assumed after its end.
 
-    State: that of `BlockRecurrence`, and ``past``, at most two steps that were taken.
+    State: that of `BlockRecurrence`, and ``past``, the last steps, two at most.
 
     Args:
-        num_parameters: of the processor; the LSTM's units.
-        num_controls: knobs of the model, to which it does not listen.
-        block_size: samples of a block.
-        num_layers: of the LSTM.
-        lookahead: whether a block is used for itself, with a latency of block_size - 1; without, there is none.
-        interpolation: between the steps.
-        reads: the audio that it listens to: that of the chain, that of its processor, or what has this label.
+        num_parameters: number of the processor's parameters, and of the LSTM's units.
+        num_controls: number of the model's controls, which are ignored.
+        block_size: number of samples of a block.
+        num_layers: number of layers of the LSTM.
+        lookahead: if true, a block's parameters depend on the block itself, with a latency of block_size - 1 samples.
+        interpolation: ``held`` or ``linear``.
+        reads: audio that it analyses: that of the chain, that of its processor, or that with this label.
 
     Raises:
-        ConfigError: if the block is empty or there is no such interpolation.
+        ConfigError: if `block_size` is below 1 or the interpolation is unknown.
     """
 
     follows_controls = False
@@ -51,11 +51,13 @@ class Dynamic(BlockRecurrence, Controller):
         reads: str = "chain",
     ) -> None:
         if block_size < 1:
-            raise ConfigError(f"dynamic: a block has at least 1 sample, not {block_size}.")
+            raise ConfigError(f"dynamic: block_size must be 1 or more, got {block_size}.")
         if interpolation not in ("held", "linear"):
-            raise ConfigError(f"dynamic: there is no interpolation '{interpolation}'. There are 'held' and 'linear'.")
+            raise ConfigError(f"dynamic: there is no interpolation '{interpolation}'. Interpolations: held, linear.")
         if self.follows_controls and num_controls == 0:
-            raise ModelError("controller 'dynamic_cond' follows the knobs, and this model has none. Use 'dynamic'.")
+            raise ModelError(
+                "controller 'dynamic_cond' depends on the controls, and this model has none. Use 'dynamic'."
+            )
         super().__init__(
             1,
             num_controls if self.follows_controls else 0,
@@ -70,26 +72,26 @@ class Dynamic(BlockRecurrence, Controller):
         self.latency = self.grid - 1
 
     def pool(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        """Peaks."""
+        """Return the peak of each block."""
         return super().pool(signal.abs())[0], signal
 
     def adapt(self, sequence: Tensor) -> Tensor:
-        """To [0, 1]."""
+        """Map to [0, 1]."""
         return sequence.sigmoid()
 
     def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
-        """Before the first sample."""
+        """Return the state before the first sample."""
         state = super().initial_state(batch_size)
         return state | {"past": state["cell"].new_zeros(batch_size, self.num_parameters, 0)}
 
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
     ) -> tuple[Tensor | Steps, State]:
-        """Parameters in [0, 1]: `Steps` of (batch, num_parameters, blocks), or linear (batch, num_parameters, time)."""
+        """Return parameters in [0, 1], (batch, num_parameters, time), or as `Steps` (…, blocks) if held."""
         before = self.initial_state(audio.shape[0]) if state is None else state
         past = before["past"]
         if before["block"].shape[-1] and not self.lookahead:
-            past = past[..., :-1]  # the step in use is among those that follow
+            past = past[..., :-1]  # the current step is among the following ones
         _, steps, after = self.advance(audio, controls, before)
         taken, begun = torch.cat((past, steps.values), dim=-1), after["block"].shape[-1]
         after["past"] = taken[..., -2:]
@@ -101,27 +103,27 @@ class Dynamic(BlockRecurrence, Controller):
             steps = steps._replace(skip=self.latency - begun)
         time = audio.shape[-1]
         if self.interpolation == "held":
-            return _reaching_back(taken, steps, time, 0), after
-        return _ramps(_reaching_back(taken, steps, time, 1), time), after
+            return _last_steps(taken, steps, time, 0), after
+        return _ramps(_last_steps(taken, steps, time, 1), time), after
 
 
 class DynamicConditional(Dynamic):
-    """u_b = sigmoid(LSTM(max over block b of |audio|, knobs at the block's first sample)); otherwise as `Dynamic`.
+    """u_b = sigmoid(LSTM(max over block b of |audio|, controls at the block's first sample)); otherwise like `Dynamic`.
 
     Args:
-        num_controls: knobs of the model.
+        num_controls: number of the model's controls.
 
     Raises:
-        ModelError: if the model has no knobs.
+        ModelError: if the model has no controls.
     """
 
     follows_controls = True
 
 
-def _reaching_back(taken: Tensor, steps: Steps, time: int, further: int) -> Steps:
-    """The last steps taken, as many as `time` samples touch and `further` ones before.
+def _last_steps(taken: Tensor, steps: Steps, time: int, further: int) -> Steps:
+    """Return the last steps: as many as `time` samples overlap, and `further` ones before.
 
-    What a stream gives before its file begins is the first step, or 0.5 where none was taken yet.
+    Before the file begins, a stream outputs the first step, or 0.5 if there is none yet.
     """
     count = (time + steps.skip - 1) // steps.block_size + 1 + further if time else 0
     missing = count - taken.shape[-1]
@@ -132,7 +134,7 @@ def _reaching_back(taken: Tensor, steps: Steps, time: int, further: int) -> Step
 
 
 def _ramps(steps: Steps, time: int) -> Tensor:
-    """Lines from each step to the next, (batch, n, time); each step is reached at the last sample of its block."""
+    """Interpolate linearly, (batch, n, time); each step is reached at the last sample of its block."""
     start, end = steps.values[..., :-1, None], steps.values[..., 1:, None]
     part = torch.arange(1, steps.block_size + 1, dtype=start.dtype, device=start.device) / steps.block_size
     lines = (start + (end - start) * part).flatten(-2)

@@ -1,4 +1,4 @@
-"""Controllers that do not listen to the audio."""
+"""Controllers that do not depend on the audio."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from nablafx_core.state import State
 
 
 class Static(Controller):
-    """One learned setting: sigmoid(logits), the logits drawn from a normal distribution.
+    """One trained setting: sigmoid(logits), with logits that are initialised from a normal distribution.
 
     Args:
-        num_parameters: of the processor.
-        num_controls: knobs of the model.
-        spread: standard deviation of the logits. A small one begins near the middle of every range, which for gains,
-            offsets and equalizers is where they do nothing.
+        num_parameters: number of the processor's parameters.
+        num_controls: number of the model's controls.
+        spread: standard deviation of the initial logits. A small one starts near the middle of every range, where
+            gains, offsets and equalizers have no effect.
     """
 
     samples_per_step = math.inf  # computed once
@@ -34,24 +34,24 @@ class Static(Controller):
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
     ) -> tuple[Tensor, State]:
-        """The same parameters for every item: (batch, num_parameters)."""
+        """Return the same parameters for every item: (batch, num_parameters)."""
         return self.logits.sigmoid().expand(audio.shape[0], -1), {}
 
 
 class StaticConditional(Controller):
-    """A setting for each position of the knobs: an MLP with a sigmoid after each layer, the last one included.
+    """A setting that depends on the controls: an MLP with a sigmoid after each layer, including the last one.
 
     Args:
-        num_parameters: of the processor.
-        num_controls: knobs of the model.
-        hidden_size: units of each hidden layer.
-        num_layers: of the MLP.
+        num_parameters: number of the processor's parameters.
+        num_controls: number of the model's controls.
+        hidden_size: number of units of each hidden layer.
+        num_layers: number of layers of the MLP.
 
     Raises:
-        ModelError: if the model has no knobs.
+        ModelError: if the model has no controls.
     """
 
-    samples_per_step = math.inf  # computed when a knob is turned
+    samples_per_step = math.inf  # computed only when a control changes
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class StaticConditional(Controller):
     ) -> None:
         super().__init__(num_parameters, num_controls)
         if num_controls == 0:
-            raise ModelError("controller 'static_cond' follows the knobs, and this model has none. Use 'static'.")
+            raise ModelError("controller 'static_cond' depends on the controls, and this model has none. Use 'static'.")
         self.projection = MLP(
             num_controls, num_parameters, num_layers=num_layers, hidden_size=hidden_size, activation=nn.Sigmoid()
         )
@@ -70,7 +70,7 @@ class StaticConditional(Controller):
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
     ) -> tuple[Tensor, State]:
-        """(batch, num_parameters), or (batch, num_parameters, time) where the knobs move."""
+        """Return parameters (batch, num_parameters), or (batch, num_parameters, time) if the controls move."""
         assert controls is not None
         if controls.ndim == 2:
             return self.projection(controls), {}

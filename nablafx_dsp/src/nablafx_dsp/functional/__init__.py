@@ -1,1 +1,1 @@
-"""Signal processing as functions of tensors."""
+"""Signal processing as differentiable functions of tensors; functional/X.py uses kernels/X.py where it is compiled."""

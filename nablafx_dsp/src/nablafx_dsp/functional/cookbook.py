@@ -1,7 +1,7 @@
 """Coefficients of the standard second-order filters.
 
-Robert Bristow-Johnson, "Cookbook formulae for audio EQ biquad filter coefficients" (W3C Note, 2021); the shelves in
-their form with Q.
+Robert Bristow-Johnson, "Cookbook formulae for audio EQ biquad filter coefficients" (W3C Note, 2021); shelves are
+parametrised by Q.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from torch.autograd.function import once_differentiable
 
 from nablafx_core.kernels.choice import compiled_for
 from nablafx_core.kernels.pool import for_each
-from nablafx_dsp.functional.biquad import large, wide_dtype
+from nablafx_dsp.functional.biquad import empty_in_large_pages
+from nablafx_dsp.functional.precision import wide_dtype
 from nablafx_dsp.kernels import cookbook as compiled_formulas
 
-#: A filter's six numbers b0, b1, b2, a0, a1, a2 from cos(w0), alpha and A = 10^(gain_db / 40).
+#: Function from cos(w0), alpha and A = 10^(gain_db / 40) to b0, b1, b2, a0, a1, a2.
 Formula = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
 
 
@@ -55,28 +56,29 @@ FORMULAS: dict[str, Formula] = {
     "highshelf": _highshelf,
 }
 
-#: The highest frequency of a filter, in parts of the sample rate; what is above is clamped to it.
+#: The highest cutoff, relative to the sample rate; higher cutoffs are clamped to it. At 0.5, sin(w0) is 0 and
+#: the poles reach the unit circle.
 HIGHEST = 0.49
 
 
 def cascade_coefficients(
     types: Sequence[str], cutoff_hz: Tensor, q: Tensor, gain_db: Tensor, sample_rate: float
 ) -> Tensor:
-    """Coefficients of the filters of a cascade, normalised to a0 = 1, computed in float64 (float32 on MPS).
+    """Return the coefficients of a cascade, normalised to a0 = 1 and computed in float64 (float32 on MPS).
 
     w0 = 2 pi cutoff_hz / sample_rate,  alpha = sin(w0) / (2 q),  A = 10^(gain_db / 40)
 
     On the CPU the formulas and their derivatives are compiled; only sines, cosines and powers are torch's.
 
     Args:
-        types: of each section, keys of `FORMULAS`.
-        cutoff_hz: (batch, sections, frames); above 0.49 of the sample rate it counts as 0.49 of it.
-        q: (batch, sections, frames), above 0.
-        gain_db: (batch, sections, frames); not used by low-pass and high-pass filters.
-        sample_rate: Hz.
+        types: filter type of each section, keys of `FORMULAS`.
+        cutoff_hz: cutoff in Hz, (batch, sections, frames); clamped to 0.49 of the sample rate.
+        q: quality factor, (batch, sections, frames), above 0.
+        gain_db: gain in dB, (batch, sections, frames); not used by low-pass and high-pass filters.
+        sample_rate: sample rate in Hz.
 
     Returns:
-        b0, b1, b2, a1, a2 of each section, (batch, sections, 5, frames); those of a frame lie beside each other in
+        b0, b1, b2, a1, a2 of each section, (batch, sections, 5, frames). The coefficients of a frame are contiguous in
         memory, as `nablafx_dsp.functional.biquad.cascade` reads them.
     """
     wide = wide_dtype(cutoff_hz.device)
@@ -85,12 +87,12 @@ def cascade_coefficients(
     if compiled_for(w0, q, gain_db, dtypes=(torch.float64,)):
         framed: Tensor = _Coefficients.apply(tuple(types), w0, q, gain_db)  # type: ignore[no-untyped-call]
     else:
-        framed = _formulas(types, w0, q, gain_db)
+        framed = _in_torch(types, w0, q, gain_db)
     return framed.permute(0, 2, 3, 1)
 
 
-def _formulas(types: Sequence[str], w0: Tensor, q: Tensor, gain_db: Tensor) -> Tensor:
-    """(batch, frames, sections, 5), by torch's operations."""
+def _in_torch(types: Sequence[str], w0: Tensor, q: Tensor, gain_db: Tensor) -> Tensor:
+    """Compute the coefficients in torch's operations, (batch, frames, sections, 5)."""
     c, alpha, amplitude = w0.cos(), w0.sin() / (2 * q), 10 ** (gain_db / 40)
     sections = []
     for i, type in enumerate(types):
@@ -100,18 +102,18 @@ def _formulas(types: Sequence[str], w0: Tensor, q: Tensor, gain_db: Tensor) -> T
 
 
 class _Coefficients(torch.autograd.Function):
-    """The same, compiled, with its own derivative."""
+    """`_in_torch`, compiled, with a compiled derivative."""
 
     @staticmethod
     def forward(ctx: Any, types: tuple[str, ...], w0: Tensor, q: Tensor, gain_db: Tensor) -> Tensor:
-        """As `_formulas`."""
+        """Return the coefficients, (batch, frames, sections, 5)."""
         batch, sections, frames = w0.shape
         w0 = w0.contiguous()
         knobs = w0.cos(), w0.sin(), q.contiguous(), (gain_db.contiguous() * (math.log(10) / 40)).exp_()
-        framed = large(batch, frames, sections, 5)
+        framed = empty_in_large_pages(batch, frames, sections, 5)
         arrays = [values.numpy() for values in (*knobs, framed)]
         kernels = [compiled_formulas.coefficients_of(*compiled_formulas.KINDS[type]) for type in types]
-        for_each(batch, lambda item: _of_each(kernels, item, arrays))
+        for_each(batch, lambda item: _run_for_sections(kernels, item, arrays))
         ctx.types = types
         ctx.save_for_backward(*knobs, framed)
         return framed
@@ -119,16 +121,16 @@ class _Coefficients(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """None for the types, and the gradients of the rest."""
+        """Return the gradients of w0, q and gain_db."""
         *knobs, framed = ctx.saved_tensors
-        gradients = [large(*knobs[0].shape) for _ in range(3)]
+        gradients = [empty_in_large_pages(*knobs[0].shape) for _ in range(3)]
         arrays = [values.numpy() for values in (*knobs, framed, gradient.contiguous(), *gradients)]
         kernels = [compiled_formulas.gradients_of(*compiled_formulas.KINDS[type]) for type in ctx.types]
-        for_each(framed.shape[0], lambda item: _of_each(kernels, item, arrays))
+        for_each(framed.shape[0], lambda item: _run_for_sections(kernels, item, arrays))
         return tuple(g if needed else None for g, needed in zip((None, *gradients), ctx.needs_input_grad, strict=True))
 
 
-def _of_each(kernels: Sequence[Callable[..., None]], item: int, arrays: Sequence[Any]) -> None:
+def _run_for_sections(kernels: Sequence[Callable[..., None]], item: int, arrays: Sequence[Any]) -> None:
     frames = arrays[0].shape[-1]
     for start in range(0, frames, compiled_formulas.FRAMES):
         for section, kernel in enumerate(kernels):

@@ -1,4 +1,4 @@
-"""Dynamic range processing as a differentiable function with state: compressor, limiter, expander, gate."""
+"""Dynamic range processing (compressor, limiter, expander, gate) as a differentiable function with state."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from torch.autograd.function import once_differentiable
 
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import compiled_for, traced
-from nablafx_dsp.functional.biquad import wide_dtype
-from nablafx_dsp.functional.frames import Frames, frames_over, held
+from nablafx_dsp.frames import Frames, frames_over, held
+from nablafx_dsp.functional.linear_recursion import linear_recursion
+from nablafx_dsp.functional.precision import wide_dtype
 from nablafx_dsp.kernels import dynamics as recursion
-from nablafx_dsp.kernels.biquad_scan import linear_recursion
 
 Kind = Literal["compressor", "limiter", "expander", "gate"]
 Smoothing = Literal["branching", "decoupled"]
 
 
 class CurveKind(NamedTuple):
-    """What a kind of dynamics does with the level.
+    """Static curve of a kind of dynamic range processor.
 
     Args:
         side: 1 if it acts above the threshold, -1 if below.
-        slope: dB of gain per dB beyond the threshold, from the ratio.
-        ratio: that it always has; None if its ratio is a parameter.
-        ranged: whether a parameter bounds how far it goes.
+        slope: function from the ratio to the gain in dB per dB beyond the threshold.
+        ratio: fixed ratio; None if the ratio is a parameter.
+        ranged: true if a parameter limits the gain reduction.
     """
 
     side: float
@@ -36,7 +36,8 @@ class CurveKind(NamedTuple):
     ranged: bool
 
 
-#: Beyond the threshold R dB of input are 1 dB of output (compressor), or 1 dB of input is R dB of output (expander).
+#: Static curves by kind. Beyond the threshold and with ratio R, R dB of input give 1 dB of output (compressor), or 1 dB
+#: of input gives R dB of output (expander). A gate is an expander whose ratio of 20 is steep enough to act as a switch.
 CURVES: dict[str, CurveKind] = {
     "compressor": CurveKind(1.0, lambda ratio: 1 / ratio - 1, None, False),
     "limiter": CurveKind(1.0, lambda ratio: 1 / ratio - 1, float("inf"), False),
@@ -58,34 +59,38 @@ def dynamics(
     block_size: int = 1,
     skip: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Channels times the gain that they, or a key, ask for; see `dynamics_gain`.
+    """Apply a dynamic range processor to several channels; see `dynamics_gain` for the equations.
 
     Args:
         audio: (batch, channels, time).
-        parameters: as `dynamics_coefficients` takes them.
-        state: what came before, (batch, 1 or channels, 3); silence if None.
+        parameters: parameters in units, see `dynamics_coefficients`.
+        state: state before the first sample, (batch, 1 or channels, 3); that after a long silence if None.
         kind: a key of `CURVES`.
-        sample_rate: Hz.
+        sample_rate: sample rate in Hz.
         smoothing: see `dynamics_gain`.
-        link: whether all channels have one gain, that of the largest of them at each sample, so that a stereo image
-            stands still; otherwise each has its own.
-        key: what is listened to in place of the audio, (batch, channels, time), any number of channels if linked.
-        block_size, skip: how the frames of the parameters lie over the audio.
+        link: if true, all channels get the gain of the loudest one at each sample, which keeps a stereo image in place;
+            otherwise each channel gets its own gain.
+        key: side-chain signal that is detected instead of the audio, (batch, channels, time); it may have any number of
+            channels if linked.
+        block_size, skip: position of the parameters' frames over the audio, see `dynamics_gain`.
 
     Returns:
-        The output, of the audio's shape, and the state after it: (batch, 1, 3) if linked, or (batch, channels, 3).
+        The output, of the audio's shape, and the final state: (batch, 1, 3) if linked, or (batch, channels, 3).
 
     Raises:
-        ModelError: if the shapes do not belong together.
+        ModelError: if the shapes do not match.
     """
     heard = audio if key is None else key
     if audio.ndim != 3 or heard.ndim != 3 or (heard.shape[0], heard.shape[2]) != (audio.shape[0], audio.shape[2]):
         raise ModelError(
-            f"dynamics: audio (batch, channels, time) and a key of that batch and time are needed, not "
+            f"dynamics: expected audio (batch, channels, time) and a key of the same batch and time, got "
             f"{tuple(audio.shape)} and {tuple(heard.shape)}."
         )
     if not link and heard.shape[1] != audio.shape[1]:
-        raise ModelError(f"dynamics: a key of {heard.shape[1]} channels for {audio.shape[1]}. Link them.")
+        raise ModelError(
+            f"dynamics: the key has {heard.shape[1]} channels and the audio {audio.shape[1]}. Pass link=True, or a key "
+            "with as many channels."
+        )
     batch, time = audio.shape[0], audio.shape[2]
     heard = heard.abs().amax(1, keepdim=True) if link and heard.shape[1] > 1 else heard
     count = heard.shape[1]
@@ -104,29 +109,30 @@ def dynamics(
 def dynamics_coefficients(
     parameters: Mapping[str, Tensor], kind: Kind, sample_rate: float, smoothing: Smoothing, like: Tensor
 ) -> Tensor:
-    """What `dynamics_gain` reads, from parameters in units.
+    """Convert parameters in units to the coefficients that `dynamics_gain` reads.
 
-    A pole of a time constant is exp(-1000 / (ms sample_rate)): in that time a step in dB is 63 % (1 - 1/e) done.
+    The pole of a time constant is exp(-1000 / (ms sample_rate)): after that time, 63 % (1 - 1/e) of a step in dB is
+    done.
 
     Args:
-        parameters: ``threshold_db``, ``attack_ms``, ``release_ms``; ``ratio`` and ``range_db`` where the kind has them
-            as parameters, and if wished ``knee_db``, ``makeup_db`` and ``rms_ms``, the time over which power is
-            averaged (none if left out: peaks). Each (batch,) or (batch, frames).
+        parameters: ``threshold_db``, ``attack_ms``, ``release_ms``; ``ratio`` and ``range_db`` if the kind has them as
+            parameters; and optionally ``knee_db``, ``makeup_db`` and ``rms_ms``, the time over which power is averaged
+            (no averaging if not given, which detects peaks). Each is (batch,) or (batch, frames).
         kind: a key of `CURVES`.
-        sample_rate: Hz.
+        sample_rate: sample rate in Hz.
         smoothing: see `dynamics_gain`.
-        like: a tensor of their device.
+        like: a tensor on the device to use.
 
     Returns:
-        a, threshold, slope, knee, range, attack, release and smoothing pole, make-up: (batch, 9, frames), in float64
-        (float32 on MPS).
+        Averaging pole, threshold, slope, knee, range, attack pole, release pole, smoothing pole and make-up gain:
+        (batch, 9, frames), in float64 (float32 on MPS).
 
     Raises:
         ModelError: if the kind or the smoothing is unknown, or a parameter is missing.
     """
     if kind not in CURVES or smoothing not in ("branching", "decoupled"):
         raise ModelError(
-            f"dynamics: there is no '{kind}' with '{smoothing}' smoothing. Kinds: {', '.join(CURVES)}. Smoothing: "
+            f"dynamics: there is no kind '{kind}' with smoothing '{smoothing}'. Kinds: {', '.join(CURVES)}. Smoothing: "
             "branching, decoupled."
         )
     curve, wide = CURVES[kind], wide_dtype(like.device)
@@ -134,7 +140,7 @@ def dynamics_coefficients(
     needed = {"threshold_db", "attack_ms", "release_ms"}
     needed |= ({"ratio"} if curve.ratio is None else set()) | ({"range_db"} if curve.ranged else set())
     if missing := sorted(needed - values.keys()):
-        raise ModelError(f"dynamics: a {kind} needs {', '.join(missing)} too.")
+        raise ModelError(f"dynamics: a {kind} requires the parameters {', '.join(missing)}.")
     threshold = values["threshold_db"]
     ratio = values["ratio"] if curve.ratio is None else torch.full_like(threshold, curve.ratio)
     none = torch.zeros_like(threshold)
@@ -157,7 +163,10 @@ def dynamics_coefficients(
     rows = [row if row.ndim == 2 else row[:, None] for row in rows]
     counts = {row.shape[-1] for row in rows} - {1}
     if len(counts) > 1:
-        raise ModelError(f"dynamics: parameters of {' and '.join(map(str, sorted(counts)))} frames do not go together.")
+        raise ModelError(
+            f"dynamics: parameters have {' and '.join(map(str, sorted(counts)))} frames. Pass 1 or the same number of "
+            "frames for each."
+        )
     return torch.stack([row.expand(-1, max(counts, default=1)) for row in rows], dim=1)
 
 
@@ -170,7 +179,7 @@ def dynamics_gain(
     block_size: int = 1,
     skip: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """The gain of a dynamic range processor for each sample of what it listens to.
+    """Return the gain of a dynamic range processor for each sample of the signal that it detects.
 
     Level, static curve with a quadratic knee, and smoothing of the gain in dB, as Giannoulis, Massberg and Reiss
     ("Digital dynamic range compressor design", J. Audio Eng. Soc. 60(6), 2012) recommend::
@@ -183,34 +192,35 @@ def dynamics_gain(
         y = s y' + (1 - s) v
         gain = 10^((makeup - side y) / 20)
 
-    With s = 0 these are the *branching* ballistics (one filter, whose pole is that of attack or release); with
-    attack = 0 and s the pole of the attack the *decoupled* ones (a release that follows each peak at once, then a
-    filter for the attack, through which the release goes too). What acts below the threshold is smoothed the other way
-    up: its attack is that of opening.
+    With s = 0 this is *branching* smoothing: one filter, with the pole of attack or release. With attack = 0 and s the
+    pole of the attack it is *decoupled* smoothing: a release that follows each peak at once, then a filter for the
+    attack, which the release also passes through. A processor that acts below the threshold is smoothed with the
+    opposite sign: its attack is the time it takes to open.
 
     float32 and float64 on the CPU run compiled and are differentiable once, also in the state. Everything else runs in
-    torch's operations: which branch is taken where is guessed, the recursion with those poles is a parallel scan, and
-    that is repeated until what comes out takes the branches that went in, which is a matter of a few scans. It is
-    within 1e-9 (float64) or, on devices without float64, 1e-3.
+    torch's operations: the branch of each sample is guessed, the recursion with those poles runs as a parallel scan,
+    and this is repeated until the result takes the guessed branches, which needs a few scans. The result is within 1e-9
+    of the compiled one (float64) or, on devices without float64, 1e-3.
 
     Args:
         key: x, (batch, time).
-        coefficients: (batch, 9, frames), see `dynamics_coefficients`; one frame, one per sample or, for blocks that
-            end `skip` samples after the signal, one per block.
-        side: 1 for what acts above the threshold, -1 below.
-        state: m, v and y before the first sample, (batch, 3); after a long silence if None.
-        block_size: samples of a block.
-        skip: samples of the last block that come after the signal.
+        coefficients: (batch, 9, frames), see `dynamics_coefficients`: one frame, one per sample, or one per block.
+        side: 1 for a processor that acts above the threshold, -1 below.
+        state: m, v and y before the first sample, (batch, 3); those after a long silence if None.
+        block_size: number of samples of a block.
+        skip: number of samples of the last block that come after the signal.
 
     Returns:
-        The gain (batch, time), and the state after it, (batch, 3), in float64 (float32 on MPS).
+        The gain (batch, time), and the final state, (batch, 3), in float64 (float32 on MPS).
 
     Raises:
-        ModelError: if the shapes do not belong together, or it is traced.
+        ModelError: if the shapes do not match, or the function is traced.
     """
     (batch, time), wide = key.shape, wide_dtype(key.device)
     if coefficients.ndim != 3 or coefficients.shape[:2] != (batch, 9):
-        raise ModelError(f"dynamics_gain: coefficients ({batch}, 9, frames), not {tuple(coefficients.shape)}.")
+        raise ModelError(
+            f"dynamics_gain: expected coefficients of shape ({batch}, 9, frames), got {tuple(coefficients.shape)}."
+        )
     coefficients = coefficients.to(wide)
     frames = frames_over(coefficients.shape[-1], time, block_size, skip)
     if state is None:
@@ -224,12 +234,15 @@ def dynamics_gain(
         gain, final = _Gain.apply(*given, side, frames, keep)  # type: ignore[no-untyped-call]
         return gain, final
     if traced():
-        raise ModelError("dynamics: its branches depend on the signal, and a trace would keep those of its example.")
-    return _scanned(key, held(coefficients, time, block_size, skip), side, state)
+        raise ModelError(
+            "dynamics: cannot be traced, because its branches depend on the signal and a trace keeps those of its "
+            "example. Call it untraced."
+        )
+    return _in_torch(key, held(coefficients, time, block_size, skip), side, state)
 
 
 def silent_state(coefficients: Tensor, side: float) -> Tensor:
-    """The state after a long silence, (batch, 3), for coefficients (batch, 9)."""
+    """Return the state after a long silence, (batch, 3), for coefficients (batch, 9)."""
     nothing = torch.zeros_like(coefficients[:, 0])
     level = nothing + 10 * torch.log10(nothing + recursion.FLOOR)
     u = -side * static_curve(side, level, *coefficients[:, 1:5].unbind(1))
@@ -239,15 +252,16 @@ def silent_state(coefficients: Tensor, side: float) -> Tensor:
 def static_curve(
     side: float, level_db: Tensor, threshold_db: Tensor, slope: Tensor, knee_db: Tensor, range_db: Tensor
 ) -> Tensor:
-    """The gain in dB that a level asks for once it stands still, without make-up; see `dynamics_gain`."""
+    """Return the gain in dB at a constant level, without make-up gain; see `dynamics_gain`."""
+    # The clamp only avoids 0 / 0 at a hard knee.
     z, half = side * (level_db - threshold_db), knee_db / 2
     q = ((z + half) / knee_db.clamp(min=1e-12)).clamp(0, 1)
     h = torch.where(z >= half, z, q * (z + half) / 2)
     return torch.maximum(slope * h, -range_db)
 
 
-def _scanned(key: Tensor, coefficients: Tensor, side: float, state: Tensor) -> tuple[Tensor, Tensor]:
-    """As `nablafx_dsp.kernels.dynamics` has it; coefficients (batch, 9, time or 1)."""
+def _in_torch(key: Tensor, coefficients: Tensor, side: float, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute what `nablafx_dsp.kernels.dynamics` computes, in torch; coefficients are (batch, 9, time or 1)."""
     average, *curve, attack, release, smooth, makeup = coefficients.unbind(1)
     power = key.to(coefficients.dtype).square()
     m = _one_pole(power, average, state[:, 0])
@@ -261,8 +275,11 @@ def _scanned(key: Tensor, coefficients: Tensor, side: float, state: Tensor) -> t
 
 
 def _branches(u: Tensor, attack: Tensor, release: Tensor, before: Tensor) -> Tensor:
-    """Where the attack is taken: each pass is right for at least one sample more than the pass before."""
-    enough = 1e-12 if u.dtype == torch.float64 else 1e-6
+    """Return the samples that take the attack branch.
+
+    Each pass is right for at least one sample more than the pass before, so that the loop ends.
+    """
+    enough = 1e-12 if u.dtype == torch.float64 else 1e-6  # relative change of v that is only rounding
     v, taken = torch.full_like(u, float("inf")), u > before[:, None]
     for _ in range(u.shape[-1] + 1):
         new = _one_pole(u, torch.where(taken, attack, release), before)
@@ -274,7 +291,7 @@ def _branches(u: Tensor, attack: Tensor, release: Tensor, before: Tensor) -> Ten
 
 
 def _one_pole(x: Tensor, pole: Tensor, before: Tensor) -> Tensor:
-    """y = p y' + (1 - p) x by a scan."""
+    """Compute y = p y' + (1 - p) x by a scan."""
     return linear_recursion(pole[..., None, None], ((1 - pole) * x)[..., None], before[:, None])[..., 0]
 
 

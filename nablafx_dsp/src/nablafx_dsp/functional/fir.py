@@ -1,4 +1,4 @@
-"""Finite responses as differentiable functions with state."""
+"""Finite impulse responses as a differentiable function with state."""
 
 from __future__ import annotations
 
@@ -11,56 +11,58 @@ from torch.nn import functional as F
 
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import compiled_for
-from nablafx_dsp.kernels.correlation import correlate
+from nablafx_dsp.kernels.fir import correlate
 
-#: Taps from which on a response is multiplied in the frequency domain.
+#: Number of taps from which a response is multiplied in the frequency domain, which is faster for longer ones.
 LONG = 256
 
 
 def fir(audio: Tensor, taps: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """y[t] = sum over k of taps[k] x[t - k], without latency.
+    """Filter a signal by a finite impulse response, without latency: y[t] = sum over k of taps[k] x[t - k].
 
-    Up to `LONG` taps every sum is computed as it is written, compiled for float32 and float64 on the CPU, and a
-    stream gives the same bits as the whole signal; longer responses by fast Fourier transforms of overlapping blocks
+    Up to `LONG` taps the sums are computed directly, compiled for float32 and float64 on the CPU, and a stream gives
+    the same bits as the whole signal. Longer responses use fast Fourier transforms of overlapping blocks
     (overlap-save). Both are within 1e-6 (float32) or 1e-14 (float64) of the output's peak.
 
     Differentiable in audio, taps and state, once where compiled.
 
     Args:
         audio: (batch, time).
-        taps: the impulse response, (batch, taps) or, for all items, (1, taps).
-        state: the past of the audio, its latest sample last, (batch, taps - 1); silence if None.
+        taps: impulse response, (batch, taps), or (1, taps) for all items.
+        state: last samples of the audio before, the latest one last, (batch, taps - 1); silence if None.
 
     Returns:
-        The output (batch, time), and the past for what follows.
+        The output (batch, time), and the final state.
 
     Raises:
-        ModelError: if the shapes do not belong together.
+        ModelError: if the shapes do not match.
     """
     (batch, time), past = audio.shape, taps.shape[-1] - 1
     if taps.ndim != 2 or taps.shape[0] not in (1, batch) or past < 0:
         raise ModelError(
-            f"fir: taps of shape ({batch}, taps) or (1, taps) belong to audio of shape {tuple(audio.shape)}, not "
+            f"fir: expected taps of shape ({batch}, taps) or (1, taps) for audio of shape {tuple(audio.shape)}, got "
             f"{tuple(taps.shape)}."
         )
     state = audio.new_zeros(batch, past) if state is None else state
     if state.shape != (batch, past):
-        raise ModelError(f"fir: the state of {past + 1} taps is ({batch}, {past}), not {tuple(state.shape)}.")
+        raise ModelError(
+            f"fir: expected a state of shape ({batch}, {past}) for {past + 1} taps, got {tuple(state.shape)}."
+        )
     signal, taps = torch.cat([state.to(audio.dtype), audio], dim=-1), taps.to(audio.dtype)
     after = signal[:, time:]
     if not time:
         return audio, after
     if past >= LONG:
-        return _fast(signal, taps), after
+        return _overlap_save(signal, taps), after
     if compiled_for(signal, taps, dtypes=(torch.float32, torch.float64)):
-        output: Tensor = _Direct.apply(signal, taps.flip(-1))  # type: ignore[no-untyped-call]
+        output: Tensor = _Correlate.apply(signal, taps.flip(-1))  # type: ignore[no-untyped-call]
         return output, after
     groups = signal.expand(batch, -1)[None]
     return F.conv1d(groups, taps.flip(-1).expand(batch, -1)[:, None], groups=batch)[0], after
 
 
-class _Direct(torch.autograd.Function):
-    """`correlate`, whose gradients are sums of the same form."""
+class _Correlate(torch.autograd.Function):
+    """`correlate`, whose gradients are correlations too."""
 
     @staticmethod
     def forward(ctx: Any, signal: Tensor, weights: Tensor) -> Tensor:
@@ -82,8 +84,8 @@ class _Direct(torch.autograd.Function):
         return of_signal, of_weights
 
 
-def _fast(signal: Tensor, taps: Tensor) -> Tensor:
-    """Overlap-save: blocks of a circular convolution, without the first taps - 1 samples of each.
+def _overlap_save(signal: Tensor, taps: Tensor) -> Tensor:
+    """Convolve by overlap-save: blocks of a circular convolution without the first taps - 1 samples of each.
 
     Args:
         signal: (batch, taps - 1 + time).
@@ -91,7 +93,7 @@ def _fast(signal: Tensor, taps: Tensor) -> Tensor:
     """
     past = taps.shape[-1] - 1
     time = signal.shape[-1] - past
-    size = 1 << (min(time, 3 * past) + past - 1).bit_length()  # a power of two; long signals in blocks
+    size = 1 << (min(time, 3 * past) + past - 1).bit_length()  # a power of two, up to 8 times the past
     step = size - past
     count = -(-time // step)
     blocks = F.pad(signal, (0, count * step - time)).unfold(-1, size, step)

@@ -1,4 +1,4 @@
-"""Twice the sample rate and half of it, by half-band filters of linear phase in two phases."""
+"""Double and halve the sample rate by linear-phase half-band filters in polyphase form."""
 
 from __future__ import annotations
 
@@ -12,39 +12,41 @@ from torch import Tensor
 
 from nablafx_dsp.functional.fir import fir
 
-#: Attenuation in dB for which the filters are designed; of a half-band filter it says the ripple as well.
+#: Stop-band attenuation in dB of the design; for a half-band filter it also determines the pass-band ripple.
 ATTENUATION_DB = 90.0
 
 
 class Stage(NamedTuple):
-    """One doubling of the rate.
+    """One doubling of the sample rate.
 
     Args:
-        up, down: M of the filters, which have 2 M + 1 taps and delay by M samples of the higher rate; odd.
+        up, down: M of the filters on the way up and down, odd. A filter has 2 M + 1 taps and a delay of M samples of
+            the higher rate.
     """
 
     up: int
     down: int
 
 
-#: The doublings, from the rate of the signal on. The first passes 5 / 12 of that rate (20 kHz at 48 kHz) and stops what
-#: would fold onto it; the others, with more room between, are shorter. The delays of each add up to whole samples of
-#: the signal's rate, and all of the delay is look-ahead that is used.
+#: The doublings, starting from the rate of the signal. The first passes 5 / 12 of that rate (20 kHz at 48 kHz) and
+#: stops the frequencies that would alias onto this band; the others have a wider transition band and are shorter. The
+#: delays up and down add up to whole samples of the signal's rate.
 STAGES = (Stage(35, 35), Stage(11, 13), Stage(11, 13))
 
 
 @cache
 def half_band(size: int) -> NDArray[np.float64]:
-    """A half-band low-pass by Kaiser's window.
+    """Design a half-band low-pass filter by Kaiser's window.
 
-    h[k] = sinc(k / 2) w[k] / 2 for |k| <= size, scaled so that H(0) = 1. Every second tap but the middle one is 0, and
-    H(f) + H(1/2 - f) = 1: its error is the same in both bands.
+    h[k] = sinc(k / 2) w[k] / 2 for |k| <= size, scaled so that H(0) = 1. Every second tap except the middle one is 0,
+    and H(f) + H(1/2 - f) = 1: the error is the same in both bands. The window's beta is Kaiser's formula for
+    attenuations above 50 dB.
 
     Args:
         size: M, odd.
 
     Returns:
-        The taps that are not 0 but for the middle one, which is 1 / 2, first to last; (size + 1,).
+        The non-zero taps, first to last, without the middle one, which is 1 / 2; (size + 1,).
     """
     beta = 0.1102 * (ATTENUATION_DB - 8.7)
     k = np.arange(-size, size + 1, 2)
@@ -53,16 +55,16 @@ def half_band(size: int) -> NDArray[np.float64]:
 
 
 def up(audio: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-    """Double the rate: between the samples, which stay as they are, come those of the filter.
+    """Double the sample rate: keep the samples and interpolate one after each.
 
-    Of the result, sample 2 t + M is input sample t; M is odd, and those that the filter makes have even numbers.
+    Sample 2 t + M of the result is sample t of the input. M is odd, so that interpolated samples have even numbers.
 
     Args:
         audio: (batch, time).
-        past: the M samples before, (batch, M); at a file's start zeros.
+        past: the M samples before, (batch, M); zeros at the start of a file.
 
     Returns:
-        (batch, 2 time), and the past for what follows.
+        The output, (batch, 2 time), and `past` for the next block.
     """
     size, time = past.shape[-1], audio.shape[-1]
     between, after = fir(audio, 2 * _taps(size, audio), past)
@@ -71,14 +73,14 @@ def up(audio: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def down(audio: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-    """Halve the rate: filter, and keep the samples with even numbers.
+    """Halve the sample rate: filter, and keep the samples with even numbers.
 
     Args:
         audio: (batch, 2 time).
-        past: the 2 M samples before, (batch, 2 M); at a file's start zeros.
+        past: the 2 M samples before, (batch, 2 M); zeros at the start of a file.
 
     Returns:
-        (batch, time), delayed by M samples of the higher rate, and the past for what follows.
+        The output, (batch, time), delayed by M samples of the higher rate, and `past` for the next block.
     """
     size, time = past.shape[-1] // 2, audio.shape[-1] // 2
     signal = torch.cat([past, audio], dim=-1)

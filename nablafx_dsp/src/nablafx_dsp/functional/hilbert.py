@@ -1,4 +1,4 @@
-"""Hilbert transform as a finite impulse response."""
+"""The Hilbert transform as a finite impulse response."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-#: Attenuation for which the window is designed; the magnitude is within 0.25 % of 1 in the band.
+#: Attenuation in dB of the window's design; it keeps the magnitude within 0.25 % of 1 in the band.
 RIPPLE_DB = 60.0
 
 
@@ -40,6 +40,7 @@ def hilbert_taps(size: int) -> NDArray[np.float64]:
         (2 size + 1,), antisymmetric.
     """
     k = np.arange(1, size + 1, 2)
+    # Kaiser's formula for attenuations above 50 dB.
     window = np.kaiser(2 * size + 1, 0.1102 * (RIPPLE_DB - 8.7))[size + 1 :: 2]
     taps = np.zeros(2 * size + 1)
     taps[size + k] = 2 * window / (np.pi * k)

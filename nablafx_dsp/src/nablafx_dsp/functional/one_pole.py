@@ -10,39 +10,40 @@ from torch.autograd.function import once_differentiable
 
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import compiled_for
-from nablafx_dsp.functional.biquad import wide_dtype
-from nablafx_dsp.functional.frames import Frames, frames_over, held
+from nablafx_dsp.frames import Frames, frames_over, held
+from nablafx_dsp.functional.linear_recursion import linear_recursion
+from nablafx_dsp.functional.precision import wide_dtype
 from nablafx_dsp.kernels import one_pole as recursion
-from nablafx_dsp.kernels.biquad_scan import linear_recursion
 
 
 def one_pole(
     audio: Tensor, pole: Tensor, state: Tensor | None = None, *, block_size: int = 1, skip: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """First-order low-pass filter, exact also where its pole moves.
+    """Filter a signal by a first-order low-pass, exact even when its pole moves.
 
     y[t] = (1 - a) x[t] + a y[t - 1],  a = exp(-2 pi cutoff_hz / sample_rate)
 
-    float32 and float64 on the CPU run compiled and are differentiable once; everything else is a parallel scan in
+    float32 and float64 on the CPU run compiled and are differentiable once. Everything else is a parallel scan in
     torch's operations, within 1e-9 (float64) or, on devices without float64, 1e-4 of the peak.
 
     Args:
         audio: (batch, time).
-        pole: a, between -1 and 1, (batch, 1), (batch, time) or, for blocks that end `skip` samples after the signal,
-            (batch, blocks).
+        pole: a, between -1 and 1: (batch, 1), (batch, time), or (batch, blocks) for one value per block.
         state: y before the first sample, (batch,); 0 if None.
-        block_size: samples of a block.
-        skip: samples of the last block that come after the signal.
+        block_size: number of samples of a block.
+        skip: number of samples of the last block that come after the signal.
 
     Returns:
-        The output (batch, time) and the state after it, (batch,), in float64 (float32 on MPS).
+        The output (batch, time) and the final state, (batch,), in float64 (float32 on MPS).
 
     Raises:
-        ModelError: if the shapes do not belong together.
+        ModelError: if the shapes do not match.
     """
     (batch, time), wide = audio.shape, wide_dtype(audio.device)
     if pole.ndim != 2 or pole.shape[0] != batch:
-        raise ModelError(f"one_pole: poles of shape ({batch}, frames) belong to {batch} signals, not {pole.shape}.")
+        raise ModelError(
+            f"one_pole: expected poles of shape ({batch}, frames) for {batch} signals, got {tuple(pole.shape)}."
+        )
     frames = frames_over(pole.shape[1], time, block_size, skip)
     state = audio.new_zeros(batch, dtype=wide) if state is None else state.to(audio.device, wide)
     pole = pole.to(wide)

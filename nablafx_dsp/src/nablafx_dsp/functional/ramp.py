@@ -1,4 +1,4 @@
-"""Gain and offset that move from block to block."""
+"""Gain and offset that change from block to block, as a differentiable function."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import compiled_for
 from nablafx_core.steps import Steps
-from nablafx_dsp.functional.frames import Frames, blocks_over
+from nablafx_dsp.frames import Frames, blocks_over
 from nablafx_dsp.kernels import ramp as kernel
 
 
@@ -25,26 +25,26 @@ def ramp(
     block_size: int = 1,
     skip: int = 0,
 ) -> Tensor:
-    """y[t] = gain(t) x[t] + offset(t), both held over blocks or in lines between them.
+    """Apply a gain and an offset that are constant over each block or interpolated linearly between blocks.
 
-    Sample i of a block of n has the value v of the block or, where the value u before is given,
-    u + (v - u) (i + 1) / n, which is v at the last sample. With the v of each block as the u of the next there is no
-    step at any edge.
+    y[t] = gain(t) x[t] + offset(t). Sample i of a block of n has the block's value v or, if the value u before is
+    given, u + (v - u) (i + 1) / n, which is v at the last sample. If the v of each block is the u of the next, nothing
+    jumps at a block's edge.
 
-    Blocks of float32 and float64 on the CPU run compiled and are differentiable once; everything else is torch's
+    Blocks of float32 and float64 on the CPU run compiled and are differentiable once. Everything else runs in torch's
     operations.
 
     Args:
         audio: x, (batch, time).
-        gain: (batch, 1), (batch, time) or, for blocks that end `skip` samples after the signal, (batch, blocks); 1 if
-            None.
-        offset: the same; 0 if None.
-        gain_before, offset_before: of each block, of the shapes of `gain` and `offset`; None where they are held.
-        block_size: samples of a block; 1 for values that are constant or one per sample.
-        skip: samples of the last block that come after the signal.
+        gain: (batch, 1), (batch, time), or (batch, blocks) for one value per block; 1 if None.
+        offset: of the same shape as `gain`; 0 if None.
+        gain_before, offset_before: value u of each block, of the shapes of `gain` and `offset`; None to hold the
+            values.
+        block_size: number of samples of a block; 1 for values that are constant or one per sample.
+        skip: number of samples of the last block that come after the signal.
 
     Raises:
-        ModelError: if the shapes do not belong together.
+        ModelError: if the shapes do not match.
     """
     given = [(value.to(audio), before if before is None else before.to(audio)) if value is not None else (None, None)
              for value, before in ((gain, gain_before), (offset, offset_before))]  # fmt: skip
@@ -55,7 +55,9 @@ def ramp(
         y = audio if gain is None else audio * gain
         return y if offset is None else y + offset
     if len(shapes) > 1 or any(len(shape) != 2 or shape[0] != len(audio) for shape in shapes):
-        raise ModelError(f"ramp: gain and offset of one shape ({len(audio)}, blocks) are needed, not {sorted(shapes)}.")
+        raise ModelError(
+            f"ramp: expected gain and offset of the same shape ({len(audio)}, blocks), got {sorted(shapes)}."
+        )
     if not present:
         return audio
     blocks = blocks_over(present[0].shape[1], audio.shape[-1], block_size, skip)
@@ -70,6 +72,7 @@ def ramp(
 
 
 def _curve(value: Tensor, before: Tensor | None, time: int, block_size: int, skip: int) -> Tensor:
+    """Return the value at each sample, (batch, time)."""
     held = Steps(value, skip, block_size).over(time)
     if before is None:
         return held

@@ -10,10 +10,10 @@ from torch.autograd.function import once_differentiable
 
 from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import compiled_for
-from nablafx_dsp.functional.biquad import wide_dtype
-from nablafx_dsp.functional.frames import Frames, frames_over, held
+from nablafx_dsp.frames import Frames, frames_over, held
+from nablafx_dsp.functional.linear_recursion import linear_recursion
+from nablafx_dsp.functional.precision import wide_dtype
 from nablafx_dsp.kernels import state_variable as recursion
-from nablafx_dsp.kernels.biquad_scan import linear_recursion
 
 
 def state_variable_filter(
@@ -26,32 +26,31 @@ def state_variable_filter(
     block_size: int = 1,
     skip: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Second-order filter with outputs low, band and high, which stays stable however its coefficients move.
+    """Filter a signal by a second-order state-variable filter, which stays stable however its coefficients move.
 
-    The trapezoidal rule on the analogue state-variable filter (Zavalishin, "The art of VA filter design", 2018;
-    Simper, "Linear trapezoidal integrated state variable filter", 2013). Each sample solves::
+    It is the trapezoidal rule applied to the analogue state-variable filter (Zavalishin, "The art of VA filter design",
+    2018; Simper, "Linear trapezoidal integrated state variable filter", 2013). Each sample solves::
 
         band = s + g high;   low = r + g band;   high = x - k band - low
         s' = 2 band - s;     r' = 2 low - r;     y = mix . (low, band, high)
 
-    float32 and float64 on the CPU run compiled and are differentiable once; everything else is a parallel scan in
+    float32 and float64 on the CPU run compiled and are differentiable once. Everything else is a parallel scan in
     torch's operations, within 1e-9 (float64) or, on devices without float64, 1e-3 of the peak.
 
     Args:
         audio: x, (batch, time).
-        g: tan(pi cutoff_hz / sample_rate), (batch, frames): one, one per sample or, for blocks that end `skip`
-            samples after the signal, one per block.
+        g: tan(pi cutoff_hz / sample_rate), (batch, frames): one frame, one per sample, or one per block.
         k: 1 / Q, (batch, frames).
-        mix: of low, band and high, (batch, 3, frames). Where one of the three has one frame, it holds for all.
+        mix: weights of low, band and high, (batch, 3, frames). Each of g, k and mix may have a single frame instead.
         state: s and r before the first sample, (batch, 2); 0 if None.
-        block_size: samples of a block.
-        skip: samples of the last block that come after the signal.
+        block_size: number of samples of a block.
+        skip: number of samples of the last block that come after the signal.
 
     Returns:
-        The output (batch, time) and the state after it, (batch, 2), in float64 (float32 on MPS).
+        The output (batch, time) and the final state, (batch, 2), in float64 (float32 on MPS).
 
     Raises:
-        ModelError: if the shapes do not belong together.
+        ModelError: if the shapes do not match.
     """
     (batch, time), wide = audio.shape, wide_dtype(audio.device)
     coefficients = _coefficients(g.to(wide), k.to(wide), mix.to(wide), batch)
@@ -64,25 +63,25 @@ def state_variable_filter(
         keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given)
         output, final = _StateVariable.apply(*given, frames, keep)  # type: ignore[no-untyped-call]
         return output, final
-    return _scanned(audio, held(coefficients, time, block_size, skip), state)
+    return _in_torch(audio, held(coefficients, time, block_size, skip), state)
 
 
 def _coefficients(g: Tensor, k: Tensor, mix: Tensor, batch: int) -> Tensor:
-    """g, k, low, band and high on one grid, (batch, 5, frames)."""
+    """Stack g, k, low, band and high on one grid, (batch, 5, frames)."""
     shapes = (g.shape, k.shape, (mix.shape[0], mix.shape[-1]))
     counts = {shape[-1] for shape in shapes} - {1}
     if any(len(shape) != 2 or shape[0] != batch for shape in shapes) or mix.shape[1:-1] != (3,) or len(counts) > 1:
         raise ModelError(
-            f"state_variable_filter: g and k of shape ({batch}, frames) and a mix of ({batch}, 3, frames) are needed, "
-            f"not {tuple(g.shape)}, {tuple(k.shape)} and {tuple(mix.shape)}."
+            f"state_variable_filter: expected g and k of shape ({batch}, frames) and mix of ({batch}, 3, frames), got "
+            f"{tuple(g.shape)}, {tuple(k.shape)} and {tuple(mix.shape)}."
         )
     count = max(shape[-1] for shape in shapes)
     parts = g[:, None], k[:, None], mix
     return torch.cat([part.expand(-1, -1, count) for part in parts], dim=1)
 
 
-def _scanned(audio: Tensor, coefficients: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """As `nablafx_dsp.kernels.state_variable` has it; coefficients (batch, 5, time or 1)."""
+def _in_torch(audio: Tensor, coefficients: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute what `nablafx_dsp.kernels.state_variable` computes, in torch; coefficients are (batch, 5, time or 1)."""
     g, k, low, band, high = coefficients.unbind(1)
     h = 2 / (1 + g * (g + k))
     c1, c2, c3 = h - 1, g * h, g * g * h

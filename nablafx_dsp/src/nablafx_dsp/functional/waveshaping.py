@@ -1,54 +1,54 @@
-"""Curves of nonlinearities, their antiderivatives, and antialiasing by means of those.
+"""Curves of nonlinearities, their antiderivatives, and antiderivative antialiasing.
 
-Everything is elementwise and differentiable; parameters broadcast against the input.
+All functions are elementwise and differentiable; parameters broadcast against the input.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from nablafx_core.kernels.choice import compiled_for
-from nablafx_dsp.kernels.wright_omega import wright_omega as kernel
+from nablafx_dsp.functional.precision import wide_dtype
+from nablafx_dsp.functional.wright_omega import wright_omega
 
-#: A curve of the input, with its parameters by name.
+#: Function of the input, with its parameters by name.
 Curve = Callable[..., Tensor]
 
-#: Steps of the input below which a mean is taken from the curve itself.
+#: Distance of two inputs below which their mean is computed from the curve itself; below it, the rounding of the
+#: antiderivatives exceeds the error of the two-point rule.
 NEAR = {torch.float64: 1e-4, torch.float32: 3e-2}
 
 
 def tanh_integral(x: Tensor) -> Tensor:
-    """The integral of tanh from 0 to x, log cosh x, without overflow."""
+    """Return the integral of tanh from 0 to x, log cosh x, without overflow."""
     size = x.abs()
     return size + torch.log1p(torch.exp(-2 * size)) - math.log(2)
 
 
 def hard_clip(x: Tensor, threshold: Tensor) -> Tensor:
-    """x between -threshold and threshold, else the nearer of the two."""
+    """Clip x to [-threshold, threshold]."""
     return torch.minimum(torch.maximum(x, -threshold), threshold)
 
 
 def hard_clip_integral(x: Tensor, threshold: Tensor) -> Tensor:
-    """The integral of `hard_clip` from 0 to x."""
+    """Return the integral of `hard_clip` from 0 to x."""
     size = x.abs()
     inside = torch.minimum(size, threshold)
     return inside.square() / 2 + threshold * (size - inside)
 
 
 def soft_clip(x: Tensor, threshold: Tensor, knee: Tensor) -> Tensor:
-    """A clipper with a rounded corner: y = T s(x / T), odd, with a continuous slope.
+    """Clip x with a rounded corner: y = T s(x / T), odd, with a continuous slope.
 
     s(v) = v up to 1 - k, v - (v - 1 + k)^2 / (4 k) up to 1 + k, 1 beyond.
 
     Args:
         x: input.
-        threshold: T, the limit of the output.
-        knee: k, half the width of the corner in parts of the threshold, above 0.
+        threshold: T, limit of the output.
+        knee: k, half the width of the corner relative to the threshold, above 0.
     """
     v = x / threshold
     over = (torch.minimum(v.abs(), 1 + knee) - 1 + knee).clamp(min=0)
@@ -56,7 +56,7 @@ def soft_clip(x: Tensor, threshold: Tensor, knee: Tensor) -> Tensor:
 
 
 def soft_clip_integral(x: Tensor, threshold: Tensor, knee: Tensor) -> Tensor:
-    """The integral of `soft_clip` from 0 to x."""
+    """Return the integral of `soft_clip` from 0 to x."""
     size = (x / threshold).abs()
     inside = torch.minimum(size, 1 + knee)
     over = (inside - 1 + knee).clamp(min=0)
@@ -64,116 +64,77 @@ def soft_clip_integral(x: Tensor, threshold: Tensor, knee: Tensor) -> Tensor:
 
 
 def asymmetric_tanh(x: Tensor, bias: Tensor) -> Tensor:
-    """tanh(x + b) - tanh(b): silence stays silence, and the halves saturate at 1 - tanh(b) and -1 - tanh(b)."""
+    """Return tanh(x + b) - tanh(b): 0 at 0, saturating at 1 - tanh(b) and -1 - tanh(b)."""
     return torch.tanh(x + bias) - torch.tanh(bias)
 
 
 def asymmetric_tanh_integral(x: Tensor, bias: Tensor) -> Tensor:
-    """The integral of `asymmetric_tanh` from 0 to x."""
+    """Return the integral of `asymmetric_tanh` from 0 to x."""
     return tanh_integral(x + bias) - tanh_integral(bias) - x * torch.tanh(bias)
 
 
 def sine_fold(x: Tensor, offset: Tensor) -> Tensor:
-    """sin(pi (x + c) / 2) - sin(pi c / 2): beyond its first crest at 1 - c the wave is folded back, again and again."""
+    """Return sin(pi (x + c) / 2) - sin(pi c / 2), which folds the wave back at each crest; the first is at 1 - c."""
     return torch.sin(math.pi / 2 * (x + offset)) - torch.sin(math.pi / 2 * offset)
 
 
 def sine_fold_integral(x: Tensor, offset: Tensor) -> Tensor:
-    """The integral of `sine_fold` from 0 to x."""
+    """Return the integral of `sine_fold` from 0 to x."""
     start = math.pi / 2 * offset
     return (torch.cos(start) - torch.cos(math.pi / 2 * x + start)) * (2 / math.pi) - x * torch.sin(start)
 
 
 def diode_clip(x: Tensor, thermal_voltage_volt: Tensor, saturation_volt: Tensor) -> Tensor:
-    """The voltage over two antiparallel diodes that a source x feeds through a resistor R.
+    """Return the voltage over two antiparallel diodes that a source x drives through a resistor R.
 
-    The diode that conducts obeys Shockley's equation, the other is neglected: for x > 0
+    The conducting diode obeys Shockley's equation and the other one is neglected. For x > 0
 
         (x - y) / R = Is (exp(y / V) - 1)
 
-    whose solution is y = V log(w(z) / a), a = R Is / V, z = log a + x / V + a, with w the Wright omega function; odd,
-    with a continuous slope. Werner, Nangia, Bernardini, Smith and Sarti, "An improved and generalized diode clipper
-    model for wave digital filters", AES 139, 2015, solves it by Lambert's W = w(log(.)), as x + R Is - V W; the
-    logarithm is the same without a difference of large numbers.
+    whose solution is y = V log(w(z) / a), a = R Is / V, z = log a + x / V + a, with w the Wright omega function. The
+    curve is odd, with a continuous slope. Werner, Nangia, Bernardini, Smith and Sarti, "An improved and generalized
+    diode clipper model for wave digital filters", AES 139, 2015, solve it by Lambert's W = w(log(.)), as
+    x + R Is - V W; the logarithm is equal and avoids a difference of large numbers.
 
     Args:
-        x: in volts.
+        x: source voltage in volts.
         thermal_voltage_volt: V, the ideality factor times the thermal voltage.
-        saturation_volt: R Is, what the saturation current drops over the resistor.
+        saturation_volt: R Is, the voltage that the saturation current drops over the resistor.
     """
     side, omega, a = _conducting(x, thermal_voltage_volt, saturation_volt)
     return side * thermal_voltage_volt * torch.log(omega / a)
 
 
 def diode_clip_integral(x: Tensor, thermal_voltage_volt: Tensor, saturation_volt: Tensor) -> Tensor:
-    """The integral of `diode_clip` from 0 to x: V^2 (w (d - 1) + d^2 / 2 + a) with d = log(w / a)."""
+    """Return the integral of `diode_clip` from 0 to x: V^2 (w (d - 1) + d^2 / 2 + a) with d = log(w / a)."""
     _, omega, a = _conducting(x, thermal_voltage_volt, saturation_volt)
     d = torch.log(omega / a)
     return thermal_voltage_volt.square() * (omega * (d - 1) + d.square() / 2 + a)
 
 
 def _conducting(x: Tensor, thermal_voltage_volt: Tensor, saturation_volt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    side = torch.where(x < 0, -1.0, 1.0).to(x.dtype)  # not the sign, whose 0 would stop the gradient of silence
+    """Return the sign of the conducting diode's side, the Wright omega function and a of `diode_clip`."""
+    # Not x.sign(): it is 0 at 0, which would stop the gradient of silence.
+    side = torch.where(x < 0, -1.0, 1.0).to(x.dtype)
     a = saturation_volt / thermal_voltage_volt
     return side, wright_omega(a.log() + side * x / thermal_voltage_volt + a), a
 
 
-def wright_omega(z: Tensor) -> Tensor:
-    """The solution w > 0 of w + log w = z, for real z.
-
-    By the iteration of Fritsch, Shafer and Crowley, "Solution of the transcendental equation w e^w = x",
-    Communications of the ACM 16, 1973, twice, which is exact in float64. Compiled on the CPU.
-
-    Differentiable, any number of times: w' = w / (1 + w).
-    """
-    omega: Tensor = _WrightOmega.apply(z)  # type: ignore[no-untyped-call]
-    return omega
-
-
-class _WrightOmega(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
-        w = kernel(z) if compiled_for(z, dtypes=(torch.float32, torch.float64)) else _by_torch(z)
-        ctx.save_for_backward(w)
-        return w
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (w,) = ctx.saved_tensors
-        slope: Tensor = torch.where(w < 1, w / (1 + w), 1 - 1 / (1 + w))  # of infinity it is 1
-        return gradient * slope
-
-
-def _by_torch(value: Tensor) -> Tensor:
-    z = value.clamp(-40, 1e10)  # beyond, exp(z) and z - log z are the value to the last bit
-    near = z - 1
-    w = 1 + near / 2 + near.square() / 16 - near**3 / 192  # its series about 1
-    w = torch.where(z < -1.5, torch.exp(z.clamp(max=0)), w)
-    w = torch.where(z > 4, z - z.clamp(min=1).log(), w)
-    for _ in range(2):
-        rest = z - w - w.log()
-        twice = 2 * (1 + w) * (1 + w + 2 * rest / 3)
-        w = w * (1 + rest / (1 + w) * (twice - rest) / (twice - 2 * rest))
-    w = torch.where(value < -40, torch.exp(value), w)
-    large = torch.where(value < torch.inf, value - value.clamp(min=1).log(), value)
-    return torch.where(value > 1e10, large, w)
-
-
 def segment_mean(curve: Curve, integral: Curve, start: Tensor, end: Tensor, **parameters: Tensor) -> Tensor:
-    """The mean of a curve between two inputs, (F(end) - F(start)) / (end - start).
+    """Return the mean of a curve between two inputs, (F(end) - F(start)) / (end - start).
 
-    With successive samples this is first-order antiderivative antialiasing: Parker, Zavalishin and Le Bivic, "Reducing
+    For successive samples this is first-order antiderivative antialiasing: Parker, Zavalishin and Le Bivic, "Reducing
     the aliasing of nonlinear waveshaping using continuous-time convolution", DAFx 2016. Computed in float64 (float32
-    on MPS, which has no other). Where the inputs are nearer than `NEAR` the quotient would be all rounding, and the
-    mean is taken by Gauss's rule of two points, whose error is of the fourth order in their distance.
+    on MPS, which has no float64). If the inputs are closer than `NEAR`, the quotient would be dominated by rounding,
+    and the mean is computed by Gauss's two-point rule, whose error is of the fourth order in their distance.
 
     Args:
         curve: f.
         integral: F, an antiderivative of f.
-        start, end: inputs, of one shape.
-        parameters: of the curve.
+        start, end: inputs, of the same shape.
+        parameters: parameters of the curve.
     """
-    wide = torch.float32 if end.device.type == "mps" else torch.float64
+    wide = wide_dtype(end.device)
     given = {name: value.to(wide) for name, value in parameters.items()}
     a, b = start.to(wide), end.to(wide)
     step = b - a

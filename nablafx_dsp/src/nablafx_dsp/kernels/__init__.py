@@ -1,1 +1,1 @@
-"""Compiled recursions and their adjoints."""
+"""Compiled numba code: kernels/X.py is what functional/X.py makes differentiable."""

@@ -1,19 +1,19 @@
-"""A cascade of second-order sections and its adjoint on the CPU, one sample after the other.
+"""A cascade of second-order sections and its adjoint on the CPU, sample by sample.
 
 Each section is a transposed direct form II with coefficients (b0, b1, b2, a1, a2), a0 = 1::
 
     y = b0 x + z1;   z1' = b1 x - a1 y + z2;   z2' = b2 x - a2 y
 
-The memories and the arithmetic are float64, whatever the audio is: the poles of a low, sharp filter are too close to
-the unit circle for float32.
+State and arithmetic are float64 for any audio: the poles of a low, sharp filter are too close to the unit circle for
+float32.
 
-All sections are in one loop over the samples: what one section waits for is hidden by the work of the others. A kernel
-is compiled for each number of sections, so that their memories stay in registers, two of them in one vector. The
-arithmetic of a section is three instructions, written out so that a sample is rounded the same way wherever a signal
-is cut.
+All sections are in one loop over the samples, so that the latency of one section is hidden by the work of the others. A
+kernel is compiled for each number of sections, so that their states stay in registers, the two values of a section in
+one vector. The arithmetic of a section is three instructions, written out explicitly so that a sample is rounded the
+same way however the signal is cut into blocks.
 
-Numbers below the normal range (a tail that decays in silence) are flushed to zero while a kernel runs, so that they
-cost nothing; x86 processors are slow with them, others are not, and there nothing is done.
+Subnormal numbers (a tail that decays in silence) are flushed to zero while a kernel runs on x86 processors, which are
+slow with them. Other processors are not.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ from numba.extending import intrinsic, models, register_model
 
 from nablafx_core.kernels.compiled import compiled
 
-#: The most sections that one kernel has: their coefficients and memories have to fit into registers and near ones.
+#: Largest number of sections of one kernel: their coefficients and states must fit into registers and the nearest
+#: cache.
 MOST_SECTIONS = 8
 
-#: Samples for which the signals between the sections are computed again in the backward pass. They stay in the
-#: nearest cache; in place of them the memories at each start are kept.
+#: Number of samples for which the backward pass recomputes the signals between the sections. They fit into the nearest
+#: cache; only the states at the start of each segment are kept.
 SEGMENT = 256
 
 _replaced = cast(Callable[..., Any], tuple_setitem)
 _INT = ir.IntType(32)
 _DOUBLE = ir.DoubleType()
 _PAIR = ir.VectorType(_DOUBLE, 2)
-_FLUSH = 0x8040  # results and operands that are not normal count as zero
+_FLUSH = 0x8040  # bits of MXCSR: flush subnormal results to zero, and read subnormal operands as zero
 
 
 def _intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,7 +62,7 @@ def _twice(builder: Any, scalar: Any) -> Any:
 
 
 class _Pair(types.Type):
-    """The numba type of the two memories of a section, (z1, z2), as one vector."""
+    """Numba type of the state of a section, (z1, z2), as one vector."""
 
     def __init__(self) -> None:
         super().__init__(name="Pair(float64)")
@@ -80,7 +81,7 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any
 
 @_intrinsic
 def _memories(_: Any, array: Any, sections: Any) -> Any:
-    """The pairs of so many sections, a constant, from the start of an array, as a tuple."""
+    """Load the states of a constant number of sections from the start of an array, as a tuple of pairs."""
     pairs = types.UniTuple(_Pair(), sections.literal_value)  # type: ignore[no-untyped-call]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -108,7 +109,7 @@ def _keep(_: Any, array: Any, index: Any, pair: Any) -> Any:
 
 @_intrinsic
 def _section(_: Any, coefficients: Any, at: Any, x: Any, pair: Any) -> Any:
-    """y and the memories after it, of a section whose coefficients begin at an index."""
+    """Return y and the next state of a section whose coefficients begin at an index."""
     signature = types.Tuple([types.float64, pair])(coefficients, types.uintp, types.float64, pair)  # type: ignore[no-untyped-call]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -136,7 +137,7 @@ def _section(_: Any, coefficients: Any, at: Any, x: Any, pair: Any) -> Any:
 
 @_intrinsic
 def _fetch(_: Any, array: Any, index: Any) -> Any:
-    """Bring what will soon be written into the cache: kernels that write backwards wait for it otherwise."""
+    """Prefetch an element that will soon be written; kernels that write backwards would wait for it otherwise."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         first = builder.gep(context.make_array(signature.args[0])(context, builder, arguments[0]).data, [arguments[1]])
@@ -149,7 +150,7 @@ def _fetch(_: Any, array: Any, index: Any) -> Any:
 
 @_intrinsic
 def _flush(_: Any) -> Any:
-    """Flush to zero what is not normal, on x86; returns what `_restore` needs. No other thread is affected."""
+    """Flush subnormal numbers to zero on x86, in this thread only; return the word that `_restore` needs."""
 
     def generate(_: Any, builder: Any, __: Any, ___: Any) -> Any:
         if not builder.module.triple.startswith("x86"):
@@ -188,18 +189,18 @@ def _set(builder: Any, word: Any) -> None:
 
 @cache
 def forward_of(sections: int) -> Callable[..., None]:
-    """The kernel of a cascade of `sections`, 1 to `MOST_SECTIONS`.
+    """Return the kernel of a cascade of `sections`, 1 to `MOST_SECTIONS`.
 
     It is called for one item of a batch with
 
     - audio: (batch, time), float32 or float64;
     - coefficients: (batch, frames, sections, 5), flat, float32 or float64;
-    - bounds, frames: the samples between two bounds have one frame, or begin at it where `moves`; see `Plan`;
+    - bounds, frames: the samples between two bounds use one frame, or one frame each from that one on if `moves`;
     - moves: 1 if each sample has a frame of its own, otherwise 0;
-    - state: the memories before the first sample, (batch, 2 sections), float64;
-    - kept: 1 if `marks` is written whole, 0 if each row may write over the one before;
-    - marks: the memories at each bound but the last, (batch, rows, 2 sections), written;
-    - output: as audio, written; final: as state, written.
+    - state: state before the first sample, (batch, 2 sections), float64;
+    - kept: 1 if all rows of `marks` are kept, 0 if each row may overwrite the one before;
+    - marks: states at each bound but the last, (batch, rows, 2 sections), written;
+    - output: like audio, written; final: like state, written.
 
     All are contiguous.
     """
@@ -247,7 +248,7 @@ def forward_of(sections: int) -> Callable[..., None]:
 
 @cache
 def backward_of(sections: int, moving: bool) -> Callable[..., None]:
-    """The kernel of the adjoint recursion, which runs backwards in time and in the sections.
+    """Return the kernel of the adjoint recursion, which runs backwards in time and through the sections.
 
     With l1, l2 the gradients of z1', z2' of a section and g that of its y::
 
@@ -255,12 +256,13 @@ def backward_of(sections: int, moving: bool) -> Callable[..., None]:
         db0 += h x;  db1 += l1 x;  db2 += l2 x;  da1 -= l1 y;  da2 -= l2 y
         dx = b0 h + b1 l1 + b2 l2;   l2' = l1;   l1' = h
 
-    `moving` is whether each sample has a frame of its own. The kernel is called for one item of a batch with what
-    `forward_of` describes (marks whole) and
+    `moving` is true if each sample has a frame of its own. The kernel is called for one item of a batch with the
+    arguments that `forward_of` describes (all rows of marks) and
 
-    - grad_output: as audio; grad_state: as state, that of the final state, which becomes that of the initial one;
-    - grad_audio: as audio, written;
-    - grad_coefficients: (batch, frames, sections, 5), flat; written where `moving`, otherwise added to.
+    - grad_output: like audio; grad_state: like state, the gradient of the final state, which is replaced by that of the
+      initial state;
+    - grad_audio: like audio, written;
+    - grad_coefficients: (batch, frames, sections, 5), flat; written if `moving`, otherwise added to.
     """
 
     @compiled

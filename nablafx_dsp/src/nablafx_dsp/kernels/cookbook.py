@@ -1,8 +1,8 @@
 """The cookbook's formulas and their derivatives on the CPU, many frames at a time.
 
-With c = cos(w0), alpha and A as in `nablafx_dsp.functional.cookbook`, each of a filter's six numbers is P + Q c +- R
-alpha, where P, Q and R depend on A alone: b0 and b2 share P, Q and R, and so do a0 and a2; b1 and a1 have no R. A
-pair of types differs by a sign.
+With c = cos(w0), alpha and A as in `nablafx_dsp.functional.cookbook`, each of a filter's six coefficients is
+P + Q c +- R alpha, where P, Q and R depend on A alone. b0 and b2 share P, Q and R, and so do a0 and a2; b1 and a1 have
+no R. Low-pass and high-pass differ only by a sign, and so do the two shelves.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 
 from nablafx_core.kernels.compiled import compiled, inlined
 
-#: Frames after which it is the next section's turn: the sections share cache lines, which stay in the cache so long.
+#: Number of frames that are computed for one section before the next: the sections share cache lines, and these stay in
+#: the cache for that long.
 FRAMES = 512
 
 _PASS, _PEAK, _SHELF = 0, 1, 2
@@ -32,7 +33,7 @@ KINDS: dict[str, tuple[int, float]] = {
 
 @inlined
 def _factors(kind: int, sign: float, a: float) -> Any:
-    """P, Q, R of b0 and b2; P, Q of b1; P, Q, R of a0 and a2; P, Q of a1."""
+    """Return P, Q, R of b0 and b2; P, Q of b1; P, Q, R of a0 and a2; P, Q of a1."""
     if kind == _PASS:
         return 0.5, -0.5 * sign, 0.0, sign, -1.0, 1.0, 0.0, 1.0, 0.0, -2.0
     if kind == _PEAK:
@@ -43,7 +44,7 @@ def _factors(kind: int, sign: float, a: float) -> Any:
 
 @inlined
 def _derivatives(kind: int, sign: float, a: float) -> Any:
-    """Those of `_factors` by A."""
+    """Return the derivatives of `_factors` by A."""
     if kind == _PASS:
         return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     if kind == _PEAK:
@@ -54,11 +55,10 @@ def _derivatives(kind: int, sign: float, a: float) -> Any:
 
 @cache
 def coefficients_of(kind: int, sign: float) -> Callable[..., None]:
-    """The kernel that computes the coefficients of one type.
+    """Return the kernel that computes the coefficients of one filter type.
 
-    It is called for one item of a batch, one section, the first frame and that after the last, with c, sin(w0), q and
-    A, each (batch, sections, frames), and `coefficients`, (batch, frames, sections, 5), which it writes; all of them
-    float64.
+    It is called with an item of a batch, a section, a first frame, the frame after the last, then c, sin(w0), q and A,
+    each (batch, sections, frames), and `coefficients`, (batch, frames, sections, 5), which it writes. All are float64.
     """
 
     @compiled
@@ -91,10 +91,10 @@ def coefficients_of(kind: int, sign: float) -> Callable[..., None]:
 
 @cache
 def gradients_of(kind: int, sign: float) -> Callable[..., None]:
-    """The kernel of the gradients of w0, q and gain_db.
+    """Return the kernel that computes the gradients of w0, q and gain_db.
 
-    It is called for frames of an item and a section with what `coefficients_of` was given and gave, `gradient` of the
-    coefficients, and `by_w0`, `by_q` and `by_gain`, each (batch, sections, frames), which it writes.
+    It is called like the kernel of `coefficients_of`, with the coefficients that this wrote, then with `gradient`, that
+    of the coefficients, and `by_w0`, `by_q` and `by_gain`, each (batch, sections, frames), which it writes.
     """
 
     @compiled
@@ -121,7 +121,7 @@ def gradients_of(kind: int, sign: float) -> Callable[..., None]:
             alpha = 0.5 * s / q
             _, qb, rb, _, qb1, pa, qa, ra, _, qa1 = _factors(kind, sign, amp)
             scale = 1 / (pa + qa * c + ra * alpha)
-            # Gradients of the numbers before the division by a0, and that of a0 itself.
+            # Gradients of the coefficients before the division by a0, and of a0 itself.
             b0, b1, b2 = scale * grad[t, section, 0], scale * grad[t, section, 1], scale * grad[t, section, 2]
             a1, a2 = scale * grad[t, section, 3], scale * grad[t, section, 4]
             a0 = -(

@@ -1,7 +1,8 @@
-"""The gain of a dynamic range processor, and its adjoint, on the CPU and in float64 whatever the audio is.
+"""The gain of a dynamic range processor and its adjoint on the CPU, in float64 for any audio.
 
-With the coefficients and the equations of `nablafx_dsp.functional.dynamics`. The two ways to smooth are one recursion
-with three poles, of which one is 0: the attack pole of the first filter (decoupled), or that of the second (branching).
+Coefficients and equations are those of `nablafx_dsp.functional.dynamics`. Both kinds of smoothing are one recursion
+with three poles, one of which is 0: the attack pole of the first filter (decoupled), or the pole of the second
+(branching).
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from torch import Tensor
 
 from nablafx_core.kernels.compiled import compiled, inlined
 from nablafx_core.kernels.pool import for_each
-from nablafx_dsp.functional.frames import Frames
+from nablafx_dsp.frames import Frames
 
-#: Added to the power that is detected, so that silence has a level: -100 dB.
+#: Added to the detected power, so that silence has a finite level: -100 dB.
 FLOOR = 1e-10
 
 _DB_OF_POWER = 10 / math.log(10)
@@ -27,19 +28,19 @@ _PER_DB = math.log(10) / 20
 def forward(
     key: Tensor, coefficients: Tensor, state: Tensor, side: float, frames: Frames, keep: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gain for each sample of a key.
+    """Compute the gain for each sample of a key.
 
     Args:
         key: (batch, time), float32 or float64.
         coefficients: (batch, 9, frames), float64.
         state: m, v and y before the first sample, (batch, 3), float64.
-        side: 1 for what acts above the threshold, -1 below.
-        frames: how those of the coefficients lie over the key.
-        keep: whether level and state are kept for each sample, as `backward` needs them.
+        side: 1 for a processor that acts above the threshold, -1 below.
+        frames: position of the coefficients' frames over the key.
+        keep: keep the level and the state of each sample, which `backward` needs.
 
     Returns:
-        The gain, of the key's shape and type; the level in dB at each sample, (batch, time or 0); and the states,
-        before the first sample and after each that is kept, (batch, time + 1 or 2, 3).
+        The gain, of the key's shape and dtype; the level in dB at each sample, (batch, time or 0); and the states
+        before the first sample and after each kept one, (batch, time + 1 or 2, 3).
     """
     batch, time = key.shape
     gain, states = torch.empty_like(key), state.new_empty(batch, time + 1 if keep else 2, 3)
@@ -63,7 +64,7 @@ def backward(
     side: float,
     frames: Frames,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients for key, coefficients and initial state, by the adjoint recursion, which runs backwards in time.
+    """Compute the gradients of key, coefficients and initial state by the adjoint recursion, backwards in time.
 
     With j, k, l the gradients of the state (m, v, y) from the samples after, e that of the gain in dB, and p the pole
     of the branch that was taken::
@@ -73,9 +74,9 @@ def backward(
         j = j + 10 / ln 10 dlevel / (m + floor);   da += j (m' - x^2);   dx = 2 x (1 - a) j;   j' = a j
 
     Args:
-        grad_gain: (batch, time).
-        grad_final: (batch, 3).
-        key, gain, levels, states, coefficients, side, frames: what `forward` took and gave.
+        grad_gain: gradient of the gain, (batch, time).
+        grad_final: gradient of the final state, (batch, 3).
+        key, gain, levels, states, coefficients, side, frames: arguments and results of `forward`.
     """
     grad_key, grad_coefficients = torch.empty_like(key), torch.zeros_like(coefficients)
     grad_state = grad_final.clone(memory_format=torch.contiguous_format)
@@ -104,7 +105,7 @@ def _forward(
         power = np.float64(x[t]) * np.float64(x[t])
         m = average * m + (1 - average) * power
         level = _DB_OF_POWER * math.log(m + FLOOR)
-        h, _ = _ramp(side * (level - threshold), knee)
+        h, _ = _over_knee(side * (level - threshold), knee)
         u = -side * max(slope * h, -span)
         pole = attack if u > v else release
         v = pole * v + (1 - pole) * u
@@ -150,7 +151,7 @@ def _backward(
         k += (1 - smooth) * l
         l *= smooth  # noqa: E741
 
-        h, q = _ramp(side * (levels[t] - threshold), knee)
+        h, q = _over_knee(side * (levels[t] - threshold), knee)
         curve, v = slope * h, states[t, 1]
         u = -side * max(curve, -span)
         of_pole = k * (v - u)
@@ -184,7 +185,7 @@ def _backward(
 
 @inlined
 def _read(c: Any, frame: int) -> Any:
-    """The coefficients of a frame."""
+    """Return the coefficients of a frame."""
     return (
         c[0, frame],
         c[1, frame],
@@ -199,8 +200,8 @@ def _read(c: Any, frame: int) -> Any:
 
 
 @inlined
-def _ramp(z: float, knee: float) -> Any:
-    """0 below the knee, z above it, a parabola between; and its slope."""
+def _over_knee(z: float, knee: float) -> Any:
+    """Return 0 below the knee, z above it and a parabola in between; and the slope."""
     half = knee / 2
     if z >= half:
         return z, 1.0
@@ -214,7 +215,7 @@ def _ramp(z: float, knee: float) -> Any:
 def _add(
     grad: Any, frame: int, d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any, d6: Any, d7: Any, d8: Any
 ) -> None:
-    """The gradients of a frame's coefficients."""
+    """Add to the gradients of a frame's coefficients."""
     grad[0, frame] += d0
     grad[1, frame] += d1
     grad[2, frame] += d2

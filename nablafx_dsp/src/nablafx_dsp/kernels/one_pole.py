@@ -1,4 +1,4 @@
-"""The first-order recursion and its adjoint on the CPU, in float64 whatever the audio is."""
+"""The first-order recursion and its adjoint on the CPU, in float64 for any audio."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch import Tensor
 
 from nablafx_core.kernels.compiled import compiled
 from nablafx_core.kernels.pool import for_each
-from nablafx_dsp.functional.frames import Frames
+from nablafx_dsp.frames import Frames
 
 
 def forward(audio: Tensor, pole: Tensor, state: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
-    """y = (1 - a) x + a y'.
+    """Compute y = (1 - a) x + a y'.
 
     Args:
         audio: x, (batch, time), float32 or float64.
         pole: a, (batch, frames), float64.
         state: y before the first sample, (batch,), float64.
-        frames: how those of the pole lie over the audio.
+        frames: position of the pole's frames over the audio.
 
     Returns:
-        The output, of the audio's shape and type, and the state after it.
+        The output, of the audio's shape and dtype, and the final state.
     """
     output, final = torch.empty_like(audio), state.clone()
     x, a, y, last = audio.numpy(), pole.numpy(), output.numpy(), final.numpy()
@@ -41,16 +41,16 @@ def backward(
     state: Tensor,
     frames: Frames,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients for audio, pole and state, by the adjoint recursion, which runs backwards in time.
+    """Compute the gradients of audio, pole and state by the adjoint recursion, backwards in time.
 
-    With l the gradient of y, from the output g and from the sample after::
+    With l the gradient of y, from the gradient g of the output and from the sample after::
 
         l = g + a' l';   dx = (1 - a) l;   da += l (y' - x)
 
     Args:
-        grad_output: (batch, time).
-        grad_final: (batch,).
-        audio, output, pole, state, frames: what `forward` took and gave.
+        grad_output: gradient of the output, (batch, time).
+        grad_final: gradient of the final state, (batch,).
+        audio, output, pole, state, frames: arguments and results of `forward`.
     """
     grad_audio, grad_pole = torch.empty_like(audio), torch.zeros_like(pole)
     grad_state = grad_final.clone()

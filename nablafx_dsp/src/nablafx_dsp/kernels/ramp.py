@@ -1,4 +1,4 @@
-"""Gain and offset that run in lines over blocks, and their gradients, on the CPU."""
+"""Gain and offset that are interpolated linearly over blocks, and their gradients, on the CPU."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor
 
 from nablafx_core.kernels.compiled import compiled, inlined
 from nablafx_core.kernels.pool import for_each
-from nablafx_dsp.functional.frames import Frames
+from nablafx_dsp.frames import Frames
 
 
 def forward(audio: Tensor, ends: Tensor, blocks: Frames) -> Tensor:
-    """y = (u + (v - u) w) x + (p + (q - p) w), with w = (i + 1) / n at sample i of a block of n.
+    """Compute y = (u + (v - u) w) x + (p + (q - p) w), with w = (i + 1) / n at sample i of a block of n.
 
     Args:
         audio: x, (batch, time), float32 or float64.
-        ends: u, v, p and q of each block, (batch, 4, blocks), of the same type.
-        blocks: how they lie over the audio.
+        ends: u, v, p and q of each block, (batch, 4, blocks), of the same dtype.
+        blocks: position of the blocks over the audio.
     """
     output = torch.empty_like(audio)
     x, e, y = audio.numpy(), ends.numpy(), output.numpy()
@@ -28,11 +28,11 @@ def forward(audio: Tensor, ends: Tensor, blocks: Frames) -> Tensor:
 
 
 def backward(gradient: Tensor, audio: Tensor, ends: Tensor, blocks: Frames) -> tuple[Tensor, Tensor]:
-    """Gradients for audio and ends: sums over each block of g x (1 - w), g x w, g (1 - w) and g w.
+    """Compute the gradients of audio and ends: sums over each block of g x (1 - w), g x w, g (1 - w) and g w.
 
     Args:
         gradient: g, (batch, time).
-        audio, ends, blocks: what `forward` took.
+        audio, ends, blocks: arguments of `forward`.
     """
     grad_audio, grad_ends = torch.empty_like(audio), torch.zeros_like(ends)
     g, x, e, dx, de = (t.numpy() for t in (gradient, audio, ends, grad_audio, grad_ends))
@@ -81,7 +81,7 @@ def _backward(g: Any, x: Any, ends: Any, grad_x: Any, grad_ends: Any, block_size
 
 @inlined
 def _sum(values: Any, count: int) -> Any:
-    """The sum of the first values, which it overwrites, in pairs: exacter than one by one, and in vectors."""
+    """Sum the first values in pairs, which is more exact than one by one and vectorised; overwrites the values."""
     while count > 1:
         half = (count + 1) // 2
         low, high = values[:half], values[half:count]

@@ -1,6 +1,7 @@
-"""A network of sines for each sample of a signal, and its gradients, in vectors of float32 over the samples.
+"""A network with sine activations for each sample of a signal, and its gradients, on the CPU.
 
-A signal is taken in pieces that stay in the fastest caches. Features of a piece are (units, PIECE), flat.
+All arithmetic is float32, in vectors over the samples. A signal is cut into pieces that fit into the fastest caches.
+Features of a piece are (units, PIECE), flat.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from nablafx_core.kernels.simd import REGISTER_LANES, add, broadcast, fma, full,
 
 LANES = REGISTER_LANES
 
-#: Samples of a piece, and of what is computed together.
+#: Units whose outputs are computed together; the number of units of a layer must be a multiple of it.
+UNITS_AT_ONCE = 4
+
+#: Number of samples of a piece, and number of samples that are computed together.
 PIECE, TILE = 128, 2 * LANES
 
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
 
-# A number of 2^23 has no bits behind the point: adding 1.5 times that rounds to a whole number, subtracting it leaves
-# that. 2 pi is its float32 value and the rest.
+# Float32 numbers from 2^23 on have no fraction bits: adding 1.5 * 2^23 and subtracting it again rounds to an integer.
+# 2 pi is split into its float32 value and the remainder.
 _ROUND, _TURNS = np.float32(1.5 * 2**23), np.float32(0.5 / math.pi)
 _TURN, _REST = np.float32(-2 * math.pi), np.float32(-(2 * math.pi - float(np.float32(2 * math.pi))))
 
@@ -40,14 +44,14 @@ _C0, _C1, _C2, _C3, _C4, _C5, _C6 = _COS
 
 
 class Weights(NamedTuple):
-    """Those of a network, float32 and flat.
+    """Weights of a network, float32 and flat.
 
     Args:
-        first: w0 times weights and then biases of the first layer.
-        hidden: matrices (outputs, inputs) of the others, one after the other.
-        turned: the same, (inputs, outputs).
-        biases: of the others.
-        last: weights of the linear layer, and its bias.
+        first: w0 times the weights and then the biases of the first layer.
+        hidden: matrices (outputs, inputs) of the other sine layers, in order.
+        turned: the same matrices transposed, (inputs, outputs).
+        biases: biases of the other sine layers.
+        last: weights and bias of the linear layer.
     """
 
     first: Any
@@ -58,7 +62,7 @@ class Weights(NamedTuple):
 
 
 def forward(values: Tensor, weights: Weights) -> Tensor:
-    """The network's output for each value; float32, of any shape, contiguous."""
+    """Compute the network's output for each value; values are float32, of any shape, contiguous."""
     output = torch.empty_like(values)
     x, y = values.view(-1).numpy(), output.view(-1).numpy()
     parts = _parts(len(x))
@@ -67,13 +71,13 @@ def forward(values: Tensor, weights: Weights) -> Tensor:
 
 
 def backward(gradient: Tensor, values: Tensor, weights: Weights) -> tuple[Tensor, tuple[Any, ...]]:
-    """Gradients for the values, and for first, hidden, biases and last of the weights, flat as they are.
+    """Compute the gradients of the values, and of first, hidden, biases and last of the weights, flat.
 
-    The features are computed again rather than kept.
+    The features are recomputed instead of kept.
 
     Args:
-        gradient: of the values' shape, contiguous.
-        values, weights: what `forward` was given.
+        gradient: gradient of the output, of the values' shape, contiguous.
+        values, weights: arguments of `forward`.
     """
     of_values = torch.empty_like(values)
     g, x, dx = (t.view(-1).numpy() for t in (gradient, values, of_values))
@@ -85,7 +89,7 @@ def backward(gradient: Tensor, values: Tensor, weights: Weights) -> tuple[Tensor
 
 
 def _parts(count: int) -> list[slice]:
-    """A part of the samples for each thread, in whole pieces."""
+    """Split the samples into a part for each thread, in whole pieces."""
     size = max(-(-count // (torch.get_num_threads() * PIECE)) * PIECE, PIECE)
     return [slice(start, min(start + size, count)) for start in range(0, max(count, 1), size)]
 
@@ -196,7 +200,7 @@ def _affine(first: Any, unit: int, units: int, piece: Any, t: int) -> Any:
 
 @inlined
 def _reduced(z: Any) -> Any:
-    """z less the nearest multiple of 2 pi."""
+    """Return z minus the nearest multiple of 2 pi."""
     turns = sub(fma(z, full(_TURNS, LANES), full(_ROUND, LANES)), full(_ROUND, LANES))
     return fma(turns, full(_REST, LANES), fma(turns, full(_TURN, LANES), z))
 
@@ -226,8 +230,8 @@ def _cos(r: Any) -> Any:
 
 @inlined
 def _dense(matrix: Any, begin: int, features: Any, units: int, count: int, output: Any) -> None:
-    """output[o, t] = sum over i of matrix[o, i] features[i, t], of four o and a tile of t at a time."""
-    for o in range(0, units, 4):
+    """Compute output[o, t] = sum over i of matrix[o, i] features[i, t], for four o and a tile of t at a time."""
+    for o in range(0, units, UNITS_AT_ONCE):
         row = begin + o * units
         for t in range(0, count, TILE):
             a = b = c = d = a1 = b1 = c1 = d1 = full(_ZERO, LANES)
@@ -254,8 +258,8 @@ def _dense(matrix: Any, begin: int, features: Any, units: int, count: int, outpu
 
 @inlined
 def _outer(grads: Any, features: Any, units: int, count: int, output: Any, begin: int) -> None:
-    """output[o, i] += sum over t of grads[o, t] features[i, t], of four o and two i at a time."""
-    for o in range(0, units, 4):
+    """Compute output[o, i] += sum over t of grads[o, t] features[i, t], for four o and two i at a time."""
+    for o in range(0, units, UNITS_AT_ONCE):
         for i in range(0, units, 2):
             a = b = c = d = a1 = b1 = c1 = d1 = full(_ZERO, LANES)
             for t in range(0, count, LANES):

@@ -1,4 +1,4 @@
-"""The state-variable recursion and its adjoint on the CPU, in float64 whatever the audio is.
+"""The state-variable recursion and its adjoint on the CPU, in float64 for any audio.
 
 With the state (s, r) before a sample and (s', r') after it, and g, k, low, band and high as in
 `nablafx_dsp.functional.state_variable`, whose equations are solved once per frame::
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nablafx_core.kernels.compiled import compiled, inlined
 from nablafx_core.kernels.pool import for_each
-from nablafx_dsp.functional.frames import Frames
+from nablafx_dsp.frames import Frames
 
 
 def forward(audio: Tensor, coefficients: Tensor, state: Tensor, frames: Frames, keep: bool) -> tuple[Tensor, Tensor]:
@@ -29,12 +29,12 @@ def forward(audio: Tensor, coefficients: Tensor, state: Tensor, frames: Frames, 
         audio: (batch, time), float32 or float64.
         coefficients: g, k, low, band and high, (batch, 5, frames), float64.
         state: s and r before the first sample, (batch, 2), float64.
-        frames: how those of the coefficients lie over the audio.
-        keep: whether the state is kept after each sample, as `backward` needs it, or after the last one only.
+        frames: position of the coefficients' frames over the audio.
+        keep: keep the state after each sample, which `backward` needs, instead of the last one only.
 
     Returns:
-        The output, of the audio's shape and type, and the states: before the first sample and after each that is
-        kept, (batch, time + 1 or 2, 2).
+        The output, of the audio's shape and dtype, and the states before the first sample and after each kept one,
+        (batch, time + 1 or 2, 2).
     """
     batch, time = audio.shape
     output, states = torch.empty_like(audio), state.new_empty(batch, time + 1 if keep else 2, 2)
@@ -47,7 +47,7 @@ def forward(audio: Tensor, coefficients: Tensor, state: Tensor, frames: Frames, 
 def backward(
     grad_output: Tensor, grad_final: Tensor, audio: Tensor, coefficients: Tensor, states: Tensor, frames: Frames
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients for audio, coefficients and initial state, by the adjoint recursion, which runs backwards in time.
+    """Compute the gradients of audio, coefficients and initial state by the adjoint recursion, backwards in time.
 
     With j, k the gradients of s', r' and g that of y::
 
@@ -56,12 +56,12 @@ def backward(
         dc1 += s p;   dc2 += v p + s q;   dc3 += v q
         dm0 += x g;   dm1 += (s + s') g;   dm2 += (r + r') g
 
-    from which the gradients of a frame's five coefficients follow when it is done.
+    The gradients of a frame's five coefficients follow from these sums at the end of the frame.
 
     Args:
-        grad_output: (batch, time).
-        grad_final: (batch, 2).
-        audio, coefficients, states, frames: what `forward` took and gave.
+        grad_output: gradient of the output, (batch, time).
+        grad_final: gradient of the final state, (batch, 2).
+        audio, coefficients, states, frames: arguments and results of `forward`.
     """
     grad_audio, grad_coefficients = torch.empty_like(audio), torch.zeros_like(coefficients)
     grad_state = grad_final.clone(memory_format=torch.contiguous_format)
@@ -137,7 +137,7 @@ def _backward(
 
 @inlined
 def _solved(c: Any, frame: int) -> Any:
-    """c1, c2, c3, m0, m1, m2 of a frame."""
+    """Return c1, c2, c3, m0, m1, m2 of a frame."""
     g, k, low, band, high = c[0, frame], c[1, frame], c[2, frame], c[3, frame], c[4, frame]
     h = 2 / (1 + g * (g + k))
     return h - 1, g * h, g * g * h, high, (band - k * high) / 2, (low - high) / 2
@@ -145,7 +145,7 @@ def _solved(c: Any, frame: int) -> Any:
 
 @inlined
 def _add(c: Any, grad: Any, frame: int, d1: Any, d2: Any, d3: Any, n0: Any, n1: Any, n2: Any) -> None:
-    """The gradients of a frame's coefficients from those of `_solved`."""
+    """Add the gradients of a frame's coefficients, from those of `_solved`."""
     g, k, high = c[0, frame], c[1, frame], c[4, frame]
     h = 2 / (1 + g * (g + k))
     of_sum = -(d1 + g * d2 + g * g * d3) * h * h / 2

@@ -11,32 +11,38 @@ from torch import Tensor
 
 from nablafx_core.kernels.compiled import compiled
 
+#: Outside these inputs, exp(z) (below) and z - log z (above) are the result to the last bit of float64.
+LOWEST, HIGHEST = -40.0, 1e10
 
-def wright_omega(z: Tensor) -> Tensor:
-    """w of w + log w = z, elementwise; see `nablafx_dsp.functional.waveshaping.wright_omega`.
+#: Between these inputs the iteration starts from the series of w about z = 1; outside, from the same two limits.
+SERIES_FROM, SERIES_TO = -1.5, 4.0
+
+
+def forward(z: Tensor) -> Tensor:
+    """Compute `nablafx_dsp.functional.wright_omega.wright_omega` of each element.
 
     Args:
         z: of any shape, float32 or float64; computed in float64.
     """
     z = z.contiguous()
     output = torch.empty_like(z)
-    _each(z.view(-1).numpy(), output.view(-1).numpy())
+    _forward(z.view(-1).numpy(), output.view(-1).numpy())
     return output
 
 
 @compiled
-def _each(values: Any, output: Any) -> None:
+def _forward(values: Any, output: Any) -> None:
     for i in range(values.shape[0]):
         z = np.float64(values[i])
-        if z < -40.0:
-            output[i] = math.exp(z)  # equal in all bits
+        if z < LOWEST:
+            output[i] = math.exp(z)
             continue
-        if not z < 1e10:  # also NaN and infinity
+        if not z < HIGHEST:  # also NaN and infinity
             output[i] = z - math.log(z) if z < math.inf else z
             continue
-        if z < -1.5:
+        if z < SERIES_FROM:
             w = math.exp(z)
-        elif z > 4.0:
+        elif z > SERIES_TO:
             w = z - math.log(z)
         else:
             u = z - 1.0

@@ -1,1 +1,1 @@
-"""Networks inside of processors."""
+"""Networks inside processors."""

@@ -1,1 +1,1 @@
-"""What processors begin as: targets, fits of them, and files of weights."""
+"""Fit the initial weights of processors to targets."""

@@ -1,4 +1,4 @@
-"""``nablafx pretrain``: fit one processor to a target, as what a chain begins with."""
+"""``nablafx pretrain``: fit the initial weights of a processor to a target."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from nablafx_core.errors import ConfigError, DataError
 @click.argument("processor")
 @click.argument("target")
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="A .safetensors file to write.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A processor's setting: hidden_size=64.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of PROCESSOR: hidden_size=64.")
 @click.option("--range", "limit", type=click.FloatRange(min=0, min_open=True), default=4.0, show_default=True,
-              help="A curve is fitted from minus this to this.")  # fmt: skip
-@click.option("--steps", type=click.IntRange(min=1), default=2000, show_default=True, help="Of the fit, at most.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the first weights.")
+              help="Fit a curve from minus this input to this input.")  # fmt: skip
+@click.option("--steps", type=click.IntRange(min=1), default=2000, show_default=True, help="Maximum number of steps.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the initial weights.")
 def pretrain(
     processor: str, target: str, output: str, overrides: tuple[str, ...], limit: float, steps: int, seed: int
 ) -> None:
-    """Fit PROCESSOR to TARGET; write its weights to a file and a picture of both beside it, as .png.
+    """Fit PROCESSOR to TARGET. Write its weights to a file, and a picture of target and fit beside it, as .png.
 
-    PROCESSOR is static_mlp or static_rational, TARGET then a curve (tanh, hard_clip, soft_clip, arctan, diode,
-    asymmetric_tanh, sine_fold) or a .csv file with a row input,output for each measured point; or static_fir, TARGET
-    then a response (impulse, cabinet) or a .wav file. A chain begins with what is written by
+    If PROCESSOR is static_mlp or static_rational, TARGET is a curve (tanh, hard_clip, soft_clip, arctan, diode,
+    asymmetric_tanh, sine_fold) or a .csv file with a row input,output for each measured point. If PROCESSOR is
+    static_fir, TARGET is a response (impulse, cabinet) or a .wav file. To start a chain from the weights, write
 
         pretrained: my-clip.safetensors
 
-    among the processor's settings, which must be the same as here.
+    in the processor's section; its other settings must be the same as here.
 
     \b
     nablafx pretrain static_mlp diode -o my-clip.safetensors
@@ -39,14 +39,14 @@ def pretrain(
     """
     path = Path(output)
     if path.suffix != ".safetensors":
-        raise click.UsageError(f"--output {output}: weights are written to .safetensors files.")
+        raise click.UsageError(f"--output {output}: expected a file name that ends in .safetensors.")
     if not path.parent.is_dir():
-        raise DataError(f"{path}: there is no folder {path.parent}. Make it first.")
+        raise DataError(f"{path}: there is no folder {path.parent}. Create it first.")
 
     import torch
 
+    from nablafx_dsp.pretrained_weights import save_pretrained
     from nablafx_dsp.pretraining import fitting
-    from nablafx_dsp.pretraining.weights import save_pretrained
     from nablafx_dsp.processors.static_fir import StaticFIR
 
     torch.manual_seed(seed)
@@ -61,11 +61,11 @@ def pretrain(
     save_pretrained(fitted.net, path, {**fitted.pretrained_settings(), "processor": processor, "target": target})
     if result.note:
         say(result.note)
-    click.echo(f"{path}: {processor} as {target}, largest error {result.error:.2g}")
+    click.echo(f"{path}: {processor} fitted to {target}, largest error {result.error:.2g}")
 
 
 def _processor(name: str, overrides: tuple[str, ...]) -> Any:
-    """A processor that can be fitted, with random weights."""
+    """Build a processor that can be fitted, with random weights."""
     from nablafx_core.registry import Registry
     from nablafx_core.registry.building import build, component_class
     from nablafx_dsp.processors.static_fir import StaticFIR
@@ -76,5 +76,5 @@ def _processor(name: str, overrides: tuple[str, ...]) -> Any:
     if {"name", "pretrained"} & settings.keys():
         raise ConfigError("--set takes the processor's other settings; its name and pretrained are given.")
     if component_class(Registry.discover().find("processor", name)) not in (StaticMLP, StaticRational, StaticFIR):
-        raise ConfigError(f"processor '{name}' has no network to fit. Those: static_mlp, static_rational, static_fir.")
+        raise ConfigError(f"processor '{name}' cannot be fitted. Processors: static_mlp, static_rational, static_fir.")
     return build("processor", {"name": name, **settings, "pretrained": "none"})

@@ -1,4 +1,4 @@
-"""Fits a processor to a target, for ``nablafx pretrain``."""
+"""Fit a processor to a target, for ``nablafx pretrain``."""
 
 from __future__ import annotations
 
@@ -17,22 +17,26 @@ from nablafx_dsp.processors.static_fir import StaticFIR
 from nablafx_dsp.processors.static_mlp import StaticMLP
 from nablafx_dsp.processors.static_rational import StaticRational
 
-#: Points of a fit, over the range; a fit is measured at ten times as many.
+#: Number of points of a fit over the range; the error is measured at ten times as many, to see between the points.
 _POINTS = 401
 
-#: Of the networks as a fit begins: slower than the processors' own, so that a fit is smooth between its points.
+#: w0 at the start of a fit. It is lower than the processors' w0, so that the fit is smooth between its points.
 _CURVE_W0, _RESPONSE_W0 = 0.3, 100.0
+
+
+#: Share of a response's energy beyond the taps from which a note is shown; less is 0.0 % in the note.
+_NOTED = 1e-3
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A processor's function beside its target.
+    """Target and result of a fit.
 
     Args:
-        places: inputs of a nonlinearity, or taps of a response, (points,).
-        target: there.
-        fitted: what the processor gives there.
-        note: what a user should know, or nothing.
+        places: inputs of a nonlinearity, or numbers of the taps of a response, (points,).
+        target: target values, (points,).
+        fitted: values of the processor, (points,).
+        note: message for the user, or empty.
     """
 
     places: Tensor
@@ -42,16 +46,16 @@ class Fit:
 
     @property
     def error(self) -> float:
-        """The largest difference."""
+        """Return the largest difference."""
         return float((self.fitted - self.target).abs().max())
 
 
 def fit_nonlinearity(processor: StaticMLP | StaticRational, target: str, limit: float, steps: int) -> Fit:
-    """Fit a nonlinearity to a curve by name, on [-limit, limit], or to a table, on its range.
+    """Fit a nonlinearity to a named curve on [-limit, limit], or to a table on its range.
 
     Raises:
-        ConfigError: if no curve has that name.
-        DataError: if the table cannot be used.
+        ConfigError: if there is no curve with that name.
+        DataError: if the table is invalid.
     """
     if target in CURVES:
         curve = CURVES[target]
@@ -60,7 +64,7 @@ def fit_nonlinearity(processor: StaticMLP | StaticRational, target: str, limit: 
     elif _is_file(target, ".csv"):
         measured, expected = read_table(Path(target))
         x = torch.linspace(float(measured[0]), float(measured[-1]), _POINTS, dtype=torch.float64)
-        y = _between(measured, expected, x)
+        y = _interpolated(measured, expected, x)
     else:
         raise ConfigError(f"there is no curve '{target}'. Curves: {', '.join(CURVES)}, or a .csv file of input,output.")
     if isinstance(processor, StaticMLP):
@@ -76,11 +80,11 @@ def fit_nonlinearity(processor: StaticMLP | StaticRational, target: str, limit: 
 
 
 def fit_response(processor: StaticFIR, target: str, steps: int) -> Fit:
-    """Fit a filter to an impulse response by name or of a WAV file.
+    """Fit a filter to a named impulse response or to that of a WAV file.
 
     Raises:
-        ConfigError: if no response has that name.
-        DataError: if the file cannot be used.
+        ConfigError: if there is no response with that name.
+        DataError: if the file is invalid.
     """
     num_taps, note = processor.coords.shape[-1], ""
     if target in RESPONSES:
@@ -88,7 +92,7 @@ def fit_response(processor: StaticFIR, target: str, steps: int) -> Fit:
     elif _is_file(target, ".wav"):
         taps, lost = read_response(Path(target), num_taps, processor.sample_rate)
         note = (
-            f"{lost:.1%} of the response's energy lies beyond {num_taps} taps and is left off." if lost > 1e-3 else ""
+            f"{lost:.1%} of the response's energy lies beyond {num_taps} taps and is cut off." if lost > _NOTED else ""
         )
     else:
         raise ConfigError(f"there is no response '{target}'. Responses: {', '.join(RESPONSES)}, or a .wav file.")
@@ -98,15 +102,15 @@ def fit_response(processor: StaticFIR, target: str, steps: int) -> Fit:
 
 
 def fit(net: Siren, values: Tensor, targets: Tensor, *, steps: int = 1000) -> float:
-    """Make a network's output at `values` the targets, in the mean square, by L-BFGS in float64.
+    """Fit a network's output at `values` to the targets in the mean square, by L-BFGS in float64.
 
     Args:
-        net: changed in place.
-        values, targets: (points,).
-        steps: at most.
+        net: network, changed in place.
+        values, targets: inputs and outputs, (points,).
+        steps: maximum number of steps.
 
     Returns:
-        The largest error at any of the values, in the network's own precision.
+        The largest error at any of the values, in the network's own dtype.
     """
     dtype = next(net.parameters()).dtype
     values, targets = values.double(), targets.double()
@@ -130,7 +134,7 @@ def fit(net: Siren, values: Tensor, targets: Tensor, *, steps: int = 1000) -> fl
 
 
 def slowed(net: Siren, w0: float) -> Siren:
-    """A network that begins as one of another w0, smoother: then it is smooth between the points of a fit too."""
+    """Scale the first layer of a network as if its w0 were lower, so that a fit is smooth between its points."""
     with torch.no_grad():
         net.layers[0].get_parameter("weight").mul_(min(1.0, w0 / net.w0))
     return net
@@ -154,8 +158,8 @@ def _is_file(target: str, suffix: str) -> bool:
     return Path(target).suffix.lower() == suffix
 
 
-def _between(places: Tensor, values: Tensor, wanted: Tensor) -> Tensor:
-    """Linear interpolation; `places` grow and hold the range of `wanted`."""
+def _interpolated(places: Tensor, values: Tensor, wanted: Tensor) -> Tensor:
+    """Interpolate linearly at `wanted`; `places` are increasing and contain its range."""
     right = torch.searchsorted(places, wanted).clamp(1, len(places) - 1)
     left = right - 1
     return values[left] + (values[right] - values[left]) * (wanted - places[left]) / (places[right] - places[left])

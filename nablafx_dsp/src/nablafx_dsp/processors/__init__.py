@@ -1,1 +1,1 @@
-"""Parts of gray-box chains."""
+"""Processors: the parts of gray-box chains."""

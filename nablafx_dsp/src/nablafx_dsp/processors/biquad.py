@@ -6,11 +6,12 @@ import inspect
 from typing import Any, Literal
 
 from nablafx_core.errors import ModelError
-from nablafx_dsp.processors.sections import Band, Curves, Sections
+from nablafx_dsp.processors.ranges import Curves
+from nablafx_dsp.processors.second_order_sections import Band, SecondOrderSections
 
 BiquadType = Literal["peaking", "lowpass", "highpass", "lowshelf", "highshelf"]
 
-#: Lowest and highest cutoff in Hz where the experiment does not say.
+#: Types, with the default range of the cutoff in Hz.
 TYPES: dict[str, tuple[float, float]] = {
     "peaking": (20.0, 20_000.0),
     "lowpass": (2_000.0, 20_000.0),
@@ -28,19 +29,20 @@ TITLES = {
 }
 
 
-class Biquad(Sections):
-    """Second-order filter by the audio EQ cookbook, an exact recursion, whether its parameters move or not.
+class Biquad(SecondOrderSections):
+    """Second-order filter by the audio EQ cookbook: an exact recursion, even when its parameters move.
 
     Parameters: ``gain_db`` (peaking filters and shelves only), ``cutoff_hz`` (the centre of a peaking filter) and
     ``q``. Frequencies at or above 0.49 of the sample rate are clamped there.
 
     Args:
-        type: the shape of its response.
-        sample_rate: Hz.
-        min_cutoff_hz, max_cutoff_hz: range of the cutoff; the type's own if not given, up to 0.49 of the sample rate.
+        type: filter type.
+        sample_rate: sample rate in Hz.
+        min_cutoff_hz, max_cutoff_hz: range of the cutoff in Hz; the default range of the type if not given, up to 0.49
+            of the sample rate.
         min_q, max_q: range of the quality factor.
-        min_gain_db, max_gain_db: range of the gain.
-        curves: how [0, 1] covers the ranges: perceptual (cutoff and Q on a log curve) or linear throughout.
+        min_gain_db, max_gain_db: range of the gain in dB.
+        curves: how [0, 1] covers the ranges: ``perceptual`` (cutoff and Q on a log curve) or ``linear`` for all.
 
     Raises:
         ModelError: if the type is unknown or a range is empty or not positive.
@@ -69,7 +71,7 @@ class Biquad(Sections):
 
 
 def _named(name: str, type_: BiquadType) -> type[Biquad]:
-    """`Biquad` with its type chosen and its other settings as they are."""
+    """Return `Biquad` with a fixed type and its other settings unchanged."""
 
     def init(self: Biquad, **settings: Any) -> None:
         Biquad.__init__(self, type_, **settings)

@@ -1,4 +1,4 @@
-"""Processors that change the level by the level: compressor, limiter, expander, gate."""
+"""Dynamic range processors: compressor, limiter, expander, gate."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from nablafx_core.interfaces import Processor
 from nablafx_core.marks import Range
 from nablafx_core.state import State
 from nablafx_core.steps import Steps
+from nablafx_dsp.frames import framed
 from nablafx_dsp.functional.dynamics import (
     CURVES,
     Kind,
@@ -22,12 +23,11 @@ from nablafx_dsp.functional.dynamics import (
     dynamics_gain,
     silent_state,
 )
-from nablafx_dsp.functional.frames import framed
+from nablafx_dsp.processors.ranges import Curves, with_ranges
 
 Detector = Literal["peak", "rms"]
-Curves = Literal["perceptual", "linear"]
 
-# As wide as devices are; 0.5 is in the middle of what is common, and there a learned parameter begins.
+# Ranges are as wide as those of devices. A trained parameter starts at 0.5, which is the middle of common values.
 _THRESHOLD = Centred("threshold_db", -80.0, 0.0, "dB", middle=-30.0)
 _OPENING = Centred("threshold_db", -90.0, 0.0, "dB", middle=-40.0)
 _RATIO = Parameter("ratio", 1.0, 20.0, "", "log")
@@ -38,7 +38,7 @@ _RELEASE = Centred("release_ms", 5.0, 5000.0, "ms", "log", middle=100.0)
 _MAKEUP = Parameter("makeup_db", -24.0, 36.0, "dB")
 _RMS = Centred("rms_ms", 1.0, 300.0, "ms", "log", middle=10.0)
 
-#: The parameters of each kind, and their ranges where the experiment does not say.
+#: Parameters of each kind, with their default ranges.
 PARAMETERS: dict[str, tuple[Parameter, ...]] = {
     "compressor": (_THRESHOLD, _RATIO, _KNEE, _ATTACK, _RELEASE, _MAKEUP),
     "limiter": (
@@ -54,26 +54,27 @@ PARAMETERS: dict[str, tuple[Parameter, ...]] = {
 
 
 class Dynamics(Processor):
-    """A gain that follows the level: a detector, a static curve and its smoothing in dB, of one mono signal.
+    """Gain that depends on the level of a mono signal: a detector, a static curve and smoothing in dB.
 
-    The equations, with their source, are those of `nablafx_dsp.functional.dynamics.dynamics_gain`; its `dynamics` is
-    the same for several channels that share a gain, or that follow a key. ``attack_ms`` and ``release_ms`` are the
-    times in which a step of the gain in dB is 63 % done; parameters per block of samples are constant in a block.
-    State: ``z``, the averaged power and the two stages of the smoothing, (batch, 3), in float64; with look-ahead
-    ``past``, the audio that is not out yet.
+    The equations and their source are in `nablafx_dsp.functional.dynamics.dynamics_gain`. `dynamics` of that module
+    does the same for several channels that share a gain or follow a side-chain signal. ``attack_ms`` and
+    ``release_ms`` are the times after which 63 % of a step of the gain in dB is done. Parameters per block of samples
+    are constant within a block. State: ``z``, the averaged power and the two stages of the smoothing, (batch, 3), in
+    float64; with look-ahead also ``past``, the delayed audio.
 
     Args:
-        sample_rate: Hz.
-        detector: ``peak`` for the power of each sample, ``rms`` for its average over ``rms_ms``, one parameter more.
-        smoothing: ``branching``, one filter with the pole of attack or release, or ``decoupled``, a release that
-            follows peaks at once and then the attack, through which the release goes too.
-        lookahead_ms: time by which the gain comes before the audio, to the nearest sample; the latency.
-        ranges: lowest and highest value of parameters for which they are not those of the table, by name.
-        curves: how [0, 1] covers the ranges: perceptual (ratio and times on a log curve, threshold and times with what
-            is common in the middle, unless `ranges` gives them) or linear throughout.
+        sample_rate: sample rate in Hz.
+        detector: ``peak`` detects the power of each sample; ``rms`` averages it over ``rms_ms``, an additional
+            parameter.
+        smoothing: ``branching``: one filter with the pole of attack or release; ``decoupled``: a release that follows
+            peaks at once, then a filter for the attack, which the release also passes through.
+        lookahead_ms: time in ms by which the gain precedes the audio, rounded to samples; this is the latency.
+        ranges: lowest and highest value by parameter, instead of the default range.
+        curves: how [0, 1] covers the ranges: ``perceptual`` (ratio and times on a log curve; threshold and times with
+            common values in the middle, unless `ranges` contains them) or ``linear`` for all.
 
     Raises:
-        ModelError: if there is no such detector, smoothing or parameter, or a range or the look-ahead makes no sense.
+        ModelError: if the detector, the smoothing or a parameter is unknown, or a range or the look-ahead is invalid.
     """
 
     takes_steps = True
@@ -91,48 +92,26 @@ class Dynamics(Processor):
         super().__init__(sample_rate)
         if detector not in ("peak", "rms") or smoothing not in ("branching", "decoupled"):
             raise ModelError(
-                f"{self.kind}: no detector '{detector}' with '{smoothing}' smoothing. Detectors: peak, rms. Smoothing: "
-                "branching, decoupled."
+                f"{self.kind}: there is no detector '{detector}' with smoothing '{smoothing}'. Detectors: "
+                "peak, rms. Smoothing: branching, decoupled."
             )
         if lookahead_ms < 0:
-            raise ModelError(f"{self.kind}: lookahead_ms is {lookahead_ms:g}; it cannot be below 0.")
+            raise ModelError(f"{self.kind}: lookahead_ms must be 0 or more, got {lookahead_ms:g}.")
         self.smoothing: Smoothing = smoothing
         self.latency = round(lookahead_ms * sample_rate / 1000)
         table = (*PARAMETERS[self.kind], *((_RMS,) if detector == "rms" else ()))
-        self.effect_parameters = tuple(self._ranged(table, ranges or {}, curves))
-
-    def _ranged(
-        self, table: tuple[Parameter, ...], ranges: Mapping[str, tuple[float, float]], curves: Curves
-    ) -> list[Parameter]:
-        names = [parameter.name for parameter in table]
-        for name, (low, _) in ranges.items():
-            if name not in names:
-                raise ModelError(f"{self.kind}: there is no parameter '{name}'. Parameters: {', '.join(names)}.")
-            least = {"ratio": 1.0, "knee_db": 0.0, "range_db": 0.0}.get(name, float("-inf"))
-            if low < least or (name.endswith("_ms") and low <= 0):
-                raise ModelError(f"{self.kind}: {name} cannot be as low as {low:g}.")
-        return [
-            own
-            if curves == "perceptual" and own.name not in ranges
-            else Parameter(
-                own.name,
-                *ranges.get(own.name, (own.minimum, own.maximum)),
-                own.unit,
-                own.curve if curves == "perceptual" else "linear",
-            )
-            for own in table
-        ]
+        self.effect_parameters = with_ranges(self.kind, table, ranges or {}, curves, least={"ratio": 1.0})
 
     def macs_per_sample(self) -> float:
-        """Two products for each of average, ballistics and smoothing, and the gain."""
+        """Return two operations each for average, ballistics and smoothing, and one for the gain."""
         return 7.0
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
-        """What a long silence leaves: a compressor is at rest, an expander or a gate is closed.
+        """Return the state after a long silence: a compressor is at rest, an expander or a gate is closed.
 
         Args:
             batch_size: number of items.
-            parameters: at the first sample, each (batch,); the middles of the ranges if None.
+            parameters: parameters at the first sample, each (batch,); their values at 0.5 if None.
         """
         if parameters is None:
             parameters = {p.name: torch.full((batch_size,), p.from_unit(0.5)) for p in self.effect_parameters}
@@ -165,28 +144,31 @@ class Dynamics(Processor):
 
 
 class Compressor(Dynamics):
-    """Less gain above the threshold: there, ``ratio`` dB more of input are 1 dB more of output."""
+    """Reduce the gain above the threshold: there, ``ratio`` dB more input give 1 dB more output."""
 
     kind = "compressor"
     title = "compressor"
 
 
 class Limiter(Dynamics):
-    """A compressor of infinite ratio. A peak within its attack passes, unless it looks ahead for longer than that."""
+    """Compressor with infinite ratio. Peaks shorter than the attack pass, unless the look-ahead is longer."""
 
     kind = "limiter"
     title = "limiter"
 
 
 class Expander(Dynamics):
-    """Less gain below the threshold: ``ratio`` dB less per dB of input, by up to ``range_db``; the attack opens it."""
+    """Reduce the gain below the threshold: ``ratio`` dB of output per dB of input, by up to ``range_db``.
+
+    The attack is the time to open.
+    """
 
     kind = "expander"
     title = "expander"
 
 
 class Gate(Dynamics):
-    """An expander with a ratio of 20, which closes by ``range_db``; the attack opens it."""
+    """Expander with a ratio of 20, which closes by ``range_db``. The attack is the time to open."""
 
     kind = "gate"
     title = "gate"

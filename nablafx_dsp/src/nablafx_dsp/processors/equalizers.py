@@ -1,4 +1,4 @@
-"""Equalizers: several second-order filters with a range of frequencies each."""
+"""Equalizers: several second-order filters, each with its own range of frequencies."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from nablafx_core.errors import ModelError
-from nablafx_dsp.processors.sections import Band, Curves, Sections
+from nablafx_dsp.processors.ranges import Curves
+from nablafx_dsp.processors.second_order_sections import Band, SecondOrderSections
 
 
-class Equalizer(Sections):
-    """Bands of a table.
+class Equalizer(SecondOrderSections):
+    """Equalizer with the bands of a table.
 
     Args:
-        sample_rate: Hz.
-        min_gain_db, max_gain_db: range of each gain.
+        sample_rate: sample rate in Hz.
+        min_gain_db, max_gain_db: range of each gain in dB.
         min_q, max_q: range of each quality factor.
-        cutoffs_hz: lowest and highest cutoff of the bands for which it is not that of the table, by band. What is at
-            or above 0.49 of the sample rate is clamped there.
-        curves: how [0, 1] covers the ranges: perceptual (cutoff and Q on a log curve) or linear throughout.
+        cutoffs_hz: lowest and highest cutoff in Hz by band, instead of the default range. Cutoffs above 0.49 of the
+            sample rate are clamped.
+        curves: how [0, 1] covers the ranges: ``perceptual`` (cutoff and Q on a log curve) or ``linear`` for all.
 
     Raises:
-        ModelError: if there is no such band, or a range is empty or not positive.
+        ModelError: if a band is unknown, or a range is empty or not positive.
     """
 
     table: ClassVar[tuple[Band, ...]]

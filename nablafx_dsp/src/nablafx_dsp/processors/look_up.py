@@ -1,4 +1,4 @@
-"""A nonlinearity that is a curve through points."""
+"""Nonlinearity defined by a curve through points."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ Interpolation = Literal["linear", "cubic", "monotone"]
 
 
 class LookUp(Memoryless):
-    """y = f(x), f a curve through learned points over evenly spread inputs; beyond the last, straight on.
+    """y = f(x), where f is a curve through trained points over evenly spaced inputs, continued as a line beyond them.
 
-    The inputs are x_k = max_input (2 k / (num_points - 1) - 1), the outputs ``points``, (num_points,). Between them
+    The inputs are x_k = max_input (2 k / (num_points - 1) - 1) and the outputs ``points``, (num_points,).
+    Interpolation:
 
     - linear: a line;
     - cubic: Hermite's cubic whose slope at a point is that of the chord through its neighbours (Catmull and Rom), so
-      that the slope has no steps; it may swing over;
-    - monotone: as cubic, with slopes (the harmonic mean of those on both sides) under which the curve rises where the
-      points rise and has no other crests than theirs. Fritsch and Butland, "A method for constructing local monotone
+      that the slope is continuous; it may overshoot;
+    - monotone: like cubic, with the harmonic mean of the slopes on both sides, so that the curve is monotone wherever
+      the points are and does not overshoot. Fritsch and Butland, "A method for constructing local monotone
       piecewise cubic interpolants", SIAM J. Sci. Stat. Comput. 5, 1984.
 
     Args:
-        sample_rate: Hz.
-        num_points: at least 3.
-        max_input: the last point's input.
-        interpolation: what lies between the points.
-        function: that it begins as.
+        sample_rate: sample rate in Hz.
+        num_points: number of points, 3 or more.
+        max_input: input of the last point, above 0.
+        interpolation: curve between the points.
+        function: initial function.
 
     Raises:
-        ModelError: if there are fewer than 3 points, or no range for them.
+        ModelError: if `num_points` is below 3, or `max_input` is not above 0.
     """
 
     shape = "nonlinearity"
@@ -52,14 +53,14 @@ class LookUp(Memoryless):
         super().__init__(sample_rate)
         if num_points < 3 or not max_input > 0:
             raise ModelError(
-                f"curve: it has at least 3 points and a max_input above 0, not {num_points} and {max_input:g}."
+                f"curve: num_points must be 3 or more and max_input above 0, got {num_points} and {max_input:g}."
             )
         self.max_input, self._slopes = max_input, _SLOPES[interpolation]
         inputs = torch.linspace(-max_input, max_input, num_points)
         self.points = nn.Parameter(inputs.tanh() if function == "tanh" else inputs)
 
     def effect(self, audio: Tensor) -> Tensor:  # type: ignore[override]
-        """f of each sample."""
+        """Return f of each sample."""
         place = (audio / self.max_input + 1) * ((len(self.points) - 1) / 2)
         interval = place.detach().floor().clamp(0, len(self.points) - 2)
         inside = (place - interval).clamp(0, 1)
@@ -69,7 +70,7 @@ class LookUp(Memoryless):
         return a + inside * (b + inside * (c + inside * d)) + slope * (place - interval - inside)
 
     def cubics(self) -> Tensor:
-        """Of each interval the a, b, c, d of a + b t + c t^2 + d t^3, t from 0 to 1; (num_points - 1, 4)."""
+        """Return a, b, c, d of a + b t + c t^2 + d t^3, t in [0, 1], for each interval; (num_points - 1, 4)."""
         rise = self.points.diff()
         if self._slopes is None:
             return torch.stack([self.points[:-1], rise, torch.zeros_like(rise), torch.zeros_like(rise)], dim=-1)
@@ -79,12 +80,12 @@ class LookUp(Memoryless):
 
 
 def _chords(rise: Tensor) -> Tensor:
-    """Slopes at the points, of the chord through their neighbours; at the ends, of the only one."""
+    """Return the slope at each point: that of the chord through its neighbours, or of the last interval at an end."""
     return torch.cat([rise[:1], (rise[:-1] + rise[1:]) / 2, rise[-1:]])
 
 
 def _harmonic(rise: Tensor) -> Tensor:
-    """Slopes at the points that are 0 at crests and never steep enough to swing over."""
+    """Return the slope at each point, which is 0 at an extremum and never so steep that the curve overshoots."""
     left, right = rise[:-1], rise[1:]
     alike = left * right > 0
     inner = torch.where(alike, 2 * left * right / torch.where(alike, left + right, torch.ones_like(left)), 0.0)
@@ -92,7 +93,7 @@ def _harmonic(rise: Tensor) -> Tensor:
 
 
 def _end(rise: Tensor, following: Tensor) -> Tensor:
-    """The slope at an end: that of the parabola through three points, as far as it does not swing over; (1,)."""
+    """Return the slope at an end, (1,): that of the parabola through three points, limited to prevent overshoot."""
     slope = (3 * rise - following) / 2
     slope = torch.where(slope * rise <= 0, torch.zeros_like(rise), slope)
     steep = (rise * following <= 0) & (slope.abs() > 3 * rise.abs())

@@ -1,4 +1,4 @@
-"""Nonlinearities that are formulas, as they are or antialiased."""
+"""Nonlinearities given by a formula, optionally antialiased."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from nablafx_core.controls import Parameter
-from nablafx_core.errors import ModelError
 from nablafx_core.state import State
 from nablafx_dsp.functional import waveshaping as shapes
 from nablafx_dsp.functional.waveshaping import Curve, segment_mean
 from nablafx_dsp.processors.memoryless import Memoryless
+from nablafx_dsp.processors.ranges import with_ranges
 
 Antialiasing = Literal["none", "adaa1"]
 
@@ -21,13 +21,13 @@ _THRESHOLD = Parameter("threshold", 0.05, 1.0, "", "log")
 
 
 class Formula(NamedTuple):
-    """What one nonlinearity is.
+    """Definition of a nonlinearity.
 
     Args:
-        title: what people call it.
-        parameters: of the curve; with ``drive_db``, the curve is that of the amplified input.
-        curve: of the input and the other parameters.
-        integral: an antiderivative of the curve.
+        title: name in pictures and messages.
+        parameters: parameters of the curve; ``drive_db`` is a gain before the curve.
+        curve: function of the input and the other parameters.
+        integral: antiderivative of the curve.
     """
 
     title: str
@@ -37,21 +37,21 @@ class Formula(NamedTuple):
 
 
 class Nonlinearity(Memoryless):
-    """y = f(10^(drive_db / 20) x), f a curve with parameters of its own, which each subclass tells.
+    """y = f(10^(drive_db / 20) x), where f is a curve with its own parameters, which each subclass defines.
 
-    With `antialiasing` adaa1 the output is the mean of f over the line from the sample before to the present one
-    (`nablafx_dsp.functional.waveshaping.segment_mean`), under the present parameters. Of what is not distorted this is
-    the mean of two samples: half a sample late, 3 dB less at a quarter of the sample rate and nothing at half of it.
-    The half sample is not in the latency, which is whole; inside `oversampled` it is as much of a sample less. State:
-    ``before``, the sample before.
+    With `antialiasing` adaa1, the output is the mean of f over the line from the sample before to the current one
+    (`nablafx_dsp.functional.waveshaping.segment_mean`), with the current parameters. For a signal that is not distorted
+    this is the mean of two samples: a delay of half a sample, -3 dB at a quarter of the sample rate and a zero at half
+    of it. The latency does not include the half sample, because it is an integer; inside `oversampled` the delay is
+    half a sample of the higher rate. State: ``before``, the sample before.
 
     Args:
-        sample_rate: Hz.
-        antialiasing: none, or adaa1: first-order antiderivative antialiasing.
-        ranges: of parameters, ``{drive_db: [0, 30]}``, where they are to be others than it has by itself.
+        sample_rate: sample rate in Hz.
+        antialiasing: ``none``, or ``adaa1`` for first-order antiderivative antialiasing.
+        ranges: lowest and highest value by parameter, instead of the default range: ``{drive_db: [0, 30]}``.
 
     Raises:
-        ModelError: if a range is none, or of a parameter that there is not.
+        ModelError: if a range is invalid or its parameter unknown.
     """
 
     formula: ClassVar[Formula]
@@ -66,26 +66,15 @@ class Nonlinearity(Memoryless):
         self.antialiasing = antialiasing
         self.title = self.formula.title
         self.shape = "nonlinearity" if antialiasing == "none" else "other"
-        known = {parameter.name: parameter for parameter in self.formula.parameters}
-        for name, ends in (ranges or {}).items():
-            if name not in known:
-                raise ModelError(
-                    f"{self.title}: there is no parameter '{name}' to give a range to. Parameters: "
-                    f"{', '.join(known) or 'none'}."
-                )
-            before = known[name]
-            known[name] = Parameter(name, *ends, before.unit, before.curve)
-            if before.minimum > 0 >= known[name].minimum:
-                raise ModelError(f"{self.title}: {name} must be above 0, and its range begins at {ends[0]:g}.")
-        self.effect_parameters = tuple(known.values())
+        self.effect_parameters = with_ranges(self.title, self.formula.parameters, ranges or {})
 
     def effect(self, audio: Tensor, **parameters: Tensor) -> Tensor:
-        """The curve of each sample."""
-        gain, own = _apart(parameters)
+        """Return the curve of each sample."""
+        gain, own = _split_drive(parameters)
         return self.formula.curve(audio if gain is None else gain * audio, **own)
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
-        """Silence before the first sample."""
+        """Return the state for silence before the first sample."""
         return {} if self.antialiasing == "none" else {"before": torch.zeros(batch_size, 1, 1)}
 
     def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:
@@ -94,36 +83,36 @@ class Nonlinearity(Memoryless):
             return super().forward(audio, parameters)
         before = audio.new_zeros(audio.shape[0], 1, 1) if state is None else state["before"].to(audio)
         signal = torch.cat([before, audio], dim=-1)
-        gain, own = _apart({name: value.reshape(audio.shape[0], 1, -1) for name, value in parameters.items()})
+        gain, own = _split_drive({name: value.reshape(audio.shape[0], 1, -1) for name, value in parameters.items()})
         start, end = (part if gain is None else gain * part for part in (signal[..., :-1], audio))
         output = segment_mean(self.formula.curve, self.formula.integral, start, end, **own)
         return output, {"before": signal[..., -1:]}
 
 
-def _apart(parameters: dict[str, Tensor]) -> tuple[Tensor | None, dict[str, Tensor]]:
-    """The gain before the curve, None for 1, and the curve's own parameters."""
+def _split_drive(parameters: dict[str, Tensor]) -> tuple[Tensor | None, dict[str, Tensor]]:
+    """Split parameters into the gain before the curve (None for 1) and the curve's own parameters."""
     own = dict(parameters)
     drive_db = own.pop("drive_db", None)
     return None if drive_db is None else 10 ** (drive_db / 20), own
 
 
 class Tanh(Nonlinearity):
-    """y = tanh(x), without parameters."""
+    """y = tanh(x)."""
 
     formula = Formula("tanh", (), torch.tanh, shapes.tanh_integral)
 
 
 class HardClip(Nonlinearity):
-    """The amplified input, cut off at +-threshold. Beyond, only the threshold has a gradient."""
+    """Amplify the input and clip it at +-threshold. Where it is clipped, only the threshold has a gradient."""
 
     formula = Formula("hard clipper", (_DRIVE, _THRESHOLD), shapes.hard_clip, shapes.hard_clip_integral)
 
 
 class SoftClip(Nonlinearity):
-    """A clipper with a rounded corner, see `soft_clip` of `nablafx_dsp.functional.waveshaping`.
+    """Clipper with a rounded corner, see `soft_clip` of `nablafx_dsp.functional.waveshaping`.
 
-    Linear up to (1 - knee) threshold, which is a sine's smallest peak that is distorted; a parabola up to the limit,
-    +-threshold, which is reached at an amplified input of (1 + knee) threshold.
+    It is linear up to (1 - knee) threshold, the smallest peak that is distorted. From there a parabola leads to the
+    limit, +-threshold, which is reached at an amplified input of (1 + knee) threshold.
     """
 
     formula = Formula(
@@ -135,7 +124,7 @@ class SoftClip(Nonlinearity):
 
 
 class AsymmetricTanh(Nonlinearity):
-    """y = tanh(u + bias) - tanh(bias) of the amplified input u: even harmonics, and no output for silence."""
+    """y = tanh(u + bias) - tanh(bias) of the amplified input u, with even harmonics and y = 0 at u = 0."""
 
     formula = Formula(
         "asymmetric tanh",
@@ -146,7 +135,7 @@ class AsymmetricTanh(Nonlinearity):
 
 
 class WaveFolder(Nonlinearity):
-    """y = sin(pi (u + offset) / 2) - sin(pi offset / 2) of the amplified input u: crests are folded back."""
+    """y = sin(pi (u + offset) / 2) - sin(pi offset / 2) of the amplified input u, which folds crests back."""
 
     formula = Formula(
         "wave folder",
@@ -157,10 +146,10 @@ class WaveFolder(Nonlinearity):
 
 
 class Diode(Nonlinearity):
-    """Two antiparallel diodes behind a resistor, see `diode_clip` of `nablafx_dsp.functional.waveshaping`.
+    """Two antiparallel diodes after a resistor, see `diode_clip` of `nablafx_dsp.functional.waveshaping`.
 
     Full scale is 1 V. ``thermal_voltage_volt`` is the ideality factor times the thermal voltage, ``saturation_volt``
-    the resistance times the saturation current; a 1N914 behind 2.2 kohm has 0.045 V and 5.5e-6 V.
+    is the resistance times the saturation current. A 1N914 after 2.2 kohm has 0.045 V and 5.5e-6 V.
     """
 
     formula = Formula(

@@ -1,4 +1,4 @@
-"""A processor that works at a multiple of the sample rate."""
+"""Another processor at a multiple of the sample rate."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ from nablafx_dsp.functional.halfband import STAGES, down, up
 
 
 class Oversampled(Processor):
-    """Another processor at 2, 4 or 8 times the sample rate, so that the harmonics that it makes fold back less.
+    """Run another processor at 2, 4 or 8 times the sample rate, which reduces the aliasing of its harmonics.
 
-    Half-band filters of linear phase (`nablafx_dsp.functional.halfband`) double the rate and halve it again. Up to 5/12
-    of the sample rate (20 kHz at 48 kHz) the way up and down is flat within 0.001 dB; what would fold onto that band is
-    88 dB down at least. The latency is 35, 41 and 44 samples.
+    Linear-phase half-band filters (`nablafx_dsp.functional.halfband`) double and halve the sample rate. Up to 5/12 of
+    the sample rate (20 kHz at 48 kHz) they are flat within 0.001 dB, and aliases in that band are at least 88 dB down.
+    The latency is 35, 41 or 44 samples.
 
-    It has the parameters of the other processor, and is driven as if it were that one: a parameter holds for the
-    samples made of one sample. Weights are those of the other, called ``processor.*``. State: of the other; the audio
-    that each filter remembers, ``up{i}`` and ``down{i}``; of each parameter, what the audio on its way is still to be
-    given, ``line.{name}``. A file begins after silence, at the parameters of its first sample.
+    It has the parameters of the inner processor and is driven like it; a parameter's value applies to all samples that
+    a sample is interpolated to. The inner processor's weights are called ``processor.*``. State: that of the inner
+    processor, ``processor.*``; the past of each filter, ``up{i}`` and ``down{i}``; and the values of each parameter
+    that the delayed audio still needs, ``line.{name}``. A file begins after silence, with the parameters of its first
+    sample.
 
     Args:
-        processor: what works at the higher rate: a section ``{name: soft_clip, …}``, built for that rate. What drives
-            it stands in the section of ``oversampled``.
-        factor: of the sample rate: 2, 4 or 8.
-        sample_rate: Hz, of what goes in and comes out.
+        processor: section of the inner processor, ``{name: soft_clip, …}``, which is built for the higher rate. Its
+            controller is set in the section of ``oversampled``.
+        factor: factor of the sample rate: 2, 4 or 8.
+        sample_rate: sample rate of input and output in Hz.
 
     Raises:
-        ConfigError: if the processor has a latency that is no whole number of samples here.
+        ConfigError: if the factor is not 2, 4 or 8, the section is invalid, or the inner processor's latency is not an
+            integer number of samples of `sample_rate`.
     """
 
     def __init__(
@@ -52,18 +54,18 @@ class Oversampled(Processor):
         for _, message in self.setting_problems({"processor": processor}):
             raise ConfigError(f"oversampled: {message}")
         if factor not in (2, 4, 8):
-            raise ConfigError(f"oversampled: the factor is 2, 4 or 8, not {factor}.")
+            raise ConfigError(f"oversampled: factor must be 2, 4 or 8, got {factor}.")
         self.factor, self.stages = factor, STAGES[: factor.bit_length() - 1]
         self.processor: Processor = build("processor", processor, sample_rate=sample_rate * factor)
         name = self.processor.title or in_words(type(self.processor).__name__)
         if self.processor.latency % factor:
             raise ConfigError(
                 f"oversampled: {name} has a latency of {self.processor.latency} samples at {factor} times the rate, "
-                "which is no whole number of samples. Put it outside."
+                "which is not an integer number of samples. Put it outside of oversampled."
             )
         delays = [(stage.up + stage.down) / 2 ** (i + 1) for i, stage in enumerate(self.stages)]
         self.latency = int(sum(delays)) + self.processor.latency // factor
-        self._way_up = sum(stage.up * factor >> (i + 1) for i, stage in enumerate(self.stages))
+        self._up_delay = sum(stage.up * factor >> (i + 1) for i, stage in enumerate(self.stages))
         self.effect_parameters = self.processor.effect_parameters
         self.remembers_position = self.processor.remembers_position
         self.lr_multiplier, self.processor.lr_multiplier = self.processor.lr_multiplier, 1.0
@@ -71,37 +73,38 @@ class Oversampled(Processor):
 
     @staticmethod
     def setting_problems(settings: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
-        """What cannot stand inside, with its place."""
+        """Report settings that are not allowed inside `oversampled`, with their place."""
         section = settings["processor"]
         if not isinstance(section, Mapping):
             return
         if "name" not in section:
-            yield ("processor",), "oversampled holds one processor. Put branches and side-chains around it."
+            yield ("processor",), "oversampled contains exactly one processor. Put branches and side-chains around it."
         for setting in beside("processor"):
             if section.get(setting.name):
                 yield ("processor", setting.name), f"write {setting.name} beside `name: oversampled`, not inside."
 
     def macs_per_sample(self) -> float:
-        """Every tap that is not 0, and the processor as often as it runs."""
+        """Return one operation per non-zero tap, and those of the inner processor at the higher rate."""
         filters = sum((1 << i) * (stage.up + stage.down + 3) for i, stage in enumerate(self.stages))
         return filters + self.factor * count_macs(self.processor).per_sample
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None, start: Start = 0) -> State:
-        """Silence before the first sample.
+        """Return the state for silence before the first sample.
 
-        What the processor makes of silence has filled the filters when the first sample comes out, but for 1e-9 of it.
-        The processor counts its position at the higher rate, and begins as much before `start` as the way up takes.
+        The filters' state is zero even if the inner processor turns silence into a constant: at the first sample of the
+        output the filters have settled to that constant within 1e-9. The inner processor counts its position at the
+        higher rate, and begins before `start` by the delay of the way up.
         """
         some = next(self.processor.parameters(), torch.zeros(()))
         if parameters is None:
             parameters = {p.name: some.new_full((batch_size,), p.from_unit(0.5)) for p in self.effect_parameters}
         like = next(iter(parameters.values()), some)
-        inner = start * self.factor - self._way_up
+        inner = start * self.factor - self._up_delay
         state = joined({"processor": state_at(self.processor, batch_size, parameters, inner)})
         for i, stage in enumerate(self.stages):
             state[f"up{i}"] = like.new_zeros(batch_size, stage.up)
             state[f"down{i}"] = like.new_zeros(batch_size, 2 * stage.down)
-        held = -(-self._way_up // self.factor)
+        held = -(-self._up_delay // self.factor)
         state |= {f"line.{name}": value[:, None].expand(-1, held) for name, value in parameters.items()}
         return state
 
@@ -116,7 +119,7 @@ class Oversampled(Processor):
         return torch.cat([output, rest], dim=-1)[..., self.latency :], after
 
     def _stream(self, audio: Tensor, parameters: dict[str, Tensor], state: State) -> tuple[Tensor, State]:
-        values, after = self._late(parameters, audio.shape[-1], scoped(state, "line"))
+        values, after = self._delayed(parameters, audio.shape[-1], scoped(state, "line"))
         signal = audio[:, 0]
         for i in range(len(self.stages)):
             signal, after[f"up{i}"] = up(signal, state[f"up{i}"].to(signal))
@@ -126,17 +129,17 @@ class Oversampled(Processor):
             signal, after[f"down{i}"] = down(signal, state[f"down{i}"].to(signal))
         return signal[:, None], after | joined({"processor": inner})
 
-    def _late(self, parameters: dict[str, Tensor], time: int, lines: State) -> tuple[dict[str, Tensor], State]:
-        """Parameters at the higher rate, as late as the audio is on its way up; and the lines after them."""
+    def _delayed(self, parameters: dict[str, Tensor], time: int, lines: State) -> tuple[dict[str, Tensor], State]:
+        """Return the parameters at the higher rate, delayed like the audio on its way up, and the next state."""
         values, after = {}, {}
         for name, value in parameters.items():
             line = lines[name].to(value)
-            if value.ndim == 1 and bool((line == value[:, None]).all()):  # it stands still
+            if value.ndim == 1 and bool((line == value[:, None]).all()):  # constant
                 values[name], after[name] = value, line
                 continue
             over_time = value[:, None].expand(-1, time) if value.ndim == 1 else value
             begun = torch.cat([line, over_time], dim=-1)
-            start = line.shape[-1] * self.factor - self._way_up
+            start = line.shape[-1] * self.factor - self._up_delay
             values[name] = begun.repeat_interleave(self.factor, dim=-1)[:, start : start + time * self.factor]
             after[name] = begun[:, time:]
         return values, joined({"line": after})

@@ -1,4 +1,4 @@
-"""The same phase shift at every frequency."""
+"""Constant phase shift at all frequencies."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ from nablafx_core.state import State
 from nablafx_dsp.functional.fir import fir
 from nablafx_dsp.functional.hilbert import half_length, hilbert_taps
 
+#: Largest ratio of the sample rate to `lowest_hz`; it limits the latency to 43,507 samples.
+_LARGEST_RATIO = 48_000
+
 
 class PhaseShift(Processor):
-    """y = cos(s) x + sin(s) H{x}, with the Hilbert transform H: every frequency comes out late by the angle s.
+    """y = cos(s) x + sin(s) H{x}, where H is the Hilbert transform: every frequency is delayed by the angle s.
 
-    H is a finite response of linear phase (`nablafx_dsp.functional.hilbert`). From `lowest_hz` to sample_rate / 2 -
-    `lowest_hz` its magnitude is within 0.25 % of 1; below, it falls to 0 at 0 Hz, so that a shift by 90 degrees takes
-    out a constant. Its delay is the latency: 545 samples by default, at 48 kHz. A shift by 0 passes the audio, one
-    by 180 degrees inverts it. A moving shift acts on the audio before H. State: ``direct``, the audio that waits, and
-    ``quadrature``, the past that H needs.
+    H is a linear-phase finite impulse response (`nablafx_dsp.functional.hilbert`). From `lowest_hz` to sample_rate / 2
+    - `lowest_hz` its magnitude is within 0.25 % of 1. Below, it falls to 0 at 0 Hz, so that a shift of 90 degrees
+    removes a constant. Its delay is the latency: 545 samples by default, at 48 kHz. A shift of 0 passes the audio and a
+    shift of 180 degrees inverts it. A moving shift is applied to the audio before H. State: ``direct``, the delayed
+    audio, and ``quadrature``, the past that H needs.
 
     Args:
-        sample_rate: Hz.
+        sample_rate: sample rate in Hz.
         min_shift_deg, max_shift_deg: range of the shift in degrees.
-        quadrature: ``hilbert``, as above, or ``previous_sample`` for models that were made with NablAFx: H{x}[t] =
-            x[t - 1], which is no phase shift but near a quarter of the sample rate, and has no latency.
-        lowest_hz: lower end of the band of ``hilbert``; half of it takes twice the latency.
+        quadrature: ``hilbert``, as above, or ``previous_sample`` for models made with NablAFx 1.0: H{x}[t] = x[t - 1],
+            which is a phase shift of 90 degrees only near a quarter of the sample rate, and has no latency.
+        lowest_hz: lower end of the band of ``hilbert`` in Hz; half of it doubles the latency.
 
     Raises:
-        ModelError: if `lowest_hz` leaves no band.
+        ModelError: if `lowest_hz` is outside 1 / 48,000 to a quarter of the sample rate.
     """
 
     shape = "filter"
@@ -48,9 +51,10 @@ class PhaseShift(Processor):
         lowest_hz: float = 80.0,
     ) -> None:
         super().__init__(sample_rate)
-        if not sample_rate / 48_000 <= lowest_hz < sample_rate / 4:
+        lowest, highest = sample_rate / _LARGEST_RATIO, sample_rate / 4  # above, the band would be empty
+        if not lowest <= lowest_hz < highest:
             raise ModelError(
-                f"phase_shift: lowest_hz {lowest_hz:g} is outside {sample_rate / 48_000:g} to {sample_rate / 4:g} Hz, "
+                f"phase_shift: lowest_hz {lowest_hz:g} is outside {lowest:g} to {highest:g} Hz, "
                 f"1 / 48,000 and a quarter of the sample rate of {sample_rate} Hz."
             )
         self.effect_parameters = (Parameter("shift_deg", min_shift_deg, max_shift_deg, "°"),)
@@ -61,11 +65,11 @@ class PhaseShift(Processor):
         self.register_buffer("_taps", taps, persistent=False)
 
     def macs_per_sample(self) -> float:
-        """Operations per sample: one for each tap that is not 0, and two for the sum."""
+        """Return one operation per non-zero tap, and two for the sum."""
         return float(torch.count_nonzero(self._taps)) + 2
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
-        """Initial state: silence before the first sample."""
+        """Return the state for silence before the first sample."""
         like = self._taps if parameters is None else next(iter(parameters.values()))
         return {
             "direct": like.new_zeros(batch_size, self.latency),

@@ -1,4 +1,4 @@
-"""A filter whose cutoff may move fast."""
+"""State-variable filter, whose cutoff may move fast."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nablafx_core.controls import Curve, Parameter
+from nablafx_core.controls import Parameter
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Processor
 from nablafx_core.state import State
 from nablafx_core.steps import Steps
+from nablafx_dsp.frames import framed
 from nablafx_dsp.functional.cookbook import HIGHEST
-from nablafx_dsp.functional.frames import framed
+from nablafx_dsp.functional.precision import wide_dtype
 from nablafx_dsp.functional.state_variable import state_variable_filter
+from nablafx_dsp.processors.ranges import Curves, log_curve
 
 ModeName = Literal["lowpass", "bandpass", "highpass", "notch", "allpass", "mix"]
 
-#: What each mode has of low, of band / Q and of high.
+#: Weights of low, band / Q and high in the output, by mode.
 MODES: dict[str, tuple[float, float, float]] = {
     "lowpass": (1.0, 0.0, 0.0),
     "bandpass": (0.0, 1.0, 0.0),
@@ -35,17 +37,17 @@ _MIX = ("low", "band", "high")
 class StateVariable(Processor):
     """Second-order state-variable filter, exact and stable however its parameters move.
 
-    Parameters: ``cutoff_hz``, ``q`` and, in mode ``mix``, ``low``, ``band`` and ``high``, how much of each output is
-    heard; the band is scaled to a gain of 1 at the cutoff. Frequencies at or above 0.49 of the sample rate are clamped
-    there. State: the two integrators, in float64. See `nablafx_dsp.functional.state_variable`.
+    Parameters: ``cutoff_hz``, ``q`` and, in mode ``mix``, ``low``, ``band`` and ``high``, the weights of the
+    three outputs; the band output is scaled to a gain of 1 at the cutoff. Cutoffs above 0.49 of the sample rate are
+    clamped. State: the two integrators, in float64. See `nablafx_dsp.functional.state_variable`.
 
     Args:
-        sample_rate: Hz.
-        mode: ``lowpass``, ``bandpass``, ``highpass``, ``notch``, ``allpass``, or ``mix`` for a learned mixture.
-        min_cutoff_hz, max_cutoff_hz: range of the cutoff; up to 20 kHz, or 0.49 of the sample rate if that is less, if
-            not given.
+        sample_rate: sample rate in Hz.
+        mode: ``lowpass``, ``bandpass``, ``highpass``, ``notch``, ``allpass``, or ``mix`` for a mixture with parameters.
+        min_cutoff_hz, max_cutoff_hz: range of the cutoff in Hz. The upper end is 20 kHz, or 0.49 of the sample rate if
+            that is lower, if not given.
         min_q, max_q: range of the quality factor.
-        curves: how [0, 1] covers the ranges: perceptual (cutoff and Q on a log curve) or linear throughout.
+        curves: how [0, 1] covers the ranges: ``perceptual`` (cutoff and Q on a log curve) or ``linear`` for all.
 
     Raises:
         ModelError: if the mode is unknown or a range is not positive.
@@ -63,7 +65,7 @@ class StateVariable(Processor):
         max_cutoff_hz: float | None = None,
         min_q: float = 0.1,
         max_q: float = 10.0,
-        curves: Literal["perceptual", "linear"] = "perceptual",
+        curves: Curves = "perceptual",
     ) -> None:
         super().__init__(sample_rate)
         if mode != "mix" and mode not in MODES:
@@ -74,22 +76,22 @@ class StateVariable(Processor):
             max_cutoff_hz = min(20_000.0, HIGHEST * sample_rate)
         elif max_cutoff_hz >= HIGHEST * sample_rate:
             warnings.warn(
-                f"svf: its cutoff reaches {max_cutoff_hz:g} Hz; at {sample_rate} Hz what is above "
-                f"{HIGHEST * sample_rate:g} Hz is clamped there. Lower max_cutoff_hz to use the whole range.",
+                f"svf: its cutoff range reaches {max_cutoff_hz:g} Hz; at a sample rate of {sample_rate} Hz, cutoffs "
+                f"above {HIGHEST * sample_rate:g} Hz are clamped. Lower max_cutoff_hz.",
                 stacklevel=2,
             )
-        curve: Curve = "linear" if curves == "linear" else "log"
+        curve = log_curve(curves)
         cutoff = Parameter("cutoff_hz", min_cutoff_hz, max_cutoff_hz, "Hz", curve)
         mix = tuple(Parameter(name, -1.0, 1.0) for name in _MIX) if mode == "mix" else ()
         self.mode = mode
         self.effect_parameters = (cutoff, Parameter("q", min_q, max_q, "", curve), *mix)
 
     def macs_per_sample(self) -> float:
-        """Two integrators of two products each, and a mix of three."""
+        """Return two operations per integrator, and three for the mix."""
         return 7.0
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
-        """Silence before the first sample."""
+        """Return the state for silence before the first sample."""
         return {"z": torch.zeros(batch_size, 2, dtype=torch.float64)}
 
     def forward(
@@ -100,7 +102,7 @@ class StateVariable(Processor):
     ) -> tuple[Tensor, State]:
         """Filter audio (batch, 1, time)."""
         values, block_size, skip = framed(parameters, audio.shape[-1])
-        wide = {name: value.double() if value.device.type != "mps" else value for name, value in values.items()}
+        wide = {name: value.to(wide_dtype(value.device)) for name, value in values.items()}
         g = torch.tan(math.pi / self.sample_rate * wide["cutoff_hz"].clamp(max=HIGHEST * self.sample_rate))
         one, k = torch.ones_like(wide["q"]), 1 / wide["q"]
         if self.mode == "mix":

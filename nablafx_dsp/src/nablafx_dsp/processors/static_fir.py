@@ -1,4 +1,4 @@
-"""A finite impulse response that is the output of a small network."""
+"""Finite impulse response that is the output of a small network."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from nablafx_core.marks import Range
 from nablafx_core.state import State
 from nablafx_dsp.functional.fir import fir
 from nablafx_dsp.nn.siren import Siren
-from nablafx_dsp.pretraining.weights import load_pretrained
+from nablafx_dsp.pretrained_weights import load_pretrained
 
 
 class StaticFIR(Processor):
     """y[t] = sum over k of h[k] x[t - k], with h[k] = f(-1 + 2 k / (num_taps - 1)) and f a `Siren`.
 
-    Its weights are ``net.layers.{i}`` and ``net.last_layer``; the places at which f is read are the buffer ``coords``,
-    (1, 1, num_taps). Pretrained it begins as an impulse, which lets the audio pass. State: the last num_taps - 1
-    samples; no latency.
+    Its weights are ``net.layers.{i}`` and ``net.last_layer``; the inputs at which f is evaluated are the buffer
+    ``coords``, (1, 1, num_taps). By default the response starts as an impulse, which passes the audio unchanged. State:
+    ``past``, the last num_taps - 1 samples. No latency.
 
     Args:
-        sample_rate: Hz.
+        sample_rate: sample rate in Hz.
         num_taps: length of the response in samples.
-        hidden_size: units of each layer.
-        num_layers: sine layers; a linear one follows.
-        w0: of the first layer: how much neighbouring taps can differ.
-        pretrained: what it begins as, in the default sizes: ``impulse``, or ``cabinet``, a loudspeaker's at 48 kHz; the
-            path of a safetensors file of ``nablafx pretrain`` or of a ``static_fir_filter_*.pt`` of NablAFx 1.0, which
-            were made with the default `w0`; or ``none`` for random weights.
+        hidden_size: number of units of each sine layer.
+        num_layers: number of sine layers; a linear layer follows.
+        w0: frequency factor of the first layer: how much neighbouring taps can differ.
+        pretrained: initial weights, in the default sizes: ``impulse``; ``cabinet``, a loudspeaker's response at 48 kHz;
+            the path of a safetensors file of ``nablafx pretrain`` or of a ``static_fir_filter_*.pt`` of NablAFx 1.0,
+            which were made with the default `w0`; or ``none`` for random weights.
 
     Raises:
-        ModelError: if there are no such weights, or they are those of another size, `w0` or number of taps.
+        ModelError: if the weights are not found, or have another size, `w0` or number of taps.
     """
 
-    lr_multiplier = 0.01
+    lr_multiplier = 0.01  # that of the presets of NablAFx 1.0
     coords: Tensor
 
     shape = "filter"
@@ -57,20 +57,20 @@ class StaticFIR(Processor):
             load_pretrained(self.net, pretrained, self.pretrained_settings())
 
     def pretrained_settings(self) -> dict[str, object]:
-        """What makes h beside the weights."""
+        """Return the settings that determine h besides the weights."""
         return {"w0": float(self.net.w0), "num_taps": self.coords.shape[-1]}
 
     def macs_per_sample(self) -> float:
-        """One for each tap; the network runs when its weights change."""
+        """Return one operation per tap; the network runs only when its weights change."""
         return float(self.coords.shape[-1])
 
     def taps(self) -> Tensor:
-        """The impulse response h, (num_taps,)."""
+        """Return the impulse response h, (num_taps,)."""
         response: Tensor = self.net(self.coords[0, 0])
         return response
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
-        """Silence before the first sample."""
+        """Return the state for silence before the first sample."""
         return {"past": self.coords.new_zeros(batch_size, self.coords.shape[-1] - 1)}
 
     def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:

@@ -1,4 +1,4 @@
-"""A nonlinearity that is a small network."""
+"""Nonlinearity that is a small network."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from torch import Tensor
 
 from nablafx_core.marks import Range
 from nablafx_dsp.nn.siren import Siren
-from nablafx_dsp.pretraining.weights import load_pretrained
+from nablafx_dsp.pretrained_weights import load_pretrained
 from nablafx_dsp.processors.memoryless import Memoryless
 
 
 class StaticMLP(Memoryless):
-    """y = f(x), f a `Siren` of the sample's value. Its weights are ``net.layers.{i}`` and ``net.last_layer``.
+    """y = f(x), where f is a `Siren`. Its weights are ``net.layers.{i}`` and ``net.last_layer``.
 
-    Pretrained it begins as tanh, within 0.001 on [-4, 4]; what it is beyond nobody knows, so keep the level before it
-    in that range.
+    By default f starts as tanh, within 0.001 on [-4, 4]. It is arbitrary outside, so keep the input in that range.
 
     Args:
-        sample_rate: Hz.
-        hidden_size: units of each layer.
-        num_layers: sine layers; a linear one follows.
-        w0: of the first layer: how fast f can change.
-        pretrained: what it begins as: ``tanh`` (32 or 64 units, 3 layers); the path of a safetensors file of
+        sample_rate: sample rate in Hz.
+        hidden_size: number of units of each sine layer.
+        num_layers: number of sine layers; a linear layer follows.
+        w0: frequency factor of the first layer: how fast f can change.
+        pretrained: initial weights: ``tanh`` (32 or 64 units, 3 layers); the path of a safetensors file of
             ``nablafx pretrain`` or of a ``static_mlp_nonlinearity_*.pt`` of NablAFx 1.0; or ``none`` for random
             weights.
 
     Raises:
-        ModelError: if there are no such weights, or they are those of another size or `w0`.
+        ModelError: if the weights are not found, or have another size or `w0`.
     """
 
-    lr_multiplier = 0.01
+    lr_multiplier = 0.01  # that of the presets of NablAFx 1.0
 
     shape = "nonlinearity"
 
@@ -49,14 +48,14 @@ class StaticMLP(Memoryless):
             load_pretrained(self.net, pretrained, self.pretrained_settings())
 
     def pretrained_settings(self) -> dict[str, object]:
-        """What makes f beside the weights."""
+        """Return the settings that determine f besides the weights."""
         return {"w0": float(self.net.w0)}
 
     def macs_per_sample(self) -> float:
-        """One for each weight that is not a bias."""
+        """Return one operation per weight that is not a bias."""
         return float(sum(weight.numel() for name, weight in self.named_parameters() if name.endswith("weight")))
 
     def effect(self, audio: Tensor) -> Tensor:  # type: ignore[override]
-        """f of each sample."""
+        """Return f of each sample."""
         out: Tensor = self.net(audio)
         return out

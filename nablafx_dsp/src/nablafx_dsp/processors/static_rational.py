@@ -1,25 +1,25 @@
-"""A nonlinearity that is a rational function."""
+"""Nonlinearity that is a rational function."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from nablafx_core.nn.rational import Degrees, FunctionName, Rational
-from nablafx_dsp.pretraining.weights import load_pretrained
+from nablafx_dsp.pretrained_weights import load_pretrained
 from nablafx_dsp.processors.memoryless import Memoryless
 
 
 class StaticRational(Memoryless):
-    """y = P(x) / Q(x), see `nablafx_core.nn.rational.Rational`; ``net.numerator`` and ``net.denominator`` are learned.
+    """y = P(x) / Q(x), see `nablafx_core.nn.rational.Rational`; ``net.numerator`` and ``net.denominator`` are trained.
 
     Args:
-        sample_rate: Hz.
-        degrees: of P and of Q.
-        function: that it begins as, on [-3, 3].
-        pretrained: the path of a safetensors file of ``nablafx pretrain``, in place of the function; or ``none``.
+        sample_rate: sample rate in Hz.
+        degrees: degrees of P and Q.
+        function: initial function, on [-3, 3].
+        pretrained: path of a safetensors file of ``nablafx pretrain`` that replaces the function; or ``none``.
 
     Raises:
-        ModelError: if there is no such file, or it is of other degrees.
+        ModelError: if the file is not found, or has other degrees.
     """
 
     shape = "nonlinearity"
@@ -37,10 +37,10 @@ class StaticRational(Memoryless):
             load_pretrained(self.net, pretrained, self.pretrained_settings())
 
     def pretrained_settings(self) -> dict[str, object]:
-        """What makes f beside the weights: nothing."""
+        """Return no settings: the weights alone determine f."""
         return {}
 
     def effect(self, audio: Tensor) -> Tensor:  # type: ignore[override]
-        """P / Q of each sample."""
+        """Return P / Q of each sample."""
         out: Tensor = self.net(audio)
         return out

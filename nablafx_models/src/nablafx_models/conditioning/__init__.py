@@ -1,1 +1,1 @@
-"""How controls reach the layers of a model; the same for every architecture."""
+"""Conditionings: how the controls reach the layers of a model, for every architecture."""

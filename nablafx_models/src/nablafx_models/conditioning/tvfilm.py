@@ -1,4 +1,4 @@
-"""A condition that listens to the model's input, block by block, once for all layers."""
+"""Time-varying FiLM: a modulation that follows the input of the model, block by block."""
 
 from __future__ import annotations
 
@@ -6,57 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from nablafx_core.errors import ModelError
-from nablafx_core.nn.block_recurrence import BlockRecurrence
 from nablafx_core.state import State
 from nablafx_core.steps import BlockStep, Steps
-from nablafx_models.conditioning.film import begin_at_identity
-from nablafx_models.conditioning.interface import AffineModulation, Condition, Conditioner
+from nablafx_models.conditioning.audio_conditioner import audio_conditioner
+from nablafx_models.conditioning.interface import AffineModulation, Conditioning, LayerInput, initialize_to_identity
 
-
-class AudioConditioner(BlockRecurrence, Conditioner):
-    """c_b = LSTM(max over block b of |audio|, controls), a vector per block of samples.
-
-    With look-ahead a block of audio is held back until it is complete.
-
-    Args:
-        num_controls: of the model.
-        condition_size: channels of the condition.
-        block_size: samples of a block, counted from where the audio begins.
-        lookahead: a block's condition comes from the block itself; otherwise from the one before.
-        num_layers: of the LSTM.
-    """
-
-    steady = False
-
-    def __init__(
-        self,
-        num_controls: int,
-        condition_size: int = 32,
-        block_size: int = 128,
-        lookahead: bool = True,
-        num_layers: int = 1,
-    ) -> None:
-        super().__init__(
-            1, num_controls, condition_size, num_layers=num_layers, block_size=block_size, lookahead=lookahead
-        )
-        self.condition_size = condition_size
-
-    def pool(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        """Peaks."""
-        return super().pool(signal.abs())[0], signal
-
-    def forward(
-        self, audio: Tensor, controls: Tensor | None, state: State, final: bool = False
-    ) -> tuple[Tensor, Condition, State]:
-        """Audio (batch, 1, time) that can be processed by now, and its steps; see `Conditioner`."""
-        return self.advance(audio, controls, state, final)
+_SIZE = 32  # as in NablAFx 1.0
 
 
 class TVFiLM(AffineModulation):
-    """y = g x + b per channel, [g, b] = Conv1d(condition), a step per block (Comunità et al., 2025, arXiv:2502.11668).
+    """y = g x + b per channel, [g, b] = Conv1d(condition), with one step per block.
+
+    From NablAFx (Comunità et al., 2025, arXiv:2502.11668).
 
     Args:
-        channels: of the features.
+        channels: channels of the features.
         condition_size: channels of the condition.
         block_size: samples of a block.
     """
@@ -67,35 +31,26 @@ class TVFiLM(AffineModulation):
         super().__init__()
         self.samples_per_step = block_size
         self.adaptor = nn.Conv1d(condition_size, 2 * channels, 1)
-        begin_at_identity(self.adaptor)
+        initialize_to_identity(self.adaptor)
 
-    def affine(
-        self,
-        features: Tensor,
-        condition: Condition,
-        state: State,
-        final: bool = False,
-        *,
-        whole: bool = False,
-        maxima: Tensor | None = None,
-    ) -> BlockStep:
-        """Steps that end where the features end; no state."""
-        if not isinstance(condition, Steps):
-            raise ModelError("tvfilm needs a condition per block.")
-        return BlockStep(features, condition._replace(values=self.adaptor(condition.values)), {})
+    def scale_and_shift(self, given: LayerInput) -> BlockStep:
+        """Return steps that end where the features end; no state."""
+        if not isinstance(given.condition, Steps):
+            raise ModelError("TVFiLM takes steps as its condition, one per block.")
+        return BlockStep(given.features, given.condition._replace(values=self.adaptor(given.condition.values)), {})
 
 
 class EndAligned(nn.Module):
-    """Return steps as NablAFx 1.0 passes them to layers with shorter sequences: the last ones, on each layer's grid.
+    """Pass steps to layers as NablAFx 1.0 does: the last steps, on a grid of each layer's own.
 
-    Layer n, whose sequence begins O_n samples after the audio and has a grid of blocks of its own, uses in its block b
-    the step b + s_n, where s_n aligns the last block of the layer with the last step. That is the condition of a time
-    shifted by d_n = s_n block_size - O_n samples, -block_size < d_n < block_size, which depends on the total length; a
-    stream is that of a length that is a multiple of the block. Audio is held back further by the largest d_n.
+    The features of layer n begin O_n samples after the audio, and the layer has its own grid of blocks. In its block b
+    it uses step b + s_n, where s_n aligns its last block with the last step. This shifts the condition in time by
+    d_n = s_n block_size - O_n samples, -block_size < d_n < block_size, which depends on the total length. A stream uses
+    the shifts of a length that is a multiple of the block. Audio is held back by the largest d_n in addition.
 
     Args:
         offsets: O_n of each layer, increasing; the last one is that of the whole model.
-        block_size: samples.
+        block_size: samples of a block.
     """
 
     def __init__(self, offsets: list[int], block_size: int) -> None:
@@ -104,7 +59,7 @@ class EndAligned(nn.Module):
         self.block_size = block_size
 
     def shifts(self, time: int = 0) -> list[int]:
-        """d_n of each layer for a total of `time` samples."""
+        """Return d_n of each layer for audio of `time` samples; 0 for a stream."""
         total = time + self.offsets[-1]
         return [
             (-(-total // self.block_size) - -(-(total - offset) // self.block_size)) * self.block_size - offset
@@ -112,13 +67,13 @@ class EndAligned(nn.Module):
         ]
 
     def initial_state(self, batch_size: int, like: Tensor, channels: int) -> State:
-        """Before the first sample: ``held`` audio and past ``steps``."""
+        """Return the state before the first sample: ``held`` audio and past ``steps``, both empty."""
         return {"held": like.new_zeros(batch_size, 1, 0), "steps": like.new_zeros(batch_size, channels, 0)}
 
     def forward(
         self, audio: Tensor, steps: Steps, state: State, shifts: list[int], final: bool = False
     ) -> tuple[Tensor, list[Steps], State]:
-        """Audio that every layer has steps for, and the steps of each layer."""
+        """Return the audio for which every layer has steps, the steps of each layer, and the next state."""
         largest, size = max(0, *shifts), self.block_size
         audio = torch.cat((state["held"], audio), dim=-1)
         values = torch.cat((state["steps"], steps.values), dim=-1)
@@ -129,6 +84,15 @@ class EndAligned(nn.Module):
             "steps": values[..., values.shape[-1] - kept :],
         }
         lead = steps.skip if final else largest
-        # At the end of a stream whose length is no multiple of the block, the nearest grid that fits.
+        # If the length of a stream is not a multiple of the block, use the nearest grid that fits.
         own = [Steps(values, (lead - shift) % size if final else lead - shift, size) for shift in shifts]
         return audio[..., : audio.shape[-1] - held], own, after
+
+
+TVFILM = Conditioning(
+    "scales and shifts every layer by one LSTM of the controls and of the audio's peaks in blocks of samples",
+    conditioner=audio_conditioner(_SIZE),
+    modulation=lambda layer: TVFiLM(layer.channels, layer.condition_size, layer.blocks.block_size),
+    condition_size=_SIZE,
+    allows_end_alignment=True,
+)

@@ -1,4 +1,4 @@
-"""The compiled loops of a modulation by steps, its activation and its residual, for one item of a batch."""
+"""Compiled loops of a modulation by steps, its activation and its residual, for one item of a batch."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 
 from nablafx_core.kernels.compiled import compiled, inlined
 from nablafx_core.kernels.simd import REGISTER_LANES, add, fma, full, load, mul, sigmoid, store, sub, sum_of, tanh
-from nablafx_models.kernels.convolution import GATE, IDENTITY, TANH
+from nablafx_models.kernels.dilated_convolution import GATE, IDENTITY, TANH
 
-#: Samples that are computed together.
+#: Samples that are computed together, in two registers.
 _LANES = 2 * REGISTER_LANES
-#: Samples over which gradients are summed in float32 before they are added up in float64.
+#: Samples whose gradients are summed in float32; these sums are then added in float64.
 _PIECE = 512
 
 
 @inlined
 def _modulated(y: Any, at: Any, gate: Any, step: Any, activation: Any) -> Any:
-    """act(g y + b), with y at one place and, for a gate, at a second one."""
+    """Return act(g y + b) for the samples of y at index `at` and, for a gate, at index `gate`."""
     scale, shift, scale2, shift2 = step
     value = fma(full(scale, _LANES), load(y, at, _LANES), full(shift, _LANES))
     if activation != IDENTITY:
@@ -30,7 +30,7 @@ def _modulated(y: Any, at: Any, gate: Any, step: Any, activation: Any) -> Any:
 
 @inlined
 def _step(steps: Any, o: Any, block: Any, channels: Any, blocks: Any, activation: Any, results: Any) -> Any:
-    """g and b of a channel, and those of the channel that opens its gate."""
+    """Return g and b of channel `o`, and g and b of the channel of its gate."""
     other = o + results if activation == GATE else o
     return (
         steps[o * blocks + block],
@@ -42,7 +42,7 @@ def _step(steps: Any, o: Any, block: Any, channels: Any, blocks: Any, activation
 
 @inlined
 def _adjoint(grad: Any, y: Any, places: Any, step: Any, activation: Any, of_y: Any, targets: Any, sums: Any) -> Any:
-    """The gradient of y at one or two places, and the sums of those of g and b with it."""
+    """Store the gradient of y at one or (for a gate) two indices; return the sums for the gradients of g and b."""
     scale, shift, scale2, shift2 = step
     products, total, products2, total2 = sums
     source, at, gate = places
@@ -65,7 +65,7 @@ def _adjoint(grad: Any, y: Any, places: Any, step: Any, activation: Any, of_y: A
 
 
 def _compiled_for(activation: int) -> tuple[Any, Any]:
-    """The loops forward and backward, compiled for one activation: what it needs stays in registers."""
+    """Compile the forward and backward loops for one activation, so that its values stay in registers."""
 
     def forward(
         y: Any,
@@ -79,19 +79,20 @@ def _compiled_for(activation: int) -> tuple[Any, Any]:
         out: Any,
         targets: Any,
     ) -> None:
-        """out = act(g y + b) + gain x, where g and b are held over blocks.
+        """Compute out = act(g y + b) + gain x, where g and b are held over blocks.
 
         Args:
-            y: what is modulated.
-            rows: where in y each channel begins.
-            steps: g of each channel and then b of each channel, (2 channels of y, blocks), flat.
-            grid: samples of a block; those of the first block that come before y; the first block; blocks in `steps`.
-            count: samples.
-            gain: of each channel of out, (channels,); (0,) for no residual.
-            x: what the residual is taken from.
-            residual: where in x each channel's residual begins, (channels,).
+            y: features to modulate.
+            rows: index in y at which each channel begins.
+            steps: g of each channel, then b of each channel, (2 channels of y, blocks), flat.
+            grid: samples of a block; samples of the first block that come before y; index of the first block in
+                `steps`; number of blocks in `steps`.
+            count: samples to compute.
+            gain: gain of each channel's residual, (channels,); (0,) for no residual.
+            x: signal of the residual.
+            residual: index in x at which each channel's residual begins, (channels,).
             out: written.
-            targets: where in out each channel begins, (channels,).
+            targets: index in out at which each channel begins, (channels,).
         """
         size, lead, first, blocks = grid
         results, added = targets.shape[0], gain.shape[0] > 0
@@ -130,18 +131,18 @@ def _compiled_for(activation: int) -> tuple[Any, Any]:
         into: Any,
         of_steps: Any,
     ) -> None:
-        """The gradients of y and of the steps; those of steps that no sample uses are left as they are.
+        """Compute the gradients of y and of the steps; steps that no sample uses keep the gradient they have.
 
-        tanh' = 1 - tanh^2; the gate's are s (1 - t^2) and t s (1 - s). Both are computed again from y, which takes less
-        time than to keep them.
+        The derivative of tanh is 1 - tanh^2. For a gate with t = tanh and s = sigmoid, the derivatives are s (1 - t^2)
+        and t s (1 - s). t and s are computed again from y, which takes less time than keeping them.
 
         Args:
-            grad: of out.
-            sources: where in grad each channel begins.
+            grad: gradient of out.
+            sources: index in grad at which each channel begins.
             y, rows, steps, grid, count: as in `forward`.
-            of_y: written.
-            into: where in of_y each channel begins.
-            of_steps: as steps, written.
+            of_y: gradient of y, written.
+            into: index in of_y at which each channel begins.
+            of_steps: gradient of the steps, laid out like `steps`, written.
         """
         size, lead, first, blocks = grid
         channels, results = rows.shape[0], sources.shape[0]
@@ -186,5 +187,5 @@ def _compiled_for(activation: int) -> tuple[Any, Any]:
     return compiled(forward), compiled(backward)
 
 
-#: For each activation of `convolution`, its loops forward and backward.
+#: The forward and backward loops of each activation number of `dilated_convolution`.
 FORWARD, BACKWARD = (dict(enumerate(loops)) for loops in zip(*map(_compiled_for, (IDENTITY, TANH, GATE)), strict=True))

@@ -1,1 +1,1 @@
-"""An example of a pack for NablAFx."""
+"""Example pack for NablAFx."""

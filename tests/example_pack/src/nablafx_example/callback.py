@@ -1,4 +1,4 @@
-"""A Lightning callback, which the pack adds to trainings whose experiment asks for it."""
+"""A Lightning callback, which the pack adds to a training if its experiment requests it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nablafx_core.names import short_name
 
 
 class StopWhenEnough(Callback):
-    """Ends a training after the first validation whose figure is at least `enough`.
+    """Stop a training after the first validation whose metric is at least `enough`.
 
     Args:
         figure: name of the metric.
@@ -23,13 +23,13 @@ class StopWhenEnough(Callback):
         self.enough = enough
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Compare; every process has the same figures, so all of them stop."""
+        """Stop if the metric is reached; every process has the same metrics, so that all of them stop."""
         if pl_module.validation[self.figure] >= self.enough:
             trainer.should_stop = True
 
 
 def callbacks_for(config: Mapping[str, Any]) -> Iterable[Callback]:
-    """One for each metric of a validated experiment that is this pack's SNR and has `enough_db`."""
+    """Yield a callback for each metric of a validated experiment that is this pack's SNR and has `enough_db`."""
     for section in config["metrics"]:
         if section["name"] == "nablafx-example/snr" and section.get("enough_db") is not None:
             yield StopWhenEnough(short_name(section["name"]), section["enough_db"])

@@ -17,12 +17,12 @@ from nablafx_core.runs.find_model import find_model
 @runs_dir
 @as_json
 def soft_tone(model: str, runs_dir: str, as_json: bool) -> None:
-    """Say what the SoftTone MODEL (a run's id or folder, a bundle, or pack/name) has learned."""
+    """Show what the SoftTone MODEL (a run's id or folder, a bundle, or pack/name) has learned."""
     from nablafx_example.model import SoftTone
 
     found = load(find_model(model, Path(runs_dir)))
     if not isinstance(found, SoftTone):
-        raise ModelError(f"{model} is a {type(found).__name__}, not a SoftTone.")
+        raise ModelError(f"{model}: expected a SoftTone, got a {type(found).__name__}.")
     cutoff_hz = 2.0 ** found.log_cutoff.item()
     octaves = [] if found.octaves is None else found.octaves[:, 0].tolist()
     learned = {

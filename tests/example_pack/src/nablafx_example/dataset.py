@@ -1,4 +1,4 @@
-"""A dataset: recordings that are made when it is built. One of files uses `nablafx_core.data.sources.WavSource`."""
+"""A dataset of synthesised recordings. A dataset of audio files uses `nablafx_core.data.sources.WavSource` instead."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nablafx_example.one_pole import one_pole
 
 
 class Bursts(Dataset):
-    """Decaying sines through a low-pass of 500 Hz to 4 kHz and a soft clip.
+    """Decaying sines through a low-pass of 500 Hz to 4 kHz and a soft clipper.
 
     Args:
-        num_sources: dry signals; each is played at every position of the knob.
-        seconds: length of each.
+        num_sources: number of dry signals; each is recorded at every position of the knob.
+        seconds: length of each signal in s.
         tones: positions of the knob, in [0, 1].
-        sample_rate: Hz.
-        seed: of the pitches.
+        sample_rate: sample rate in Hz.
+        seed: seed of the pitches.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Bursts(Dataset):
 
 
 def _bursts(seconds: float, sample_rate: int, random: torch.Generator) -> Tensor:
-    """Four notes, each an octave span of random pitch, decaying to a thousandth."""
+    """Return four notes of random pitch over three octaves, each decaying to a thousandth."""
     notes, length = 4, int(seconds * sample_rate) // 4
     time = torch.arange(length, dtype=torch.float64) / sample_rate
     pitch_hz = 110 * 8 ** torch.rand(notes, 1, generator=random, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""An exporter: writes a trained model as a file of another project."""
+"""An exporter: writes a trained model to a file for another program."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from nablafx_example.model import SoftTone
 
 
 class SoftToneExporter(Exporter):
-    """Writes a `SoftTone` as JSON: its knobs, its cutoff in Hz and its drive.
+    """Write a `SoftTone` as JSON: its knobs, its cutoff in Hz and its drive.
 
     Args:
-        indent: spaces of each level; null for a single line.
+        indent: number of spaces per level; null for a single line.
     """
 
     suffix = SUFFIX
@@ -28,10 +28,10 @@ class SoftToneExporter(Exporter):
         """Write the file.
 
         Raises:
-            ConversionError: for another model, or a knob that is a switch.
+            ConversionError: if the model is not a SoftTone, or has a switch.
         """
         if not isinstance(model, SoftTone):
-            raise ConversionError(f"a {SUFFIX} file holds a SoftTone; this model is a {type(model).__name__}.")
+            raise ConversionError(f"a {SUFFIX} file requires a SoftTone, got a {type(model).__name__}.")
         octaves = [] if model.octaves is None else model.octaves[:, 0].tolist()
         content = SoftToneFile(
             format="soft-tone",
@@ -46,6 +46,6 @@ class SoftToneExporter(Exporter):
 
 def _knob(control: Control, octaves: float) -> Knob:
     if control.positions:
-        raise ConversionError(f"a {SUFFIX} file has no switches, and the model's '{control.name}' is one.")
+        raise ConversionError(f"a {SUFFIX} file cannot contain a switch, and the model's '{control.name}' is one.")
     known = {key: value for key, value in asdict(control).items() if key != "positions"}
     return Knob(**known, octaves=octaves)

@@ -1,4 +1,4 @@
-"""A file format of the pack's own for `SoftTone`: JSON with every quantity in units, such as another program reads."""
+"""File format of `SoftTone`: JSON with every quantity in units, as another program would read it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ SUFFIX = ".softtone"
 
 
 class Part(BaseModel):
-    """Refuses what is of another type, not finite, missing, or not known."""
+    """Reject fields that are missing, unknown, of another type, NaN or infinite."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Knob(Part):
-    """A knob, and by how many octaves it moves the cutoff from end to end."""
+    """A knob, and the octaves by which it moves the cutoff over its range."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
     unit: str = ""

@@ -1,4 +1,4 @@
-"""A device: a ground truth that renders audio, for simulated data."""
+"""A device, which renders audio for simulated data."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from nablafx_core.interfaces import Device
 
 
 class GuitarCircuit(Device):
-    """What a guitar does to the voltage that its strings induce: pickup, tone knob, volume knob and cable.
+    """Electric circuit of a guitar, driven by the voltage that its strings induce: pickup, tone, volume and cable.
 
     A coil (R and L in series) feeds three branches to ground: the cable C, the volume knob Rv, and the tone capacitor
-    Ct behind the tone knob t Rt. So, with Y(s) = s C + 1 / Rv + s Ct / (1 + s Ct t Rt) for the three,
+    Ct after the tone knob t Rt. With Y(s) = s C + 1 / Rv + s Ct / (1 + s Ct t Rt) for these branches,
 
     H(s) = 1 / (1 + (R + s L) Y(s)),
 
-    a low-pass with a resonance, which is made digital by the bilinear transform. The values are a humbucker's.
+    which is a low-pass with a resonance, discretised by the bilinear transform. The values are those of a humbucker.
 
     Args:
         resistance_ohm: R.
         inductance_henry: L.
-        cable_farad: C, about 100 pF a metre.
+        cable_farad: C, about 100 pF per metre.
         tone_farad: Ct.
-        knob_ohm: Rt and Rv, of both knobs.
+        knob_ohm: Rt and Rv.
     """
 
     controls = (Control("tone", 0.0, 10.0, default=10.0),)
@@ -57,13 +57,13 @@ class GuitarCircuit(Device):
         units = list(controls) or [control.default_unit for control in self.controls]
         if audio.ndim != 1 or len(units) != 1:
             raise DataError(
-                f"guitar-circuit takes audio (time,) and 1 control (tone), not audio of shape {audio.shape} and "
+                f"guitar-circuit: expected audio (time,) and 1 control (tone), got audio of shape {audio.shape} and "
                 f"{len(units)} controls."
             )
         return signal.lfilter(*signal.bilinear(*self.polynomials(units[0]), sample_rate), audio)
 
     def polynomials(self, tone: float) -> tuple[Any, Any]:
-        """Numerator and denominator of H(s), highest power first, for the knob in [0, 1]."""
+        """Return numerator and denominator of H(s), highest power first, for the knob in [0, 1]."""
         delay = [self.tone_farad * tone * self.knob_ohm, 1.0]  # 1 + s Ct t Rt
         coil = [self.inductance_henry, self.resistance_ohm]
         branches = np.polyadd(np.polymul([self.cable_farad, 1 / self.knob_ohm], delay), [self.tone_farad, 0.0])

@@ -1,4 +1,4 @@
-"""An importer: reads a model file of another project. Nothing that such a file says is trusted."""
+"""An importer: reads a model file of another program, and validates every field of it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from nablafx_core.registry.building import build
 from nablafx_example.file_format import SUFFIX, SoftToneFile
 from nablafx_example.model import SoftTone
 
+#: Largest size in bytes; a file with 32 knobs is far smaller.
 LARGEST = 2**20
 
 
 class SoftToneImporter(Importer):
-    """Reads what `SoftToneExporter` writes."""
+    """Read a file that `SoftToneExporter` writes."""
 
     suffixes = (SUFFIX,)
 
     def read(self, path: Path) -> SoftTone:
-        """The model in the file.
+        """Build the model in the file.
 
         Raises:
-            ConversionError: if it cannot be read or a field is missing, unknown or out of range; names the field.
+            ConversionError: if the file cannot be read, or a field is missing, unknown or out of range; the message
+                names the field.
         """
         content = _checked(path)
         try:
             controls = [Control(**knob.model_dump(exclude={"octaves"})) for knob in content.knobs]
-        except ModelError as error:  # a range that is none, or a default outside it
+        except ModelError as error:  # an empty range, or a default outside it
             raise ConversionError(f"{path}: {error}") from error
         section = {"name": "nablafx-example/soft-tone"}
         model: SoftTone = build("model", section, sample_rate=content.sample_rate, controls=controls)
@@ -51,7 +53,7 @@ def _checked(path: Path) -> SoftToneFile:
     except OSError as error:
         raise ConversionError(f"{path}: cannot be read: {error.strerror}.") from None
     if len(text) > LARGEST:
-        raise ConversionError(f"{path}: larger than any {SUFFIX} file.")
+        raise ConversionError(f"{path}: is larger than {LARGEST:,} bytes, the limit of {SUFFIX} files.")
     try:
         return SoftToneFile.model_validate_json(text)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""A controller: what drives the parameters of a processor in a gray-box chain."""
+"""A controller, which drives the parameters of a processor in a gray-box chain."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from nablafx_example.phase import phase_at, phases
 class LFO(Controller):
     """Low-frequency oscillator: u[n] = sigmoid(centre + depth sin(2 pi p[n])).
 
-    Its rate is rate_hz 2^(octaves . controls), its phase p the state. One oscillator swings all parameters, each by
-    its own depth about its own centre. These are trained, and so are the rate and the octaves by which each knob
-    moves it. The phase begins at 0 with the file and is never forgotten, so that a piece from the middle of a file
-    begins at the phase of its position.
+    The rate is rate_hz 2^(octaves . controls) and the phase p is the state. One oscillator moves all parameters, each
+    by its own depth about its own centre. Depths, centres, the rate and the octaves of each knob are trained. The phase
+    is 0 at the start of the file and is never forgotten, so that a segment from the middle of a file starts at the
+    phase of its position.
 
     Args:
-        num_parameters: of the processor.
-        num_controls: knobs of the model.
-        sample_rate: Hz.
-        rate_hz: with which the training begins, all knobs at 0.
+        num_parameters: number of the processor's parameters.
+        num_controls: number of the model's knobs.
+        sample_rate: sample rate in Hz.
+        rate_hz: initial rate in Hz with all knobs at 0.
     """
 
     remembers_position = True
@@ -35,7 +35,7 @@ class LFO(Controller):
     ) -> None:
         super().__init__(num_parameters, num_controls)
         if not rate_hz > 0:
-            raise ConfigError(f"lfo: rate_hz is above 0, not {rate_hz:g}.")
+            raise ConfigError(f"lfo: rate_hz must be above 0, got {rate_hz:g}.")
         self.sample_rate = sample_rate
         self.log_rate = nn.Parameter(torch.tensor(math.log2(rate_hz)))
         self.centre = nn.Parameter(torch.zeros(num_parameters, 1))
@@ -49,7 +49,7 @@ class LFO(Controller):
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
     ) -> tuple[Tensor, State]:
-        """Parameters in [0, 1], (batch, num_parameters, time)."""
+        """Return parameters in [0, 1], (batch, num_parameters, time)."""
         batch_size, _, time = audio.shape
         start = (self.initial_state(batch_size) if state is None else state)["phase"]
         phase, after = phases(self._rate_hz(batch_size, controls), self.sample_rate, start, time)

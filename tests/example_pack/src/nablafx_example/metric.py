@@ -1,4 +1,4 @@
-"""A metric: a figure of merit over a whole split."""
+"""A metric, which measures a model over a whole split."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nablafx_core.interfaces import Metric
 
-#: The least energy: of one sample at -80 dB below full scale.
+#: Smallest energy: that of one sample at -80 dB of full scale.
 FLOOR = 1e-8
 
 
@@ -19,7 +19,7 @@ class SNR(Metric):
     Both sums are at least -80 dB, so that silence predicted as silence is 0 dB.
 
     Args:
-        enough_db: where training may end: a validation that reaches it is its last (see the pack's callback).
+        enough_db: value at which training stops, if given; see `nablafx_example.callback`.
     """
 
     lower_is_better = False
@@ -28,11 +28,11 @@ class SNR(Metric):
         self.enough_db = enough_db
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Energies of the target and of the error, (batch, 2)."""
+        """Return the energies of target and error, (batch, 2)."""
         target, prediction = (audio.cpu().double() for audio in (target, prediction))
         return torch.stack([part.square().sum(dim=(1, 2)) for part in (target, prediction - target)], dim=1)
 
     def value(self, sums: Tensor) -> float:
-        """The ratio of the sums in dB."""
+        """Return the ratio of the sums in dB."""
         signal, noise = (max(float(total), FLOOR) for total in sums)
         return 10 * math.log10(signal / noise)

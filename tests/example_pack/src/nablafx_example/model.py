@@ -1,4 +1,4 @@
-"""A model: a low-pass filter that the knobs move, then a soft clip."""
+"""A model: a low-pass filter that the knobs move, followed by a soft clipper."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from nablafx_example.one_pole import one_pole
 class SoftTone(Model):
     """y = tanh(g LP(x)), where LP is a one-pole low-pass at cutoff_hz 2^(octaves . controls).
 
-    The drive g, the cutoff and the octaves that each knob moves it are trained.
+    The drive g, the cutoff and the octaves by which each knob moves it are trained.
 
     Args:
-        sample_rate: Hz.
-        controls: the knobs.
-        cutoff_hz: where the cutoff begins, with all knobs at 0.
-        octaves: by how much each knob begins to move it.
+        sample_rate: sample rate in Hz.
+        controls: knobs of the model.
+        cutoff_hz: initial cutoff in Hz with all knobs at 0.
+        octaves: initial octaves by which each knob moves the cutoff.
     """
 
     def __init__(
@@ -32,15 +32,15 @@ class SoftTone(Model):
     ) -> None:
         super().__init__(sample_rate, controls)
         if not cutoff_hz > 0:
-            raise ConfigError(f"soft-tone: cutoff_hz is above 0, not {cutoff_hz:g}.")
+            raise ConfigError(f"soft-tone: cutoff_hz must be above 0, got {cutoff_hz:g}.")
         self.log_cutoff = nn.Parameter(torch.tensor(math.log2(cutoff_hz)))
         self.log_drive = nn.Parameter(torch.tensor(0.1))
-        # Without knobs there is nothing to train here, and what is not used must not be built.
+        # Without knobs there is no such parameter: the laws refuse parameters that do not move the output.
         moved = nn.Parameter(torch.full((len(self.controls), 1), octaves)) if self.controls else None
         self.register_parameter("octaves", moved)
 
     def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
-        """Silence before the file."""
+        """Return the state for silence before the file."""
         return {"last": self.log_drive.new_zeros(batch_size)}
 
     def forward(

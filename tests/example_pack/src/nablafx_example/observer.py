@@ -1,4 +1,4 @@
-"""A Sacred observer: it is told what happens to a run, beside the run folder that is always written."""
+"""A Sacred observer, which is notified of a run's events in addition to the run folder that is always written."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from nablafx_core.interfaces import RunObserver
 
 
 class EventLog(RunObserver):
-    """Appends a line of JSON for each event of each run to one file: who trains what on this machine, at a glance.
+    """Append a line of JSON for each event of each run on this machine to one file.
 
     Args:
-        path: of the file; if None, what the variable NABLAFX_EXAMPLE_EVENTS says, else ``events.jsonl``.
+        path: path of the file; if not given, the environment variable NABLAFX_EXAMPLE_EVENTS, or ``events.jsonl``.
     """
 
     def __init__(self, path: str | None = None) -> None:
@@ -32,21 +32,21 @@ class EventLog(RunObserver):
         meta_info: dict[str, Any],
         _id: str | None,
     ) -> str | None:
-        """A run began, or goes on."""
+        """Record that a run started or resumed."""
         self._run = _id
         self._write("started", start_time, command=command, host=host_info.get("hostname"))
         return _id
 
     def completed_event(self, stop_time: datetime, result: Any) -> None:
-        """It is done; the result is its final figures."""
+        """Record that it completed; the result is its final metrics."""
         self._write("completed", stop_time, result=result)
 
     def interrupted_event(self, interrupt_time: datetime, status: str) -> None:
-        """Somebody stopped it."""
+        """Record that it was interrupted."""
         self._write("interrupted", interrupt_time, status=status)
 
     def failed_event(self, fail_time: datetime, fail_trace: list[str]) -> None:
-        """It failed; the last line of the trace says why."""
+        """Record that it failed, with the last line of the trace."""
         self._write("failed", fail_time, cause=fail_trace[-1].strip() if fail_trace else None)
 
     def _write(self, event: str, time: datetime, **facts: Any) -> None:

@@ -9,16 +9,16 @@ from torch import Tensor
 
 
 def one_pole(audio: Tensor, cutoff_hz: Tensor, sample_rate: float, last: Tensor) -> Tensor:
-    """First-order low-pass filter.
+    """Filter a signal by a first-order low-pass.
 
     y[n] = (1 - a[n]) x[n] + a[n] y[n-1],  a[n] = exp(-2 pi cutoff_hz[n] / sample_rate)
 
-    Computed in log2(time) steps: after each, a sample holds the sum over twice as many samples before it.
+    Computed in log2(time) steps; each step doubles the number of previous samples that a sample sums over.
 
     Args:
         audio: (batch, time).
-        cutoff_hz: in Hz, (batch, 1) or (batch, time).
-        sample_rate: Hz.
+        cutoff_hz: cutoff in Hz, (batch, 1) or (batch, time).
+        sample_rate: sample rate in Hz.
         last: y[-1], (batch,).
     """
     pole = torch.exp(-2 * math.pi * cutoff_hz / sample_rate).expand_as(audio)

@@ -1,4 +1,4 @@
-"""A processor: an effect with parameters in physical units, for gray-box chains."""
+"""A processor, an effect with parameters in physical units for gray-box chains."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from nablafx_example.phase import phase_at, phases
 class Tremolo(Processor):
     """y[n] = x[n] (1 - depth (1 - cos(2 pi p[n])) / 2),  p[n+1] = p[n] + rate_hz / sample_rate.
 
-    The phase p is the state. It begins at 0 with the file and is never forgotten, so that a piece from the middle of a
-    file begins at the phase of its position.
+    The phase p is the state. It is 0 at the start of the file and is never forgotten, so that a segment from the middle
+    of a file starts at the phase of its position.
 
     Args:
-        sample_rate: Hz.
-        max_rate_hz: the fastest swing.
+        sample_rate: sample rate in Hz.
+        max_rate_hz: highest rate in Hz.
     """
 
     remembers_position = True

@@ -8,8 +8,8 @@ from typing import Any
 
 from nablafx_core.runs.rows import FACTS, Row
 
-_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))  # seconds
+_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))  # bytes
 
 
 def figure(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What names in a condition, in ``--sort`` and in ``--by`` stand for."""
+"""Look up the values of names that are used in conditions, in ``--sort`` and in ``--by``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FIELDS = tuple(name for name, one in FACTS.items() if one.named)
 
 
 def value_of(row: Row, name: str) -> Any:
-    """The value that a name has in a run; None if it has none.
+    """Return the value of a name in a run; None if the run has no such value.
 
-    ``metrics.esr`` is the final figure of the test, else of the validation, else the one of just that name; with a
-    "/" in it, it is only that one.
+    ``metrics.esr`` is the final figure ``test/esr``, else ``validation/esr``, else ``esr``; a name with a "/" is only
+    the figure of exactly that name.
     """
     if name in FIELDS:
         value = getattr(row, name)
@@ -28,20 +28,20 @@ def value_of(row: Row, name: str) -> Any:
 
 
 def names_component(name: str) -> bool:
-    """Return whether a condition's name refers to a component, whose name may be written with or without its pack."""
+    """Return true if the value of a name is a component, which may be written with or without its pack."""
     return name in ("model", "data", "device", "data.device") or name.rpartition(".")[2] == "name"
 
 
 def check_name(rows: Sequence[Row], name: str, option: str) -> None:
-    """Make sure that some run has a value of a name.
+    """Check that at least one run has a value for a name.
 
     Args:
-        rows: of all runs; if there are none, every name will do.
-        name: that the user wrote.
-        option: where, for the message.
+        rows: rows of all runs; if there are none, every name is accepted.
+        name: name that the user wrote.
+        option: option that contains the name, for the message.
 
     Raises:
-        RunError: if none has.
+        RunError: if no run has a value for the name.
     """
     if name in FIELDS or not rows or any(value_of(row, name) is not None for row in rows):
         return
@@ -72,7 +72,7 @@ def _setting(config: Mapping[str, Any], path: str) -> Any:
 
 
 def settings(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The settings of an experiment by their path; lists of sections are counted from 0."""
+    """Yield the path and the value of each setting of an experiment; lists of sections are counted from 0."""
     nested = value if isinstance(value, Mapping) else {}
     if isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
         nested = {str(number): item for number, item in enumerate(value)}

@@ -1,4 +1,4 @@
-"""What a condition means: whether a run fulfils it."""
+"""Conditions on runs, and the check whether a run fulfils them."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class Condition(Protocol):
     """A condition on runs."""
 
     def holds(self, row: Row) -> bool:
-        """Whether a run fulfils it."""
+        """Return true if a run fulfils the condition."""
 
     def names(self) -> Iterator[str]:
-        """The names that it uses."""
+        """Yield the names that the condition uses."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """A value as it was written.
+    """A value as the user wrote it.
 
     Attributes:
-        text: without quotes.
-        quoted: a text, whatever it looks like.
+        text: text of the value, without quotes.
+        quoted: true if it was quoted; it is then a text, even if it looks like a number.
     """
 
     text: str
@@ -48,7 +48,7 @@ class Value:
 
     @property
     def plain(self) -> Any:
-        """A number, a boolean, None or a text."""
+        """Value as a number, a boolean, None or a text."""
         if self.quoted:
             return self.text
         if self.text.lower() in _WORDS:
@@ -57,7 +57,7 @@ class Value:
 
     @property
     def time(self) -> str | None:
-        """A beginning of an ISO time in UTC, such as ``2026-11``; None if it is no time."""
+        """First characters of an ISO time in UTC, such as ``2026-11``; None if the value is not a time."""
         text = self.text.removesuffix("Z")
         if _DATE.fullmatch(text):
             return text.replace(" ", "T")
@@ -69,14 +69,14 @@ class Value:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``name sign value``. What a run does not have compares false; only ``= null`` finds that it is missing."""
+    """``name sign value``; false if the run has no such value, except for ``= null``, which finds missing values."""
 
     name: str
     sign: str
     value: Value
 
     def holds(self, row: Row) -> bool:
-        """Of a list, such as the tags: whether one of its values fulfils it, or, for ``!=``, whether all do."""
+        """Return true if a run fulfils it; of a list, such as the tags, one value must, or all values for ``!=``."""
         found = value_of(row, self.name)
         if self.value.plain is None:
             return (found is None) == (self.sign == "=") if self.sign in ("=", "!=") else False
@@ -85,7 +85,7 @@ class Comparison:
         return found is not None and self._of_one(found)
 
     def names(self) -> Iterator[str]:
-        """Its name."""
+        """Yield the name on the left."""
         yield self.name
 
     def _of_one(self, found: Any) -> bool:
@@ -101,11 +101,11 @@ class Comparison:
         return comparable and _ORDERS[self.sign](found, other)
 
     def _is_component(self, found: Any) -> bool:
-        """Return whether two names mean the same component, one with its pack: ``tcn`` and ``nablafx-models/tcn``."""
+        """Return true if both are names of one component, such as ``tcn`` and ``nablafx-models/tcn``."""
         return names_component(self.name) and isinstance(found, str) and names_match(found, self.value.text)
 
     def _of_time(self, found: datetime) -> bool:
-        """A date stands for the whole day, as ``2026-11`` stands for the month."""
+        """Compare times; a date stands for the whole day, as ``2026-11`` stands for the month."""
         time = self.value.time
         if time is None:
             return self.sign == "!="
@@ -124,11 +124,11 @@ class Negation:
     inner: Condition
 
     def holds(self, row: Row) -> bool:
-        """Whether it does not hold."""
+        """Return true if a run does not fulfil the inner condition."""
         return not self.inner.holds(row)
 
     def names(self) -> Iterator[str]:
-        """Those inside."""
+        """Yield the names of the inner condition."""
         return self.inner.names()
 
 
@@ -140,11 +140,11 @@ class Group:
     every: bool
 
     def holds(self, row: Row) -> bool:
-        """Whether all, or one of them, hold."""
+        """Return true if a run fulfils all parts (`every`), or at least one."""
         return (all if self.every else any)(part.holds(row) for part in self.parts)
 
     def names(self) -> Iterator[str]:
-        """Those of the parts."""
+        """Yield the names of the parts."""
         for part in self.parts:
             yield from part.names()
 
@@ -155,7 +155,7 @@ def _is_number(value: Any) -> bool:
 
 def _equal(found: Any, value: Value) -> bool:
     if isinstance(found, str):
-        return found == value.text  # also 808, which is a device
+        return found == value.text  # also for texts that look like numbers, such as the device 808
     plain = value.plain
     if _is_number(found) and _is_number(plain):
         return bool(found == plain or (math.isnan(found) and math.isnan(plain)))

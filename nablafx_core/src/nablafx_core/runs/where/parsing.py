@@ -1,4 +1,4 @@
-"""Reading a condition."""
+"""Parse a condition."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from nablafx_core.runs.where.tokens import Token, tokens, wrong
 
 _SIGNS = ("=", "==", "!=", "<", "<=", ">", ">=", "~")
 _KEYWORDS = ("and", "or", "not", "in")
-_DEEPEST = 50
+_DEEPEST = 50  # nesting; deeper text would exhaust the stack
 
 
 def parse(text: str) -> Condition:
-    """Read a condition.
+    """Parse a condition.
 
     Raises:
-        RunError: that shows the place, if it is none.
+        RunError: if the text is not a condition; the message shows the place of the error.
     """
     reader = _Reader(text)
     condition = reader.either()
@@ -25,7 +25,7 @@ def parse(text: str) -> Condition:
 
 
 class _Reader:
-    """Goes through the pieces of a condition from left to right."""
+    """Parser that reads the tokens of a condition from left to right."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -62,7 +62,7 @@ class _Reader:
     def negated(self) -> Condition:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise self.wrong(f"more than {_DEEPEST} conditions inside each other")
+            raise self.wrong(f"conditions are nested more than {_DEEPEST} levels deep")
         condition = self._negated()
         self._depth -= 1
         return condition
@@ -96,7 +96,7 @@ class _Reader:
         value = self.value()
         if name.text == "start" and value.plain is not None and sign != "~" and value.time is None:
             self._at = place
-            raise self.wrong("start is compared with a date such as 2026-11-23 or 2026-11-23T14:30, in UTC")
+            raise self.wrong("a date is expected here, such as 2026-11-23 or 2026-11-23T14:30, in UTC")
         return Comparison(name.text, "=" if sign == "==" else sign, value)
 
     def value(self) -> Value:

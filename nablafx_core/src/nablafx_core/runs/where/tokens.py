@@ -1,4 +1,4 @@
-"""The words and signs of a condition."""
+"""Split a condition into words and signs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of a condition.
+    """Token of a condition.
 
     Attributes:
         kind: ``"word"``, ``"quoted"``, ``"sign"`` or ``"end"``.
-        text: without quotes.
-        place: characters before it.
+        text: text of the token, without quotes.
+        place: number of characters before the token.
     """
 
     kind: str
@@ -29,19 +29,19 @@ class Token:
     place: int
 
     def is_word(self, *words: str) -> bool:
-        """Whether it is one of these words, in upper or lower case."""
+        """Return true if it is one of these words, in upper or lower case."""
         return self.kind == "word" and self.text.lower() in words
 
     def is_sign(self, *signs: str) -> bool:
-        """Whether it is one of these signs."""
+        """Return true if it is one of these signs."""
         return self.kind == "sign" and self.text in signs
 
 
 def tokens(text: str) -> list[Token]:
-    """The pieces of a condition, and its end.
+    """Return the tokens of a condition; the last one is its end.
 
     Raises:
-        RunError: at a quote that is not closed or a sign that is none.
+        RunError: if a quote is not closed or a sign is unknown.
     """
     found, place = [], 0
     end = len(text.rstrip())
@@ -49,7 +49,7 @@ def tokens(text: str) -> list[Token]:
         match = _TOKEN.match(text, place)
         if match is None:
             place += len(text[place:]) - len(text[place:].lstrip())
-            what = "this quote is not closed" if text[place] in "\"'" else f"'{text[place]}' is no sign of a condition"
+            what = "this quote is not closed" if text[place] in "\"'" else f"unknown sign '{text[place]}'"
             raise wrong(text, place, what)
         kind = str(match.lastgroup)
         piece = match[kind]
@@ -61,7 +61,7 @@ def tokens(text: str) -> list[Token]:
 
 
 def wrong(text: str, place: int, what: str) -> RunError:
-    """The error that shows where a condition is wrong."""
+    """Return the error that shows where a condition is wrong."""
     line = "".join(char if char.isprintable() else " " for char in text)
     first = max(0, place - 60)
     shown = line[first : place + 60]

@@ -1,8 +1,8 @@
-"""The compiled loops of a dilated convolution, its activation and its gradients, for one item of a batch.
+"""Compiled loops of a dilated convolution, its activation and its gradients, for one item of a batch.
 
-Signals are flat: row c of one begins at ``c * stride``. A sum over input channels and taps is a sum over terms: term j
-reads the input ``offsets[j]`` floats from where the output sample stands. Four output channels are computed at a time,
-and as many samples as keep the sums in registers.
+Signals are flat arrays; channel c begins at index ``c * stride``. A sum over input channels and taps is a sum over
+terms: for output sample t, term j reads the input at index ``t + offsets[j]``. A tile has four output channels and as
+many samples as keep its sums in registers.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from nablafx_core.kernels.simd import (
     tanh,
 )
 
-#: Output channels of a tile, to which packed weights and biases are filled up.
+#: Output channels of a tile; packed weights and biases are padded to a multiple of it.
 ROWS = 4
-#: Samples of a tile: with avx512 its sums take 16 of 32 registers, otherwise 8 of 16.
+#: Samples of a tile: its sums take 16 of 32 registers with AVX-512, otherwise 8 of 16.
 TILE = 64 if REGISTER_LANES == 16 else 16
-#: Samples over which products are summed in float32 before they are added up in float64.
+#: Samples whose products are summed in float32; these sums are then added in float64.
 BLOCK = 512
 
 IDENTITY, TANH, GATE = 0, 1, 2
@@ -39,7 +39,7 @@ IDENTITY, TANH, GATE = 0, 1, 2
 
 @compiled
 def _tile(source: Any, origin: Any, offsets: Any, weights: Any, bias: Any, out: Any) -> None:
-    """out[row, t] = bias[row] + sum over j of weights[row // 4, j, row % 4] source[origin + offsets[j] + t]."""
+    """Compute out[row, t] = bias[row] + sum over j of weights[row // 4, j, row % 4] source[origin + offsets[j] + t]."""
     position = 0
     for row in range(0, bias.shape[0], ROWS):
         a0, a1 = broadcast(bias, row, TILE), broadcast(bias, row + 1, TILE)
@@ -58,8 +58,8 @@ def _tile(source: Any, origin: Any, offsets: Any, weights: Any, bias: Any, out: 
 
 
 @inlined
-def _row(tile: Any, row: Any, target: Any, position: Any, count: Any) -> None:
-    """The first `count` samples of a tile's row, into target from `position` on."""
+def _copy_row(tile: Any, row: Any, target: Any, position: Any, count: Any) -> None:
+    """Copy the first `count` samples of a row of a tile to target[position:]."""
     if count == TILE:
         store(target, position, load(tile, row * TILE, TILE))
     else:
@@ -68,8 +68,8 @@ def _row(tile: Any, row: Any, target: Any, position: Any, count: Any) -> None:
 
 
 @compiled
-def _gathered(source: Any, origin: Any, offsets: Any, count: Any, out: Any) -> None:
-    """out[j, t] = source[origin + offsets[j] + t] for t < count: what a tile reads at the end of a signal."""
+def _gather(source: Any, origin: Any, offsets: Any, count: Any, out: Any) -> None:
+    """Copy out[j, t] = source[origin + offsets[j] + t] for t < count, where a whole tile would pass the end."""
     for j in range(offsets.shape[0]):
         for t in range(count):
             out[j * TILE + t] = source[origin + offsets[j] + t]
@@ -88,32 +88,32 @@ def forward(
     features: Any,
     y: Any,
 ) -> None:
-    """y = act(conv(x) + bias) + gain residual, and act's values for `backward`.
+    """Compute y = act(conv(x) + bias) + gain residual, and keep the values of act for the gradients.
 
     Args:
-        x: input channels of equal strides.
-        offsets: of each term in x, (terms,).
-        weights: (rows / 4, terms, 4), flat, with zeros for rows that are none.
+        x: input channels at equal strides.
+        offsets: offset of each term in x, (terms,).
+        weights: (rows / 4, terms, 4), flat, with zeros in the rows of the padding.
         bias: (rows,).
-        activation: `IDENTITY`, `TANH` or `GATE`, which is tanh of the first half of the channels times sigmoid of the
-            second.
-        gain: of each channel of y, (channels,); (0,) for no residual.
-        residual: where in x each channel's residual begins, (channels,).
+        activation: `IDENTITY`, `TANH` or `GATE`, which is the tanh of the first half of the channels times the sigmoid
+            of the second half.
+        gain: gain of each channel's residual, (channels,); (0,) for no residual.
+        residual: index in x at which each channel's residual begins, (channels,).
         time: samples of y.
-        features: tanh and sigmoid, (channels before the gate, time); (0,) to keep none.
-        y: (channels, time), flat.
+        features: values of tanh and sigmoid, (channels before the gate, time), flat, written; (0,) to keep none.
+        y: (channels, time), flat, written.
     """
     rows, channels = bias.shape[0], y.shape[0] // time
     tile, gathered = np.empty(rows * TILE, np.float32), np.zeros(offsets.shape[0] * TILE, np.float32)
-    one_after_other = np.arange(offsets.shape[0]) * TILE
+    packed_offsets = np.arange(offsets.shape[0]) * TILE
     kept = features.shape[0] // time
     for start in range(0, time, TILE):
         count = min(TILE, time - start)
         if count == TILE:
             _tile(x, start, offsets, weights, bias, tile)
         else:
-            _gathered(x, start, offsets, count, gathered)
-            _tile(gathered, 0, one_after_other, weights, bias, tile)
+            _gather(x, start, offsets, count, gathered)
+            _tile(gathered, 0, packed_offsets, weights, bias, tile)
         if activation != IDENTITY:
             for row in range(channels):
                 store(tile, row * TILE, tanh(load(tile, row * TILE, TILE)))
@@ -121,18 +121,19 @@ def forward(
             for row in range(channels, 2 * channels):
                 store(tile, row * TILE, sigmoid(load(tile, row * TILE, TILE)))
         for row in range(kept):
-            _row(tile, row, features, row * time + start, count)
+            _copy_row(tile, row, features, row * time + start, count)
         for row in range(channels):
             if activation == GATE:
                 product = mul(load(tile, row * TILE, TILE), load(tile, (row + channels) * TILE, TILE))
                 store(tile, row * TILE, product)
             if gain.shape[0] > 0:
                 _add_residual(tile, row, x, residual[row] + start, gain[row], count)
-            _row(tile, row, y, row * time + start, count)
+            _copy_row(tile, row, y, row * time + start, count)
 
 
 @inlined
 def _add_residual(tile: Any, row: Any, x: Any, position: Any, gain: Any, count: Any) -> None:
+    """Add gain x[position + t] to the first `count` samples of a row of a tile."""
     if count == TILE:
         values = fma(full(gain, TILE), load(x, position, TILE), load(tile, row * TILE, TILE))
         store(tile, row * TILE, values)
@@ -145,10 +146,20 @@ def _add_residual(tile: Any, row: Any, x: Any, position: Any, gain: Any, count: 
 def before_activation(
     grad: Any, source: Any, activation: Any, features: Any, time: Any, out: Any, lead: Any, stride: Any
 ) -> None:
-    """The gradient before the activation from that after it, into rows of `out` at `lead`.
+    """Compute the gradient before the activation from the gradient after it.
 
-    tanh' = 1 - tanh^2; the gate's are s (1 - t^2) and t s (1 - s). The rows of `grad` have the stride and the number
-    that `source` says.
+    The derivative of tanh is 1 - tanh^2. For a gate with t = tanh and s = sigmoid, the derivatives are s (1 - t^2) and
+    t s (1 - s).
+
+    Args:
+        grad: gradient of y.
+        source: stride and number of the channels of `grad`.
+        activation: as in `forward`.
+        features: values of tanh and sigmoid that `forward` kept.
+        time: samples of y.
+        out: written; channel c begins at index c * stride + lead.
+        lead: samples before the signal in each channel of `out`.
+        stride: stride of the channels of `out`.
     """
     between, channels = source
     one = np.float32(1.0)
@@ -195,26 +206,27 @@ def input_gradient(
     length: Any,
     out: Any,
 ) -> None:
-    """The gradient of x: the convolution of `grad` with the mirrored weights, and what the residual passes on.
+    """Compute the gradient of x: `grad` convolved with the mirrored weights, plus the gradient through the residual.
 
     Args:
-        grad: of the convolution's output, between zeros; the last of its rows ends a tile beyond its signal.
-        offsets: of each term in grad.
-        weights: packed as in `forward`, of the transposed and mirrored convolution.
-        zeros: (rows,).
-        grad_output: of y, or of the residual's part in it.
-        sources: where in grad_output each channel begins.
+        grad: gradient of the convolution's output, with zeros before and after each row; the array ends at least one
+            tile after the last row's signal.
+        offsets: offset of each term in grad.
+        weights: weights of the transposed and mirrored convolution, packed as in `forward`.
+        zeros: zero bias, (rows,).
+        grad_output: gradient of y, or of the residual times its gain.
+        sources: index in grad_output at which each channel begins.
         gain: as in `forward`.
-        residual: where in x each channel's residual begins.
+        residual: index in `out` at which each channel's residual begins.
         time: samples of grad_output.
         length: samples of x.
-        out: (input channels, length), flat.
+        out: (input channels, length), flat, written.
     """
     tile = np.empty(zeros.shape[0] * TILE, np.float32)
     for start in range(0, length, TILE):
         _tile(grad, start, offsets, weights, zeros, tile)
         for row in range(out.shape[0] // length):
-            _row(tile, row, out, row * length + start, min(TILE, length - start))
+            _copy_row(tile, row, out, row * length + start, min(TILE, length - start))
     for channel in range(gain.shape[0]):
         factor, source, target = gain[channel], sources[channel], residual[channel]
         whole = time // REGISTER_LANES * REGISTER_LANES
@@ -227,8 +239,9 @@ def input_gradient(
 
 
 @inlined
-def _add_pair(out: Any, row: Any, term: Any, first: Any, second: Any, there: Any, two: Any) -> None:
-    if there:
+def _add_pair(out: Any, row: Any, term: Any, first: Any, second: Any, valid: Any, two: Any) -> None:
+    """Add the sums of two vectors to out[row, term] and out[row, term + 1], or only the first if not `two`."""
+    if valid:
         out[row, term] += sum_of(first)
         if two:
             out[row, term + 1] += sum_of(second)
@@ -236,19 +249,19 @@ def _add_pair(out: Any, row: Any, term: Any, first: Any, second: Any, there: Any
 
 @compiled
 def correlations(grad: Any, rows: Any, x: Any, offsets: Any, time: Any, out: Any) -> None:
-    """out[o, j] += sum over t of grad[rows[o] + t] x[offsets[j] + t], in float64: the gradient of weights.
+    """Add the gradient of the weights: out[o, j] += sum over t of grad[rows[o] + t] x[offsets[j] + t], in float64.
 
-    Four rows with two terms at a time; beyond the last one the last is taken again and thrown away.
+    Four rows and two terms are computed together. If fewer remain, the last one is computed again and discarded.
     """
-    some, terms = rows.shape[0], offsets.shape[0]
+    count, terms = rows.shape[0], offsets.shape[0]
     whole = time // REGISTER_LANES * REGISTER_LANES
     for start in range(0, whole, BLOCK):
         stop = min(start + BLOCK, whole)
         for j in range(0, terms, 2):
             x0, x1 = offsets[j], offsets[min(j + 1, terms - 1)]
-            for o in range(0, some, ROWS):
-                g0, g1 = rows[o], rows[min(o + 1, some - 1)]
-                g2, g3 = rows[min(o + 2, some - 1)], rows[min(o + 3, some - 1)]
+            for o in range(0, count, ROWS):
+                g0, g1 = rows[o], rows[min(o + 1, count - 1)]
+                g2, g3 = rows[min(o + 2, count - 1)], rows[min(o + 3, count - 1)]
                 a00 = a01 = a10 = a11 = a20 = a21 = a30 = a31 = full(np.float32(0.0), REGISTER_LANES)
                 for t in range(start, stop, REGISTER_LANES):
                     u, v = load(x, x0 + t, REGISTER_LANES), load(x, x1 + t, REGISTER_LANES)
@@ -262,18 +275,18 @@ def correlations(grad: Any, rows: Any, x: Any, offsets: Any, time: Any, out: Any
                     a30, a31 = fma(g, u, a30), fma(g, v, a31)
                 two = j + 1 < terms
                 _add_pair(out, o, j, a00, a01, True, two)
-                _add_pair(out, o + 1, j, a10, a11, o + 1 < some, two)
-                _add_pair(out, o + 2, j, a20, a21, o + 2 < some, two)
-                _add_pair(out, o + 3, j, a30, a31, o + 3 < some, two)
+                _add_pair(out, o + 1, j, a10, a11, o + 1 < count, two)
+                _add_pair(out, o + 2, j, a20, a21, o + 2 < count, two)
+                _add_pair(out, o + 3, j, a30, a31, o + 3 < count, two)
     for t in range(whole, time):
-        for o in range(some):
+        for o in range(count):
             for j in range(terms):
                 out[o, j] += np.float64(grad[rows[o] + t]) * x[offsets[j] + t]
 
 
 @compiled
 def totals(grad: Any, rows: Any, time: Any, out: Any) -> None:
-    """out[o] += sum over t of grad[rows[o] + t], in float64: the gradient of a bias."""
+    """Add the gradient of a bias: out[o] += sum over t of grad[rows[o] + t], in float64."""
     for o in range(rows.shape[0]):
         for start in range(0, time, BLOCK):
             stop = min(start + BLOCK, time)
@@ -289,7 +302,7 @@ def totals(grad: Any, rows: Any, time: Any, out: Any) -> None:
 
 @compiled
 def products(first: Any, starts: Any, second: Any, others: Any, time: Any, out: Any) -> None:
-    """out[o] += sum over t of first[starts[o] + t] second[others[o] + t], in float64: the gradient of a gain."""
+    """Add the gradient of a gain: out[o] += sum over t of first[starts[o] + t] second[others[o] + t], in float64."""
     for o in range(starts.shape[0]):
         for start in range(0, time, BLOCK):
             stop = min(start + BLOCK, time)

@@ -1,4 +1,4 @@
-"""The compiled dilated convolution against torch's in float64: values and gradients, for any shape."""
+"""The compiled dilated convolution has the values and gradients of torch in float64, for any shape."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nablafx_core.kernels.pool import for_each
+from nablafx_models.functional import dilated_convolution as module
+from nablafx_models.functional.dilated_convolution import (
+    ConvolutionSettings,
+    dilated_convolution,
+    dilated_convolution_torch,
+)
 from nablafx_models.gcn import GCN
-from nablafx_models.kernels import dilated as module
-from nablafx_models.kernels.dilated import Settings, dilated, textbook
 from nablafx_models.tcn import TCN
 
 
 def inputs(batch, ins, channels, taps, length, how, *, bias=True, gain=True, seed=0):
-    """x, weight, bias and gain, float32."""
+    """Return random x, weight, bias and gain in float32."""
     generator = torch.Generator().manual_seed(seed)
     rows = 2 * channels if how.activation == "gate" else channels
     x, weight = (torch.randn(*shape, generator=generator) for shape in ((batch, ins, length), (rows, ins, taps)))
@@ -32,7 +36,7 @@ def inputs(batch, ins, channels, taps, length, how, *, bias=True, gain=True, see
 
 
 def outputs_and_gradients(function, tensors, how, needed=(True,) * 4):
-    """The output, and the gradients of a random sum of it for those inputs that are needed."""
+    """Return the output, and the gradients of a random sum of it for the inputs marked in `needed`."""
     leaves = [None if t is None else t.detach().requires_grad_(need) for t, need in zip(tensors, needed, strict=True)]
     y = function(*leaves[:3], how, leaves[3])
     weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y)
@@ -41,14 +45,16 @@ def outputs_and_gradients(function, tensors, how, needed=(True,) * 4):
 
 
 def assert_near(got, want):
-    """Within 1e-5 of the peak, or of 1."""
+    """Compare with a tolerance of 1e-5 of the peak, or of 1 if the peak is smaller."""
     peak = max(1.0, float(want.detach().abs().max()))
     torch.testing.assert_close(got.to(want.dtype), want, rtol=0, atol=1e-5 * peak)
 
 
 def assert_agrees(tensors, how, needed=(True,) * 4):
-    fast = outputs_and_gradients(dilated, tensors, how, needed)
-    slow = outputs_and_gradients(textbook, [None if t is None else t.double() for t in tensors], how, needed)
+    fast = outputs_and_gradients(dilated_convolution, tensors, how, needed)
+    slow = outputs_and_gradients(
+        dilated_convolution_torch, [None if t is None else t.double() for t in tensors], how, needed
+    )
     assert len(fast) == len(slow)
     for got, want in zip(fast, slow, strict=True):
         assert got.dtype == torch.float32
@@ -68,21 +74,23 @@ def assert_agrees(tensors, how, needed=(True,) * 4):
     gain=st.booleans(),
     data=st.data(),
 )
-def test_values_and_gradients_are_torchs(batch, ins, times, taps, dilation, time, activation, bias, gain, data):
+def test_values_and_gradients_equal_those_of_torch(
+    batch, ins, times, taps, dilation, time, activation, bias, gain, data
+):
     span = (taps - 1) * dilation
-    how = Settings(dilation, activation, data.draw(st.integers(0, span)))
+    how = ConvolutionSettings(dilation, activation, data.draw(st.integers(0, span)))
     channels = ins * times if gain else data.draw(st.integers(1, 9))
     assert_agrees(inputs(batch, ins, channels, taps, time + span, how, bias=bias, gain=gain), how)
 
 
 @pytest.mark.parametrize("needed", [n for n in itertools.product([False, True], repeat=4) if any(n)])
 def test_gradients_for_every_subset_of_inputs(needed):
-    how = Settings(3, "gate", 2)
+    how = ConvolutionSettings(3, "gate", 2)
     assert_agrees(inputs(2, 2, 4, 3, 90, how), how, needed)
 
 
-def test_long_signals_lose_no_digits():
-    how = Settings(2, "tanh", 1)
+def test_long_signals_keep_their_precision():
+    how = ConvolutionSettings(2, "tanh", 1)
     assert_agrees(inputs(1, 4, 4, 3, 100_000, how), how)
 
 
@@ -97,8 +105,8 @@ def test_long_signals_lose_no_digits():
     ],
     ids=["slice", "every other sample", "transposed", "one channel", "one sample"],
 )
-def test_signals_that_do_not_lie_in_order(cut):
-    how = Settings(4, "tanh", 3)
+def test_non_contiguous_signals(cut):
+    how = ConvolutionSettings(4, "tanh", 3)
     x = inputs(4, 4, 4, 3, 120, how)[0]
     ins = cut(x).shape[1]
     others = inputs(1, ins, 2 * ins, 3, 120, how)[1:]
@@ -106,36 +114,44 @@ def test_signals_that_do_not_lie_in_order(cut):
     def through(function, x, *rest):
         return outputs_and_gradients(lambda x, *settings: function(cut(x), *settings), [x, *rest], how)
 
-    fast, slow = through(dilated, x, *others), through(textbook, x.double(), *(t.double() for t in others))
+    fast, slow = (
+        through(dilated_convolution, x, *others),
+        through(dilated_convolution_torch, x.double(), *(t.double() for t in others)),
+    )
     for got, want in zip(fast, slow, strict=True):
         assert_near(got, want)
 
 
-def test_a_gradient_that_does_not_lie_in_order():
-    how = Settings(1, "tanh")
+def test_non_contiguous_gradient():
+    how = ConvolutionSettings(1, "tanh")
     x, weight, bias, _ = inputs(2, 3, 3, 2, 50, how)
     for leaf in (x, weight, bias):
         leaf.requires_grad_()
-    summed = torch.autograd.grad(dilated(x, weight, bias, how).sum(), (x, weight, bias))
+    summed = torch.autograd.grad(dilated_convolution(x, weight, bias, how).sum(), (x, weight, bias))
     doubles = [t.detach().double().requires_grad_() for t in (x, weight, bias)]
-    for got, want in zip(summed, torch.autograd.grad(textbook(*doubles, how).sum(), doubles), strict=True):
+    for got, want in zip(
+        summed, torch.autograd.grad(dilated_convolution_torch(*doubles, how).sum(), doubles), strict=True
+    ):
         assert_near(got, want)
 
 
 @pytest.mark.parametrize("activation", ["identity", "tanh", "gate"])
-def test_a_sample_is_the_same_wherever_the_signal_is_cut(activation):
-    how = Settings(3, activation, 1)
+def test_a_sample_does_not_depend_on_where_the_signal_is_cut(activation):
+    how = ConvolutionSettings(3, activation, 1)
     x, *rest = inputs(1, 3, 6, 3, 300, how)
-    whole = dilated(x, *rest[:2], how, rest[2])
+    whole = dilated_convolution(x, *rest[:2], how, rest[2])
     for start, stop in ((0, 7), (1, 300), (60, 140), (293, 300)):
         torch.testing.assert_close(
-            dilated(x[..., start:stop], *rest[:2], how, rest[2]), whole[..., start : stop - 6], rtol=0, atol=0
+            dilated_convolution(x[..., start:stop], *rest[:2], how, rest[2]),
+            whole[..., start : stop - 6],
+            rtol=0,
+            atol=0,
         )
 
 
 @pytest.mark.parametrize("activation", ["tanh", "gate"])
 def test_second_derivatives(activation):
-    how = Settings(2, activation, 1)
+    how = ConvolutionSettings(2, activation, 1)
     tensors = inputs(1, 2, 4, 3, 40, how)
 
     def penalty(function, dtype):
@@ -145,34 +161,36 @@ def test_second_derivatives(activation):
         ]
         return torch.autograd.grad(first.square().sum(), leaves)
 
-    for got, want in zip(penalty(dilated, torch.float32), penalty(textbook, torch.float64), strict=True):
+    for got, want in zip(
+        penalty(dilated_convolution, torch.float32), penalty(dilated_convolution_torch, torch.float64), strict=True
+    ):
         assert_near(got, want)
 
 
 @pytest.mark.parametrize("activation", ["identity", "tanh", "gate"])
-def test_gradcheck_of_the_form_in_torch(activation):
-    how = Settings(2, activation, 1)
+def test_gradcheck_of_the_torch_path(activation):
+    how = ConvolutionSettings(2, activation, 1)
     x, weight, bias, gain = (t.double().requires_grad_() for t in inputs(2, 2, 4, 3, 9, how))
-    assert torch.autograd.gradcheck(lambda x, w, b, g: dilated(x, w, b, how, g), (x, weight, bias, gain))
+    assert torch.autograd.gradcheck(lambda x, w, b, g: dilated_convolution(x, w, b, how, g), (x, weight, bias, gain))
 
 
-def test_what_is_not_a_number_stays_that():
-    how = Settings(1, "tanh")
+def test_nan_reaches_the_samples_that_depend_on_it():
+    how = ConvolutionSettings(1, "tanh")
     x, weight, bias, _ = inputs(1, 1, 4, 1, 100, how, gain=False)
     x[..., 50] = torch.nan
-    assert dilated(x, weight, bias, how).isnan().any(1).nonzero().tolist() == [[0, 50]]
+    assert dilated_convolution(x, weight, bias, how).isnan().any(1).nonzero().tolist() == [[0, 50]]
 
 
-def test_threads_change_no_bit():
-    how = Settings(2, "gate", 1)
+def test_results_do_not_depend_on_the_number_of_threads():
+    how = ConvolutionSettings(2, "gate", 1)
     tensors = inputs(5, 2, 4, 3, 300, how)
-    one = outputs_and_gradients(dilated, tensors, how)
+    one = outputs_and_gradients(dilated_convolution, tensors, how)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
         done = []
         for_each(5, done.append)
-        three = outputs_and_gradients(dilated, tensors, how)
+        three = outputs_and_gradients(dilated_convolution, tensors, how)
     finally:
         torch.set_num_threads(before)
     assert sorted(done) == [0, 1, 2, 3, 4]
@@ -192,18 +210,18 @@ def test_threads_change_no_bit():
     ],
     ids=str,
 )
-def test_networks_train_the_same_with_and_without(make, settings, monkeypatch):
+def test_networks_have_the_same_gradients_with_and_without_compiled_code(make, settings, monkeypatch):
     torch.manual_seed(0)
     model = make(num_blocks=3, kernel_size=3, channel_width=6, **settings)
     audio, target = torch.randn(2, 2, 1, 700).unbind()
 
     def gradients():
-        network = copy.deepcopy(model)  # what a norm has seen goes into the start of the next file
+        network = copy.deepcopy(model)  # because the running statistics of a norm change the start of the next file
         out = network(audio)[0]
         (out - target).square().mean().backward()
         return [out.detach(), *(p.grad.clone() for p in network.parameters() if p.grad is not None)]
 
-    with patch.object(module._Dilated, "apply", wraps=module._Dilated.apply) as used:
+    with patch.object(module._DilatedConvolution, "apply", wraps=module._DilatedConvolution.apply) as used:
         fast = gradients()
         assert used.call_count >= 3
         monkeypatch.setenv("NABLAFX_KERNELS", "torch")

@@ -1,4 +1,4 @@
-"""Which value of a coefficient or parameter belongs to which sample, where there is one per block of samples."""
+"""Frames of coefficients and parameters, and the samples of a signal that they belong to."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from nablafx_core.steps import Steps
 
 
 class Frames(NamedTuple):
-    """How the frames of a coefficient lie over a signal.
+    """Position of the frames of a coefficient over a signal.
 
     Args:
-        block_size: samples of a frame.
-        first: frame of the first sample.
-        lead: samples of that frame that come before the signal.
-        last: frame of the last sample.
-        left: samples of that frame up to the last sample, itself included.
+        block_size: number of samples of a frame.
+        first: index of the first sample's frame.
+        lead: number of samples of that frame that come before the signal.
+        last: index of the last sample's frame.
+        left: number of samples of that frame up to and including the last sample.
     """
 
     block_size: int
@@ -30,7 +30,7 @@ class Frames(NamedTuple):
 
 
 def frames_over(count: int, time: int, block_size: int, skip: int) -> Frames:
-    """Lay `count` frames over a signal as `blocks_over` does; one frame is over the whole signal."""
+    """Lay `count` frames over a signal as `blocks_over` does; a single frame covers the whole signal."""
     return Frames(max(time, 1), 0, 0, 0, time) if count == 1 else blocks_over(count, time, block_size, skip)
 
 
@@ -38,20 +38,20 @@ def blocks_over(count: int, time: int, block_size: int, skip: int) -> Frames:
     """Lay `count` blocks over a signal; see `nablafx_core.steps.Steps`.
 
     Raises:
-        ModelError: if they do not reach over the signal.
+        ModelError: if the blocks do not cover the signal.
     """
     lead, end = count * block_size - skip - time, count * block_size - skip
     if lead < 0 or skip < 0:
         raise ModelError(
-            f"{count} frames of {block_size} samples, {skip} of them after the signal, are not enough for {time} "
-            "samples."
+            f"{count} frames of {block_size} samples, {skip} samples of them after the signal, do not cover {time} "
+            "samples. Pass one frame per block."
         )
     last = max(end - 1, 0) // block_size
     return Frames(block_size, lead // block_size, lead % block_size, last, end - last * block_size)
 
 
 def held(values: Tensor, time: int, block_size: int, skip: int) -> Tensor:
-    """Frames (..., frames) held over the samples, (..., time); one frame stays one."""
+    """Repeat frames (..., frames) over their samples, (..., time); a single frame is returned as it is."""
     return values if values.shape[-1] == 1 else Steps(values, skip, block_size).over(time)
 
 
@@ -59,9 +59,9 @@ class Framed(NamedTuple):
     """Parameters on one grid.
 
     Args:
-        values: by name, (batch, frames), or (batch, 1) for one that stands still.
-        block_size: samples of a frame.
-        skip: samples of the last frame that come after the signal.
+        values: parameters by name, (batch, frames), or (batch, 1) for a constant one.
+        block_size: number of samples of a frame.
+        skip: number of samples of the last frame that come after the signal.
     """
 
     values: dict[str, Tensor]
@@ -70,11 +70,11 @@ class Framed(NamedTuple):
 
 
 def framed(parameters: Mapping[str, Tensor | Steps], time: int) -> Framed:
-    """A processor's parameters on one grid: on that of its steps, or one frame per sample if there is no such grid.
+    """Put a processor's parameters on one grid: that of its steps, or one frame per sample if they have no common grid.
 
     Args:
-        parameters: by name, (batch,), (batch, time), or Steps of (batch, blocks).
-        time: samples of the signal.
+        parameters: parameters by name, (batch,), (batch, time), or Steps of (batch, blocks).
+        time: number of samples of the signal.
     """
     steps = [value for value in parameters.values() if isinstance(value, Steps)]
     grids = {(value.block_size, value.skip, value.values.shape[-1]) for value in steps}

@@ -1,4 +1,4 @@
-"""Long responses in parts: the same convolution, in blocks of any size."""
+"""Partitioned convolution equals the plain one, in blocks of any size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import oaconvolve
 
-from nablafx_dsp.functional.partitioned import partitioned_fir, partitions
+from nablafx_dsp.functional.partitioned_fir import partitioned_fir, partitions
 
 every_engine = pytest.mark.parametrize("engine", ["auto", "torch"])
 every_dtype = pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
@@ -63,7 +63,7 @@ def test_gradients_through_output_and_state(monkeypatch, engine, items):
     assert torch.autograd.gradcheck(call, (noise(2, 19).requires_grad_(), noise(items, 14).requires_grad_()))
 
 
-def test_nothing_comes_late_or_early():
+def test_the_output_is_neither_late_nor_early():
     impulse = torch.zeros(1, 64)
     impulse[0, 5] = 1
     taps = torch.arange(1.0, 31.0)[None]

@@ -1,4 +1,4 @@
-"""The state-space layer: its kernel, chunks and gradients against the recurrence and the textbook convolution."""
+"""The kernel, chunks and gradients of the state-space layer equal the recurrence and the textbook convolution."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nablafx_core.config.schema import TrainSettings
 from nablafx_core.profiling.peak_memory import peak_memory
 from nablafx_core.training.optimizer import optimizer_of
-from nablafx_models.kernels import carry
-from nablafx_models.kernels.residual import TanhAndResidual
 from nablafx_models.s4 import S4
-from nablafx_models.ssm import S4D
+from nablafx_models.s4d import S4D
 from reference.nablafx01 import kernel, state_space
 
 RATE = 48000
 
 
 def layer(channels=3, states=4, slow=False):
-    """A layer at its first weights; a slow one has memories of up to minutes."""
+    """Return a fresh layer; a slow one has memories of up to minutes."""
     torch.manual_seed(0)
     made = S4D(channels, states)
     if slow:
@@ -38,7 +36,7 @@ def weights(made):
 
 
 def recurrence(made, u, state=None):
-    """s[t] = exp(A dt) s[t-1] + u[t], sample by sample, in float64."""
+    """Compute s[t] = exp(A dt) s[t-1] + u[t] sample by sample, in float64."""
     w = weights(made)
     a = torch.complex(-torch.exp(w["s4.log_A_real"]), w["s4.A_imag"])
     step = a * torch.exp(w["s4.log_dt"])[:, None]
@@ -53,7 +51,7 @@ def recurrence(made, u, state=None):
 
 @settings(max_examples=30)
 @given(time=st.integers(1, 400), slow=st.booleans(), resumed=st.booleans())
-def test_it_is_the_recurrence(time, slow, resumed):
+def test_the_layer_equals_the_recurrence(time, slow, resumed):
     made = layer(slow=slow).double()
     u = torch.randn(2, 3, time, generator=torch.Generator().manual_seed(time), dtype=torch.float64)
     start = torch.randn(2, 3, 4, 2, dtype=torch.float64) if resumed else made.initial_state(2)
@@ -65,7 +63,7 @@ def test_it_is_the_recurrence(time, slow, resumed):
         torch.testing.assert_close(state, after, atol=1e-10, rtol=1e-10)
 
 
-def test_it_is_the_textbook_convolution():
+def test_the_layer_equals_the_textbook_convolution():
     made = layer(slow=True).double()
     u = torch.randn(2, 3, 5000, dtype=torch.float64)
     with torch.no_grad():
@@ -75,7 +73,7 @@ def test_it_is_the_textbook_convolution():
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_a_kernel_of_ten_seconds_in_single_precision(slow):
+def test_a_kernel_of_ten_seconds_is_precise_in_float32(slow):
     single = layer(2, 32, slow)
     with torch.no_grad():
         found, exact = single.kernel(10 * RATE), layer(2, 32, slow).double().kernel(10 * RATE)
@@ -85,8 +83,8 @@ def test_a_kernel_of_ten_seconds_in_single_precision(slow):
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_ten_minutes_of_stream_in_single_precision(slow):
-    """Against the recurrence in float64, in blocks of 64 and, at the end, sample by sample."""
+def test_ten_minutes_of_stream_are_precise_in_float32(slow):
+    """Compare with the recurrence in float64, in blocks of a second and, at the end, sample by sample."""
     single = layer(1, 8, slow)
     exact = layer(1, 8, slow).double()
     generator = torch.Generator().manual_seed(0)
@@ -106,7 +104,7 @@ def test_ten_minutes_of_stream_in_single_precision(slow):
 
 
 @pytest.mark.parametrize("kernels", ["auto", "torch"])
-def test_gradients(kernels, monkeypatch):
+def test_gradients_equal_those_of_the_textbook_convolution(kernels, monkeypatch):
     monkeypatch.setenv("NABLAFX_KERNELS", kernels)
     made = layer(2, 3).double()
     names = [name for name, _ in made.named_parameters()]
@@ -125,7 +123,7 @@ def test_gradients(kernels, monkeypatch):
         torch.testing.assert_close(found, expected, atol=1e-11, rtol=1e-8)
 
 
-def test_the_parameters_of_its_memory_have_their_own_learning_rate_and_no_weight_decay():
+def test_parameters_of_the_recurrence_have_their_own_learning_rate_and_no_weight_decay():
     settings = TrainSettings(learning_rate=0.005, weight_decay=0.01)
     model = S4(num_blocks=2, ssm_learning_rate=0.002)
     groups = optimizer_of(model, settings).param_groups
@@ -137,53 +135,8 @@ def test_the_parameters_of_its_memory_have_their_own_learning_rate_and_no_weight
     assert {(group["lr"], group["weight_decay"]) for group in followed} == {(0.005, 0.0), (0.005, 0.01)}
 
 
-def carried(chunks, dtype=torch.float64):
-    """What enters a carry, one state of which never fades, and gradients of what comes out."""
-    generator = torch.Generator().manual_seed(chunks)
-    x, gradient = (torch.randn(3, 2, chunks, 4, 2, generator=generator, dtype=dtype) for _ in range(2))
-    start, at_end = (torch.randn(3, 2, 4, 2, generator=generator, dtype=torch.float64) for _ in range(2))
-    turns = torch.randn(3, 4, generator=generator, dtype=torch.float64)
-    return (
-        x,
-        start,
-        torch.complex(torch.tensor([-200.0, -1.0, -0.01, 0.0]).double().expand(3, 4), turns),
-        gradient,
-        at_end,
-    )
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("chunks", [1, 2, 50, 1031])
-def test_the_carried_state_is_the_same_in_torch_and_compiled(chunks, dtype):
-    x, start, log_decay, gradient, at_end = carried(chunks, dtype)
-    found = []
-    for forward, backward in (
-        (carry._forward_torch, carry._backward_torch),
-        (carry._forward_numba, carry._backward_numba),
-    ):
-        entering, end = forward(x, start, log_decay)
-        found.append((entering, end, *backward(gradient, at_end, entering, log_decay)))
-    for in_torch, in_numba in zip(*found, strict=True):
-        assert in_torch.dtype == in_numba.dtype
-        atol = (1e-12 if dtype == torch.float64 else 1e-6) * max(1.0, float(in_numba.abs().max()))
-        torch.testing.assert_close(in_torch, in_numba, atol=atol, rtol=0)
-
-
-@pytest.mark.parametrize("chunks", [1, 5, 40])
-def test_the_adjoint_of_the_carried_state_is_its_gradient(chunks):
-    x, start, log_decay, gradient, at_end = carried(chunks)
-    inputs = [tensor.requires_grad_() for tensor in (x, start, log_decay)]
-    assert torch.autograd.gradcheck(carry._forward_torch, inputs, fast_mode=True)
-    entering, end = carry._forward_torch(*inputs)
-    expected = torch.autograd.grad((entering, end), inputs, (gradient, at_end))
-    for backward in (carry._backward_torch, carry._backward_numba):
-        found = backward(gradient, at_end, entering.detach(), log_decay.detach())
-        for ours, theirs in zip(found, expected, strict=True):
-            torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=1e-10)
-
-
 class Operations(TorchDispatchMode):
-    """How many of torch's operations run inside."""
+    """Count the operations of torch that run inside."""
 
     def __init__(self):
         super().__init__()
@@ -194,8 +147,8 @@ class Operations(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_operations_do_not_grow_with_the_chunks(monkeypatch):
-    """On a GPU each is a launch, which costs more than its arithmetic."""
+def test_the_number_of_operations_does_not_grow_with_the_chunks(monkeypatch):
+    """On a GPU each operation is a launch, which costs more than its arithmetic."""
     monkeypatch.setenv("NABLAFX_KERNELS", "torch")
     made, counts = layer(), []
     for time in (128, 6400):
@@ -209,7 +162,7 @@ def changed(made, how):
     with torch.no_grad():
         if how == "in place":
             made.log_dt.add_(0.1)
-        elif how == "behind its back":
+        elif how == "through .data":
             made.C.data.mul_(2.0)
         elif how == "another tensor":
             made.A_imag.data = made.A_imag.data + 0.1
@@ -226,12 +179,12 @@ def changed(made, how):
             made.double()
 
 
-CHANGES = ["in place", "behind its back", "another tensor", "another parameter", "loaded", "an optimiser"]
+CHANGES = ["in place", "through .data", "another tensor", "another parameter", "loaded", "an optimiser"]
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("how", [*CHANGES, "another precision"])
-def test_nothing_computed_from_parameters_outlives_them(how, mode):
+def test_changed_parameters_take_effect_at_once(how, mode):
     made = layer(slow=True)
     u = torch.randn(2, 3, 70)
     with mode():
@@ -252,7 +205,7 @@ def test_nothing_computed_from_parameters_outlives_them(how, mode):
 
 @pytest.mark.parametrize("channels", [1, 16, 17, 40])
 @pytest.mark.parametrize("states", [1, 5])
-def test_samples_and_chunks_are_the_same(channels, states):
+def test_samples_and_chunks_give_the_same_output(channels, states):
     made = layer(channels, states).double()
     u = torch.randn(3, channels, 300, dtype=torch.float64)
     start = torch.randn(3, channels, states, 2, dtype=torch.float64)
@@ -264,7 +217,7 @@ def test_samples_and_chunks_are_the_same(channels, states):
 
 
 @pytest.mark.parametrize("with_gradients", [False, True])
-def test_what_is_exported_holds_for_other_parameters_and_states(with_gradients):
+def test_an_exported_layer_accepts_other_parameters_and_states(with_gradients):
     made = layer()
     u, start = torch.randn(2, 3, 200), made.initial_state(2)
     with torch.set_grad_enabled(with_gradients):
@@ -276,17 +229,8 @@ def test_what_is_exported_holds_for_other_parameters_and_states(with_gradients):
             torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_tanh_and_residual():
-    generator = torch.Generator().manual_seed(0)
-    y, x = (3 * torch.randn(2, 3, 50, generator=generator, dtype=torch.float64) for _ in range(2))
-    gain = torch.randn(3, 1, generator=generator, dtype=torch.float64)
-    inputs = [tensor.requires_grad_() for tensor in (y, x, gain)]
-    assert torch.autograd.gradcheck(TanhAndResidual.apply, inputs)
-    torch.testing.assert_close(TanhAndResidual.apply(*inputs), torch.tanh(y) + gain * x)
-
-
 @pytest.mark.parametrize(("blocks", "states"), [(4, 4), (8, 32)])
-def test_a_step_of_training_holds_at_most_four_signals_of_each_block(blocks, states):
+def test_a_training_step_keeps_at_most_four_signals_per_block(blocks, states):
     torch.manual_seed(0)
     model = S4(num_blocks=blocks, num_states=states)
     audio, target = torch.randn(2, 4, 1, 65536)
@@ -294,6 +238,6 @@ def test_a_step_of_training_holds_at_most_four_signals_of_each_block(blocks, sta
     def step(time):
         (model(audio[..., :time])[0] - target[..., :time]).square().mean().backward()
 
-    step(256)  # compiles, and makes room for the gradients
+    step(256)  # compiles, and allocates the gradients
     of_a_signal = audio.numel() * model.expand.out_features * 4
     assert peak_memory(lambda: step(65536), torch.device("cpu")) <= 4 * blocks * of_a_signal

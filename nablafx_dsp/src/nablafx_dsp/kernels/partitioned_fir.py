@@ -1,6 +1,7 @@
-"""Spectra of blocks times spectra of the parts of a response, on the CPU.
+"""Products of the spectra of blocks and of the parts of an impulse response, on the CPU.
 
-Spectra are planes of real and imaginary parts, (..., 2, bins), which multiply in vectors where pairs of both do not.
+Spectra have separate planes of real and imaginary parts, (..., 2, bins), which the compiler vectorises; it does not
+vectorise interleaved parts.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from nablafx_core.kernels.pool import for_each
 
 
 def forward(blocks: Tensor, parts: Tensor) -> Tensor:
-    """Y[c] = sum over p of parts[p] blocks[c + parts - 1 - p], the terms in the order of p.
+    """Compute Y[c] = sum over p of parts[p] blocks[c + parts - 1 - p], adding the terms in the order of p.
 
     Args:
         blocks: (batch, count + parts - 1, 2, bins), float32 or float64, the oldest first.
-        parts: (batch or 1, parts, 2, bins), of the same type.
+        parts: (batch or 1, parts, 2, bins), of the same dtype.
 
     Returns:
         (batch, count, 2, bins).
@@ -32,11 +33,11 @@ def forward(blocks: Tensor, parts: Tensor) -> Tensor:
 
 
 def backward(gradient: Tensor, blocks: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients for blocks and parts: the gradient g times the other's conjugate.
+    """Compute the gradients of blocks and parts: the gradient g times the conjugate of the other.
 
     Args:
         gradient: g, (batch, count, 2, bins).
-        blocks, parts: what `forward` took.
+        blocks, parts: arguments of `forward`.
     """
     grad_blocks, grad_parts = torch.zeros_like(blocks), parts.new_zeros(len(blocks), *parts.shape[1:])
     g, x, h, dx, dh = (t.numpy() for t in (gradient, blocks, parts, grad_blocks, grad_parts))

@@ -1,4 +1,4 @@
-"""Long finite responses in small blocks, without latency."""
+"""Long finite impulse responses in small blocks, without latency."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch.nn import functional as F
 from nablafx_core.kernels.choice import compiled_for
 from nablafx_core.state import State
 from nablafx_dsp.functional.fir import fir
-from nablafx_dsp.kernels import partitions as kernel
+from nablafx_dsp.kernels import partitioned_fir as kernel
 
-#: Samples of a part.
+#: Number of samples of a part.
 SIZE = 256
 
 
 class Partitions(NamedTuple):
-    """A response in parts of equal length.
+    """An impulse response in parts of equal length.
 
     Args:
-        head: the first part, (batch or 1, size).
-        spectra: of the others, each followed by as many zeros, (batch or 1, parts - 1, 2, size + 1), real and imaginary
-            parts apart.
+        head: first part, (batch or 1, size).
+        spectra: spectra of the other parts, each padded with zeros to twice its length; real and imaginary parts
+            separate, (batch or 1, parts - 1, 2, size + 1).
     """
 
     head: Tensor
@@ -32,11 +32,11 @@ class Partitions(NamedTuple):
 
 
 def partitions(taps: Tensor, size: int = SIZE) -> Partitions:
-    """Cut a response into parts; once for a stream, in every step of a training.
+    """Cut an impulse response into parts: once for a stream, or in every step of a training.
 
     Args:
-        taps: the impulse response, (batch or 1, taps).
-        size: samples of a part.
+        taps: impulse response, (batch or 1, taps).
+        size: number of samples of a part.
     """
     parts = F.pad(taps, (0, -taps.shape[-1] % size)).reshape(len(taps), -1, size)
     if parts.shape[1] == 1:  # nothing to transform
@@ -45,23 +45,24 @@ def partitions(taps: Tensor, size: int = SIZE) -> Partitions:
 
 
 def partitioned_fir(audio: Tensor, response: Partitions, state: State | None = None) -> tuple[Tensor, State]:
-    """y[t] = sum over k of taps[k] x[t - k] as `fir` has it, at a cost per sample that does not depend on the blocks.
+    """Filter a signal by an impulse response, at a cost per sample that does not depend on the block size.
 
-    The first part is summed as it is written, so that there is no latency; the others are multiplied with the spectra
-    of the blocks before, on a grid that begins where the signal began (uniformly partitioned overlap-save, Wefers,
-    "Partitioned convolution algorithms for real-time auralization", 2015). In a stream a transform each way is taken
-    once per part's length. A whole signal is faster in `fir`.
+    y[t] = sum over k of taps[k] x[t - k], as `fir` computes it. The first part is summed directly, so that there is no
+    latency. The other parts are multiplied with the spectra of earlier blocks, on a grid that begins with the signal
+    (uniformly partitioned overlap-save, Wefers, "Partitioned convolution algorithms for real-time auralization", 2015).
+    A stream needs one forward and one inverse transform per length of a part. For a whole signal, `fir` is faster.
 
     Differentiable in audio, response and state, once where compiled.
 
     Args:
         audio: x, (batch, time).
-        response: of `partitions`.
-        state: from the call before; silence if None. ``past``, the block before and the unfinished one, whose length
-            is the phase of the grid; ``spectra``, of the blocks before; ``tail``, what they add to the unfinished one.
+        response: impulse response from `partitions`.
+        state: state that the call before returned; silence if None. ``past``: the last complete block and the
+            unfinished one, whose length is the phase of the grid; ``spectra``: spectra of the earlier blocks; ``tail``:
+            what they add to the unfinished block.
 
     Returns:
-        The output (batch, time) and the state after it.
+        The output (batch, time) and the final state.
     """
     (batch, time), size, count = audio.shape, response.head.shape[-1], response.spectra.shape[1]
     if state is None:
@@ -92,7 +93,7 @@ def _planes(spectrum: Tensor) -> Tensor:
 
 
 def _multiplied(blocks: Tensor, parts: Tensor) -> Tensor:
-    """See `nablafx_dsp.kernels.partitions.forward`."""
+    """Multiply and sum spectra; see `nablafx_dsp.kernels.partitioned_fir.forward`."""
     if compiled_for(blocks, parts, dtypes=(torch.float32, torch.float64)):
         product: Tensor = _Multiplied.apply(blocks.contiguous(), parts.contiguous())  # type: ignore[no-untyped-call]
         return product

@@ -1,10 +1,11 @@
-"""Files of weights that processors begin with.
+"""Files with initial weights of processors.
 
-``nablafx pretrain`` writes such a file; ``README.md`` beside those of `nablafx_dsp.pretrained` says how they were made.
+``nablafx pretrain`` writes such files. ``nablafx_dsp/pretrained/README.md`` describes how those of this pack were made.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,22 +18,22 @@ from nablafx_core.errors import ConversionError, DataError, ModelError
 from nablafx_core.files import replacing
 from nablafx_core.weights import are_weights_to_follow
 
-#: Extensions of the pretrained files of NablAFx 1.0.
+#: Extensions of pretrained files of NablAFx 1.0.
 NABLAFX_SUFFIXES = (".pt", ".pth")
 
-_FOLDER = Path(__file__).parents[1] / "pretrained"
+_FOLDER = Path(__file__).parent / "pretrained"
 
 
 def save_pretrained(net: nn.Module, path: Path, settings: Mapping[str, object]) -> None:
-    """Write the weights of a network, under a temporary name first.
+    """Write the weights of a network to a safetensors file, under a temporary name first.
 
     Args:
-        net: of a processor.
-        path: of a safetensors file.
-        settings: what else makes the network's output, such as w0; `load_pretrained` compares it.
+        net: network of a processor.
+        path: path of the file.
+        settings: settings that determine the network's output, such as w0; `load_pretrained` compares them.
 
     Raises:
-        DataError: if it cannot be written.
+        DataError: if the file cannot be written.
     """
     try:
         with replacing(path) as temporary:
@@ -43,16 +44,16 @@ def save_pretrained(net: nn.Module, path: Path, settings: Mapping[str, object]) 
 
 
 def load_pretrained(net: nn.Module, name: str, settings: Mapping[str, object]) -> None:
-    """Load the weights of that name, in the network's size, or of a file; nothing if a bundle brings them next.
+    """Load weights by name, in the network's size, or from a file; skip this if a bundle's weights are loaded next.
 
     Args:
-        net: of a processor.
-        name: such as ``tanh``, or the path of a file: a safetensors file of ``nablafx pretrain``, or one of the
-            pretrained ``.pt`` files of NablAFx 1.0.
-        settings: of the processor, of which those that the file was made with must be the same.
+        net: network of a processor.
+        name: a name such as ``tanh``, or the path of a safetensors file of ``nablafx pretrain`` or of a pretrained
+            ``.pt`` file of NablAFx 1.0.
+        settings: settings of the processor; they must be equal to those that the file was made with.
 
     Raises:
-        ModelError: if there is no such file, it holds something else, or the network has another size or settings.
+        ModelError: if the file is not found or invalid, or was made for another size or other settings.
     """
     if are_weights_to_follow():
         return
@@ -61,8 +62,8 @@ def load_pretrained(net: nn.Module, name: str, settings: Mapping[str, object]) -
     if not paths[0].is_file():
         names = dict.fromkeys(path.stem.rpartition("_")[0] for path in sorted(_FOLDER.glob("*.safetensors")))
         raise ModelError(
-            f"there are no pretrained weights '{name}'. Names: {', '.join(names)}, or a safetensors file, as "
-            "`nablafx pretrain` writes one, or a pretrained .pt file of NablAFx."
+            f"there are no pretrained weights '{name}'. Names: {', '.join(names)}; or the path of a safetensors file "
+            "of `nablafx pretrain` or of a pretrained .pt file of NablAFx."
         )
     for path in paths:
         weights, made_with = _read(path)
@@ -72,8 +73,8 @@ def load_pretrained(net: nn.Module, name: str, settings: Mapping[str, object]) -
             return
     there = "; ".join(_size(_read(path)[0]) for path in paths)
     raise ModelError(
-        f"the pretrained weights '{name}' are those of a network of another size: {there}. Set these sizes, fit others "
-        "by `nablafx pretrain`, or begin with pretrained: none."
+        f"the pretrained weights '{name}' are for a network of another size: {there}. Set these sizes, fit other "
+        "weights by `nablafx pretrain`, or set pretrained: none."
     )
 
 
@@ -90,7 +91,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safetensors.safe_open(path, "pt") as file:
             return weights, file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as problem:
-        raise ModelError(f"{path}: holds no weights that can be read: {problem}.") from problem
+        raise ModelError(f"{path}: cannot be read as weights: {problem}.") from problem
 
 
 def nablafx_network(path: Path) -> tuple[dict[str, Tensor], int | None]:
@@ -109,12 +110,12 @@ def nablafx_network(path: Path) -> tuple[dict[str, Tensor], int | None]:
     coords = tensors.pop("coords", None)
     if not all(key.startswith("net.") for key in tensors):
         raise ConversionError(
-            f"{path}: is no pretrained processor of NablAFx: expected weights 'net.…', found "
+            f"{path}: is not a pretrained processor of NablAFx: expected weights 'net.…', found "
             f"'{next(key for key in tensors if not key.startswith('net.'))}'."
         )
     net = {key.removeprefix("net."): value for key, value in tensors.items()}
     if not siren_size(net):
-        raise ConversionError(f"{path}: is no pretrained processor of NablAFx: its network has no sine layers.")
+        raise ConversionError(f"{path}: is not a pretrained processor of NablAFx: its network has no sine layers.")
     return net, None if coords is None else coords.numel()
 
 
@@ -123,7 +124,10 @@ def siren_size(weights: Mapping[str, Tensor]) -> dict[str, int]:
     first = weights.get("layers.0.weight")
     if first is None or first.ndim != 2:
         return {}
-    return {"hidden_size": first.shape[0], "num_layers": sum(f"layers.{n}.weight" in weights for n in range(999))}
+    return {
+        "hidden_size": first.shape[0],
+        "num_layers": sum(re.fullmatch(r"layers\.\d+\.weight", key) is not None for key in weights),
+    }
 
 
 def _size(weights: Mapping[str, Tensor]) -> str:
@@ -140,7 +144,7 @@ def _check_settings(name: str, made_with: Mapping[str, str], settings: Mapping[s
     for key, value in settings.items():
         if key in made_with and made_with[key] != str(value):
             raise ModelError(
-                f"the pretrained weights '{name}' were made with {key} {made_with[key]}, not {value}, with which they "
-                f"mean something else. Set {key}: {made_with[key]}, fit others by `nablafx pretrain`, or begin with "
+                f"the pretrained weights '{name}' were made with {key} {made_with[key]}, and this processor has "
+                f"{value}. Set {key}: {made_with[key]}, fit other weights by `nablafx pretrain`, or set "
                 "pretrained: none."
             )

@@ -1,25 +1,24 @@
-"""Processors that are a cascade of second-order filters: a table of bands, and what is made of it."""
+"""Processors that are a cascade of second-order filters, defined by a table of bands."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nablafx_core.controls import Curve, Parameter
+from nablafx_core.controls import Parameter
 from nablafx_core.errors import ModelError
 from nablafx_core.interfaces import Processor
 from nablafx_core.state import State
+from nablafx_dsp.frames import framed
 from nablafx_dsp.functional.biquad import cascade
 from nablafx_dsp.functional.cookbook import HIGHEST, cascade_coefficients
-from nablafx_dsp.functional.frames import framed
+from nablafx_dsp.processors.ranges import Curves, log_curve
 
-Curves = Literal["perceptual", "linear"]
-
-#: The types that have a gain.
+#: Filter types that have a gain.
 WITH_GAIN = ("peaking", "lowshelf", "highshelf")
 
 
@@ -27,9 +26,9 @@ class Band(NamedTuple):
     """One filter of a cascade.
 
     Args:
-        name: what its parameters' names begin with; empty for a filter that is alone.
+        name: prefix of its parameters' names; empty for a single filter.
         type: a key of `nablafx_dsp.functional.cookbook.FORMULAS`.
-        lowest, highest: range of its cutoff in Hz. What is at or above 0.49 of the sample rate is clamped there.
+        lowest, highest: range of its cutoff in Hz. Cutoffs above 0.49 of the sample rate are clamped.
     """
 
     name: str
@@ -38,7 +37,7 @@ class Band(NamedTuple):
     highest: float
 
     def below(self, sample_rate: float) -> Band:
-        """Return the band for a sample rate, with its range limited to where filters work.
+        """Return the band for a sample rate, with its range limited to 0.49 of it.
 
         If less than an octave would remain, its lower end is reduced by the same factor as its upper end.
         """
@@ -48,20 +47,20 @@ class Band(NamedTuple):
         return self._replace(lowest=lowest, highest=highest)
 
 
-class Sections(Processor):
-    """Second-order filters one after the other by the audio EQ cookbook, exact whether their parameters move or not.
+class SecondOrderSections(Processor):
+    """Second-order filters of the audio EQ cookbook in series, exact even when their parameters move.
 
     Each band has the parameters ``gain_db`` (peaking filters and shelves only), ``cutoff_hz`` (the centre of a peaking
     filter) and ``q``, in this order. Parameters per block of samples give coefficients per block. State ``z``: the two
-    memories of each section's transposed direct form II, (batch, sections, 2), in float64. Coefficients are computed
-    in float64 too, so that a 20 Hz filter is exact in float32.
+    values of each section's transposed direct form II, (batch, sections, 2), in float64. Coefficients are computed in
+    float64 too, so that a 20 Hz filter is exact for float32 audio.
 
     Args:
-        bands: first to last.
-        sample_rate: Hz.
+        bands: bands in order.
+        sample_rate: sample rate in Hz.
         q: lowest and highest quality factor.
-        gain_db: lowest and highest gain.
-        curves: how [0, 1] covers the ranges: perceptual (cutoff and Q on a log curve) or linear throughout.
+        gain_db: lowest and highest gain in dB.
+        curves: how [0, 1] covers the ranges: ``perceptual`` (cutoff and Q on a log curve) or ``linear`` for all.
 
     Raises:
         ModelError: if a range is empty or not positive.
@@ -79,7 +78,7 @@ class Sections(Processor):
         curves: Curves,
     ) -> None:
         super().__init__(sample_rate)
-        curve: Curve = "linear" if curves == "linear" else "log"
+        curve = log_curve(curves)
         parameters: list[Parameter] = []
         for band in bands:
             self._check(band, q[0])
@@ -101,26 +100,26 @@ class Sections(Processor):
         if band.lowest > band.highest:
             raise ModelError(
                 f"{name}: its cutoff would range from {band.lowest:g} to {band.highest:g} Hz. At a sample rate of "
-                f"{self.sample_rate} Hz a default range ends at {HIGHEST * self.sample_rate:g} Hz at the highest: set "
-                "both ends."
+                f"{self.sample_rate} Hz a default range ends at or below {HIGHEST * self.sample_rate:g} Hz: set both "
+                "ends."
             )
         if band.highest > HIGHEST * self.sample_rate:
             warnings.warn(
-                f"{name}: its cutoff reaches {band.highest:g} Hz; at {self.sample_rate} Hz what is above "
-                f"{HIGHEST * self.sample_rate:g} Hz is clamped there. Lower its range to use the whole of it.",
+                f"{name}: its cutoff range reaches {band.highest:g} Hz; at a sample rate of {self.sample_rate} Hz, "
+                f"cutoffs above {HIGHEST * self.sample_rate:g} Hz are clamped. Lower the upper end of the range.",
                 stacklevel=4,
             )
 
     def macs_per_sample(self) -> float:
-        """y = b0 x + b1 x' + b2 x'' - a1 y' - a2 y'' for each section."""
+        """Return five operations per section: y = b0 x + b1 x' + b2 x'' - a1 y' - a2 y''."""
         return 5.0 * len(self.bands)
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
-        """Silence before the first sample."""
+        """Return the state for silence before the first sample."""
         return {"z": torch.zeros(batch_size, len(self.bands), 2, dtype=torch.float64)}
 
     def coefficients(self, parameters: dict[str, Tensor]) -> Tensor:
-        """(batch, sections, 5, frames) from parameters by name, each (batch,) or (batch, frames)."""
+        """Return coefficients (batch, sections, 5, frames) for parameters by name, each (batch,) or (batch, frames)."""
         values = list(parameters.values())
         if any(value.ndim == 2 for value in values):
             frames = max(value.shape[-1] for value in values if value.ndim == 2)
@@ -139,8 +138,8 @@ class Sections(Processor):
 
         Args:
             audio: (batch, 1, time).
-            parameters: by name, each (batch,), (batch, time), or steps of values (batch, blocks).
-            state: None at the start of a file.
+            parameters: parameters by name, each (batch,), (batch, time), or steps of values (batch, blocks).
+            state: state before the block; None at the start of a file.
         """
         batch, _, time = audio.shape
         z = self.initial_state(batch)["z"] if state is None else state["z"]

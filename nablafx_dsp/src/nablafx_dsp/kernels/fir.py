@@ -1,4 +1,4 @@
-"""The sums of products of which a finite response and its gradients consist."""
+"""Correlation on the CPU: the sums of products of a finite impulse response and its gradients."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from nablafx_core.kernels.compiled import compiled
 from nablafx_core.kernels.pool import for_each
 from nablafx_core.kernels.simd import add, broadcast, fma, full, load, store
 
-#: Samples that are computed together, and terms that are summed before they are added to the rest: a sum of many
-#: float32 loses less so.
+#: Number of samples that are computed together, and number of terms that are summed before they are added to the total:
+#: partial sums lose less precision in float32.
 TILE, TERMS = 64, 128
 
 _ZERO = np.float32(0)
 
 
 def correlate(signal: Tensor, weights: Tensor) -> Tensor:
-    """y[i] = sum over j of weights[j] signal[i + j], for each i for which all terms are there.
+    """Compute y[i] = sum over j of weights[j] signal[i + j], for each i for which all terms exist.
 
-    The terms are added in the same order for every i, so that a signal cut into pieces gives the same bits.
+    The terms are added in the same order for every i, so that a signal cut into blocks gives the same bits.
 
     Args:
         signal: (batch, n + taps - 1), float32 or float64.
-        weights: (batch, taps) or, for all items, (1, taps), of the same type.
+        weights: (batch, taps), or (1, taps) for all items, of the same dtype.
 
     Returns:
         (batch, n).

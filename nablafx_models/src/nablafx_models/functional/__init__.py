@@ -1,0 +1,1 @@
+"""Differentiable functions of tensors; each has its equation in its docstring."""
