@@ -255,7 +255,10 @@ def changed(path: Path) -> None:
 
 ARCHIVES = {
     "compressed": (compressed, "it is compressed"),
-    "cut": (lambda path: path.write_bytes(path.read_bytes()[:-40]), "it is damaged, or not in the format of torch.save"),
+    "cut": (
+        lambda path: path.write_bytes(path.read_bytes()[:-40]),
+        "it is damaged, or not in the format of torch.save",
+    ),
     "old": (lambda path: saved({"w": torch.ones(1)}, path, _use_new_zipfile_serialization=False), "since torch 1.6"),
     "ambiguous": (lambda path: two_folders(path), "was not written by torch.save"),
     "other": (lambda path: path.write_bytes(b"\x80\x02}q\x00."), "not in the format of torch.save"),
