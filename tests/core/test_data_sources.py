@@ -196,7 +196,7 @@ def test_a_full_or_read_only_cache_is_an_error_that_names_the_setting(path, tmp_
 @pytest.mark.parametrize("read_only", [False, True], ids=["full", "read-only"])
 def test_results_that_cannot_be_cached_are_computed_with_one_warning(tmp_path, monkeypatch, caplog, read_only):
     monkeypatch.setenv("NABLAFX_CACHE", str(tmp_path / "disk"))
-    cache._tell.cache_clear()
+    cache._warn_once.cache_clear()
     with small_disk(tmp_path / "disk", 4096, read_only=read_only), caplog.at_level(logging.WARNING):
         for key in "abc":
             assert cache.remembered("checked", key, str, lambda key=key: 5000 * key) == 5000 * key

@@ -30,7 +30,7 @@ _MOST_STEPS = 300  # operations that are watched
 _LARGE = 100_000  # a setting below it cannot make a model too large for a machine
 #: Largest number of values of a model that is built without further checks.
 _SMALL = 2**26
-_SECONDS_TO_BLAME = 2.0  # for finding which setting is too large; without it, the message names none
+_SECONDS_TO_SEARCH = 2.0  # for the setting that is too large; without it, the message names none
 _SAMPLES = {"receptive_field": "receptive field", "latency": "latency", "pre_roll": "pre-roll"}
 Path = tuple[str | int, ...]
 
@@ -73,7 +73,7 @@ def build_within(section: Mapping[str, Any], most: int, **injected: Any) -> Mode
         built = _problem(section, most, injected) or build("model", section, **injected)
     problem = built if isinstance(built, TooLarge) else _too_many_samples(built)
     if problem:
-        raise _blamed(problem, section, most, injected)
+        raise _with_cause(problem, section, most, injected)
     return cast(Model, built)
 
 
@@ -108,7 +108,7 @@ def check_model(model: Model, section: Mapping[str, Any], most: int) -> None:
         most += _weights(model)
         problem = _problem(section, most, {})
     if problem:
-        raise _blamed(problem, section, most, {})
+        raise _with_cause(problem, section, most, {})
 
 
 def largest_number(section: Mapping[str, Any]) -> float:
@@ -155,9 +155,9 @@ def _weights(model: Model) -> int:
     return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
 
 
-def _blamed(problem: TooLarge, section: Mapping[str, Any], most: int, injected: Mapping[str, Any]) -> ModelError:
+def _with_cause(problem: TooLarge, section: Mapping[str, Any], most: int, injected: Mapping[str, Any]) -> ModelError:
     """Find the setting that makes the model too large, and the largest value that fits."""
-    end = time.monotonic() + _SECONDS_TO_BLAME
+    end = time.monotonic() + _SECONDS_TO_SEARCH
 
     def fits(path: Path, number: float) -> bool:
         """True if the model fits; False if it does not, or the time is over."""

@@ -48,7 +48,7 @@ def import_model(path: Path | str, name: str | None = None, **settings: Any) -> 
 
 def _importers(path: Path, settings: Mapping[str, Any]) -> dict[str, Importer]:
     """Return the importers for the file's extension; of several, only those whose `reads` accepts the file."""
-    names = _for_ending("importer", path)
+    names = _for_extension("importer", path)
     if len(names) == 1:
         return {names[0]: _built("importer", names[0], settings)}
     known = {}
@@ -66,7 +66,7 @@ def exporter_for(path: Path | str) -> str:
     Raises:
         ConversionError: if there is no such exporter, or more than one.
     """
-    names = _for_ending("exporter", Path(path))
+    names = _for_extension("exporter", Path(path))
     if len(names) != 1:
         raise _ambiguous("exporter", Path(path), len(names))
     return names[0]
@@ -121,12 +121,12 @@ def _kind_of(value: object) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
-def _for_ending(kind: str, path: Path) -> list[str]:
+def _for_extension(kind: str, path: Path) -> list[str]:
     """Return the names of the components for the extension of `path`."""
-    return [name for name, own in _endings(kind).items() if path.name.lower().endswith(own)]
+    return [name for name, own in _extensions(kind).items() if path.name.lower().endswith(own)]
 
 
-def _endings(kind: str) -> dict[str, tuple[str, ...]]:
+def _extensions(kind: str) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for entry in Registry.discover().entries(kind):
         try:
@@ -140,6 +140,6 @@ def _endings(kind: str) -> dict[str, tuple[str, ...]]:
 
 
 def _ambiguous(kind: str, path: Path, count: int) -> ConversionError:
-    known = "\n".join(f"  {name}   {' '.join(own) or 'any file'}" for name, own in sorted(_endings(kind).items()))
+    known = "\n".join(f"  {name}   {' '.join(own) or 'any file'}" for name, own in sorted(_extensions(kind).items()))
     head = f"{path}: {count or 'no'} {kind}s are for files with this extension. Choose one with --format."
     return ConversionError(f"{head}\n{known or f'  no {kind} is installed'}")

@@ -134,11 +134,11 @@ class _Largest(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        asked: Callable[..., float] | None = _ASKED.get(getattr(func, "__name__", ""))
+        requested: Callable[..., float] | None = _REQUESTED.get(getattr(func, "__name__", ""))
         size = 0.0
-        if asked is not None:
+        if requested is not None:
             try:
-                size = asked(*args, **kwargs)
+                size = requested(*args, **kwargs)
             except OverflowError:
                 size = math.inf
             except (TypeError, ValueError, ArithmeticError):  # the function itself raises it again
@@ -177,7 +177,7 @@ def _range(start: float, end: float | None = None, step: float = 1, **_: Any) ->
 
 _WINDOWS = ("bartlett_window", "blackman_window", "hamming_window", "hann_window", "kaiser_window")
 #: Functions that return the number of values that a call allocates, by the name of the called function.
-_ASKED: dict[str, Callable[..., float]] = {
+_REQUESTED: dict[str, Callable[..., float]] = {
     **dict.fromkeys(("empty", "zeros", "ones", "full", "rand", "randn", "randint", "normal"), _shape),
     **dict.fromkeys(("new_empty", "new_zeros", "new_ones", "new_full"), _shape),
     **dict.fromkeys(("repeat", "tile"), _copies),

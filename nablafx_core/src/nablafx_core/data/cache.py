@@ -109,7 +109,7 @@ def remembered(name: str, key: str, kind: type[T], compute: Callable[[], T]) -> 
         path = cache_folder(name) / f"{key}.json"
         return adapter.validate_json(path.read_bytes())
     except DataError as error:
-        _tell(str(error))
+        _warn_once(str(error))
         return compute()
     except (OSError, ValueError):
         value = compute()
@@ -117,10 +117,12 @@ def remembered(name: str, key: str, kind: type[T], compute: Callable[[], T]) -> 
         with replacing(path, alone=False) as temporary:
             temporary.write_bytes(adapter.dump_json(value))
     except OSError as error:
-        _tell(f"{path.parent}: the cache cannot be written: {error.strerror}. Set NABLAFX_CACHE to another folder.")
+        _warn_once(
+            f"{path.parent}: the cache cannot be written: {error.strerror}. Set NABLAFX_CACHE to another folder."
+        )
     return value
 
 
 @lru_cache(maxsize=8)
-def _tell(text: str) -> None:
+def _warn_once(text: str) -> None:
     _log.warning("%s Until then, files are examined again each time.", text)

@@ -184,7 +184,7 @@ def _clock(samples: float, sample_rate: int) -> str:
 
 def odd_ones(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
     """Report name and fault of each pair that differs from most pairs of a device in delay, polarity or take."""
-    strange = dict(_strangers(facts))
+    strange = dict(_other_takes(facts))
     yield from strange.items()
     facts = {name: fact for name, fact in facts.items() if name not in strange}
     clear = {name: fact.delay for name, fact in facts.items() if fact.delay.confidence >= CONFIDENT}
@@ -203,7 +203,7 @@ def odd_ones(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
             yield name, "has the opposite polarity of the others. Invert it, or leave it out."
 
 
-def _strangers(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
+def _other_takes(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
     """Report pairs whose dry and wet files are different takes."""
     for name, fact in facts.items():
         others = [other for key, other in facts.items() if key != name and other.common]

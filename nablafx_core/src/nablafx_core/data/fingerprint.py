@@ -51,7 +51,7 @@ def difference(before: Mapping[str, Any], dataset: Dataset) -> str | None:
     try:
         old, new = list(before["recordings"]), now["recordings"]
         if len(old) != len(new):
-            return _of_another_number([str(one["name"]) for one in old], [one["name"] for one in new])
+            return _count_difference([str(one["name"]) for one in old], [one["name"] for one in new])
         for was, now_is, recording in zip(old, new, dataset.recordings, strict=True):
             if problem := _changed(was, now_is, dict(_files(recording))):
                 return problem
@@ -60,7 +60,7 @@ def difference(before: Mapping[str, Any], dataset: Dataset) -> str | None:
     return None
 
 
-def _of_another_number(old: list[str], new: list[str]) -> str:
+def _count_difference(old: list[str], new: list[str]) -> str:
     names = [f"'{name}' is missing" for name in old if name not in new]
     names += [f"'{name}' is new" for name in new if name not in old]
     return f"{len(new):,} recordings instead of {len(old):,}" + (f": {', '.join(names[:3])}" if names else "")

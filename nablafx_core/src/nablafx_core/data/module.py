@@ -135,13 +135,13 @@ class AudioDataModule(LightningDataModule):
             sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
-            worker_init_fn=_leave_ctrl_c,
+            worker_init_fn=_ignore_ctrl_c,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator().manual_seed(self.seed),  # not the global random state
         )
 
 
-def _leave_ctrl_c(worker: int) -> None:
+def _ignore_ctrl_c(worker: int) -> None:
     """Ignore Ctrl-C, which a terminal sends to every process: the training process handles it and ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

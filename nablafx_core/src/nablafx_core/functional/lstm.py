@@ -94,7 +94,7 @@ class _Layer(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             grad_x = (grad_gates @ _in_blocks(w_ih, outputs.shape[2]).flatten(0, 2)).view_as(x)
         if any(ctx.needs_input_grad[3:]):
-            per_weight, inputs = _of_weights(grad_gates, x, h, outputs), x.shape[2]
+            per_weight, inputs = _weight_gradients(grad_gates, x, h, outputs), x.shape[2]
             grad_bias, grad_w_ih = per_weight[:, 0], per_weight[:, 1 : 1 + inputs]
             grad_w_hh = per_weight[:, 1 + inputs :]
         return grad_x, grad_h, grad_c, grad_w_ih, grad_w_hh, grad_bias
@@ -134,7 +134,7 @@ def _gates_and_cells(values: Tensor) -> tuple[Tensor, Tensor]:
     return values[: values.numel() // 5 * 4], values[values.numel() // 5 * 4 :]
 
 
-def _of_weights(grad_gates: Tensor, x: Tensor, h: Tensor, outputs: Tensor) -> Tensor:
+def _weight_gradients(grad_gates: Tensor, x: Tensor, h: Tensor, outputs: Tensor) -> Tensor:
     """Return the gradients of bias, w_ih and w_hh side by side, (4 hidden, 1 + inputs + hidden)."""
     (batch, time, units), inputs, hidden = outputs.shape, x.shape[2], h.shape[1]
     workspace = Workspace(batch * time * (1 + inputs + hidden))

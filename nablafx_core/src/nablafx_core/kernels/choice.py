@@ -29,7 +29,7 @@ def compiled_for(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.floa
     chosen = os.environ.get(VARIABLE) or "auto"
     if chosen not in ("auto", "torch"):
         raise ModelError(f"the environment variable {VARIABLE} is '{chosen}'. Values: auto, torch.")
-    return chosen == "auto" and not _seen() and all(_plain(t) and t.dtype in dtypes for t in tensors)
+    return chosen == "auto" and not _observed() and all(_plain(t) and t.dtype in dtypes for t in tensors)
 
 
 def _plain(tensor: Tensor) -> bool:
@@ -41,7 +41,7 @@ def traced() -> bool:
     return torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
 
 
-def _seen() -> bool:
+def _observed() -> bool:
     """True if a mode of torch records or changes the operations that follow."""
     return (
         torch.is_autocast_enabled("cpu")

@@ -43,7 +43,7 @@ class _Cache(FunctionCache):
         try:
             return super().load_overload(signature, context)  # type: ignore[no-untyped-call]
         except Exception as error:  # the exception depends on the damage
-            _tell(f"{self._cache_path}: compiled code cannot be read ({cause(error)}) and is compiled again.")
+            _warn_once(f"{self._cache_path}: compiled code cannot be read ({cause(error)}) and is compiled again.")
             return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
@@ -51,7 +51,7 @@ class _Cache(FunctionCache):
         try:
             super().save_overload(signature, result)  # type: ignore[no-untyped-call]
         except Exception as error:
-            _tell(
+            _warn_once(
                 f"{self._cache_path}: compiled code cannot be written ({cause(error)}), so each process compiles it "
                 "again. Set NUMBA_CACHE_DIR to a writable folder."
             )
@@ -100,12 +100,12 @@ class _CacheFile(IndexDataCacheFile):
         try:
             found = super()._load_index()  # type: ignore[no-untyped-call]
         except Exception as error:  # the exception depends on the damage
-            _tell(f"{self._index_path}: compiled code cannot be read ({cause(error)}) and is compiled again.")
+            _warn_once(f"{self._index_path}: compiled code cannot be read ({cause(error)}) and is compiled again.")
             return {}
         return found if isinstance(found, dict) else {}
 
 
-def _tell(text: str) -> None:
+def _warn_once(text: str) -> None:
     """Warn once per process, because the files of all kernels usually have the same problem."""
     if _once.first():
         _log.warning("%s", text)
