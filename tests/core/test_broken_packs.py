@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from nablafx_core.cli import cli, main
 from nablafx_core.errors import RegistryError
 from nablafx_core.registry import Registry
+from nablafx_core.registry.diagnosis import otherwise
 from reference.clock import Clock
 
 GOOD = """
@@ -19,10 +20,8 @@ GOOD = """
 def nablafx_models():
     return [Component("echo", "reference.toys:Echo", "An echo", {"latency": 2})]
 """
-OTHERWISE = (
-    " Tell its author, or do without it: pip uninstall nablafx-bad, or list the packs that you want in NABLAFX_PACKS."
-)
-REINSTALL = " Try: pip install --force-reinstall nablafx-bad; if that does not help, tell its author."
+OTHERWISE = f" {otherwise('nablafx-bad')}"
+REINSTALL = " Try: pip install --force-reinstall nablafx-bad; if that does not help, report it to the author."
 
 
 def models(body: str) -> str:
@@ -47,7 +46,7 @@ BROKEN = {
         "import no_such_module",
         {},
         "cannot import nablafx_bad: it needs the module 'no_such_module', which is not installed. "
-        "Try: pip install no_such_module; and tell the author of nablafx-bad, which does not declare it.",
+        "Try: pip install no_such_module; and tell the author of nablafx-bad that the pack does not declare it.",
     ),
     "a module of its own is missing": (
         "import nablafx_bad_extra\nimport nablafx_bad.part",
@@ -90,7 +89,7 @@ BROKEN = {
         "import nablafx_core.oracle",
         {},
         "cannot import nablafx_bad: ModuleNotFoundError: No module named 'nablafx_core.oracle' (nablafx_bad.py:4). "
-        "It fits another version of core. Try: pip install --upgrade nablafx-core nablafx-bad",
+        "It is for another version of core. Try: pip install --upgrade nablafx-core nablafx-bad",
     ),
     "it is no Python": (
         "def (:",
@@ -250,7 +249,7 @@ def test_one_failed_hook_leaves_the_pack_its_others(install):
     entry = Registry.discover().find("model", "echo")
     assert entry.component.summary == "An echo"
     (problem,) = entry.pack.problems
-    assert problem.startswith("nablafx_losses() failed: ValueError: no (nablafx_acme.py:11). Tell its author")
+    assert problem.startswith("nablafx_losses() failed: ValueError: no (nablafx_acme.py:11).")
 
 
 def test_a_component_whose_core_is_too_old_says_so(install):
@@ -279,7 +278,7 @@ def test_a_slow_import_is_told_by_every_command(install, monkeypatch, capsys, mo
         sys.modules.pop("nablafx_slow", None)
         _, out, err = outcome(monkeypatch, capsys, *arguments)
         assert err == (
-            "nablafx-slow took 3.0 s to import, and every command waits for it. To leave it out: NABLAFX_PACKS=acme\n"
+            "nablafx-slow took 3.0 s to import, which delays every command. To leave it out: NABLAFX_PACKS=acme\n"
         )
         assert out
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from nablafx_core.cli import cli, main
+from nablafx_core.registry.diagnosis import otherwise
 
 HEAVY = {
     "torch",
@@ -72,10 +73,7 @@ def test_packs_with_what_they_provide_and_what_is_wrong(install):
         ["nablafx-acme", "0.2", "1", "model"],
         ["nablafx-bad", "0.3", "nothing"],
     ]
-    problem = (
-        "cannot import nablafx_bad: SystemExit: 1 (nablafx_bad.py:4). Tell its author, or do without it: "
-        "pip uninstall nablafx-bad, or list the packs that you want in NABLAFX_PACKS."
-    )
+    problem = f"cannot import nablafx_bad: SystemExit: 1 (nablafx_bad.py:4). {otherwise('nablafx-bad')}"
     assert f"broken  nablafx-bad: {problem}" in lines
     assert "warning nablafx-acme: this core has no hook 'nablafx_modles'; did you mean 'nablafx_models'?" in lines
     described = {pack["name"]: pack for pack in json.loads(answered("packs", "--json"))}

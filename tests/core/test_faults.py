@@ -155,7 +155,9 @@ FAULTS = [
     Fault("no YAML", f"{PAIR} delay=[", "\n  this is not YAML: expected the node content"),
     Fault("no dataset", "data pear", "Error: data.name: No dataset named 'pear'. Did you mean 'pair'?"),
     Fault(
-        "code for a dataset", "data os:system", "Error: data.name: 'os:system' is no dataset: it does not derive from"
+        "code for a dataset",
+        "data os:system",
+        "Error: data.name: 'os:system' is not a dataset: it does not derive from",
     ),
     # A folder of recordings
     Fault("no such folder", "data tonetwist path=none device=Pedal", "Error: none: there is no such folder."),
@@ -362,7 +364,7 @@ FAULTS = [
     Fault(
         "code for a model",
         "train e.yaml --set model=os:system",
-        "Error: --set model: model.name: 'os:system' is no model: it does not derive from",
+        "Error: --set model: model.name: 'os:system' is not a model: it does not derive from",
     ),
     # Bundles
     Fault("no such bundle", "render none.nfx di.wav out.wav", "Error: none.nfx: no such file."),
@@ -417,7 +419,7 @@ FAULTS = [
             (
                 "code for a model",
                 lambda w: w.bundle(model={"name": "os:system", "command": "touch called"}),
-                "'os:system' is no model: it does not derive from nablafx_core.interfaces.Model.",
+                "'os:system' is not a model: it does not derive from nablafx_core.interfaces.Model.",
             ),
         )
     ),

@@ -182,7 +182,7 @@ def test_a_run_of_somebody_else_imports_nothing(run, folder):
         lambda: CliRunner().invoke(cli, ["test", "latest"], catch_exceptions=False),
         lambda: CliRunner().invoke(cli, ["show", str(run)], catch_exceptions=False),
     ):
-        with pytest.raises(NablafxError, match=rf"names code that is in no pack: {MODULE}:.*--trust {MODULE}\.py"):
+        with pytest.raises(NablafxError, match=rf"names code outside packs: {MODULE}:.*--trust {MODULE}\.py"):
             load()
     assert not (folder / "imported").exists()
     trust = ["--trust", str(folder / f"{MODULE}.py")]
@@ -198,7 +198,7 @@ def test_a_folder_without_a_record_is_no_file_of_the_users(command, run, folder)
     for file in (folder.parent / "cache" / "code").iterdir():
         file.unlink()
     name = str(run) if command.startswith("test") else run.name
-    with pytest.raises(NablafxError, match=rf"names code that is in no pack: {MODULE}:"):
+    with pytest.raises(NablafxError, match=rf"names code outside packs: {MODULE}:"):
         CliRunner().invoke(cli, command.format(name).split(), catch_exceptions=False)
     assert not (run / "imported").exists()
 
@@ -227,7 +227,7 @@ def test_a_bundle_imports_nothing_unless_it_is_trusted(model, folder):
         nfx.load(path)
     made_with = f"{'nablafx-core 0.1.0, ' * (model is CHAIN)}{MODULE}.py (not in a pack)"
     assert f"It was made with {made_with}" in str(error.value)
-    assert f"names code that is in no pack: {MODULE}:" in str(error.value)
+    assert f"names code outside packs: {MODULE}:" in str(error.value)
     assert f'trust="{MODULE}.py"' in str(error.value)
     assert not (folder / "imported").exists()
     assert nfx.load(path, trust=folder / f"{MODULE}.py").sample_rate == 48000
@@ -236,7 +236,7 @@ def test_a_bundle_imports_nothing_unless_it_is_trusted(model, folder):
 def test_code_that_is_loaded_already_is_not_asked_for(folder, monkeypatch):
     path = bundle_of(CHAIN, folder)
     monkeypatch.syspath_prepend(folder)
-    with pytest.raises(BundleError, match="in no pack"):
+    with pytest.raises(BundleError, match="names code outside packs"):
         nfx.load(path)
     with trusting(MODULE):
         nfx.load(path)
@@ -257,11 +257,11 @@ def named(path: Path, name: str) -> Path:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("this:x", "Python's own"),
-        ("lightning.pytorch.demos.boring_classes:BoringModel", "names code that is in no pack"),
-        ("nablafx_core.__main__:main", "names code that is in no pack"),
-        ("nablafx_core.testing.tiny:TinyData", "is no model: it does not derive from"),
-        ("torch.nn:Linear", "is no model: it does not derive from"),
+        ("this:x", "standard library"),
+        ("lightning.pytorch.demos.boring_classes:BoringModel", "names code outside packs"),
+        ("nablafx_core.__main__:main", "names code outside packs"),
+        ("nablafx_core.testing.tiny:TinyData", "is not a model: it does not derive from"),
+        ("torch.nn:Linear", "is not a model: it does not derive from"),
     ],
 )
 def test_a_bundle_may_name_what_packs_have_and_nothing_else(name, message, folder):

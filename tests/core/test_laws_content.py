@@ -62,7 +62,7 @@ def test_a_right_preset_holds(install, more):
         (
             "model: {name: reference.refusing:Fragile}",
             2,
-            "model 'reference.refusing:Fragile' cannot be made of its settings: RuntimeError: a defect.",
+            "model 'reference.refusing:Fragile' cannot be built from its settings: RuntimeError: a defect.",
         ),
         ("model: {name: reference.refusing:Idle}", 3, "with 0 knobs: no weight has a gradient at the first step."),
         ("model: {name: reference.refusing:Endless}", 3, "with 0 knobs: the loss is nan at the first step;"),

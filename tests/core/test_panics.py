@@ -127,7 +127,7 @@ def trained(outcome, tmp_path, place, error, **data):
 def test_a_constructor_is_a_setting_that_cannot_be_used(outcome, tmp_path, place, what, error):
     status, out, err = trained(outcome, tmp_path, place, error)
     assert (status, out) == (1, "")
-    assert f"Error: {what} cannot be made of its settings: {error}: boom" in err
+    assert f"Error: {what} cannot be built from its settings: {error}: boom" in err
 
 
 @pytest.mark.parametrize(

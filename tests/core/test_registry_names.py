@@ -6,6 +6,7 @@ import pytest
 
 from nablafx_core.errors import RegistryError
 from nablafx_core.registry import Registry
+from nablafx_core.registry.diagnosis import otherwise
 from nablafx_core.registry.kinds import KINDS
 
 PLUGIN = """
@@ -14,9 +15,7 @@ def nablafx_models():
     return [Component("ladder", "{target}", "4-pole ladder")]
 """
 
-OTHERWISE = (
-    " Tell its author, or do without it: pip uninstall nablafx-acme, or list the packs that you want in NABLAFX_PACKS."
-)
+OTHERWISE = f" {otherwise('nablafx-acme')}"
 
 
 @pytest.fixture
@@ -92,7 +91,7 @@ def test_code_that_is_in_no_pack_is_named_by_its_import_path(install):
             "",
             "no_such_effect:Fuzz",
             "there is no module no_such_effect. Try: pip install --force-reinstall nablafx-acme; if that does not "
-            "help, tell its author.",
+            "help, report it to the author.",
         ),
         (
             "",
