@@ -66,7 +66,7 @@ BROKEN = {
     "its entry point names nothing": (
         "",
         {"entry": "bad = a b"},
-        "its entry point 'bad = a b' names no module." + OTHERWISE,
+        "its entry point 'bad = a b' does not name a module." + OTHERWISE,
     ),
     "it needs a newer core": (
         "",
@@ -164,7 +164,7 @@ BROKEN = {
     "a hook with other arguments": (
         "@hookimpl\ndef nablafx_models(config):\n    return []",
         {},
-        "its hooks do not fit: Plugin 'nablafx_bad' for hook 'nablafx_models' hookimpl definition: "
+        "its hooks are invalid: Plugin 'nablafx_bad' for hook 'nablafx_models' hookimpl definition: "
         "nablafx_models(config) Argument(s) {'config'} are declared in the hookimpl but can not be found in the "
         "hookspec." + OTHERWISE,
     ),

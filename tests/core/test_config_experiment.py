@@ -293,15 +293,24 @@ WRONG = {
     ),
     "two names": (
         "data: noise\nmodel:\n  name: chain\n  preset: tone-loud",
-        ":3: model.name is 'chain', but the preset 'tone-loud' is a 'tone'. Take one of them out.",
+        ":3: model.name is 'chain', but the preset 'tone-loud' is a 'tone'. Remove one of them.",
     ),
-    "requires": ("requires: nablafx-core", ":1: requires: a list of requirements such as [nablafx-acme>=0.2]."),
+    "requires": (
+        "requires: nablafx-core",
+        ":1: requires: expected a list of requirements such as [nablafx-acme>=0.2].",
+    ),
     "not there": (
         "requires: [nablafx-gone>=1]",
         "  nablafx-gone>=1: not installed. Try: pip install 'nablafx-gone>=1'",
     ),
-    "loss": ("data: noise\nmodel: {name: tone, gain_db: 1}\nloss: near", ":3: loss: a list of at least one loss."),
-    "no loss": ("data: noise\nmodel: {name: tone, gain_db: 1}\nloss: []", ":3: loss: a list of at least one loss."),
+    "loss": (
+        "data: noise\nmodel: {name: tone, gain_db: 1}\nloss: near",
+        ":3: loss: expected a list of at least one loss.",
+    ),
+    "no loss": (
+        "data: noise\nmodel: {name: tone, gain_db: 1}\nloss: []",
+        ":3: loss: expected a list of at least one loss.",
+    ),
     "train": (
         "data: noise\nmodel: {name: tone, gain_db: 1}\nloss: [near]\nmetrics: [far]\ntrain:\n  sed: 1",
         ":6: train.sed: 'train' has no setting 'sed'. Did you mean 'seed'?",

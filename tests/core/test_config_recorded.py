@@ -40,7 +40,7 @@ def test_a_config_that_is_cut_off_is_named_with_what_can_be_done(folder, end):
     with pytest.raises(ConfigError) as error:
         resumable("latest", Path("runs"))
     assert str(error.value).startswith(str(file))
-    assert "It is the record of the run's experiment. config.json beside it is whole" in str(error.value)
+    assert "It is the record of the run's experiment. config.json beside it is complete" in str(error.value)
     assert contents(folder) == before
     (folder / "config.json").write_text("{")
     with pytest.raises(ConfigError, match=r"Start a new run from your experiment file\."):

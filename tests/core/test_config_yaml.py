@@ -78,8 +78,8 @@ def test_every_value_knows_its_line():
         ("a: !!float x\n", "e.yaml:1: a: cannot read the value 'x'."),
         ("a:\n  <<: {b: 1}\n", "e.yaml:2: a setting's name must be a word."),
         ("? [a, b]\n: 1\n", "e.yaml:1: a setting's name must be a word."),
-        ("- 1\n", "e.yaml: an experiment is a mapping of sections (data:, model:, …), not [1]."),
-        ("hello", "e.yaml: an experiment is a mapping of sections (data:, model:, …), not 'hello'."),
+        ("- 1\n", "e.yaml: expected a mapping of sections (data:, model:, …), got [1]."),
+        ("hello", "e.yaml: expected a mapping of sections (data:, model:, …), got 'hello'."),
         ("a: &a [*a]\n", "e.yaml:1: nested more than 64 levels deep, or larger than an experiment can be."),
         (
             "a: " + "[" * 100 + "]" * 100,

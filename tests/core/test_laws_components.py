@@ -66,7 +66,7 @@ def test_everything_right_holds(install):
         (
             ("model", "reference.faulty:Contradicting", {}),
             "settings can be written",
-            "width (int): its annotation refuses its own default: should be a valid integer, not 0.5. It takes: int. "
+            "width (int): its annotation refuses its own default: should be a valid integer, not 0.5. Expected: int. "
             "Change one of the two.",
         ),
         (

@@ -1,4 +1,4 @@
-"""The experiment that a run recorded, which may be damaged."""
+"""Read the experiment that a run recorded, which may be damaged."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from nablafx_core.files import read_json
 
 
 def is_record(file: Path) -> bool:
-    """Return whether a file is the ``config.yaml`` of a run."""
+    """Return True if a file is the ``config.yaml`` of a run."""
     return file.name == "config.yaml" and (file.parent / "run.json").is_file()
 
 
 def read_record(file: Path, sections: tuple[str, ...]) -> Layer:
-    """Read the ``config.yaml`` of a run, in which every section of an experiment stands.
+    """Read the ``config.yaml`` of a run, which contains every section of an experiment.
 
     Args:
-        file: the ``config.yaml``.
+        file: path of the ``config.yaml``.
         sections: names of the sections of an experiment.
 
     Raises:
-        ConfigError: if it is cut off or damaged, with what can be done.
+        ConfigError: if the file is cut off or damaged; the message says how to recover.
     """
     try:
         layer = read_file(file)
@@ -42,5 +42,7 @@ def _rescue(file: Path, sections: tuple[str, ...]) -> str:
     except (OSError, ValueError, RecursionError):
         other = None
     if isinstance(other, dict) and set(sections) <= set(other):
-        return f"{said} config.json beside it is whole: copy it to config.yaml, take out its key 'seed', and try again."
-    return f"{said} config.json beside it is missing or damaged too. Start a new run from your experiment file."
+        return (
+            f"{said} config.json beside it is complete: copy it to config.yaml, remove its key 'seed', and try again."
+        )
+    return f"{said} config.json beside it is missing or damaged as well. Start a new run from your experiment file."

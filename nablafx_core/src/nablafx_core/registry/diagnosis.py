@@ -17,7 +17,7 @@ CORE = "nablafx-core"
 
 def otherwise(name: str) -> str:
     """Return advice for a user about a defect of the pack called `name`."""
-    return f"Report it to its author, or leave the pack out: pip uninstall {name}, or NABLAFX_PACKS without {name}."
+    return f"Report it to its author, or leave it out: pip uninstall {name}, or list the other packs in NABLAFX_PACKS."
 
 
 def import_problem(error: BaseException, module: str, name: str, requires: Sequence[str]) -> str:
