@@ -100,8 +100,8 @@ def test_a_stereo_file_is_rendered_channel_by_channel_and_resampled(pair):
     ("arguments", "message"),
     [
         (["train"], "Give an experiment"),
-        (["train", "--dry", "di.wav"], "belong together"),
-        (["train", "--resume", "x", "--minutes", "3"], "continues a run as it is"),
+        (["train", "--dry", "di.wav"], "--dry and --wet"),
+        (["train", "--resume", "x", "--minutes", "3"], "--resume continues a run"),
         (["render", "latest", "di.wav", "out.wav", "--control", "drive"], "name=value"),
     ],
 )

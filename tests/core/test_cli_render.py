@@ -90,7 +90,7 @@ def test_what_fails_leaves_no_file_and_the_others_are_rendered(folder):
     [
         (["a.wav"], 2, "1 file was given. Write SOURCE OUTPUT, or several SOURCE with --out-dir FOLDER"),
         (["a.wav", "b.flac", "c.wav"], 2, "3 files were given."),
-        (["a.wav", "b.flac", "-o", "."], 1, "a.wav: is a file that is to be rendered"),
+        (["a.wav", "b.flac", "-o", "."], 1, "a.wav: is one of the files to render"),
         (["a.wav", "sub/a.wav", "-o", "out"], 1, "a.wav and sub/a.wav would both become out/a.wav"),
         (["a.wav", "a.wav", "-o", "out"], 1, "would both become"),
         (["a.wav", "b.flac", "-o", "out", "-c", "nob=1"], 1, "has no control 'nob'"),
@@ -114,7 +114,7 @@ def test_a_folder_that_links_to_the_sources_is_not_rendered_into(folder):
     (folder / "link").symlink_to(".")
     before = content(folder)
     result = CliRunner().invoke(cli, ["render", "model.nfx", "a.wav", "c.wav", "-o", "link"])
-    assert "is a file that is to be rendered" in str(result.exception)
+    assert "is one of the files to render" in str(result.exception)
     assert content(folder) == before
 
 

@@ -496,12 +496,12 @@ FAULTS = [
     Fault(
         "a name that is none",
         "packs new Acme!",
-        "Error: 'Acme!' cannot name a pack: lower-case letters, digits and dashes",
+        "Error: 'Acme!' is not a valid name of a pack: use lower-case letters, digits and dashes",
     ),
     Fault(
         "a folder that is there",
         "packs new acme --folder data",
-        "Error: data is there already. Choose another name, or",
+        "Error: data exists already. Choose another name or",
     ),
     Fault("nothing to import", "import none.echo -o x.nfx", "Error: none.echo: there is no such file."),
     Fault("no importer", "import e.yaml -o x.nfx", "Error: e.yaml: no importers are for files that end so."),
