@@ -1,4 +1,4 @@
-"""A broken pack stops nobody: it is listed with what is wrong and what to do, and everything else works."""
+"""A broken pack is listed with its problem and advice, and everything else works."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ BROKEN = {
 
 @pytest.fixture(params=BROKEN.values(), ids=BROKEN)
 def problem(request, install, monkeypatch):
-    """What is wrong with nablafx-bad, which is installed beside nablafx-acme."""
+    """Install the broken pack nablafx-bad beside nablafx-acme; return its problem."""
     source, arguments, text = request.param
     install.module("nablafx_bad_extra", "")
     install("nablafx-bad", source, **arguments)
@@ -195,7 +195,7 @@ def outcome(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
     return int(stopped.value.code), said.out, said.err
 
 
-def test_it_is_told_and_everything_else_works(problem, monkeypatch, capsys):
+def test_a_broken_pack_is_reported_and_everything_else_works(problem, monkeypatch, capsys):
     status, out, err = outcome(monkeypatch, capsys, "packs")
     assert (status, err) == (0, "")
     told = [line for line in out.splitlines() if line.startswith("broken ")]
@@ -209,7 +209,7 @@ def test_it_is_told_and_everything_else_works(problem, monkeypatch, capsys):
     assert {row["component"] for row in json.loads(out)} == {"echo"}
 
 
-def test_what_it_might_have_had_is_told_with_the_problem(problem):
+def test_the_error_for_an_unknown_name_has_the_problems_of_packs(problem):
     Registry.discover().collect_all()
     with pytest.raises(RegistryError) as error:
         Registry.discover().find("model", "ladder")
@@ -218,7 +218,7 @@ def test_what_it_might_have_had_is_told_with_the_problem(problem):
     assert lines[2:] == ([f"  broken pack nablafx-bad 1.0: {problem}"] if problem else [])
 
 
-def test_entry_points_that_cannot_be_read_hide_nobody(install, monkeypatch, capsys):
+def test_unreadable_entry_points_do_not_hide_other_packs(install, monkeypatch, capsys):
     install("nablafx-acme", GOOD)
     install("nablafx-bad", "")
     install("innocent", "")
@@ -232,7 +232,7 @@ def test_entry_points_that_cannot_be_read_hide_nobody(install, monkeypatch, caps
     assert Registry.discover().find("model", "echo")
 
 
-def test_a_pack_that_is_there_twice_on_the_path_counts_once_beside_a_damaged_one(install, monkeypatch, tmp_path):
+def test_a_pack_that_is_twice_on_the_path_counts_once_beside_a_damaged_one(install, monkeypatch, tmp_path):
     install("nablafx-acme", GOOD)
     install("innocent", "")
     (install.folder / "innocent-1.0.dist-info" / "entry_points.txt").write_text("[x]\nno equals sign\n")
@@ -243,7 +243,7 @@ def test_a_pack_that_is_there_twice_on_the_path_counts_once_beside_a_damaged_one
     assert (pack.version, pack.problems) == ("1.0", [])
 
 
-def test_one_failed_hook_leaves_the_pack_its_others(install):
+def test_other_hooks_of_a_pack_work_when_one_fails(install):
     install("nablafx-acme", GOOD + "\n@hookimpl\ndef nablafx_losses():\n    raise ValueError('no')\n")
     Registry.discover().collect_all()
     entry = Registry.discover().find("model", "echo")
@@ -252,7 +252,7 @@ def test_one_failed_hook_leaves_the_pack_its_others(install):
     assert problem.startswith("nablafx_losses() failed: ValueError: no (nablafx_acme.py:11).")
 
 
-def test_a_component_whose_core_is_too_old_says_so(install):
+def test_the_error_of_a_component_says_that_core_is_too_old(install):
     install(
         "nablafx-acme",
         models("return [Component('new', 'nablafx_acme_new:New', '')]"),
@@ -269,7 +269,7 @@ def test_a_component_whose_core_is_too_old_says_so(install):
 
 
 @pytest.mark.parametrize("more", ["", "raise ValueError"])
-def test_a_slow_import_is_told_by_every_command(install, monkeypatch, capsys, more):
+def test_every_command_reports_a_slow_import(install, monkeypatch, capsys, more):
     monkeypatch.setattr("nablafx_core.registry.packs.time", Clock())
     install("nablafx-slow", "from nablafx_core.registry import packs\npacks.time.seconds += 3\n" + more)
     install("nablafx-acme", GOOD)
@@ -283,7 +283,7 @@ def test_a_slow_import_is_told_by_every_command(install, monkeypatch, capsys, mo
         assert out
 
 
-def test_what_a_pack_prints_does_not_stand_in_an_answer(install):
+def test_output_of_a_pack_goes_to_stderr(install):
     install(
         "nablafx-loud",
         "print('at import')\n@hookimpl\ndef nablafx_models():\n    print('in a hook')\n    return []",

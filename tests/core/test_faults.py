@@ -426,7 +426,7 @@ FAULTS = [
     Fault(
         "an experiment for a bundle",
         "test plain.nfx",
-        "Error: 'plain.nfx' is a model without an experiment. Give the FILE",
+        "Error: 'plain.nfx' is a model without an experiment. Add the experiment FILE",
     ),
     Fault(
         "other knobs than the data",

@@ -28,10 +28,10 @@ class Once:
     """Memory of the messages that were given, for operations that are repeated."""
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
+        self._given: set[str] = set()
 
     def first(self, what: str = "") -> bool:
         """Return True at the first call with `what`, and False afterwards."""
-        is_first = what not in self._said
-        self._said.add(what)
+        is_first = what not in self._given
+        self._given.add(what)
         return is_first

@@ -139,10 +139,10 @@ def main() -> None:
             sys.stderr.close()
             sys.exit(1)
         except BaseException as error:
-            _end(error)
+            _exit_with(error)
 
 
-def _end(error: BaseException) -> NoReturn:
+def _exit_with(error: BaseException) -> NoReturn:
     """Print the error that ended the program, and exit."""
     # click converts every KeyboardInterrupt and EOFError to an Abort; the Abort of an unanswered prompt has no cause.
     raised = error.__cause__ if isinstance(error, click.Abort) and error.__cause__ else error

@@ -62,7 +62,7 @@ def quickstart(folder: str, minutes: float) -> None:
     experiment = load_experiment(sections=sections(place, minutes))
     file = place / "experiment.yaml"
     dataset = build("dataset", experiment.dataset)
-    _keep(experiment.to_yaml(), file)
+    _write(experiment.to_yaml(), file)
     say(f"     {len(dataset.recordings)} recordings in {place / 'data'}")
     say(f"2/4  Training and testing, about {minutes:g} minutes")
     result = run_training(experiment)
@@ -71,8 +71,8 @@ def quickstart(folder: str, minutes: float) -> None:
 
     model = load(result.bundle)
     dry = _dry_test_file(place / "data")
-    rendered = [place / f"guitar-drive-{drive:g}.wav" for drive in _between(model.controls[0])]
-    for drive, output in zip(_between(model.controls[0]), rendered, strict=True):
+    rendered = [place / f"guitar-drive-{drive:g}.wav" for drive in _unseen_settings(model.controls[0])]
+    for drive, output in zip(_unseen_settings(model.controls[0]), rendered, strict=True):
         render_file(model, dry, output, {model.controls[0].name: drive}, block_size=512)
     say("4/4  Done. Listen to the files, look at the pictures, then change the experiment and train again:")
     say()
@@ -82,7 +82,7 @@ def quickstart(folder: str, minutes: float) -> None:
     click.echo(f"Again    {command('train', file, '--set', 'train.max_minutes=10')}")
 
 
-def _keep(text: str, file: Path) -> None:
+def _write(text: str, file: Path) -> None:
     from nablafx_core.files import replace_text
 
     try:
@@ -91,7 +91,7 @@ def _keep(text: str, file: Path) -> None:
         raise NablafxError(f"{file}: cannot be written: {error.strerror}. Choose another --folder.") from error
 
 
-def _between(control: Any) -> list[float]:
+def _unseen_settings(control: Any) -> list[float]:
     """Return three values inside a knob's range, which differ from those of the data."""
     return [round(control.from_unit(place), 3) for place in (0.125, 0.375, 0.875)]
 

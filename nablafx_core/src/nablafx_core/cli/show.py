@@ -102,10 +102,10 @@ def _found(name: str, kind: str | None, runs_dir: Path) -> list[Entry]:
             clash = error if isinstance(error, AmbiguousNameError) else clash
     if found:
         return found
-    raise clash or RegistryError("\n".join([_nothing(name, runs_dir), *registry.problems()]))
+    raise clash or RegistryError("\n".join([_unknown_message(name, runs_dir), *registry.problems()]))
 
 
-def _nothing(name: str, runs_dir: Path) -> str:
+def _unknown_message(name: str, runs_dir: Path) -> str:
     from nablafx_core.cli.show_section import section_names
     from nablafx_core.runs.records import run_folders
 

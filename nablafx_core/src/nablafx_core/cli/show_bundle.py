@@ -42,7 +42,7 @@ def described_bundle(name: str, controls: Mapping[str, str]) -> dict[str, Any]:
         info = description.get("info")
         tested = info.pop("stages", None) if isinstance(info, dict) else None
         knobs = setting_in_words(model.controls, [] if units is None else units[0].tolist())
-        rows = _learned(model, None if units is None else units[0], _seen(tested))
+        rows = _learned(model, None if units is None else units[0], _ranges_in_test(tested))
         description["learned"] = {"knobs": knobs, "stages": rows}
     return description
 
@@ -61,7 +61,7 @@ def _learned(model: GrayBox, controls: Any, seen: Mapping[tuple[str, str], Any])
     return [row for of_stage in rows.values() for row in of_stage]
 
 
-def _seen(tested: Any) -> dict[tuple[str, str], Any]:
+def _ranges_in_test(tested: Any) -> dict[tuple[str, str], Any]:
     """Return the ranges of parameters by stage and parameter, from the record of a bundle's test."""
     rows = tested if isinstance(tested, list) else []
     return {

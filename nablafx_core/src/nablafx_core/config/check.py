@@ -32,7 +32,7 @@ from nablafx_core.registry.settings import (
 from nablafx_core.yaml import Path, dotted
 
 #: Largest number of components in the sections of a layer, and of keys and indices in the path of a component.
-_MOST_COMPONENTS, _DEEPEST = 256, 24
+_MAX_COMPONENTS, _MAX_PATH_LENGTH = 256, 24
 
 
 class Checker:
@@ -82,7 +82,9 @@ class Checker:
         known = {**{one.name: one for one in beside(kind)}, **own_settings}
         own = {key: item for key, item in (given or {}).items() if key in known}
         own |= {key: item for key, item in value.items() if key != "name"}
-        known |= {key: self._as_meant(entry, one, path) for key, one in own_settings.items() if key not in own}
+        known |= {
+            key: self._with_packs_in_default(entry, one, path) for key, one in own_settings.items() if key not in own
+        }
         unfilled: Collection[str] = KINDS[kind].from_data
         if self._injected:
             filled = {name: one for name, one in settings_of(target).items() if name in KINDS[kind].injected}
@@ -98,8 +100,8 @@ class Checker:
     def _component(self, kind: str, value: Any, path: Path) -> tuple[Entry, Any, dict[str, Setting]]:
         """Find the component that a section names; return its entry, its class and the settings of the class."""
         self._components += 1
-        if self._components > _MOST_COMPONENTS or len(path) > _DEEPEST:
-            self._fail(path, f"more than {_MOST_COMPONENTS} components, or components nested too deeply. Use fewer.")
+        if self._components > _MAX_COMPONENTS or len(path) > _MAX_PATH_LENGTH:
+            self._fail(path, f"more than {_MAX_COMPONENTS} components, or components nested too deeply. Use fewer.")
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
             self._fail(path, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} section needs a name, such as {{name: …}}.")
         try:
@@ -159,7 +161,7 @@ class Checker:
                 checked[name] = self._value(setting, default, (*path, name)) if marked else default
         return checked
 
-    def _as_meant(self, entry: Entry, setting: Setting, path: Path) -> Setting:
+    def _with_packs_in_default(self, entry: Entry, setting: Setting, path: Path) -> Setting:
         """Add packs to the names in a setting's default; a name without a pack means the pack that has the default."""
         default = plain_default(setting)
         if default is REQUIRED or not is_marked(setting.annotation):
@@ -175,7 +177,7 @@ class Checker:
 
         def leaf(annotation: Any, part: Any, place: Path) -> Any:
             kept = replace(setting, annotation=annotation)
-            first, *others = self._readings(part, place)
+            first, *others = self._possible_values(part, place)
             try:
                 return checked_value(kept, first)
             except SettingsError as error:
@@ -186,7 +188,7 @@ class Checker:
 
         return with_marked(setting.annotation, value, path, self._marked, leaf)
 
-    def _readings(self, value: Any, path: Path) -> list[Any]:
+    def _possible_values(self, value: Any, path: Path) -> list[Any]:
         """Return the possible values, the likeliest first: an option's text read as YAML, or the text itself."""
         mark, written = self._layer.marks.get(path), self._layer.as_written(value, path)
         if written == value or written == "":

@@ -141,9 +141,9 @@ def _loaded(
     for file in files:
         path = FilePath(file)
         read = read_record(path, SECTIONS) if is_record(path) else read_file(path)
-        layer = merge(layer, _as_written(_named(read), path))
+        layer = merge(layer, _with_recorded_packs(_with_names_expanded(read), path))
     if sections:
-        layer = merge(layer, _named(sections if isinstance(sections, Layer) else Layer(dict(sections))))
+        layer = merge(layer, _with_names_expanded(sections if isinstance(sections, Layer) else Layer(dict(sections))))
     registry = Registry.discover()
     asked = _overridden(layer, overrides)
     _check_sections(asked)
@@ -154,11 +154,11 @@ def _loaded(
     registry.check_requirements(_requirements(below))
     below = merge(merge(Layer(DEFAULTS), below), other_limits_off(asked))
     # Overrides are applied last, because they may change an item of a list in the preset or the defaults.
-    layer = _trusted_observers(_overridden(merge(below, layer), overrides), code)
+    layer = _without_untrusted_observers(_overridden(merge(below, layer), overrides), code)
     return Experiment(_checked(layer, Checker(layer, names)), preset, code)
 
 
-def _trusted_observers(layer: Layer, code: Code) -> Layer:
+def _without_untrusted_observers(layer: Layer, code: Code) -> Layer:
     """Remove the observers of an untrusted file: they could send recorded data and secrets to its author."""
     track = layer.value["track"]
     written = track.get("observers") if isinstance(track, Mapping) else None
@@ -175,13 +175,13 @@ def _trusted_observers(layer: Layer, code: Code) -> Layer:
     return Layer({**layer.value, "track": {**track, "observers": kept}}, layer.marks)
 
 
-def _named(layer: Layer) -> Layer:
+def _with_names_expanded(layer: Layer) -> Layer:
     """Expand `data: pair` and `model: tcn` to mappings, so that they merge with the mappings of a preset."""
     short = {key: {"name": layer.value[key]} for key in _EXAMPLES if isinstance(layer.value.get(key), str)}
     return Layer({**layer.value, **short}, layer.marks)
 
 
-def _as_written(layer: Layer, file: FilePath) -> Layer:
+def _with_recorded_packs(layer: Layer, file: FilePath) -> Layer:
     """Add to the names in a run's experiment the packs that they meant when it was written."""
     if not (file.parent / "run.json").is_file():
         return layer
@@ -200,14 +200,14 @@ def _overridden(layer: Layer, overrides: Iterable[str]) -> Layer:
 def _check_sections(layer: Layer) -> None:
     for key in layer.value:
         if key not in SECTIONS:
-            raise ConfigError(f"{_at(layer, (key,))}{unknown_setting('an experiment', key, SECTIONS)}")
+            raise ConfigError(f"{_prefix(layer, (key,))}{unknown_setting('an experiment', key, SECTIONS)}")
 
 
 def _requirements(layer: Layer) -> list[str]:
     requires = layer.value.get("requires") or []
     if not isinstance(requires, list) or not all(isinstance(item, str) for item in requires):
         raise ConfigError(
-            f"{_at(layer, ('requires',))}requires: expected a list of requirements such as [nablafx-acme>=0.2]."
+            f"{_prefix(layer, ('requires',))}requires: expected a list of requirements such as [nablafx-acme>=0.2]."
         )
     return requires
 
@@ -223,12 +223,12 @@ def _preset(layer: Layer, preset: str | None, names: Names) -> tuple[Layer, str 
         entry = names.find("preset", str(name))
         below = read_yaml(entry.resource().read_text(encoding="utf-8"), f"preset {name}")
     except RegistryError as error:
-        raise ConfigError(f"{_at(layer, ('model', 'preset'))}model.preset: {error}") from None
+        raise ConfigError(f"{_prefix(layer, ('model', 'preset'))}model.preset: {error}") from None
     theirs = below.value.get("model", {}).get("name")
     if not names_match(str(model.get("name", theirs)), str(theirs)):
         raise ConfigError(
-            f"{_at(layer, ('model', 'name'))}model.name is '{model['name']}', but the preset '{name}' is a '{theirs}'. "
-            "Remove one of them."
+            f"{_prefix(layer, ('model', 'name'))}model.name is '{model['name']}', but the preset '{name}' is a "
+            f"'{theirs}'. Remove one of them."
         )
     return below, entry.qualified_name
 
@@ -248,7 +248,7 @@ def _checked(layer: Layer, checker: Checker) -> dict[str, Any]:
     config["metrics"] = checker.sections("metric", layer.value["metrics"], ("metrics",))
     config["train"] = checker.plain(settings_of(TrainSettings), layer.value["train"], ("train",))
     if problem := limits_problem(config["train"]):
-        raise ConfigError(f"{_at(layer, ('train',))}train: {problem}")
+        raise ConfigError(f"{_prefix(layer, ('train',))}train: {problem}")
     config["track"] = checker.plain(settings_of(TrackSettings), layer.value["track"], ("track",))
     return config
 
@@ -259,6 +259,6 @@ _EXAMPLES = {
 }
 
 
-def _at(layer: Layer, path: Path) -> str:
+def _prefix(layer: Layer, path: Path) -> str:
     where = layer.where(path)
     return f"{where}: " if where else ""

@@ -27,15 +27,15 @@ def read_record(file: Path, sections: tuple[str, ...]) -> Layer:
     try:
         layer = read_file(file)
     except ConfigError as error:
-        raise ConfigError(f"{error}\n{_rescue(file, sections)}") from error
+        raise ConfigError(f"{error}\n{_advice(file, sections)}") from error
     missing = [f"'{key}'" for key in sections if key not in layer.value]
     if missing and set(layer.value) <= set(sections):  # a sweep's record has other sections
         what = f"it has no section {', '.join(missing)}" if layer.value else "it is empty"
-        raise ConfigError(f"{file}: is cut off or damaged: {what}.\n{_rescue(file, sections)}")
+        raise ConfigError(f"{file}: is cut off or damaged: {what}.\n{_advice(file, sections)}")
     return layer
 
 
-def _rescue(file: Path, sections: tuple[str, ...]) -> str:
+def _advice(file: Path, sections: tuple[str, ...]) -> str:
     said = "It is the record of the run's experiment."
     try:
         other = read_json(str(file.with_name("config.json")))

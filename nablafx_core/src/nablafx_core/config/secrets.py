@@ -24,7 +24,7 @@ _SECRET_VALUE = re.compile(
     r"|\bxox[a-z]-|\bgh[a-z]_[A-Za-z0-9]{30}|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     re.IGNORECASE,
 )
-_SHORTEST = 4  # length of the shortest text that is removed from messages
+_MIN_LENGTH = 4  # length of the shortest text that is removed from messages
 
 
 def names_variable(value: Any) -> bool:
@@ -89,7 +89,7 @@ def all_texts(value: Any) -> set[str]:
 
 def hidden(text: str, secrets: set[str]) -> str:
     """Remove secrets from a message, and the parts of secret URLs, which libraries quote separately."""
-    parts = {part for secret in secrets for part in _parts(secret) if len(part) >= _SHORTEST}
+    parts = {part for secret in secrets for part in _parts(secret) if len(part) >= _MIN_LENGTH}
     for part in sorted(parts, key=len, reverse=True):
         text = text.replace(part, "***")
     return text

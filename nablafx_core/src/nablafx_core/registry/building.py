@@ -79,14 +79,14 @@ def component_class(entry: Entry) -> Any:
     """
     outside = entry.pack is None
     if outside and entry.package in sys.stdlib_module_names:
-        raise _of_another_kind(entry, f" The module '{entry.package}' belongs to Python's standard library.")
+        raise _wrong_kind_error(entry, f" The module '{entry.package}' belongs to Python's standard library.")
     adapted: Any = (
         import_target(entry.kind.adapted) if entry.kind.adapted else None
     )  # first: it suppresses warnings of imports
     interface = interface_of(entry.kind) if outside else None  # first: files may name modules that are loaded
     target = entry.load()
     if interface is not None and not entry.kind.fits(target, interface):
-        raise _of_another_kind(entry)
+        raise _wrong_kind_error(entry)
     return adapted(target) if adapted else target
 
 
@@ -107,7 +107,7 @@ def component_settings(entry: Entry) -> dict[str, Setting]:
     return known
 
 
-def _of_another_kind(entry: Entry, hint: str = "") -> RegistryError:
+def _wrong_kind_error(entry: Entry, hint: str = "") -> RegistryError:
     kind = entry.kind
     relation = "is not an instance of" if kind.instances else "does not derive from"
     wanted = kind.interface.replace(":", ".")

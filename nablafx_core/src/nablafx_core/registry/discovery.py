@@ -37,7 +37,7 @@ def discover_packs() -> list[Pack]:
                 pack.problems.append(f"{unreadable} {otherwise(pack.name)}")
             else:
                 pack.add(point)
-    _tell_slow(packs.values())
+    _warn_about_slow_imports(packs.values())
     return sorted(packs.values(), key=lambda pack: (pack.name != CORE, pack.name))
 
 
@@ -88,7 +88,7 @@ def _fields(distribution: Distribution) -> Message:
     return message_from_string(text.partition("\n\n")[0])
 
 
-def _tell_slow(packs: Iterable[Pack]) -> None:
+def _warn_about_slow_imports(packs: Iterable[Pack]) -> None:
     for pack in packs:
         if pack.import_seconds > VERY_SLOW_SECONDS:
             others = ",".join(

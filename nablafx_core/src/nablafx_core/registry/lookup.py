@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from importlib.abc import Traversable
 
 
-_LISTED = 30
+_MAX_LISTED = 30
 
 
 def listed(kind: Kind, names: Sequence[str]) -> str:
     """Join the names of components for a message; for many, give their number and a command that lists them."""
-    return f"{len(names)}; `nablafx list {kind.plural}` lists them" if len(names) > _LISTED else ", ".join(names)
+    return f"{len(names)}; `nablafx list {kind.plural}` lists them" if len(names) > _MAX_LISTED else ", ".join(names)
 
 
 @dataclass(frozen=True)
@@ -137,16 +137,16 @@ class Registry:
         if len(found) == 1:
             return found[0]
         if found:
-            raise AmbiguousNameError(self._clash(which, plain, found))
-        raise RegistryError(self._absent(which, name))
+            raise AmbiguousNameError(self._ambiguous_message(which, plain, found))
+        raise RegistryError(self._unknown_message(which, name))
 
-    def _clash(self, kind: Kind, name: str, found: list[Entry]) -> str:
+    def _ambiguous_message(self, kind: Kind, name: str, found: list[Entry]) -> str:
         width = max(len(entry.qualified_name) for entry in found)
         lines = [f"  {entry.qualified_name:<{width}}   {entry.component.target}" for entry in found]
         head = f"{kind.name} '{name}' is provided by {len(found)} packs. Write the one you mean:"
         return "\n".join([head, *lines])
 
-    def _absent(self, kind: Kind, name: str) -> str:
+    def _unknown_message(self, kind: Kind, name: str) -> str:
         names = sorted({entry.component.name for entry in self.entries(kind.name)})
         lines = [f"No {kind.name} named '{name}'.{did_you_mean(name.rpartition('/')[2], names)}"]
         prefix = name.rpartition("/")[0]

@@ -144,7 +144,7 @@ class Pack:
         try:
             with pack_code():
                 self._hooks.add(module)
-                warnings = list(self._unused(module))
+                warnings = list(self._uncalled_hooks(module))
         except Exception as error:
             if self._hooks.is_registered(module):
                 self._hooks.unregister(module)
@@ -152,7 +152,7 @@ class Pack:
         else:
             self.warnings += warnings
 
-    def _unused(self, module: object) -> Iterator[str]:
+    def _uncalled_hooks(self, module: object) -> Iterator[str]:
         """Yield a warning for each function that looks like a hook but is never called."""
         callers = self._hooks.get_hookcallers(module) or []
         for caller in callers:
@@ -177,14 +177,14 @@ class Pack:
         is held meanwhile, because a hook may import, and thus wait for an importing thread that calls this as well.
         """
         if kind.name not in self._components:
-            asked = _asked_now.get()
+            asked = _being_collected.get()
             if (self, kind.name) in asked:
                 return {}  # recursion: a hook that asks for the components of its own kind gets none
-            token = _asked_now.set(asked | {(self, kind.name)})
+            token = _being_collected.set(asked | {(self, kind.name)})
             try:
                 found, problems = self._collect(kind)
             finally:
-                _asked_now.reset(token)
+                _being_collected.reset(token)
             with self._lock:
                 if kind.name not in self._components:
                     self.problems += problems
@@ -197,13 +197,13 @@ class Pack:
         problems: list[str] = []
         try:
             with pack_code():
-                for item in self._answers(kind.hook):
+                for item in self._items_of(kind.hook):
                     if fault := _fault(item, found):
                         problems.append(f"{kind.hook}() {fault}. {otherwise(self.name)}")
                     elif isinstance(item, Component):
                         found[item.name] = item
         except Exception as error:
-            return {}, [self._failure(kind.hook, error)]
+            return {}, [self._failure_message(kind.hook, error)]
         return found, problems
 
     def call(self, hook: str, **arguments: object) -> list[object]:
@@ -214,24 +214,24 @@ class Pack:
         """
         try:
             with pack_code():
-                return self._answers(hook, **arguments)
+                return self._items_of(hook, **arguments)
         except NablafxError:
             raise
         except Exception as error:
-            self.problems.append(self._failure(hook, error))
+            self.problems.append(self._failure_message(hook, error))
             return []
 
-    def _answers(self, hook: str, **arguments: object) -> list[object]:
+    def _items_of(self, hook: str, **arguments: object) -> list[object]:
         if not self.implements(hook):
             return []
         return [item for answer in getattr(self._hooks.hook, hook)(**arguments) for item in answer]
 
-    def _failure(self, hook: str, error: BaseException) -> str:
+    def _failure_message(self, hook: str, error: BaseException) -> str:
         return f"{hook}() failed: {cause(error, self.package)}. {otherwise(self.name)}"
 
 
 #: Packs and kinds whose components this thread is collecting.
-_asked_now: ContextVar[frozenset[tuple[Pack, str]]] = ContextVar("asked_now", default=frozenset())
+_being_collected: ContextVar[frozenset[tuple[Pack, str]]] = ContextVar("asked_now", default=frozenset())
 
 
 def _fault(item: object, found: Mapping[str, Component]) -> str | None:

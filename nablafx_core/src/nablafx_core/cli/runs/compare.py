@@ -54,7 +54,7 @@ def compare(
     if picture is not None:
         _draw(curves, metric, Path(picture))
     if as_json or outer_option("as_json"):
-        answer(_for_programs(records, differing, curves, metric))
+        answer(_as_data(records, differing, curves, metric))
     else:
         click.echo("\n\n".join(part for part in _page(rows, records, differing, curves, metric) if part))
     if picture is not None:
@@ -141,7 +141,7 @@ def _draw(curves: Mapping[str, Series | None], metric: str, path: Path) -> None:
     plot_compared(known, metric, path)
 
 
-def _for_programs(
+def _as_data(
     records: Sequence[RunRecord],
     differing: Mapping[str, Sequence[str]],
     curves: Mapping[str, Series | None],

@@ -52,13 +52,13 @@ def prune(
     with opened_book(runs_dir, remote, mongo) as book:
         rows = select(book.rows(), where)
         ended = [row for row in rows if row.status != "RUNNING"]
-        chosen = ended if keep_best == 0 else _worse(ended, keep_best, by, per)
-        doomed = [row for row in chosen if KEEP not in row.tags]
-        if doomed:
-            delete_rows(book, doomed, yes)
-        say(f"Kept {len(rows) - len(doomed):,} of {number_of_runs(len(rows))} that matched.")
+        chosen = ended if keep_best == 0 else _all_but_best(ended, keep_best, by, per)
+        to_delete = [row for row in chosen if KEEP not in row.tags]
+        if to_delete:
+            delete_rows(book, to_delete, yes)
+        say(f"Kept {len(rows) - len(to_delete):,} of {number_of_runs(len(rows))} that matched.")
 
 
-def _worse(rows: Sequence[Row], keep_best: int, by: str, per: str) -> list[Row]:
+def _all_but_best(rows: Sequence[Row], keep_best: int, by: str, per: str) -> list[Row]:
     """Return the rows of each group except its best ones."""
     return [row for ranking in ranked(rows, by, per).values() for row in ranking[keep_best:]]
