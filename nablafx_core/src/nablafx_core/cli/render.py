@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--bits", type=click.Choice(["16", "24", "32f"]), help="Sample format (16: with dither). Default 32f; 24 in .flac."
 )
-@click.option("--block-size", type=click.IntRange(min=1), help="Number of samples of a block, to stream instead.")
+@click.option("--block-size", type=click.IntRange(min=1), help="Stream in blocks of this number of samples.")
 @runs_dir
 @trust_option
 @as_json

@@ -24,7 +24,7 @@ PAIR_PRESET = "nablafx-models/capture-tcn"
 @click.option(
     "--dry",
     type=click.Path(dir_okay=False),
-    help=f"Clean recording; needs --wet instead of a FILE. The default preset is then {short_name(PAIR_PRESET)}.",
+    help=f"Clean recording. With --wet, no FILE is needed; the default preset is {short_name(PAIR_PRESET)}.",
 )
 @click.option("--wet", type=click.Path(dir_okay=False), help="Recording of the same signal through the effect.")
 @click.option("--init", metavar="MODEL", help="Fine-tune: bundle, run folder or pack/name with the initial weights.")

@@ -35,7 +35,7 @@ def limits_problem(train: Mapping[str, Any]) -> str | None:
     if any(train[limit] is not None for limit in LIMITS):
         return None
     if train["lr_schedule"] == "cosine":
-        return "lr_schedule: cosine needs to know where the training ends. Set max_steps or max_minutes."
+        return "lr_schedule: cosine requires a limit of the training. Set max_steps or max_minutes."
     if train["early_stopping_patience"] is None:
-        return "nothing ends this training. Set max_steps, max_minutes or early_stopping_patience."
+        return "this training would never end. Set max_steps, max_minutes or early_stopping_patience."
     return None

@@ -121,7 +121,7 @@ class TrackSettings(BaseModel):
     )
     runs_dir: str = Field("runs", description="Folder that holds the run folders.")
     sample_seconds: Annotated[float, Gt(0)] | None = Field(
-        5.0, description="Seconds between two samples of the GPUs' load, memory and power; null for none."
+        5.0, description="Seconds between samples of the GPUs' load, memory, power and temperature; null for none."
     )
 
 

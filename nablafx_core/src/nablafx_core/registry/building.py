@@ -83,7 +83,7 @@ def component_class(entry: Entry) -> Any:
     adapted: Any = (
         import_target(entry.kind.adapted) if entry.kind.adapted else None
     )  # first: it suppresses warnings of imports
-    interface = interface_of(entry.kind) if outside else None  # first: files may name modules that are loaded
+    interface = interface_of(entry.kind) if outside else None  # first: an untrusted file may name what this loads
     target = entry.load()
     if interface is not None and not entry.kind.fits(target, interface):
         raise _wrong_kind_error(entry)

@@ -161,7 +161,7 @@ KINDS: dict[str, Kind] = {
             '"egfxset", "nablafx_acme.egfxset:EGFxSet", "EGFxSet: guitar notes through 12 effects"',
             laws=f"{_LAWS}:DATASET",
             interface=f"{_CONTRACTS}:Dataset",
-            given=(Given("sample_rate", "`model.sample_rate`, where the experiment sets it", True, "experiment"),),
+            given=(Given("sample_rate", "`model.sample_rate`, if the experiment sets it", True, "experiment"),),
             beside="nablafx_core.config.schema:BESIDE_DATASET",
             template="tones.py",
         ),

@@ -58,7 +58,7 @@ def compare(
     else:
         click.echo("\n\n".join(part for part in _page(rows, records, differing, curves, metric) if part))
     if picture is not None:
-        say(f"Drawn: {picture}")
+        say(f"Wrote {picture}")
 
 
 def _check_metric(records: Sequence[RunRecord], metric: str) -> None:
