@@ -209,7 +209,7 @@ def nested(depth):
 
 @pytest.mark.parametrize("processors", [[COMPRESSOR] * 300, [{"parallel": [[COMPRESSOR]] * 300}], [nested(50)]])
 def test_the_number_and_depth_of_components_are_limited(processors, tmp_path):
-    with pytest.raises(BundleError, match=r"model\.processors\.[\w.]+: more than 256 components, or nested too deeply"):
+    with pytest.raises(BundleError, match=r"model\.processors\.[\w.]+: more than 256 components"):
         nfx.load(bundle_of({"processors": processors}, MODELS["chain"], tmp_path))
 
 

@@ -83,7 +83,7 @@ def test_every_command_about_runs_takes_every_folder(folder, name, how):
     shown = command("runs", "show", folder.name)
     if name in SHOWN and how in NO_FILE:
         assert f"{name} cannot be read: " in shown
-        assert {"folder": "it is a folder", "fifo": "it is no regular file"}.get(how, name) in shown
+        assert {"folder": "it is a folder", "fifo": "regular file"}.get(how, name) in shown
     assert folder.name in command("runs", "--json")
     command("runs", "show", folder.name, "--json")
     command("runs", "tag", folder.name, "--add", "x")

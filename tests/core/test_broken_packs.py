@@ -1,4 +1,4 @@
-"""A broken pack stops nobody: it is listed with what is wrong and what to do, and everything else works."""
+"""A broken pack is listed with its problem and advice, and everything else works."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from nablafx_core.cli import cli, main
 from nablafx_core.errors import RegistryError
 from nablafx_core.registry import Registry
+from nablafx_core.registry.diagnosis import otherwise
 from reference.clock import Clock
 
 GOOD = """
@@ -19,10 +20,8 @@ GOOD = """
 def nablafx_models():
     return [Component("echo", "reference.toys:Echo", "An echo", {"latency": 2})]
 """
-OTHERWISE = (
-    " Tell its author, or do without it: pip uninstall nablafx-bad, or list the packs that you want in NABLAFX_PACKS."
-)
-REINSTALL = " Try: pip install --force-reinstall nablafx-bad; if that does not help, tell its author."
+OTHERWISE = f" {otherwise('nablafx-bad')}"
+REINSTALL = " Try: pip install --force-reinstall nablafx-bad; if that does not help, report it to the author."
 
 
 def models(body: str) -> str:
@@ -47,7 +46,7 @@ BROKEN = {
         "import no_such_module",
         {},
         "cannot import nablafx_bad: it needs the module 'no_such_module', which is not installed. "
-        "Try: pip install no_such_module; and tell the author of nablafx-bad, which does not declare it.",
+        "Try: pip install no_such_module; and tell the author of nablafx-bad that the pack does not declare it.",
     ),
     "a module of its own is missing": (
         "import nablafx_bad_extra\nimport nablafx_bad.part",
@@ -67,7 +66,7 @@ BROKEN = {
     "its entry point names nothing": (
         "",
         {"entry": "bad = a b"},
-        "its entry point 'bad = a b' names no module." + OTHERWISE,
+        "its entry point 'bad = a b' does not name a module." + OTHERWISE,
     ),
     "it needs a newer core": (
         "",
@@ -90,7 +89,7 @@ BROKEN = {
         "import nablafx_core.oracle",
         {},
         "cannot import nablafx_bad: ModuleNotFoundError: No module named 'nablafx_core.oracle' (nablafx_bad.py:4). "
-        "It fits another version of core. Try: pip install --upgrade nablafx-core nablafx-bad",
+        "It is for another version of core. Try: pip install --upgrade nablafx-core nablafx-bad",
     ),
     "it is no Python": (
         "def (:",
@@ -165,7 +164,7 @@ BROKEN = {
     "a hook with other arguments": (
         "@hookimpl\ndef nablafx_models(config):\n    return []",
         {},
-        "its hooks do not fit: Plugin 'nablafx_bad' for hook 'nablafx_models' hookimpl definition: "
+        "its hooks are invalid: Plugin 'nablafx_bad' for hook 'nablafx_models' hookimpl definition: "
         "nablafx_models(config) Argument(s) {'config'} are declared in the hookimpl but can not be found in the "
         "hookspec." + OTHERWISE,
     ),
@@ -179,7 +178,7 @@ BROKEN = {
 
 @pytest.fixture(params=BROKEN.values(), ids=BROKEN)
 def problem(request, install, monkeypatch):
-    """What is wrong with nablafx-bad, which is installed beside nablafx-acme."""
+    """Install the broken pack nablafx-bad beside nablafx-acme; return its problem."""
     source, arguments, text = request.param
     install.module("nablafx_bad_extra", "")
     install("nablafx-bad", source, **arguments)
@@ -196,7 +195,7 @@ def outcome(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
     return int(stopped.value.code), said.out, said.err
 
 
-def test_it_is_told_and_everything_else_works(problem, monkeypatch, capsys):
+def test_a_broken_pack_is_reported_and_everything_else_works(problem, monkeypatch, capsys):
     status, out, err = outcome(monkeypatch, capsys, "packs")
     assert (status, err) == (0, "")
     told = [line for line in out.splitlines() if line.startswith("broken ")]
@@ -210,7 +209,7 @@ def test_it_is_told_and_everything_else_works(problem, monkeypatch, capsys):
     assert {row["component"] for row in json.loads(out)} == {"echo"}
 
 
-def test_what_it_might_have_had_is_told_with_the_problem(problem):
+def test_the_error_for_an_unknown_name_has_the_problems_of_packs(problem):
     Registry.discover().collect_all()
     with pytest.raises(RegistryError) as error:
         Registry.discover().find("model", "ladder")
@@ -219,7 +218,7 @@ def test_what_it_might_have_had_is_told_with_the_problem(problem):
     assert lines[2:] == ([f"  broken pack nablafx-bad 1.0: {problem}"] if problem else [])
 
 
-def test_entry_points_that_cannot_be_read_hide_nobody(install, monkeypatch, capsys):
+def test_unreadable_entry_points_do_not_hide_other_packs(install, monkeypatch, capsys):
     install("nablafx-acme", GOOD)
     install("nablafx-bad", "")
     install("innocent", "")
@@ -233,7 +232,7 @@ def test_entry_points_that_cannot_be_read_hide_nobody(install, monkeypatch, caps
     assert Registry.discover().find("model", "echo")
 
 
-def test_a_pack_that_is_there_twice_on_the_path_counts_once_beside_a_damaged_one(install, monkeypatch, tmp_path):
+def test_a_pack_that_is_twice_on_the_path_counts_once_beside_a_damaged_one(install, monkeypatch, tmp_path):
     install("nablafx-acme", GOOD)
     install("innocent", "")
     (install.folder / "innocent-1.0.dist-info" / "entry_points.txt").write_text("[x]\nno equals sign\n")
@@ -244,16 +243,16 @@ def test_a_pack_that_is_there_twice_on_the_path_counts_once_beside_a_damaged_one
     assert (pack.version, pack.problems) == ("1.0", [])
 
 
-def test_one_failed_hook_leaves_the_pack_its_others(install):
+def test_other_hooks_of_a_pack_work_when_one_fails(install):
     install("nablafx-acme", GOOD + "\n@hookimpl\ndef nablafx_losses():\n    raise ValueError('no')\n")
     Registry.discover().collect_all()
     entry = Registry.discover().find("model", "echo")
     assert entry.component.summary == "An echo"
     (problem,) = entry.pack.problems
-    assert problem.startswith("nablafx_losses() failed: ValueError: no (nablafx_acme.py:11). Tell its author")
+    assert problem.startswith("nablafx_losses() failed: ValueError: no (nablafx_acme.py:11).")
 
 
-def test_a_component_whose_core_is_too_old_says_so(install):
+def test_the_error_of_a_component_says_that_core_is_too_old(install):
     install(
         "nablafx-acme",
         models("return [Component('new', 'nablafx_acme_new:New', '')]"),
@@ -270,7 +269,7 @@ def test_a_component_whose_core_is_too_old_says_so(install):
 
 
 @pytest.mark.parametrize("more", ["", "raise ValueError"])
-def test_a_slow_import_is_told_by_every_command(install, monkeypatch, capsys, more):
+def test_every_command_reports_a_slow_import(install, monkeypatch, capsys, more):
     monkeypatch.setattr("nablafx_core.registry.packs.time", Clock())
     install("nablafx-slow", "from nablafx_core.registry import packs\npacks.time.seconds += 3\n" + more)
     install("nablafx-acme", GOOD)
@@ -279,12 +278,12 @@ def test_a_slow_import_is_told_by_every_command(install, monkeypatch, capsys, mo
         sys.modules.pop("nablafx_slow", None)
         _, out, err = outcome(monkeypatch, capsys, *arguments)
         assert err == (
-            "nablafx-slow took 3.0 s to import, and every command waits for it. To leave it out: NABLAFX_PACKS=acme\n"
+            "nablafx-slow took 3.0 s to import, which delays every command. To leave it out: NABLAFX_PACKS=acme\n"
         )
         assert out
 
 
-def test_what_a_pack_prints_does_not_stand_in_an_answer(install):
+def test_output_of_a_pack_goes_to_stderr(install):
     install(
         "nablafx-loud",
         "print('at import')\n@hookimpl\ndef nablafx_models():\n    print('in a hook')\n    return []",

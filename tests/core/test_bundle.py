@@ -166,7 +166,7 @@ def described_as(bundle, **changes):
         ({"model__num_blocks": "x"}, "model.num_blocks: should be a valid integer, not 'x'"),
         ({"model__num_blocks": 3}, "do not fit the model: blocks.2.conv.weight is missing; [0-9]+ more differ."),
         ({"model__num_blocks": 1}, "do not fit the model: the model has no blocks.1"),
-        ({"model__name": "os:system"}, "'os:system' is no model"),
+        ({"model__name": "os:system"}, "'os:system' is not a model"),
         ({"model__unheard": 1}, "no setting 'unheard'"),
     ],
 )

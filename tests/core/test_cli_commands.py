@@ -1,4 +1,4 @@
-"""The commands as a person types them."""
+"""The commands as a user types them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SMALL += ["data.segment_length=4096", "train.accelerator=cpu"]
 
 @pytest.fixture
 def pair(tmp_path, monkeypatch):
-    """A dry recording of noisy plucks, and the same through a clipper that is 100 samples late."""
+    """Write a dry recording of noisy plucks, and its output of a clipper with a delay of 100 samples."""
     monkeypatch.chdir(tmp_path)
     time = torch.arange(4 * RATE) / RATE
     bursts = torch.exp(-6 * (time % 0.5)) * torch.randn(len(time), generator=torch.Generator().manual_seed(0))
@@ -45,10 +45,10 @@ def run(*arguments, code=0):
     return result
 
 
-def test_two_recordings_to_a_rendered_file(pair):
+def test_two_recordings_train_a_model_that_renders(pair):
     options = [option for setting in SMALL for option in ("--set", setting)]
     trained = run("train", "--dry", "di.wav", "--wet", "amp.wav", *options)
-    assert "100" in trained.stderr  # the delay that was found
+    assert "100" in trained.stderr  # the measured delay
     answer = json.loads(run("runs", "--json").stdout)
     assert [row["status"] for row in answer] == ["COMPLETED"]
     shown = json.loads(run("runs", "show", "latest", "--json").stdout)
@@ -72,7 +72,7 @@ def test_two_recordings_to_a_rendered_file(pair):
     assert [row["command"] for row in json.loads(run("runs", "--json").stdout)].count("test") == 1
 
 
-def test_two_recordings_train_the_recipe_for_them_unless_a_model_is_chosen(pair):
+def test_two_recordings_use_the_default_preset_unless_a_model_is_set(pair):
     small = ["model.channel_width=3", "train.max_steps=16", "train.validate_every=16", "data.batch_size=2"]
     run("train", "--dry", "di.wav", "--wet", "amp.wav", *(option for setting in small for option in ("--set", setting)))
     model = json.loads(run("runs", "show", "latest", "--json").stdout)["config"]["model"]
@@ -100,8 +100,8 @@ def test_a_stereo_file_is_rendered_channel_by_channel_and_resampled(pair):
     ("arguments", "message"),
     [
         (["train"], "Give an experiment"),
-        (["train", "--dry", "di.wav"], "belong together"),
-        (["train", "--resume", "x", "--minutes", "3"], "continues a run as it is"),
+        (["train", "--dry", "di.wav"], "--dry and --wet"),
+        (["train", "--resume", "x", "--minutes", "3"], "--resume continues a run"),
         (["render", "latest", "di.wav", "out.wav", "--control", "drive"], "name=value"),
     ],
 )
@@ -109,7 +109,7 @@ def test_wrong_usage(pair, arguments, message):
     assert message in run(*arguments, code=2).stderr
 
 
-def test_data_shows_what_is_there(pair):
+def test_data_shows_recordings_and_knobs(pair):
     text = run("data", "pair", "dry=di.wav", "wet=amp.wav").stdout
     assert "48000 Hz" in text
     assert "100" in text
@@ -118,7 +118,7 @@ def test_data_shows_what_is_there(pair):
     assert {(row["take"], *row["channels"], row["offset"]) for row in described["recordings"]} == {("amp", 1, 1, 0)}
 
 
-def test_a_bundle_shows_what_a_chain_learned(tmp_path):
+def test_show_prints_the_learned_parameters_of_a_bundle(tmp_path):
     chain = [
         {"name": "gain", "fixed": {"gain_db": 6.0}},
         {"name": "tanh"},
@@ -138,7 +138,7 @@ def test_a_bundle_shows_what_a_chain_learned(tmp_path):
     assert re.search(r"^2 tanh +nothing to learn$", text, re.MULTILINE)
 
 
-def test_what_a_chain_learned_is_shown_for_a_setting_of_the_knobs_and_with_what_the_test_saw(tmp_path):
+def test_learned_parameters_are_shown_for_given_knobs_and_with_ranges_in_the_test(tmp_path):
     stages = [
         {"name": "biquad", "type": "lowshelf", "controller": "static_cond", "fixed": {"q": 0.7}},
         {"name": "gain", "controller": {"name": "reference.toys:Swell"}},
@@ -190,8 +190,8 @@ def test_a_device_file_is_written_once(tmp_path):
     assert "minimum" in written.read_text() and written.read_text() != text
 
 
-def test_quickstart_does_the_main_job(tmp_path, monkeypatch):
-    """As a person runs it, on less data."""
+def test_quickstart_simulates_trains_tests_and_renders(tmp_path, monkeypatch):
+    """Run quickstart as a user does, with less data."""
     monkeypatch.chdir(tmp_path)
     whole = quickstart.sections
 
@@ -209,6 +209,6 @@ def test_quickstart_does_the_main_job(tmp_path, monkeypatch):
     rendered = [soundfile.read(tmp_path / name)[0] for name in places["Rendered"].split(", ")]
     assert len(rendered) == 3
     assert len({len(audio) for audio in rendered}) == 1
-    assert abs(rendered[0] - rendered[2]).max() > 1e-3  # the knob is heard
+    assert abs(rendered[0] - rendered[2]).max() > 1e-3  # the knob changes the output
     again = run("config", "quickstart/experiment.yaml").stdout
     assert "diode_clipper" in again

@@ -1,4 +1,4 @@
-"""Help and lists answer at once, because they import nothing heavy, and say what is there and what is broken."""
+"""Help and lists import nothing heavy, and show installed components and broken packs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from nablafx_core.cli import cli, main
+from nablafx_core.registry.diagnosis import otherwise
 
 HEAVY = {
     "torch",
@@ -51,7 +52,7 @@ def nablafx_models():
         ["profile", "--help"],
     ],
 )
-def test_what_only_asks_imports_nothing_heavy(arguments):
+def test_help_and_lists_import_nothing_heavy(arguments):
     done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout
@@ -64,7 +65,7 @@ def answered(*arguments: str) -> str:
     return result.stdout
 
 
-def test_packs_with_what_they_provide_and_what_is_wrong(install):
+def test_packs_are_listed_with_components_and_problems(install):
     install("nablafx-acme", MODELS + "@hookimpl\ndef nablafx_modles():\n    return []\n", version="0.2")
     install("nablafx-bad", "raise SystemExit(1)", version="0.3")
     lines = answered("packs").splitlines()
@@ -72,10 +73,7 @@ def test_packs_with_what_they_provide_and_what_is_wrong(install):
         ["nablafx-acme", "0.2", "1", "model"],
         ["nablafx-bad", "0.3", "nothing"],
     ]
-    problem = (
-        "cannot import nablafx_bad: SystemExit: 1 (nablafx_bad.py:4). Tell its author, or do without it: "
-        "pip uninstall nablafx-bad, or list the packs that you want in NABLAFX_PACKS."
-    )
+    problem = f"cannot import nablafx_bad: SystemExit: 1 (nablafx_bad.py:4). {otherwise('nablafx-bad')}"
     assert f"broken  nablafx-bad: {problem}" in lines
     assert "warning nablafx-acme: this core has no hook 'nablafx_modles'; did you mean 'nablafx_models'?" in lines
     described = {pack["name"]: pack for pack in json.loads(answered("packs", "--json"))}
@@ -100,7 +98,7 @@ def test_a_list_has_name_pack_and_summary(install):
     assert answered("list", "embeddings", "--json").strip() == "[]"
 
 
-def test_a_name_of_two_packs_is_listed_as_it_must_be_written(install):
+def test_a_name_of_two_packs_is_listed_with_its_pack(install):
     install("nablafx-acme", MODELS)
     install("nablafx-clash", MODELS)
     names = {item["name"] for item in json.loads(answered("list", "models", "--json"))}
@@ -188,7 +186,7 @@ def test_a_pack_does_not_replace_a_command_of_core(install):
 
 
 def outcome(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
-    """The exit status and what is written to stderr."""
+    """Return the exit status and the text on stderr."""
     monkeypatch.setattr(sys, "argv", ["nablafx", *arguments])
     with pytest.raises(SystemExit) as stopped:
         main()
@@ -202,7 +200,7 @@ def outcome(monkeypatch, capsys, *arguments: str) -> tuple[int, str]:
         (["list", "modles"], 1, "Error: There is no kind 'modles'. Kinds: models, "),
         (["show", "ladr"], 1, "Error: Nothing is named 'ladr'. Did you mean 'ladder'? "),
         (["show", "ladder", "--kind", "loss"], 1, "Error: No loss named 'ladder'."),
-        (["show", "a.b:C"], 1, "Error: 'a.b:C' is an import path; say what it is with --kind."),
+        (["show", "a.b:C"], 1, "Error: 'a.b:C' is an import path. Add --kind"),
         (
             ["show", "ladder"],
             1,
@@ -222,7 +220,7 @@ def test_exit_status_and_words(install, monkeypatch, capsys, arguments, status, 
     assert "Traceback" not in said
 
 
-def test_what_a_broken_pack_might_have_had_is_said(install, monkeypatch, capsys):
+def test_the_error_for_an_unknown_command_lists_broken_packs(install, monkeypatch, capsys):
     install("nablafx-bad", "raise OSError('no libfoo')")
     assert (
         "broken pack nablafx-bad 1.0: cannot import nablafx_bad: OSError: no libfoo"
@@ -245,7 +243,7 @@ def test_packs_check_of_a_pack_that_is_not_installed():
     assert "No pack named" in str(CliRunner().invoke(cli, ["packs", "check", "nope"]).exception)
 
 
-def test_an_experimental_component_says_so(install):
+def test_experimental_components_are_marked(install):
     install(
         "nablafx-acme",
         """

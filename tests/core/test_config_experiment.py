@@ -1,4 +1,4 @@
-"""An experiment: layers over each other, every setting checked, and a file that gives itself again."""
+"""Experiments: layers are merged, settings are checked, and the printed file loads as the same experiment."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_the_parts_of_an_experiment(stub):
     assert experiment.track.runs_dir == "runs"
 
 
-def test_layers_lie_in_their_order(file):
+def test_later_layers_override_earlier_ones(file):
     first = file("data: noise\nmodel: {preset: tone-loud}\n", "1.yaml")
     gains = [12.0, 1.0, 2.0, 3.0, 4.0]
     layers = {
@@ -175,7 +175,7 @@ def test_a_preset_may_be_given_beside_the_file(stub, model):
     assert "preset" not in experiment.config["model"]
 
 
-def test_overrides_reach_into_lists_of_presets_and_of_defaults(stub):
+def test_overrides_change_items_of_lists_in_presets_and_defaults(stub):
     sections = {"data": "noise", "model": {"preset": "tone-loud"}}
     config = load_experiment(sections=sections, overrides=["loss.1.weight=9", "model.taps.0=7"]).config
     near = {"name": "nablafx-stub/near", "weight": 1.0}
@@ -185,13 +185,13 @@ def test_overrides_reach_into_lists_of_presets_and_of_defaults(stub):
     assert load_experiment(sections=lists, overrides=["loss.0.weight=9"]).config["loss"][0]["weight"] == 9.0
 
 
-def test_a_layer_without_a_name_lies_under_every_component(stub):
-    """A preset may say how long segments are, whatever the data."""
+def test_a_preset_without_a_name_applies_to_every_component(stub):
+    """A preset may set the length of segments for any dataset."""
     below, above = Layer({"data": {"segment_length": 512}}), Layer({"data": {"name": "noise"}})
     assert merge(below, above).value == {"data": {"segment_length": 512, "name": "noise"}}
 
 
-def test_a_name_alone_lies_over_a_preset_as_a_mapping_does(stub):
+def test_a_name_overrides_a_preset_like_a_mapping(stub):
     preset = stub.folder / "nablafx_presets_of" / "loud.yaml"
     preset.write_text(preset.read_text() + "data: {segment_length: 512}\n")
     for data in ("noise", {"name": "noise"}):
@@ -213,7 +213,7 @@ def test_a_preset_is_checked_as_an_experiment_is(stub, more, error, message):
         load_experiment(sections={"data": "noise", "model": {"preset": "tone-loud"}})
 
 
-def test_the_sections_that_were_given_stay_as_they_were(stub):
+def test_given_sections_are_not_modified(stub):
     sections = {"data": "noise", "model": {"preset": "tone-loud", "taps": [1.0]}}
     load_experiment(sections=sections, overrides=["model.taps.0=5"])
     assert sections == {"data": "noise", "model": {"preset": "tone-loud", "taps": [1.0]}}
@@ -234,7 +234,7 @@ def test_sections_inside_sections_are_checked_too(stub):
     )
 
 
-def test_an_unknown_setting_has_its_line_a_suggestion_and_the_list(file):
+def test_the_error_for_an_unknown_setting_has_line_suggestion_and_list(file):
     path = file("data: noise\nmodel:\n  name: tone\n  gain_bd: 3\n")
     assert refusal([path]) == (
         f"{path}:4: model.gain_bd: Tone has no setting 'gain_bd'. Did you mean 'gain_db'?\n"
@@ -293,15 +293,24 @@ WRONG = {
     ),
     "two names": (
         "data: noise\nmodel:\n  name: chain\n  preset: tone-loud",
-        ":3: model.name is 'chain', but the preset 'tone-loud' is a 'tone'. Take one of them out.",
+        ":3: model.name is 'chain', but the preset 'tone-loud' is a 'tone'. Remove one of them.",
     ),
-    "requires": ("requires: nablafx-core", ":1: requires: a list of requirements such as [nablafx-acme>=0.2]."),
+    "requires": (
+        "requires: nablafx-core",
+        ":1: requires: expected a list of requirements such as [nablafx-acme>=0.2].",
+    ),
     "not there": (
         "requires: [nablafx-gone>=1]",
         "  nablafx-gone>=1: not installed. Try: pip install 'nablafx-gone>=1'",
     ),
-    "loss": ("data: noise\nmodel: {name: tone, gain_db: 1}\nloss: near", ":3: loss: a list of at least one loss."),
-    "no loss": ("data: noise\nmodel: {name: tone, gain_db: 1}\nloss: []", ":3: loss: a list of at least one loss."),
+    "loss": (
+        "data: noise\nmodel: {name: tone, gain_db: 1}\nloss: near",
+        ":3: loss: expected a list of at least one loss.",
+    ),
+    "no loss": (
+        "data: noise\nmodel: {name: tone, gain_db: 1}\nloss: []",
+        ":3: loss: expected a list of at least one loss.",
+    ),
     "train": (
         "data: noise\nmodel: {name: tone, gain_db: 1}\nloss: [near]\nmetrics: [far]\ntrain:\n  sed: 1",
         ":6: train.sed: 'train' has no setting 'sed'. Did you mean 'seed'?",
@@ -322,7 +331,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG)
-def test_what_is_wrong_is_said_with_its_place(file, text, message):
+def test_errors_name_the_place_of_the_problem(file, text, message):
     path = file(text)
     found = refusal([path])
     assert (f"{path}{message}" if message.startswith(":") else message) in found
@@ -366,7 +375,7 @@ def sections_with(values: dict[str, object]) -> dict[str, object]:
 @example({"model.title": "\x85 and \u2028"})
 @example({"model.title": "<<"})
 @example({"model.gain_db": math.inf, "model.taps": [1e-7, 1e22]})
-def test_what_is_printed_is_an_experiment_that_gives_itself(file, values):
+def test_the_printed_experiment_loads_as_the_same_experiment(file, values):
     experiment = load_experiment([file(yaml.safe_dump(BASE))], sections=sections_with(values))
     path = Path(file(""))
     path.write_text(experiment.to_yaml(), encoding="utf-8")
@@ -379,7 +388,7 @@ def test_what_is_printed_is_an_experiment_that_gives_itself(file, values):
 @given(values=st.fixed_dictionaries({}, optional=VALUES))
 @example({"model.title": "a: b # c", "loss.0.weight": 2.0})
 @example({"model.gain_db": -math.inf, "train.devices": [0, 1]})
-def test_an_override_says_the_same_as_a_section(stub, values):
+def test_an_override_equals_a_section(stub, values):
     base = {**BASE, "loss": [{"name": "near"}]}
     overrides = [f"{place}={as_yaml(value)}" for place, value in values.items()]
     written = load_experiment([], sections=merge(Layer(base), Layer(sections_with(values))).value)

@@ -1,4 +1,4 @@
-"""The damaged record of a run's experiment is named, with what can be done, and nothing is changed."""
+"""A damaged record of a run's experiment gives an error with advice, and is not changed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def contents(folder):
 
 
 @pytest.mark.parametrize("end", ["", "model:", "kernel_", "loss:", "- name: nablafx-core/mae", "train:", "track:"])
-def test_a_config_that_is_cut_off_is_named_with_what_can_be_done(folder, end):
+def test_a_truncated_config_gives_an_error_with_advice(folder, end):
     file = folder / "config.yaml"
     text = file.read_text()
     file.write_text(text[: text.index(end)])
@@ -40,14 +40,14 @@ def test_a_config_that_is_cut_off_is_named_with_what_can_be_done(folder, end):
     with pytest.raises(ConfigError) as error:
         resumable("latest", Path("runs"))
     assert str(error.value).startswith(str(file))
-    assert "It is the record of the run's experiment. config.json beside it is whole" in str(error.value)
+    assert "It is the record of the run's experiment. config.json beside it is complete" in str(error.value)
     assert contents(folder) == before
     (folder / "config.json").write_text("{")
     with pytest.raises(ConfigError, match=r"Start a new run from your experiment file\."):
         resumable("latest", Path("runs"))
 
 
-def test_what_the_message_says_repairs_the_run(folder):
+def test_the_advice_repairs_the_run(folder):
     whole = resumable("latest", Path("runs"))[1].config
     (folder / "config.yaml").write_text("")
     kept = json.loads((folder / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""Reading an experiment file: plain data with the line of every value, or an error with the line."""
+"""Experiment files are read as plain data with the line of every value; errors have the line."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def refusal(text: str) -> str:
         ("[1, {a: b}]", [1, {"a": "b"}]),
     ],
 )
-def test_values_are_read_as_a_person_means_them(text, value):
+def test_values_have_the_expected_types(text, value):
     found = read_yaml(f"x: {text}", "e.yaml").value["x"]
     assert found == value
     assert type(found) is type(value)
 
 
-def test_every_value_knows_its_line():
+def test_every_value_has_its_line():
     layer = read_yaml("# head\nmodel:\n  name: tcn\n  taps:\n    - 1\n    - {a: 2}\n", "e.yaml")
     lines = {
         ("model",): 2,
@@ -78,8 +78,8 @@ def test_every_value_knows_its_line():
         ("a: !!float x\n", "e.yaml:1: a: cannot read the value 'x'."),
         ("a:\n  <<: {b: 1}\n", "e.yaml:2: a setting's name must be a word."),
         ("? [a, b]\n: 1\n", "e.yaml:1: a setting's name must be a word."),
-        ("- 1\n", "e.yaml: an experiment is a mapping of sections (data:, model:, …), not [1]."),
-        ("hello", "e.yaml: an experiment is a mapping of sections (data:, model:, …), not 'hello'."),
+        ("- 1\n", "e.yaml: expected a mapping of sections (data:, model:, …), got [1]."),
+        ("hello", "e.yaml: expected a mapping of sections (data:, model:, …), got 'hello'."),
         ("a: &a [*a]\n", "e.yaml:1: nested more than 64 levels deep, or larger than an experiment can be."),
         (
             "a: " + "[" * 100 + "]" * 100,
@@ -88,7 +88,7 @@ def test_every_value_knows_its_line():
         ("a: " + "[" * 100_000, "e.yaml: nested more than 64 levels deep."),
     ],
 )
-def test_what_is_no_plain_data_is_refused_with_its_line(text, message):
+def test_anything_but_plain_data_is_rejected_with_its_line(text, message):
     assert refusal(text).startswith(message)
 
 
@@ -142,7 +142,7 @@ def test_layers_merge(below, above, expected):
     assert merge(Layer(below), Layer(above)).value == expected
 
 
-def test_a_value_is_blamed_on_the_layer_that_wrote_it():
+def test_the_place_of_a_value_is_the_layer_that_set_it():
     below = read_yaml("m: {name: a, x: 1}\nn: {name: a, x: 1}\n", "below.yaml")
     above = read_yaml("\n\nm: {x: 2}\nn: {name: b}\n", "above.yaml")
     merged = merge(below, above)
@@ -168,7 +168,7 @@ OVERRIDES = {
 
 
 @pytest.mark.parametrize(("text", "expected"), OVERRIDES.items(), ids=OVERRIDES)
-def test_an_override_sets_one_place(text, expected):
+def test_an_override_sets_one_value(text, expected):
     section, key, value = expected
     layer = with_override(Layer(BASE), text)
     assert layer.value[section][key] == value
@@ -183,12 +183,12 @@ def test_an_override_sets_one_place(text, expected):
     )
 
 
-def test_an_override_with_a_new_name_is_blamed_for_it():
+def test_the_place_of_a_new_name_is_its_override():
     layer = with_override(read_yaml("model: {name: tcn}", "e.yaml"), "model.nwe.key=x")
     assert layer.where(("model", "nwe")) == "--set model.nwe.key"
 
 
-def test_an_override_reaches_into_sections_of_a_list():
+def test_an_override_changes_a_section_in_a_list():
     layer = Layer(BASE)
     for text in ("loss.0.weight=2", "loss.1.weight=3", "loss.1.alpha=x"):
         layer = with_override(layer, text)

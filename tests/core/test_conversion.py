@@ -170,7 +170,7 @@ class TestSettings:
         ("setting", "told"),
         [
             ("indnt=3", "exporter.indnt: Writer has no setting 'indnt'. Did you mean 'indent'?"),
-            ("indent=wide", "exporter.indent: should be a valid integer.*not 'wide'. It takes: int | null"),
+            ("indent=wide", "exporter.indent: should be a valid integer.*not 'wide'. Expected: int | null"),
             ("indent", "--set indent: "),
         ],
     )

@@ -149,13 +149,15 @@ FAULTS = [
     Fault(
         "a wrong type",
         f"{PAIR} channel=left",
-        "Error: data.channel: should be a valid integer, not 'left'. It takes: int.",
+        "Error: data.channel: should be a valid integer, not 'left'. Expected: int.",
     ),
     Fault("no value", "data pair dry", "Error: dry: write it as setting=value.", code=2),
     Fault("no YAML", f"{PAIR} delay=[", "\n  this is not YAML: expected the node content"),
     Fault("no dataset", "data pear", "Error: data.name: No dataset named 'pear'. Did you mean 'pair'?"),
     Fault(
-        "code for a dataset", "data os:system", "Error: data.name: 'os:system' is no dataset: it does not derive from"
+        "code for a dataset",
+        "data os:system",
+        "Error: data.name: 'os:system' is not a dataset: it does not derive from",
     ),
     # A folder of recordings
     Fault("no such folder", "data tonetwist path=none device=Pedal", "Error: none: there is no such folder."),
@@ -346,7 +348,7 @@ FAULTS = [
     Fault(
         "a wrong type of a model's",
         "train e.yaml --set model.channel_width=wide",
-        "Error: --set model.channel_width: model.channel_width: should be a valid integer, not 'wide'. It takes: int.",
+        "Error: --set model.channel_width: model.channel_width: should be a valid integer, not 'wide'. Expected: int.",
     ),
     Fault(
         "a setting that the model refuses",
@@ -362,7 +364,7 @@ FAULTS = [
     Fault(
         "code for a model",
         "train e.yaml --set model=os:system",
-        "Error: --set model: model.name: 'os:system' is no model: it does not derive from",
+        "Error: --set model: model.name: 'os:system' is not a model: it does not derive from",
     ),
     # Bundles
     Fault("no such bundle", "render none.nfx di.wav out.wav", "Error: none.nfx: there is no such file."),
@@ -421,14 +423,14 @@ FAULTS = [
             (
                 "code for a model",
                 lambda w: w.bundle(model={"name": "os:system", "command": "touch called"}),
-                "'os:system' is no model: it does not derive from nablafx_core.interfaces.Model.",
+                "'os:system' is not a model: it does not derive from nablafx_core.interfaces.Model.",
             ),
         )
     ),
     Fault(
         "an experiment for a bundle",
         "test plain.nfx",
-        "Error: 'plain.nfx' is a model without an experiment. Give the FILE",
+        "Error: 'plain.nfx' is a model without an experiment. Add the experiment FILE",
     ),
     Fault(
         "other knobs than the data",
@@ -498,12 +500,12 @@ FAULTS = [
     Fault(
         "a name that is none",
         "packs new Acme!",
-        "Error: 'Acme!' cannot name a pack: lower-case letters, digits and dashes",
+        "Error: 'Acme!' is not a valid name of a pack: use lower-case letters, digits and dashes",
     ),
     Fault(
         "a folder that is there",
         "packs new acme --folder data",
-        "Error: data is there already. Choose another name, or",
+        "Error: data exists already. Choose another name or",
     ),
     Fault("nothing to import", "import none.echo -o x.nfx", "Error: none.echo: there is no such file."),
     Fault("no importer", "import e.yaml -o x.nfx", "Error: e.yaml: no importers"),

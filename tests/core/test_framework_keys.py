@@ -88,7 +88,7 @@ def test_losses_and_metrics_are_built_for_the_rate_of_the_data(install, tmp_path
     assert given() == {("metric", 16000)}
 
 
-def test_the_laws_give_what_the_framework_gives(install):
+def test_the_laws_pass_the_same_arguments_as_the_framework(install):
     install("nablafx-acme", PACK)
     preset_file(install, "model: {name: nablafx_core.testing.tiny:TinyModel}\nloss: [mel]\nmetrics: [mel]\n")
     assert [result for result in pack_results("acme") if result.failure] == []
@@ -98,7 +98,7 @@ def test_the_laws_give_what_the_framework_gives(install):
     assert given() == {("loss", 48000), ("metric", 48000)}
 
 
-def test_a_rate_that_is_set_is_kept_with_a_warning(install, caplog):
+def test_a_sample_rate_in_the_experiment_is_kept_with_a_warning(install, caplog):
     install("nablafx-acme", PACK)
     from nablafx_core.scoring.built import built_losses
 
@@ -108,7 +108,7 @@ def test_a_rate_that_is_set_is_kept_with_a_warning(install, caplog):
     assert "set to 48000 Hz; the data has 16000 Hz" in caplog.text
 
 
-def test_a_dataset_is_given_the_rate_that_the_model_asks_for(install):
+def test_a_dataset_gets_the_sample_rate_of_the_model_section(install):
     install("nablafx-acme", PACK)
     data, model = {"name": "tiny"}, {**SECTIONS["model"], "sample_rate": 16000}
     sections = {"data": data, "model": model, "loss": ["mel"], "metrics": ["mel"]}
@@ -155,6 +155,6 @@ def test_a_setting_named_like_a_key_of_the_framework_is_refused(install, kind, k
     assert laws["settings can be written"].startswith(f"{key}: a key of the framework in sections of a {kind}")
 
 
-def test_what_is_reserved_is_what_the_framework_reads():
+def test_reserved_keys_are_the_keys_that_the_framework_reads():
     for kind in KINDS:
         assert reserved_keys(kind) == frozenset(RESERVED.get(kind, "name").split())

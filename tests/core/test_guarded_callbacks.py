@@ -14,14 +14,13 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 import nablafx_core as nfx
 from nablafx_core.errors import ConfigError, TrainingError
+from nablafx_core.registry.diagnosis import otherwise
 from nablafx_core.runs.records import find_run
 from nablafx_core.testing.tiny import tiny_sections
 from nablafx_core.training.guarded import guarded, pack_callbacks
 from reference.callbacks import Counting
 
-OTHERWISE = (
-    "Tell its author, or do without it: pip uninstall nablafx-acme, or list the packs that you want in NABLAFX_PACKS."
-)
+OTHERWISE = otherwise("nablafx-acme")
 HOOKS = [name for name in vars(Callback) if name.startswith("on_") or name in ("setup", "teardown", "state_dict")]
 
 

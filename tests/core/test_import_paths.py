@@ -103,7 +103,7 @@ def run(folder):
 
 
 def bundle_of(model: dict, folder: Path) -> Path:
-    """A bundle of a model whose code is beside it."""
+    """Write a bundle of a model whose code is in the folder."""
     sys.path.insert(0, str(folder))
     try:
         path = save_bundle(nfx.build("model", model), folder / "m.nfx")
@@ -127,30 +127,30 @@ def test_a_module_beside_the_experiment_is_found_and_nothing_else_changes(folder
 
 
 @pytest.mark.parametrize("command", ["config", "profile --seconds 0"])
-def test_commands_find_it(command, folder):
+def test_commands_find_a_module_beside_the_experiment(command, folder):
     found = CliRunner().invoke(cli, [*command.split(), str(folder / "e.yaml")], catch_exceptions=False)
     assert found.exit_code == 0
     assert (folder / "imported").exists()
 
 
 @pytest.mark.parametrize("command", [f"data {MODULE}:Data", f"show --kind model {MODULE}:Net"])
-def test_without_a_file_it_is_found_in_the_current_folder(command, folder, monkeypatch):
+def test_without_a_file_a_module_in_the_current_folder_is_found(command, folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert CliRunner().invoke(cli, command.split(), catch_exceptions=False).exit_code == 0
 
 
-def test_a_sweep_finds_it_for_each_of_its_trials(folder):
+def test_a_sweep_finds_the_module_for_each_trial(folder):
     (folder / "s.yaml").write_text("experiment: e.yaml\nsweep: {search: grid, space: {model.start: [0.1, 0.2]}}\n")
     found = CliRunner().invoke(cli, ["sweep", "--dry-run", str(folder / "s.yaml")], catch_exceptions=False)
     assert "0.2" in found.stdout
 
 
-def test_a_file_of_the_same_name_as_pythons_own_is_not_mixed_up(folder):
+def test_a_file_named_like_a_standard_module_does_not_replace_it(folder):
     (folder / "random.py").write_text("raise RuntimeError")
     train(folder / "e.yaml")
 
 
-def test_two_modules_of_one_name_are_told_apart(folder, tmp_path):
+def test_a_second_module_of_the_same_name_gives_an_error(folder, tmp_path):
     load_experiment([folder / "e.yaml"])
     other = tmp_path / "other"
     other.mkdir()
@@ -160,19 +160,19 @@ def test_two_modules_of_one_name_are_told_apart(folder, tmp_path):
         load_experiment([other / "e.yaml"])
 
 
-def test_the_bundle_says_what_it_needs(run):
+def test_a_bundle_names_the_code_that_it_needs(run):
     assert describe_bundle(run / "model.nfx")["code"] == {MODULE: f"{MODULE}.py"}
 
 
-def test_a_run_that_was_trained_here_finds_its_code(run, folder):
+def test_a_run_of_this_user_finds_its_code(run, folder):
     runner = CliRunner()
     for command in (["test", "latest"], ["show", str(run)], ["profile", str(run), "--seconds", "0"]):
         forget()
         assert runner.invoke(cli, command, catch_exceptions=False).exit_code == 0
 
 
-def test_a_run_of_somebody_else_imports_nothing(run, folder):
-    """Neither config nor model is trusted after the note that this user trained the run is lost."""
+def test_a_run_of_another_user_imports_nothing(run, folder):
+    """Without the note that this user trained the run, neither its config nor its model is trusted."""
     for file in (folder.parent / "cache" / "code").iterdir():
         file.unlink()
     for load in (
@@ -182,7 +182,7 @@ def test_a_run_of_somebody_else_imports_nothing(run, folder):
         lambda: CliRunner().invoke(cli, ["test", "latest"], catch_exceptions=False),
         lambda: CliRunner().invoke(cli, ["show", str(run)], catch_exceptions=False),
     ):
-        with pytest.raises(NablafxError, match=rf"names code that is in no pack: {MODULE}:.*--trust {MODULE}\.py"):
+        with pytest.raises(NablafxError, match=rf"names code outside packs: {MODULE}:.*--trust {MODULE}\.py"):
             load()
     assert not (folder / "imported").exists()
     trust = ["--trust", str(folder / f"{MODULE}.py")]
@@ -190,20 +190,20 @@ def test_a_run_of_somebody_else_imports_nothing(run, folder):
 
 
 @pytest.mark.parametrize("command", ["test {}", "train --resume {}"])
-def test_a_folder_without_a_record_is_no_file_of_the_users(command, run, folder):
-    """Whoever prepares a folder of a run may leave run.json out and put code beside config.yaml."""
+def test_a_folder_without_a_record_is_not_trusted(command, run, folder):
+    """An attacker may leave run.json out of a run's folder, and put code beside config.yaml."""
     (run / "run.json").unlink()
     for name in (f"{MODULE}.py", f"{MODULE}_helper.py"):
         (run / name).write_text((folder / name).read_text())
     for file in (folder.parent / "cache" / "code").iterdir():
         file.unlink()
     name = str(run) if command.startswith("test") else run.name
-    with pytest.raises(NablafxError, match=rf"names code that is in no pack: {MODULE}:"):
+    with pytest.raises(NablafxError, match=rf"names code outside packs: {MODULE}:"):
         CliRunner().invoke(cli, command.format(name).split(), catch_exceptions=False)
     assert not (run / "imported").exists()
 
 
-def test_a_run_that_is_resumed_finds_its_code_or_asks(folder):
+def test_a_resumed_run_finds_its_code(folder):
     class Stop(Exception):
         pass
 
@@ -227,16 +227,16 @@ def test_a_bundle_imports_nothing_unless_it_is_trusted(model, folder):
         nfx.load(path)
     made_with = f"{'nablafx-core 0.1.0, ' * (model is CHAIN)}{MODULE}.py (not in a pack)"
     assert f"It was made with {made_with}" in str(error.value)
-    assert f"names code that is in no pack: {MODULE}:" in str(error.value)
+    assert f"names code outside packs: {MODULE}:" in str(error.value)
     assert f'trust="{MODULE}.py"' in str(error.value)
     assert not (folder / "imported").exists()
     assert nfx.load(path, trust=folder / f"{MODULE}.py").sample_rate == 48000
 
 
-def test_code_that_is_loaded_already_is_not_asked_for(folder, monkeypatch):
+def test_loaded_code_needs_no_trust(folder, monkeypatch):
     path = bundle_of(CHAIN, folder)
     monkeypatch.syspath_prepend(folder)
-    with pytest.raises(BundleError, match="in no pack"):
+    with pytest.raises(BundleError, match="names code outside packs"):
         nfx.load(path)
     with trusting(MODULE):
         nfx.load(path)
@@ -257,14 +257,14 @@ def named(path: Path, name: str) -> Path:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("this:x", "Python's own"),
-        ("lightning.pytorch.demos.boring_classes:BoringModel", "names code that is in no pack"),
-        ("nablafx_core.__main__:main", "names code that is in no pack"),
-        ("nablafx_core.testing.tiny:TinyData", "is no model: it does not derive from"),
-        ("torch.nn:Linear", "is no model: it does not derive from"),
+        ("this:x", "standard library"),
+        ("lightning.pytorch.demos.boring_classes:BoringModel", "names code outside packs"),
+        ("nablafx_core.__main__:main", "names code outside packs"),
+        ("nablafx_core.testing.tiny:TinyData", "is not a model: it does not derive from"),
+        ("torch.nn:Linear", "is not a model: it does not derive from"),
     ],
 )
-def test_a_bundle_may_name_what_packs_have_and_nothing_else(name, message, folder):
+def test_a_bundle_may_name_only_components_of_packs(name, message, folder):
     path = named(bundle_of(SECTIONS["model"], folder), name)
     module = name.partition(":")[0]
     was_there = module in sys.modules
@@ -273,13 +273,13 @@ def test_a_bundle_may_name_what_packs_have_and_nothing_else(name, message, folde
     assert (module in sys.modules) is (was_there or module.startswith("nablafx_core.testing"))
 
 
-def test_observers_of_sacred_are_no_code_of_strangers(folder):
+def test_observers_of_sacred_need_no_trust(folder):
     with code_of_stranger("config.yaml").used():
         assert component_class(Registry.discover().find("observer", "sacred.observers:FileStorageObserver"))
 
 
-def test_observers_of_a_run_of_somebody_else_are_left_out(folder, tmp_path, monkeypatch, caplog):
-    """They would be told what is recorded, and what stands in this user's environment."""
+def test_observers_of_another_users_run_are_left_out(folder, tmp_path, monkeypatch, caplog):
+    """They could read recorded data and the user's environment variables."""
     monkeypatch.setenv("PLACE_OF_MINE", str(tmp_path / "told"))
     observers = [{"name": "sacred.observers:FileStorageObserver", "basedir": "${PLACE_OF_MINE}"}]
     data = {"name": "nablafx_core.testing.tiny:TinyData", "segment_length": 4096}
@@ -316,13 +316,13 @@ def test_observers_of_a_run_of_somebody_else_are_left_out(folder, tmp_path, monk
         ("my-model.py", "expected a Python file such as mymodel.py"),
     ],
 )
-def test_what_cannot_be_trusted_is_told(trust, message, folder):
+def test_invalid_names_of_trusted_modules_are_errors(trust, message, folder):
     Path("my-model.py").touch()
     with pytest.raises(RegistryError, match=message):
         nfx.load("m.nfx", trust=trust)
 
 
-def test_a_trusted_file_has_the_name_and_the_folder_that_were_written(folder, monkeypatch):
+def test_a_trusted_link_has_the_name_and_folder_of_the_link(folder, monkeypatch):
     package = folder / "package_of_mine"
     package.mkdir()
     (package / "link_of_mine.py").symlink_to(folder / f"{MODULE}.py")
@@ -332,8 +332,8 @@ def test_a_trusted_file_has_the_name_and_the_folder_that_were_written(folder, mo
     assert trusted == {"package_of_mine": folder, "link_of_mine": package}
 
 
-def test_the_folder_of_a_module_is_not_another_one_that_begins_like_it(folder, tmp_path):
-    """The note of a run names the folder in which its code is found again."""
+def test_a_folder_with_the_same_prefix_is_not_taken_for_the_modules_folder(folder, tmp_path):
+    """The note of a run contains the folder of its code."""
     (tmp_path / "exp").mkdir()
     (tmp_path / "exp" / "first.yaml").write_text("train: {seed: 2}")
     run = train(load_experiment([tmp_path / "exp" / "first.yaml", folder / "e.yaml"])).folder

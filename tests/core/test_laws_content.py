@@ -51,7 +51,7 @@ def test_a_right_preset_holds(install, more):
             "preset nablafx-acme/p:6: an experiment has no setting 'trane'. Did you mean 'train'?",
         ),
         (f"{PRESET}\nmetrics: [snr]", 0, "preset nablafx-acme/p:6: metrics.0.name: No metric named 'snr'."),
-        (f"{PRESET}\nrequires: [nablafx-core>=9]", 0, "The experiment requires packs that are not here:"),
+        (f"{PRESET}\nrequires: [nablafx-core>=9]", 0, "The experiment requires packs that are not installed:"),
         (f"{PRESET}\ndata: {{segment_lenth: 3}}", 0, "preset nablafx-acme/p:6: data.segment_lenth: TinyData has no"),
         ("train: {}", 0, "The experiment has no section 'model'."),
         (
@@ -62,7 +62,7 @@ def test_a_right_preset_holds(install, more):
         (
             "model: {name: reference.refusing:Fragile}",
             2,
-            "model 'reference.refusing:Fragile' cannot be made of its settings: RuntimeError: a defect.",
+            "model 'reference.refusing:Fragile' cannot be built from its settings: RuntimeError: a defect.",
         ),
         ("model: {name: reference.refusing:Idle}", 3, "with 0 knobs: all gradients are 0 at the first step."),
         ("model: {name: reference.refusing:Endless}", 3, "with 0 knobs: the loss is nan at the first step;"),

@@ -427,7 +427,7 @@ def test_observers_of_an_experiment_take_settings_and_are_told_of_training_and_t
 @pytest.mark.parametrize(
     ("observer", "message"),
     [
-        ("os:abort", "e.yaml:3: track.observers.0.name: 'os:abort' is no observer"),
+        ("os:abort", "e.yaml:3: track.observers.0.name: 'os:abort' is not an observer"),
         ("sacred.observers:SqlObserver", "e.yaml:3: track.observers.0: SqlObserver needs the setting 'url'"),
         ("{name: sacred.observers:SqlObserver, uri: x}", "SqlObserver has no setting 'uri'. Did you mean 'url'?"),
         (

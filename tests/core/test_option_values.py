@@ -68,7 +68,7 @@ def run(*words):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_test_is_recorded_in_the_folder_that_was_named(experiment, monkeypatch, name):
+def test_a_test_is_recorded_in_the_given_folder(experiment, monkeypatch, name):
     seen = []
 
     def record_test(source, experiment, *_, **__):
@@ -81,7 +81,7 @@ def test_a_test_is_recorded_in_the_folder_that_was_named(experiment, monkeypatch
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_training_is_told_what_was_written(experiment, monkeypatch, name):
+def test_a_training_gets_the_paths_as_written(experiment, monkeypatch, name):
     seen = []
 
     def run_training(experiment, *_):
@@ -96,7 +96,7 @@ def test_a_training_is_told_what_was_written(experiment, monkeypatch, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_run_is_resumed_in_the_folder_that_was_named(experiment, name):
+def test_a_run_is_resumed_in_the_given_folder(experiment, name):
     config = load_experiment([experiment]).config
 
     def interrupted(run):
@@ -108,7 +108,7 @@ def test_a_run_is_resumed_in_the_folder_that_was_named(experiment, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_command_that_is_shown_can_be_copied_into_a_shell(name):
+def test_a_printed_command_can_be_copied_into_a_shell(name):
     words = ["train", "--resume", name, "--runs-dir", name]
     assert shlex.split(command("train", "--resume", name, runs_dir=name)) == ["nablafx", *words]
     shown = command("train", name).replace(
@@ -163,11 +163,11 @@ def test_values_of_other_types_are_yaml_as_before(experiment):
 
 
 @pytest.mark.parametrize(("value", "expected"), [("'runs #2'", "runs #2"), ("runs#2", "runs#2"), ('"#"', "#")])
-def test_an_override_may_have_the_sign_in_it(experiment, value, expected):
+def test_an_override_may_contain_an_equals_sign(experiment, value, expected):
     assert load_experiment([experiment], [f"track.runs_dir={value}"]).track.runs_dir == expected
 
 
-def test_a_name_in_a_picture_is_no_formula(tmp_path):
+def test_a_name_in_a_picture_is_not_a_formula(tmp_path):
     with picture(tmp_path / "a.png", 2) as figure:
         axis = figure.add_subplot()
         axis.plot([0, 1], label="$x_{$")

@@ -1,4 +1,4 @@
-"""An exception of a pack that is not an Exception counts as its failure, without a traceback; a Ctrl-C does not."""
+"""BaseExceptions of a pack, such as SystemExit, are failures of the pack without a traceback; a Ctrl-C is not."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def outcome(install, monkeypatch, capfd, tmp_path):
 
 @ANY
 @pytest.mark.parametrize("place", ["import", "hook"])
-def test_a_plugin_or_a_hook_is_a_broken_pack(outcome, place, error):
+def test_a_base_exception_in_a_plugin_or_hook_makes_the_pack_broken(outcome, place, error):
     status, out, _ = outcome(place, error, "packs")
     assert status == 0
     (line,) = [line for line in out.splitlines() if line.startswith("broken ")]
@@ -124,10 +124,10 @@ def trained(outcome, tmp_path, place, error, **data):
 @pytest.mark.parametrize(
     ("place", "what"), [("constructor", "model 'nablafx-acme/net'"), ("dataset", "dataset 'nablafx-acme/files'")]
 )
-def test_a_constructor_is_a_setting_that_cannot_be_used(outcome, tmp_path, place, what, error):
+def test_a_base_exception_in_a_constructor_is_an_error_about_settings(outcome, tmp_path, place, what, error):
     status, out, err = trained(outcome, tmp_path, place, error)
     assert (status, out) == (1, "")
-    assert f"Error: {what} cannot be made of its settings: {error}: boom" in err
+    assert f"Error: {what} cannot be built from its settings: {error}: boom" in err
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_constructor_is_a_setting_that_cannot_be_used(outcome, tmp_path, place
         ("read", "PanicException"),
     ],
 )
-def test_a_step_fails_the_run(outcome, tmp_path, place, error):
+def test_a_base_exception_in_a_training_step_fails_the_run(outcome, tmp_path, place, error):
     status, out, err = trained(outcome, tmp_path, place, error)
     assert (status, out) == (1, "")
     (message,) = [line for line in err.splitlines() if line.startswith("Error: ")]
@@ -149,17 +149,17 @@ def test_a_step_fails_the_run(outcome, tmp_path, place, error):
     runs = list_runs(tmp_path / "runs")
     assert [run.status for run in runs] == (
         [] if place == "loss" else ["FAILED"]
-    )  # a loss is tried before a run begins
+    )  # losses are evaluated once before a run begins
 
 
-def test_a_worker_process_says_what_its_source_raised(outcome, tmp_path):
+def test_a_base_exception_in_a_worker_process_is_reported(outcome, tmp_path):
     status, _, err = trained(outcome, tmp_path, "read", "PanicException", num_workers=1)
     assert status == 1
     assert "Error: a recording cannot be read: PanicException: boom" in err
 
 
 @pytest.mark.parametrize("error", [PanicException, Cancelled, GeneratorExit])
-def test_what_only_watches_stops_nothing(caplog, error):
+def test_a_base_exception_in_an_observer_does_not_stop_the_run(caplog, error):
     observer = SimpleNamespace(priority=0, started_event=Raising(error))
     assert Guarded(observer).started_event(_id="a") is None
     guarded(Counting(error("boom")), "nablafx-acme").on_train_batch_end(None, None, None, None, 0)
@@ -170,7 +170,7 @@ def test_what_only_watches_stops_nothing(caplog, error):
 
 @pytest.mark.parametrize("error", ["PanicException", "Cancelled", "GeneratorExit"])
 @pytest.mark.parametrize("place", ["importer", "exporter", "command", "forward"])
-def test_commands_say_whose_defect_it_is(outcome, tmp_path, place, error):
+def test_commands_name_the_pack_with_the_defect(outcome, tmp_path, place, error):
     (tmp_path / "a.acme").write_text("")
     save_bundle(nfx.build("model", "net"), tmp_path / "net.nfx")
     arguments = {
@@ -197,7 +197,7 @@ def nablafx_commands():
 
 
 def played(install, monkeypatch, capsys, body):
-    """Return the output of a command that does this."""
+    """Run a command whose code is this function; return status and output."""
     install("nablafx-acme", COMMAND.format(body), version="0.7")
     monkeypatch.setattr(sys, "argv", ["nablafx", "play"])
     with pytest.raises(SystemExit) as stopped:
@@ -205,7 +205,7 @@ def played(install, monkeypatch, capsys, body):
     return stopped.value.code, capsys.readouterr().err.strip()
 
 
-def test_an_error_is_told_with_the_pack_that_it_came_through(install, monkeypatch, capsys):
+def test_an_error_is_reported_with_its_pack(install, monkeypatch, capsys):
     assert played(install, monkeypatch, capsys, "dict()['x']") == (
         1,
         "Error: KeyError: 'x' (nablafx_acme.py:8)\n"
@@ -213,26 +213,26 @@ def test_an_error_is_told_with_the_pack_that_it_came_through(install, monkeypatc
     )
 
 
-def test_no_terminal_obeys_what_an_error_quotes(install, monkeypatch, capsys):
-    """Errors quote files that may be anybody's."""
+def test_control_characters_in_errors_are_replaced(install, monkeypatch, capsys):
+    """Errors may quote untrusted files."""
     status, said = played(install, monkeypatch, capsys, r"raise ValueError('\x1b[2Jä\x07')")
     assert (status, said.split(" (")[0]) == (1, "Error: ValueError: \ufffd[2Jä\ufffd")
 
 
-def test_a_law_is_broken_by_it(outcome):
+def test_a_base_exception_breaks_a_law(outcome):
     status, out, _ = outcome("loss", "PanicException", "packs", "check", "acme", "--json")
     assert status == 1
     broken = [row for row in json.loads(out) if row["component"] == "far" and row["outcome"] == "broken"]
     assert broken and all("PanicException: boom" in row["failure"] for row in broken)
 
 
-def test_an_end_of_file_within_is_no_ctrl_c(install, monkeypatch, capsys):
+def test_an_end_of_file_is_not_a_ctrl_c(install, monkeypatch, capsys):
     status, said = played(install, monkeypatch, capsys, "raise EOFError('Ran out of input')")
     assert status == 1
     assert said.startswith("Error: EOFError: Ran out of input")
 
 
-def test_a_prompt_that_nobody_answers_is_a_stop(install, monkeypatch, capsys):
+def test_an_unanswered_prompt_stops_the_command(install, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     with restored_interrupts():
         status, said = played(install, monkeypatch, capsys, "click.prompt('name')")
@@ -256,7 +256,7 @@ def exits_as_lightning_does():
         raise SystemExit(1)  # noqa: B904 - this is what Lightning does
 
 
-def test_a_ctrl_c_passes_and_what_code_raises_does_not():
+def test_a_ctrl_c_passes_and_other_interrupts_are_failures():
     with restored_interrupts(), noted_interrupts():
         with pytest.raises(PackFailure), contained():
             raise KeyboardInterrupt
@@ -269,7 +269,7 @@ def test_a_ctrl_c_passes_and_what_code_raises_does_not():
     assert not is_interrupt(PanicException())
 
 
-def test_python_gets_an_error_of_ours(install, monkeypatch):
+def test_callers_from_python_get_an_error_of_nablafx(install, monkeypatch):
     install("nablafx-acme", PLUGIN)
     monkeypatch.setenv(VARIABLE, "constructor PanicException")
     with pytest.raises(ConfigError, match="PanicException: boom"):

@@ -145,7 +145,7 @@ class TestStateAt:
 
     @pytest.mark.parametrize("start", [torch.tensor([5]), torch.tensor([5.0, 6.0]), torch.tensor([True, False])])
     def test_invalid_positions_are_rejected(self, start):
-        with pytest.raises(ModelError, match=r"Tremolo: start is an int or an integer tensor of shape \(2,\), not"):
+        with pytest.raises(ModelError, match=r"Tremolo: start: .* \(2,\)"):
             state_at(Tremolo(), 2, None, start)
 
     def test_a_part_that_remembers_its_position_must_accept_a_start(self):

@@ -157,12 +157,12 @@ def test_the_card_of_a_bundle(tmp_path):
     model.section = {"name": "nablafx_core.testing.tiny:TinyModel"}
     save_bundle(model, tmp_path / "a.nfx", {})
     assert json.loads(profiled(str(tmp_path / "a.nfx"), "--json"))["parameters"] == 1
-    with pytest.raises(ConfigError, match="is no preset and no model's name, so that --set and --controls do not fit"):
+    with pytest.raises(ConfigError, match="a.nfx' is not .* --set and --controls"):
         find_subject(str(tmp_path / "a.nfx"), ["model.x=1"], None, tmp_path)
 
 
 def test_an_unknown_name_is_an_error(tmp_path):
-    with pytest.raises(RegistryError, match=r"^'tnc-45' is no preset, no model, no bundle and no run\. `nablafx list"):
+    with pytest.raises(RegistryError, match=r"^'tnc-45' is not a preset.* `nablafx list"):
         find_subject("tnc-45", [], None, tmp_path)
 
 
@@ -182,7 +182,7 @@ def test_an_experiment_without_its_data_needs_the_number_of_controls(tmp_path, i
     )
     path = tmp_path / "e.yaml"
     path.write_text("data: {name: 'acme_away:Away'}\nmodel: {name: 'nablafx_core.testing.tiny:TinyModel'}\n")
-    told = r"^data: there is no such folder\.\n  Without the data, say how many knobs it has: --controls N\.$"
+    told = r"^data: there is no such folder\.\n  .*: --controls N\.$"
     with pytest.raises(DataError, match=told):
         find_subject(str(path), [], None, tmp_path)
     assert len(find_subject(str(path), [], 3, tmp_path).model.controls) == 3

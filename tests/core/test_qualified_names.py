@@ -122,7 +122,7 @@ def names_in(value):
             yield from names_in(item)
 
 
-def test_every_level_of_an_experiment_names_its_packs(install):
+def test_names_at_every_level_of_an_experiment_get_their_packs(install):
     pack(install, "nablafx-acme")
     config = load_experiment(sections=SECTIONS).config
     assert all(name.startswith(("nablafx-acme/", "nablafx-core/")) for name in names_in(config))
@@ -133,7 +133,7 @@ def test_every_level_of_an_experiment_names_its_packs(install):
     assert load_experiment(sections=config).config == config
 
 
-def test_what_was_written_before_means_the_packs_that_a_run_records(install, tmp_path):
+def test_short_names_of_older_runs_mean_the_recorded_packs(install, tmp_path):
     pack(install, "nablafx-acme")
     expected = load_experiment(sections=SECTIONS).config
     packs = [{"name": "nablafx_acme", "version": "1.0"}, {"name": "nablafx-core", "version": "0.1.0"}]
@@ -174,8 +174,8 @@ def test_a_missing_or_older_pack_is_named_with_its_version(install, tmp_path, re
 
 
 @pytest.mark.parametrize("told", ["recorded", "named"])
-def test_a_command_that_a_message_proposes_is_one_command(told):
-    """Names of packs come from files that may be anybody's, and users copy what a message proposes."""
+def test_a_suggested_command_is_quoted(told):
+    """Names of packs come from untrusted files, and users copy suggested commands."""
     name = "gone'; shutdown #"
     packs, model = ({name: "0.2"}, "ladder") if told == "recorded" else ({}, f"{name}/ladder")
     with pytest.raises(RegistryError) as error:
@@ -184,11 +184,11 @@ def test_a_command_that_a_message_proposes_is_one_command(told):
     assert len(shlex.split(command)) == 1
 
 
-def test_another_pack_is_not_taken_in_place_of_a_missing_one(install, tmp_path):
+def test_a_missing_pack_is_not_replaced_by_another_one(install, tmp_path):
     pack(install, "nablafx-acme")
     with pytest.raises(BundleError, match="pip install 'nablafx-gone>=0.2'"):
         load_bundle(bundle_of(tmp_path, {"name": "ladder"}, {"nablafx-gone": "0.2"}))
-    # A component may have moved to another pack since, if all that are recorded are here.
+    # If all recorded packs are installed, the component may have moved to another pack.
     assert load_bundle(bundle_of(tmp_path, {"name": "ladder"}, {"nablafx-core": "0.1.0"})).order == 2
 
 
@@ -207,7 +207,7 @@ def bundle_of(folder, section, packs, weights=None):
         return save_bundle(model, path)
 
 
-def test_bundles_load_beside_a_second_pack_of_the_same_names(install, tmp_path):
+def test_bundles_load_beside_a_second_pack_with_the_same_names(install, tmp_path):
     pack(install, "nablafx-acme", processors="gain", controllers="static")
     model = build("model", CHAIN)
     saved = save_bundle(model, tmp_path / "new.nfx")
@@ -230,8 +230,8 @@ def model_module():
     return Mix.__module__
 
 
-def test_a_pack_of_the_same_version_is_the_one_that_was_meant(install, tmp_path):
-    """Both packs were there, but then only one of them had the name."""
+def test_a_name_means_the_pack_of_the_recorded_version(install, tmp_path):
+    """Both packs were installed, but only one of them had the name then."""
     pack(install, "nablafx-acme", "1.0", processors="gain", datasets="pair", models="ladder")
     pack(install, "nablafx-other", "2.0", processors="gain")
     packs = [{"name": "nablafx-acme", "version": "1.0"}, {"name": "nablafx-other", "version": "1.5"}]
@@ -241,7 +241,7 @@ def test_a_pack_of_the_same_version_is_the_one_that_was_meant(install, tmp_path)
     assert model["first"]["name"] == "nablafx-acme/gain"
 
 
-def test_a_sweep_goes_on_with_the_packs_with_which_it_began(install, tmp_path):
+def test_a_sweep_is_resumed_with_its_recorded_packs(install, tmp_path):
     pack(install, "nablafx-acme")
     config = {
         "experiment": {"data": "pair", "model": "ladder", "loss": ["esr2"]},
@@ -260,7 +260,7 @@ def test_a_sweep_goes_on_with_the_packs_with_which_it_began(install, tmp_path):
     assert plan.trials[0].experiment.config["metrics"] == [{"name": "nablafx-acme/esr2"}]
 
 
-def test_lists_conditions_and_comparisons_know_both_forms(tmp_path):
+def test_lists_conditions_and_comparisons_accept_names_with_and_without_packs(tmp_path):
     old = {"model": {"name": "tcn", "width": 1}, "data": {"name": "simulated", "device": "fuzz_face"}}
     new = {
         "model": {"name": "nablafx-models/tcn", "width": 2},
@@ -287,7 +287,7 @@ def test_lists_conditions_and_comparisons_know_both_forms(tmp_path):
     assert best.count("2026") == 1 and "nablafx-" not in best
 
 
-def test_presets_that_packs_of_this_project_ship_name_their_packs():
+def test_presets_of_this_project_name_their_packs():
     names = Registry.discover()
     for entry in names.entries("preset"):
         written = yaml.safe_load(entry.resource().read_text(encoding="utf-8"))
@@ -307,11 +307,11 @@ def test_presets_that_packs_of_this_project_ship_name_their_packs():
         ("a:B", "a:B", True),
     ],
 )
-def test_which_names_can_mean_the_same(one, other, same):
+def test_names_that_can_mean_the_same_component(one, other, same):
     assert names_match(one, other) is names_match(other, one) is same
 
 
-def test_figures_are_called_by_short_names():
+def test_figures_have_short_names():
     assert figure_names(["nablafx-core/esr", "a:B", "acme/esr", "esr"]) == ["esr", "a:B", "esr_2", "esr_3"]
     assert figure_names(["esr_2", "core/esr", "acme/esr"]) == ["esr_2", "esr", "esr_3"]
     assert told_apart(["tcn", "models/tcn", "nablafx-models/tcn", "acme/x", "x/x", "-"]) == {
@@ -324,7 +324,7 @@ def test_figures_are_called_by_short_names():
     }
 
 
-def test_a_bundle_with_packs_that_are_no_texts_is_damaged(tmp_path):
+def test_a_bundle_whose_packs_are_not_strings_is_damaged(tmp_path):
     path = bundle_of(tmp_path, {"name": "ladder"}, {"nablafx-core": 1})
     with pytest.raises(BundleError, match="a name or a version in 'packs' is not a string"):
         load_bundle(path)

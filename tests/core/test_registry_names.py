@@ -1,4 +1,4 @@
-"""From a name to one component, or to a message that says what to write."""
+"""A name finds one component, or gives an error that says what to write."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from nablafx_core.errors import RegistryError
 from nablafx_core.registry import Registry
+from nablafx_core.registry.diagnosis import otherwise
 from nablafx_core.registry.kinds import KINDS
 
 PLUGIN = """
@@ -14,9 +15,7 @@ def nablafx_models():
     return [Component("ladder", "{target}", "4-pole ladder")]
 """
 
-OTHERWISE = (
-    " Tell its author, or do without it: pip uninstall nablafx-acme, or list the packs that you want in NABLAFX_PACKS."
-)
+OTHERWISE = f" {otherwise('nablafx-acme')}"
 
 
 @pytest.fixture
@@ -32,7 +31,7 @@ def message(registry: Registry, kind: str, name: str) -> str:
     return str(error.value)
 
 
-def test_a_name_of_two_packs_lists_both(clash):
+def test_the_error_for_a_name_of_two_packs_lists_both(clash):
     assert message(clash, "model", "ladder") == (
         "model 'ladder' is provided by 2 packs. Write the one you mean:\n"
         "  nablafx-acme/ladder    nablafx_acme.ladder:Ladder\n"
@@ -47,7 +46,7 @@ def test_the_pack_before_the_name_chooses(clash, prefix):
     assert entry.qualified_name == "nablafx-clash/ladder"
 
 
-def test_a_name_that_nobody_provides_has_a_suggestion_and_the_list(clash):
+def test_the_error_for_an_unknown_name_has_a_suggestion_and_the_list(clash):
     text = message(clash, "model", "lader")
     assert text.startswith("No model named 'lader'. Did you mean 'ladder'?\n  models: ")
     assert "ladder" in text.splitlines()[1]
@@ -75,7 +74,7 @@ def test_every_kind_is_known_in_singular_and_plural_and_no_other(clash):
         list(clash.entries("modle"))
 
 
-def test_code_that_is_in_no_pack_is_named_by_its_import_path(install):
+def test_code_outside_packs_is_named_by_its_import_path(install):
     install.module("my_effect", "class Outer:\n    class Fuzz:\n        pass\n")
     entry = Registry.discover().find("model", "my_effect:Outer.Fuzz")
     assert entry.load().__qualname__ == "Outer.Fuzz"
@@ -92,7 +91,7 @@ def test_code_that_is_in_no_pack_is_named_by_its_import_path(install):
             "",
             "no_such_effect:Fuzz",
             "there is no module no_such_effect. Try: pip install --force-reinstall nablafx-acme; if that does not "
-            "help, tell its author.",
+            "help, report it to the author.",
         ),
         (
             "",
@@ -101,7 +100,7 @@ def test_code_that_is_in_no_pack_is_named_by_its_import_path(install):
         ),
     ],
 )
-def test_what_cannot_be_imported_is_named_with_pack_and_cause(install, source, target, cause):
+def test_a_failed_import_is_reported_with_pack_and_cause(install, source, target, cause):
     install.module("effect_of_mine", source)
     install("nablafx-acme", PLUGIN.format(target=target), version="0.3")
     registry = Registry.discover()
@@ -140,7 +139,7 @@ def test_requirements_are_checked_all_at_once(clash):
     with pytest.raises(RegistryError) as error:
         clash.check_requirements(["nablafx-acme>=2", "nablafx-core", "nablafx-nowhere~=1.0"])
     assert str(error.value).splitlines() == [
-        "The experiment requires packs that are not here:",
+        "The experiment requires packs that are not installed:",
         "  nablafx-acme>=2: version 1.0 is installed. Try: pip install 'nablafx-acme>=2'",
         "  nablafx-nowhere~=1.0: not installed. Try: pip install 'nablafx-nowhere~=1.0'",
     ]
@@ -148,7 +147,7 @@ def test_requirements_are_checked_all_at_once(clash):
         clash.check_requirements(["what is this"])
 
 
-def test_a_pack_that_is_not_there_is_named_with_those_that_are(install):
+def test_the_error_for_a_missing_pack_lists_the_installed_ones(install):
     install("nablafx-acme", PLUGIN.format(target="a:B"))
     registry = Registry.discover()
     with pytest.raises(RegistryError, match="No pack named 'worse' is installed. Packs: nablafx-core, nablafx-acme"):

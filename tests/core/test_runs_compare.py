@@ -130,7 +130,7 @@ def test_the_list_is_filtered_sorted_and_cut(runs_dir):
     assert listed("--tag", "paper", "--tag", "cold") == []
     assert listed("--where", "not status=FAILED and metrics.esr<0.2") == ["two"]
     assert "MAE" in invoke("--runs-dir", runs_dir, "--sort", "metrics.mae").splitlines()[0]
-    assert invoke("--runs-dir", runs_dir, "--where", "status=RUNNING") == "No run fulfils that.\n"
+    assert invoke("--runs-dir", runs_dir, "--where", "status=RUNNING") == "No run fulfils the condition.\n"
     text = invoke("--runs-dir", runs_dir)
     assert 'paper warm  say\N{REPLACEMENT CHARACTER} "hi",' in text and "\a" not in text
 

@@ -233,7 +233,7 @@ def test_a_bundle_is_fetched_completely_or_not_at_all(tmp_path, monkeypatch, pus
 def test_a_name_that_leads_elsewhere_writes_nothing(tmp_path, pushed, database, name):  # noqa: F811
     file = database["runs"].find_one({"_id": "two"})["artifacts"][0]
     database["runs"].update_one({"_id": "two"}, {"$set": {"artifacts": [{**file, "name": name}]}})
-    with pytest.raises(RunError, match="cannot be the name of"):
+    with pytest.raises(RunError, match="name of a"):
         invoke("pull", "two", "--all", "--runs-dir", tmp_path / "new" / "runs", "--mongo", pushed)
     assert not list((tmp_path / "new" / "runs").iterdir())
     assert not list(tmp_path.rglob("evil"))

@@ -1,4 +1,4 @@
-"""Settings are read from constructors, with the documentation of each, and values are checked against them."""
+"""Settings and their documentation are read from constructors, and values are checked against them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Closed(Middle):
     def __init__(self, width: float) -> None: ...
 
 
-def test_arguments_go_on_through_kwargs_and_the_nearest_class_wins():
+def test_kwargs_add_arguments_of_base_classes_and_the_nearest_class_wins():
     found = settings_of(Leaf)
     assert list(found) == ["depth", "norm", "sample_rate"]
     assert found["norm"] == Setting(
@@ -97,7 +97,7 @@ def test_without_kwargs_nothing_is_inherited():
     assert list(settings_of(Closed)) == ["width"]
 
 
-def test_what_the_framework_fills_is_no_setting():
+def test_arguments_that_the_framework_passes_are_not_settings():
     assert list(settings_of(Leaf, without={"sample_rate", "norm"})) == ["depth"]
 
 
@@ -125,7 +125,7 @@ def test_functions_and_pydantic_models_have_settings_too():
         checked_value(found["steps"], 0)
 
 
-def test_a_name_that_only_type_checkers_know_does_not_hide_the_setting():
+def test_a_setting_may_have_a_type_that_is_imported_for_type_checkers_only():
     class Odd:
         def __init__(self, size: int, other: NoSuchName = None) -> None: ...  # type: ignore  # noqa: F821
 
@@ -162,7 +162,7 @@ TYPES = [
 
 
 @pytest.mark.parametrize(("annotation", "text"), TYPES, ids=[text for _, text in TYPES])
-def test_types_as_a_person_writes_them(annotation, text):
+def test_types_as_users_write_them(annotation, text):
     assert type_text(annotation) == text
 
 
@@ -180,33 +180,33 @@ TAKEN = [
     (Any, {"a": [1, None]}, {"a": [1, None]}),
 ]
 REFUSED = [
-    (int, True, "should be a valid integer, not True. It takes: int."),
-    (int, "3", "should be a valid integer, not '3'. It takes: int."),
+    (int, True, "should be a valid integer, not True. Expected: int."),
+    (int, "3", "should be a valid integer, not '3'. Expected: int."),
     (int, 3.5, "should be a valid integer"),
-    (float, "3", "should be a valid number, not '3'. It takes: float."),
-    (float, False, "should be a valid number, not False. It takes: float."),
-    (bool, 1, "should be a valid boolean, not 1. It takes: bool."),
-    (str, 5, "should be a valid string, not 5. It takes: str."),
-    (int, None, "should be a valid integer, not None. It takes: int."),
-    (Sequence[int], [1, "x"], "1: should be a valid integer, not [1, 'x']. It takes: list of int."),
-    (Sequence[int], 1, "not 1. It takes: list of int."),
-    (tuple[int, float], [1], "It takes: list of int, float."),
+    (float, "3", "should be a valid number, not '3'. Expected: float."),
+    (float, False, "should be a valid number, not False. Expected: float."),
+    (bool, 1, "should be a valid boolean, not 1. Expected: bool."),
+    (str, 5, "should be a valid string, not 5. Expected: str."),
+    (int, None, "should be a valid integer, not None. Expected: int."),
+    (Sequence[int], [1, "x"], "1: should be a valid integer, not [1, 'x']. Expected: list of int."),
+    (Sequence[int], 1, "not 1. Expected: list of int."),
+    (tuple[int, float], [1], "Expected: list of int, float."),
     (dict[str, float], {"a": "b"}, "a: should be a valid number"),
-    (Literal["a", "b"], "c", "should be 'a' or 'b', not 'c'. It takes: a | b."),
-    (Root, 5, "'x' can be set from Python only (Root)."),
+    (Literal["a", "b"], "c", "should be 'a' or 'b', not 'c'. Expected: a | b."),
+    (Root, 5, "'x' can be set in Python only (Root)."),
     (str, list(range(100)), "..."),
 ]
 
 
 @pytest.mark.parametrize(("annotation", "value", "expected"), TAKEN)
-def test_values_that_fit_come_back_as_plain_data(annotation, value, expected):
+def test_valid_values_are_returned_as_plain_data(annotation, value, expected):
     found = checked_value(Setting("x", annotation, REQUIRED), value)
     assert found == expected
     assert type(found) is type(expected)
 
 
 @pytest.mark.parametrize(("annotation", "value", "message"), REFUSED)
-def test_values_that_do_not_fit_are_refused_without_conversion(annotation, value, message):
+def test_invalid_values_are_rejected_without_conversion(annotation, value, message):
     with pytest.raises(SettingsError) as error:
         checked_value(Setting("x", annotation, REQUIRED), value)
     assert message in str(error.value)
@@ -220,13 +220,13 @@ def test_checking_twice_is_checking_once(value):
         assert checked_value(setting, checked_value(setting, value)) == checked_value(setting, value)
 
 
-def test_defaults_as_a_file_holds_them():
+def test_defaults_are_plain_data():
     assert plain_default(Setting("x", tuple[int, ...], (1, 2))) == [1, 2]
     assert plain_default(Setting("x", Any, REQUIRED)) is REQUIRED
     assert plain_default(Setting("x", Any, object())) is REQUIRED
 
 
-def test_an_unknown_setting_lists_what_there_is():
+def test_the_error_for_an_unknown_setting_lists_the_settings():
     assert unknown_setting("TCN", "dilatons", ["num_blocks", "dilation"]) == (
         "TCN has no setting 'dilatons'. Did you mean 'dilation'?\n  settings: num_blocks, dilation"
     )

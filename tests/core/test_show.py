@@ -1,4 +1,4 @@
-"""``nablafx show`` knows components, sections of the experiment file, and runs."""
+"""``nablafx show`` accepts components, sections of the experiment file, and runs."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def shown(*arguments, code=0):
 
 
 @pytest.mark.parametrize("name", ["latest", OLD, "20261123", "amber", f"runs/{OLD}", f"runs/{OLD}/model.nfx"])
-def test_a_run_is_named_as_elsewhere(runs, name):
+def test_show_accepts_the_names_of_runs(runs, name):
     assert json.loads(shown(name, "--json"))["info"] == {"of": OLD}
     assert f"of: {OLD}" in shown(name)
 
 
-def test_a_run_without_a_model_and_a_name_that_two_have(runs):
+def test_a_run_without_a_model_and_an_ambiguous_name_are_errors(runs):
     assert "no model.nfx" in shown("quiet", code=1)
     assert "2 runs in runs begin with '2026'" in shown("2026", code=1)
     assert json.loads(shown("amber", "--runs-dir", "runs", "--json"))["info"] == {"of": OLD}

@@ -31,7 +31,7 @@ def nablafx_models():
 """
 
 
-def test_what_a_thread_asks_while_another_asks_is_there(install):
+def test_components_are_complete_while_another_thread_collects_them(install):
     install("nablafx-acme", PLUGIN)
     with ThreadPoolExecutor(2) as pool:
         found = [each.result() for each in [pool.submit(Registry.discover().find, "model", "ladder") for _ in range(2)]]
@@ -83,7 +83,7 @@ assert sys.stdout is stdout
 """
 
 
-def test_a_process_that_begins_with_several_threads():
+def test_a_process_may_begin_with_several_threads():
     done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("GrayBox nablafx-models/capture-tcn\n", 0), done.stderr
 
@@ -98,7 +98,7 @@ def say(text):
     sys.stdout.write(f"{text}\n")
 
 
-def test_output_is_each_threads_own(capsys, other):
+def test_redirected_output_does_not_affect_other_threads(capsys, other):
     before, ours, theirs = sys.stdout, pack_code(), pack_code()
     ours.__enter__()
     say("ours in a pack")
@@ -133,7 +133,7 @@ def test_an_output_that_a_pack_replaces_is_put_back():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_torch_threads_are_as_before_whoever_leaves_first():
+def test_the_number_of_torch_threads_is_restored_in_any_order():
     before = torch.get_num_threads()
     first, second = torch_threads(before + 1), torch_threads(before + 2)
     first.__enter__()

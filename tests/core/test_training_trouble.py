@@ -250,7 +250,7 @@ def stopped_as_it_should(process, tmp_path):
     assert process.returncode == 130, said
     assert "Traceback" not in said
     assert said.splitlines()[-1] == "Stopped."
-    assert f"Go on with: nablafx train --resume latest --runs-dir {tmp_path / 'runs'}" in said
+    assert f"Resume with: nablafx train --resume latest --runs-dir {tmp_path / 'runs'}" in said
     (found,) = list_runs(tmp_path / "runs")
     assert found.status == "INTERRUPTED"
     step = checkpoint(found.folder)["global_step"]

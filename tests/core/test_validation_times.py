@@ -155,8 +155,8 @@ def test_without_a_preset_the_default_number_of_steps_ends_no_training_by_time()
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"max_steps": None, "early_stopping_patience": None}, "nothing ends this training"),
-        ({"max_steps": None, "lr_schedule": "cosine"}, "cosine needs to know"),
+        ({"max_steps": None, "early_stopping_patience": None}, "max_steps, max_minutes or early_stopping_patience"),
+        ({"max_steps": None, "lr_schedule": "cosine"}, "lr_schedule: cosine .*max_steps or max_minutes"),
     ],
 )
 def test_a_training_needs_an_end(tmp_path, settings, message):

@@ -1,6 +1,6 @@
 """NablAFx: differentiable black-box and gray-box modelling of audio effects, built from plugin packs.
 
-What a notebook needs, each imported when it is first used::
+The names that a notebook needs are here; each is imported at its first use::
 
     import nablafx_core as nfx
 

@@ -1,4 +1,4 @@
-"""The command line as ``python -m nablafx_core``, for torchrun."""
+"""Run the command line as ``python -m nablafx_core``, for torchrun."""
 
 from nablafx_core.cli import main
 

@@ -1,4 +1,4 @@
-"""Modules under the names that they had before: importing one works and warns."""
+"""Make modules importable under their former names, with a deprecation warning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 
 from nablafx_core.errors import NablafxDeprecationWarning
 
-#: Where the names of an old module are now, and the version that removes the old name. All below ``nablafx_core``.
+#: For each former module below ``nablafx_core``: the modules that contain its names now, and the version that removes
+#: the former name.
 MOVED: dict[str, tuple[tuple[str, ...], str]] = {
     "building": (("registry.building",), "0.3"),
     "cli.options": (("commands",), "0.3"),
@@ -45,11 +46,11 @@ class _Finder(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         old = module.__name__.removeprefix(_PREFIX)
-        if old not in MOVED:  # a folder that had nothing of its own
+        if old not in MOVED:  # a folder that had no names of its own
             return
         new, removed = MOVED[old]
         places = " and ".join(_PREFIX + name for name in new)
-        text = f"{module.__name__} is now {places}; the old name is removed in nablafx-core {removed}."
+        text = f"{module.__name__} is now {places}; nablafx-core {removed} removes the old name."
         warnings.warn(text, NablafxDeprecationWarning, stacklevel=2)
 
         def found(name: str) -> Any:
@@ -64,6 +65,6 @@ class _Finder(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let the old names be imported. They are looked up last, so that they cost other imports nothing."""
+    """Install the finder of the former names; it is the last one, so other imports are not slower."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())

@@ -10,7 +10,12 @@ from nablafx_core.pack_code import PackFailure
 
 
 def cause(error: BaseException, package: str = "") -> str:
-    """``ValueError: what it says (nablafx_acme/ladder.py:31)``, with the place only if it is in `package`."""
+    """Format an exception as ``ValueError: message (nablafx_acme/ladder.py:31)``.
+
+    Args:
+        error: exception.
+        package: top-level package; the place is added only if the exception passed through its code.
+    """
     if isinstance(error, PackFailure):
         error = error.original
     text = str(error).strip().splitlines()
@@ -20,9 +25,9 @@ def cause(error: BaseException, package: str = "") -> str:
 
 
 def raised_at(error: BaseException, package: str) -> str:
-    """The innermost line of a package that an exception came through, such as ``nablafx_acme/ladder.py:31``.
+    """Return the innermost line of a package that an exception passed through, such as ``nablafx_acme/ladder.py:31``.
 
-    Empty if it came through none. Where an exception replaced another one, the last one counts.
+    The result is empty if it passed through none. If an exception replaced another one, the last one counts.
     """
     seen: BaseException | None = error
     while seen is not None:
@@ -37,10 +42,10 @@ def raised_at(error: BaseException, package: str) -> str:
 
 
 def _lines(trace: TracebackType | None) -> Iterator[tuple[str, str, int]]:
-    """Module, file and line of each call that an exception left, the innermost last."""
+    """Yield module, file and line of each call that an exception left, the innermost last."""
     while trace is not None:
         frame = trace.tb_frame
         module = str(frame.f_globals.get("__name__", ""))
-        if not module.startswith("nablafx_core.testing"):  # where core itself is checked, what checks is not to blame
+        if not module.startswith("nablafx_core.testing"):  # the laws that check core are not the cause
             yield module, frame.f_code.co_filename, trace.tb_lineno
         trace = trace.tb_next

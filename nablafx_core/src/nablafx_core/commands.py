@@ -1,4 +1,4 @@
-"""Options and output that commands share, those of packs too."""
+"""Options and output that commands share, also commands of packs."""
 
 from __future__ import annotations
 
@@ -27,34 +27,36 @@ trust_option = click.option(
     multiple=True,
     expose_value=False,
     callback=_trust,
-    help="Python code in no pack that the model needs and you know: it is run.",
+    help="Python file outside packs that the model needs. It is executed: name only code that you know.",
 )
 
 mongo_option = click.option(
     "--mongo",
     metavar="URL|PROFILE",
-    help="MongoDB that keeps a copy; NABLAFX_MONGO_URL or the profile 'default' of your config file if not given.",
+    help="MongoDB for a copy of runs. Default: NABLAFX_MONGO_URL, or the profile 'default' of your config file.",
 )
 
 
 def experiment_options(command: Command) -> Command:
-    """FILE …, ``--preset`` and ``--set``: how commands take an experiment."""
+    """Add FILE …, ``--preset`` and ``--set``, the options of commands that read an experiment."""
     for decorate in (
         click.argument("files", nargs=-1, type=click.Path(dir_okay=False)),
-        click.option("--preset", metavar="NAME", help="Preset that lies below the files."),
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Such as model.channel_width=32."),
+        click.option("--preset", metavar="NAME", help="Preset that the files override."),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Setting, such as model.channel_width=32."
+        ),
     ):
         command = decorate(command)
     return command
 
 
 controls_option = click.option(
-    "--control", "-c", "controls", multiple=True, metavar="NAME=VALUE", help="A knob, in its own unit."
+    "--control", "-c", "controls", multiple=True, metavar="NAME=VALUE", help="Value of a knob, in its unit."
 )
 
 
 def control_settings(controls: Sequence[str]) -> dict[str, str]:
-    """What ``--control`` says, by the knob's name."""
+    """Return the values of ``--control`` by the knob's name."""
     values = {}
     for item in controls:
         name, equals, value = item.partition("=")
@@ -65,17 +67,19 @@ def control_settings(controls: Sequence[str]) -> dict[str, str]:
 
 
 def conversion_options(command: Command) -> Command:
-    """``--format`` and ``--set``: which importer or exporter, and its settings."""
+    """Add ``--format`` and ``--set``, the options that choose and configure an importer or exporter."""
     for decorate in (
-        click.option("--format", "format_name", metavar="NAME", help="Which one, if the file's ending does not tell."),
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of it."),
+        click.option(
+            "--format", "format_name", metavar="NAME", help="Format of the file, if its suffix does not identify it."
+        ),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Setting of that format."),
     ):
         command = decorate(command)
     return command
 
 
 def setting_values(overrides: Sequence[str]) -> dict[str, Any]:
-    """Settings written ``key=value``, the values read as YAML."""
+    """Parse settings of the form ``key=value``; the values are YAML."""
     from nablafx_core.config.layers import Layer, with_override
 
     layer = Layer({})
@@ -85,25 +89,25 @@ def setting_values(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def say(text: str = "") -> None:
-    """Progress and warnings, on stderr."""
+    """Print progress or a warning on stderr."""
     click.echo(text, err=True)
 
 
 def answer(value: Any) -> None:
-    """Print an answer as JSON on stdout; bytes of a file name that are not UTF-8 become escapes such as ``\\udcff``."""
+    """Print a result as JSON on stdout; bytes of a file name that are not UTF-8 become escapes such as ``\\udcff``."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True)
     click.echo(text.encode("utf-8", "backslashreplace").decode())
 
 
 def yaml_text(value: Any) -> str:
-    """Plain data as YAML, for a person to read."""
+    """Format plain data as YAML for people."""
     import yaml
 
     return yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
 
 
 def table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...] | None = None) -> str:
-    """Columns, aligned, the last one as it is."""
+    """Format rows as aligned columns; the last column is not padded."""
     everything = [*([header] if header else []), *rows]
     if not everything:
         return ""

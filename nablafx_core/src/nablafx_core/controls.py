@@ -1,4 +1,4 @@
-"""Named quantities with a range: the knobs of a model and the parameters of a processor."""
+"""Named quantities with a range: knobs of a model and parameters of a processor."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Parameter:
     ``log``: value = minimum (maximum / minimum)^u, for frequencies and ratios.
 
     Args:
-        name: with the unit where it has one, such as ``"cutoff_hz"``.
+        name: name, with the unit if it has one, such as ``"cutoff_hz"``.
         minimum: value at 0.
         maximum: value at 1.
-        unit: such as ``"Hz"`` or ``"dB"``; empty for a plain number.
+        unit: unit such as ``"Hz"`` or ``"dB"``; empty for a plain number.
         curve: ``"linear"`` or ``"log"``.
 
     Raises:
-        ModelError: if the range is not finite, is reversed, or is not positive on a log curve.
+        ModelError: if the range is not finite or is reversed, or if it is not positive on a log curve.
     """
 
     name: str
@@ -36,23 +36,26 @@ class Parameter:
     unit: str = ""
     curve: Curve = "linear"
 
-    #: pydantic refuses unknown keys where an experiment file writes one.
+    #: Makes pydantic reject unknown keys in an experiment file.
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.minimum) and math.isfinite(self.maximum) and self.minimum <= self.maximum):
-            raise ModelError(f"parameter '{self.name}': range {self.minimum} to {self.maximum} is not a range.")
+            raise ModelError(
+                f"parameter '{self.name}': range {self.minimum} to {self.maximum} is not a range; it must ascend and "
+                "be finite."
+            )
         if self.curve not in _CURVES:
-            raise ModelError(f"parameter '{self.name}': no curve '{self.curve}'. Curves: {', '.join(_CURVES)}.")
+            raise ModelError(f"parameter '{self.name}': unknown curve '{self.curve}'. Curves: {', '.join(_CURVES)}.")
         if self.curve == "log" and self.minimum <= 0:
-            raise ModelError(f"parameter '{self.name}': a log curve needs a minimum above 0, not {self.minimum}.")
+            raise ModelError(f"parameter '{self.name}': a log curve needs a minimum above 0, got {self.minimum}.")
 
     def from_unit(self, unit_value: Any) -> Any:
         """Map [0, 1] to physical units; works on floats, arrays and tensors."""
         return _CURVES[self.curve][0](unit_value, self.minimum, self.maximum)
 
     def to_unit(self, value: float) -> float:
-        """Map a value in physical units to [0, 1]; 0 where the range is a single value."""
+        """Map a value in physical units to [0, 1]; return 0 if the range is a single value."""
         if self.minimum == self.maximum:
             return 0.0
         return _CURVES[self.curve][1](value, self.minimum, self.maximum)
@@ -72,15 +75,15 @@ _CURVES: dict[str, tuple[Callable[[Any, float, float], Any], Callable[[float, fl
 
 @dataclass(frozen=True)
 class Centred(Parameter):
-    """Parameter of a wide range, whose value at 0.5 in [0, 1] is in the middle of the common values.
+    """Parameter with a wide range, for which u = 0.5 gives a chosen value in the middle of the common values.
 
-    Let c be the position in [0, 1] at which the curve alone reaches that value. The curve is then evaluated at
+    Let c be the position in [0, 1] at which the curve alone reaches the chosen value. The curve is then evaluated at
     v = c u / (c u + (1 - c) (1 - u)) instead of u. For u = sigmoid(x), v = sigmoid(x + log(c / (1 - c))): learning
     starts at another value and is otherwise unchanged.
 
     Args:
         middle: value at 0.5, inside the range.
-        See Parameter for the rest.
+        See Parameter for the other arguments.
 
     Raises:
         ModelError: if the middle is not inside the range.
@@ -112,9 +115,9 @@ class Control(Parameter):
     """A knob or switch that a user of the model turns. Models receive it in [0, 1].
 
     Args:
-        default: in physical units, or the name of a position; the middle of the range if not given.
-        positions: for a switch, the names of its positions, spread evenly over [0, 1].
-        See Parameter for the rest.
+        default: default value in physical units, or name of a position; the value at 0.5 if not given.
+        positions: names of the positions of a switch, spread evenly over [0, 1]; empty for a knob.
+        See Parameter for the other arguments.
     """
 
     default: float | str | None = None
@@ -129,20 +132,20 @@ class Control(Parameter):
 
     @property
     def default_unit(self) -> float:
-        """The default as a model receives it, in [0, 1]."""
+        """Default as a model receives it, in [0, 1]."""
         return 0.5 if self.default is None else self.parse(self.default)
 
     def written(self, unit_value: float) -> float | str:
-        """Turn a value in [0, 1] into what a person writes: the value in units, or the name of the position."""
+        """Convert a value in [0, 1] to what a user writes: the value in its unit, or the name of the position."""
         if self.positions:
             return self.positions[round(unit_value * (len(self.positions) - 1))]
         return float(self.from_unit(unit_value))
 
     def parse(self, value: float | str) -> float:
-        """Turn what a person writes (a value in units, or a position's name) into [0, 1].
+        """Convert what a user writes (a value in its unit, or the name of a position) to a value in [0, 1].
 
         Raises:
-            ModelError: if the value is outside the range or names no position.
+            ModelError: if the value is not a number, is outside the range, or is not the name of a position.
         """
         if self.positions:
             if str(value) in self.positions:

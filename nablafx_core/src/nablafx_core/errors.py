@@ -1,47 +1,47 @@
-"""The errors that a user sees. Each message names the thing, where it stands and what to do."""
+"""Errors that a user sees. Each message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
 
 class NablafxError(Exception):
-    """Root of every error that NablAFx raises on purpose; the command line prints it without a traceback."""
+    """Base class of all errors that NablAFx raises on purpose; the command line prints them without a traceback."""
 
 
 class ConfigError(NablafxError):
-    """An experiment file, an override or a setting that cannot be used."""
+    """Raised if an experiment file, an override or a setting is invalid."""
 
 
 class RegistryError(NablafxError):
-    """A component that no pack provides, that several provide, or whose pack is broken."""
+    """Raised if a component is in no installed pack or in several, or if its pack is broken."""
 
 
 class AmbiguousNameError(RegistryError):
-    """A name that several packs provide; the message lists them."""
+    """Raised if several packs provide a name; the message lists them."""
 
 
 class ModelError(NablafxError, ValueError):
-    """A model, processor or controller that was given something it cannot work with."""
+    """Raised if a model, processor or controller receives unsupported input, such as a tensor of the wrong shape."""
 
 
 class DataError(NablafxError):
-    """A recording, or a set of them, that cannot be used; names the file."""
+    """Raised if recordings cannot be used; the message names the file."""
 
 
 class BundleError(NablafxError):
-    """A bundle file that cannot be read or written."""
+    """Raised if a bundle file cannot be read or written."""
 
 
 class ConversionError(NablafxError):
-    """A model file of another project that cannot be read or written; says which part."""
+    """Raised if a model file of another project cannot be read or written; the message names the unsupported part."""
 
 
 class RunError(NablafxError):
-    """A run folder that cannot be found, read or continued."""
+    """Raised if a run folder cannot be found, read or resumed."""
 
 
 class TrainingError(NablafxError):
-    """A training that cannot go on, such as a loss that is no longer a number."""
+    """Raised if training cannot continue, for example because the loss is NaN or infinite."""
 
 
 class NablafxDeprecationWarning(DeprecationWarning):
-    """A name or setting that a later version removes; the message says which version, and what replaces it."""
+    """Warning about a deprecated name or setting; the message names its replacement and the version that removes it."""

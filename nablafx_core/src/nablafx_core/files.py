@@ -1,4 +1,4 @@
-"""Writing that a kill cannot tear: a temporary name, then `os.replace`."""
+"""Read and write files; writes are atomic: the content goes to a temporary name first, then `os.replace`."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from nablafx_core.errors import ConfigError, RunError
 
 @contextmanager
 def replacing(path: Path, alone: bool = True) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place at the end of the ``with``, and is removed if that raises.
+    """Yield a temporary path that replaces `path` at the end of the ``with``; it is removed if the block raises.
 
     Args:
-        path: its folder must exist.
-        alone: there is one writer at a time, so that what a kill leaves is written over by the next; False where
-            several processes may write the file at once.
+        path: path of the file; its folder must exist.
+        alone: True if there is only one writer at a time; the next writer then overwrites the temporary file that a
+            killed one left. False if several processes may write the file at once.
 
     Raises:
-        OSError: naming `path`, which a full disk does not.
+        OSError: if the file cannot be written; it names `path`, which the system's error for a full disk does not.
     """
-    start = os.fsencode(path.name)[:180].decode(errors="ignore")  # file systems limit the bytes of a name
+    start = os.fsencode(path.name)[:180].decode(errors="ignore")  # file systems limit the number of bytes of a name
     temporary = path.with_name(f".{path.name}.tmp" if alone else f".{start}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
@@ -46,12 +46,12 @@ def replacing(path: Path, alone: bool = True) -> Iterator[Path]:
 
 
 def replace_bytes(path: Path, content: bytes | memoryview, sync: bool = False) -> None:
-    """Write a file atomically: a reader sees the old content or the new one, never a part.
+    """Write a file atomically: a reader sees either the old or the new content, never a part of it.
 
     Args:
-        path: its folder must exist; one writer at a time.
-        content: of the file.
-        sync: wait until the content is on the disk, so that a power cut leaves no empty file.
+        path: path of the file; its folder must exist. Only one process may write it at a time.
+        content: content of the file.
+        sync: True to wait until the content is on the disk, so that a power failure cannot leave an empty file.
     """
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
@@ -66,39 +66,39 @@ def replace_text(path: Path, text: str, sync: bool = False) -> None:
 
 
 def replace_json(path: Path, value: Any, sync: bool = False) -> None:
-    """Write JSON atomically, in the form of Sacred's FileStorageObserver. Not-a-number is written as ``NaN``."""
+    """Write JSON atomically, in the format of Sacred's FileStorageObserver; not-a-number is written as ``NaN``."""
     replace_text(path, json.dumps(value, indent=2, sort_keys=True), sync)
 
 
 def replace_copy(source: Path, path: Path) -> None:
-    """Copy a file to `path` atomically; makes the folder of `path` if it is missing."""
+    """Copy a file to `path` atomically; create the folder of `path` if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         shutil.copyfile(source, temporary)
 
 
 def cache_root() -> str:
-    """Return the folder for what can be made again: `NABLAFX_CACHE`, else that of the system for such files."""
+    """Return the folder for cached files: `NABLAFX_CACHE` if set, else the system's cache folder of the user."""
     return os.environ.get("NABLAFX_CACHE") or user_cache_dir("nablafx", appauthor=False)
 
 
 def read_json(path: str) -> Any:
-    """What a JSON file holds. Thousands are read for a list: as bytes, which is quicker than as text.
+    """Return the content of a JSON file. It is read as bytes, which is faster: a list of runs reads thousands of files.
 
     Raises:
-        OSError: if it cannot be read.
-        ValueError: if it is no JSON.
-        RecursionError: if it is nested too deeply.
+        OSError: if the file cannot be read.
+        ValueError: if the content is not JSON.
+        RecursionError: if the content is nested too deeply.
     """
     with opened(path) as file:
         return json.loads(file.read())
 
 
 def file_hash(path: Path) -> tuple[str, int]:
-    """Return the SHA-256 of a file in hexadecimal digits, and its size in bytes; read in blocks.
+    """Return the SHA-256 of a file in hexadecimal digits, and its size in bytes; the file is read in blocks.
 
     Raises:
-        OSError: if it cannot be read.
+        OSError: if the file cannot be read.
     """
     digest, size = hashlib.sha256(), 0
     with opened(path) as file:
@@ -109,33 +109,33 @@ def file_hash(path: Path) -> tuple[str, int]:
 
 
 def opened(path: str | Path) -> BinaryIO:
-    """Open a file to read its bytes; refuse anything but a regular file, because reading a FIFO would block forever.
+    """Open a file to read its bytes; reject anything but a regular file, because reading a FIFO would block forever.
 
     Raises:
-        OSError: if it cannot be read, or is a folder, a FIFO, a socket or a device.
+        OSError: if the file cannot be read, or is a folder, a FIFO, a socket or a device.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file", str(path))
     return os.fdopen(descriptor, "rb")
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The path of a file that a record names, in its folder.
+    """Return the path of a file that a record names, and check that it is inside the record's folder.
 
     Args:
-        folder: that the file must be in.
-        name: relative, with "/" between its parts on every system.
+        folder: folder that must contain the file.
+        name: relative name, with "/" between its parts on every system.
 
     Raises:
-        RunError: if the name is empty or absolute, has a drive, "..", a backslash or NUL in it, or leads out of the
+        RunError: if the name is empty or absolute, contains a drive, "..", a backslash or NUL, or leads out of the
             folder through a symbolic link.
     """
     parts = name.split("/")
     if not name or any(part in ("", ".", "..") for part in parts) or re.search(r"[\\\0:]", name):
-        raise RunError(f"'{name[:100]}' cannot be the name of a file of a run.")
+        raise RunError(f"'{name[:100]}' is not a valid name of a file of a run.")
     path = folder.joinpath(*parts)
     if not path.resolve().is_relative_to(folder.resolve()):
         raise RunError(f"'{name[:100]}' leads out of the folder of its run.")
@@ -143,10 +143,14 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def readable(path: Path, what: str) -> str:
-    """The path, as text.
+    """Check that a file can be read, and return its path as text, with ``~`` expanded.
+
+    Args:
+        path: path of the file.
+        what: description of the file, for the message.
 
     Raises:
-        ConfigError: if there is no such file, or it cannot be read.
+        ConfigError: if the file does not exist or cannot be read.
     """
     path = path.expanduser()
     try:

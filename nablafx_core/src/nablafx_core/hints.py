@@ -1,4 +1,4 @@
-"""Suggestions for a misspelled name, and messages that are given once."""
+"""Suggestions for a misspelled name, and messages that appear only once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def close_to(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most like a misspelled one, or None if none is close."""
+    """Return the known name that is most similar to a misspelled one, or None if none is similar."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
@@ -19,19 +19,19 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 
 def unknown_setting(owner: str, name: str, known: Mapping[str, Any] | Collection[str]) -> str:
-    """Return the message about a key that is no setting."""
+    """Return the message about a key that is not a setting."""
     settings = ", ".join(known) or "none"
     return f"{owner} has no setting '{name}'.{did_you_mean(name, known)}\n  settings: {settings}"
 
 
 class Once:
-    """Memory of what was said, for messages about something that is tried again and again."""
+    """Memory of the messages that were given, for operations that are repeated."""
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
+        self._given: set[str] = set()
 
     def first(self, what: str = "") -> bool:
-        """Return True the first time that it is asked about `what`, and False afterwards."""
-        is_first = what not in self._said
-        self._said.add(what)
+        """Return True at the first call with `what`, and False afterwards."""
+        is_first = what not in self._given
+        self._given.add(what)
         return is_first

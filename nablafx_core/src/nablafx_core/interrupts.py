@@ -47,7 +47,8 @@ def _on_interrupt(number: int, frame: Any) -> None:
 def is_interrupt(error: BaseException | None) -> bool:
     """Return True if an exception is a Ctrl-C, or was raised because of one or while one was handled.
 
-    A subclass of KeyboardInterrupt is not a Ctrl-C. While Ctrl-C is recorded and none has come, nor is any other one.
+    A subclass of KeyboardInterrupt is not a Ctrl-C. While Ctrl-C is recorded, no KeyboardInterrupt counts as one before
+    the first was recorded.
     """
     passed: set[int] = set()
     while error is not None and id(error) not in passed:  # an exception that is raised again may be its own context

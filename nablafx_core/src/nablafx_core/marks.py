@@ -11,14 +11,14 @@ from pydantic_core.core_schema import CoreSchema, no_info_after_validator_functi
 
 @dataclass(frozen=True)
 class Section:
-    """Marks a setting that is itself a section of another kind: ``Annotated[dict[str, Any], Section("processor")]``."""
+    """Mark for a setting that is a section of a kind itself: ``Annotated[dict[str, Any], Section("processor")]``."""
 
     kind: str
 
 
 @dataclass(frozen=True)
 class Named:
-    """Marks a setting that is the name of a component: ``Annotated[str, Named("device")]``."""
+    """Mark for a setting that is the name of a component: ``Annotated[str, Named("device")]``."""
 
     kind: str
 
@@ -38,10 +38,10 @@ class Described:
 
 @dataclass(frozen=True)
 class Range:
-    """Limits the numbers of a setting, both ends included: ``Annotated[int, Range(1, 256)]``.
+    """Range of the numbers of a setting, both ends included: ``Annotated[int, Range(1, 256)]``.
 
-    Experiments and bundles are checked against it before the component is built. A size without a range lets a small
-    file ask for any amount of memory. NaN is outside every range.
+    Experiments and bundles are checked against it before the component is built. Give every size a range: without one,
+    a small file can request any amount of memory. NaN is outside every range.
 
     Args:
         lowest: smallest allowed number.

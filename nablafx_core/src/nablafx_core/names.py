@@ -7,22 +7,22 @@ from itertools import chain, count
 
 
 def canonical(name: str) -> str:
-    """A distribution's name as packaging tools compare it: lower case, runs of ``-_.`` as one dash."""
+    """Return a distribution's name as packaging tools compare it: lower case, runs of ``-_.`` as one dash."""
     return "-".join(part for part in name.lower().replace("_", "-").replace(".", "-").split("-") if part)
 
 
 def short_name(name: str) -> str:
-    """Return the name without its pack; an import path is unchanged."""
+    """Return a name without its pack; an import path is unchanged."""
     return name if ":" in name else name.rpartition("/")[2]
 
 
 def is_qualified(name: str) -> bool:
-    """Return whether a name says where the component comes from: ``pack/name`` or an import path."""
+    """Return True if a name says where the component is: ``pack/name`` or an import path."""
     return "/" in name or ":" in name
 
 
 def names_match(one: str, other: str) -> bool:
-    """Return whether two names can mean the same component.
+    """Return True if two names can mean the same component.
 
     ``gain`` matches ``nablafx-dsp/gain`` and ``dsp/gain``; ``acme/gain`` matches neither of those two.
     """
@@ -39,7 +39,7 @@ def _pack(name: str) -> str:
 
 
 def figure_names(names: Iterable[str]) -> list[str]:
-    """Return the names of losses and metrics in tables and curves: short, and numbered if one occurs again.
+    """Return short names of losses or metrics, for tables and curves; a repeated name gets a number.
 
     ``[nablafx-core/esr, nablafx-core/mr_stft, acme/esr]`` gives ``[esr, mr_stft, esr_2]``.
     """
@@ -51,7 +51,7 @@ def figure_names(names: Iterable[str]) -> list[str]:
 
 
 def told_apart(names: Sequence[str]) -> dict[str, str]:
-    """Return each name as short as it can be and still unique; older records contain names without a pack."""
+    """Map each name to its shortest unique form; older records contain names without a pack."""
     packs: dict[str, set[str]] = {}
     for name in names:
         packs.setdefault(short_name(name), set()).add(_pack(name) if ":" not in name else "")

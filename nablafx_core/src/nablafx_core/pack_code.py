@@ -1,4 +1,4 @@
-"""Run the code of a pack: the one place that decides what counts as its failure, and where its output goes."""
+"""Run the code of a pack: define which exceptions are its failures, and redirect its output."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PackFailure(Exception):
     """Failure of a pack's code with an exception that does not derive from Exception, such as SystemExit.
 
     Args:
-        original: that exception.
+        original: exception that the code raised.
     """
 
     def __init__(self, original: BaseException) -> None:
@@ -90,7 +90,7 @@ def _printing_to_stderr() -> Iterator[None]:
         _to_stderr.reset(token)
         with _lock:
             _users -= 1
-            if threading.active_count() == 1:  # otherwise another thread may have replaced it, not the pack
+            if threading.active_count() == 1:  # with other threads, the pack may not be the one that replaced it
                 sys.stdout = output
             if not _users and isinstance(sys.stdout, _Output):
                 sys.stdout = sys.stdout.stdout

@@ -1,4 +1,4 @@
-"""What core itself provides, through the same hooks as any pack. Imports nothing heavy."""
+"""Components of core itself, provided through the same hooks as those of any pack. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ def nablafx_models() -> list[Component]:
     """Gray-box models."""
     branches = {"parallel": [[], [{"name": "nablafx-dsp/tanh"}]], "mix": {"controller": "nablafx-dsp/static"}}
     example = {"processors": [{"name": "nablafx-dsp/gain", "controller": "nablafx-dsp/static"}, branches]}
-    summary = "Processors in a line, in branches and side-chains, each driven by a controller"
+    summary = "Processors in series, in branches and side-chains, each driven by a controller"
     return [Component("graybox", "nablafx_core.graybox:GrayBox", summary, example)]
 
 
 @hookimpl
 def nablafx_controllers() -> list[Component]:
-    """Controller of processors without driven parameters."""
-    return [Component("none", "nablafx_core.graybox.nothing:NoController", "Nothing to drive")]
+    """Controller for processors without driven parameters."""
+    return [Component("none", "nablafx_core.graybox.nothing:NoController", "For processors without driven parameters")]
 
 
 @hookimpl
 def nablafx_losses() -> list[Component]:
-    """Losses in the time domain and over spectra."""
+    """Losses in the time domain and on spectra."""
     return [
         Component("l1", f"{_LOSSES}:L1", "Mean absolute error"),
         Component("mse", f"{_LOSSES}:MSE", "Mean squared error"),
         Component("esr", f"{_LOSSES}:ESR", "Error-to-signal ratio, with optional pre-emphasis"),
-        Component("dc", f"{_LOSSES}:DC", "Offset of the error against the target's power"),
+        Component("dc", f"{_LOSSES}:DC", "Offset of the error, relative to the target's power"),
         Component("log_cosh", f"{_LOSSES}:LogCosh", "Mean of log cosh of the error"),
         Component(
             "mr_stft",
@@ -45,12 +45,12 @@ def nablafx_losses() -> list[Component]:
 
 @hookimpl
 def nablafx_metrics() -> list[Component]:
-    """Figures of merit over a split."""
+    """Figures of merit of a split."""
     return [
         Component("mae", f"{_METRICS}:MAE", "Mean absolute error"),
         Component("mse", f"{_METRICS}:MSE", "Mean squared error"),
         Component("esr", f"{_METRICS}:ESR", "Error-to-signal ratio"),
-        Component("dc", f"{_METRICS}:DC", "Offset of the error against the target's power"),
+        Component("dc", f"{_METRICS}:DC", "Offset of the error, relative to the target's power"),
         Component("log_cosh", f"{_METRICS}:LogCosh", "Mean of log cosh of the error"),
         Component("mape", f"{_METRICS}:MAPE", "Mean absolute error relative to the target, per sample"),
         Component("mr_stft", f"{_METRICS}:MultiResolutionSTFT", "Multi-resolution STFT distance", _SMALL_STFT),

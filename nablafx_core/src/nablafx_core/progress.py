@@ -41,13 +41,13 @@ class _Shown:
         self._due = time.monotonic() + patience
         self._lock = threading.Lock()
         self._bar: Any = None
-        self._told = False
+        self._is_shown = False
 
     def advance(self, amount: float) -> None:
         with self._lock:
             self._done += amount
-            if not self._told and time.monotonic() >= self._due and self._done < self._total:
-                self._told = True
+            if not self._is_shown and time.monotonic() >= self._due and self._done < self._total:
+                self._is_shown = True
                 self._open()
             if self._bar is not None:
                 self._bar.update(0, completed=self._done)

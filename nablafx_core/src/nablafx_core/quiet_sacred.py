@@ -1,4 +1,4 @@
-"""The one place that imports Sacred, and how it is set."""
+"""Import and configure Sacred; no other module imports it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 NAME = "nablafx"
-"""The name of our experiments in Sacred."""
+"""Name of the framework's experiments in Sacred."""
 
 STORING = (
     FileStorageObserver,
@@ -50,10 +50,11 @@ STORING = (
     SqlObserver,
     TinyDbObserver,
 )
-"""Sacred's observers that store a run under its id, and refuse or duplicate an id that they have."""
+"""Sacred's observers that store a run under its id, and reject or duplicate an id that exists."""
 
 LOGGER = logging.getLogger("nablafx_core.runs.sacred")
-"""Where Sacred says that an observer failed. How the run ended is said by the exception that ended it."""
+"""Logger to which Sacred reports failed observers. Its messages about the end of a run are filtered out, because the
+exception that ended the run says it already."""
 
 LOGGER.getChild(NAME).addFilter(lambda entry: not str(entry.msg).startswith(("Aborted after", "Failed after")))
 
@@ -62,7 +63,7 @@ SETTINGS.CAPTURE_MODE = "no"
 # Packs and the git commit are recorded instead; Sacred's search imports, hashes and stores whole source trees.
 SETTINGS.DISCOVER_SOURCES = "none"
 SETTINGS.DISCOVER_DEPENDENCIES = "none"
-# Sacred would run nvidia-smi without a time limit; nvidia-ml-py is asked instead.
+# Sacred would run nvidia-smi without a time limit; nvidia-ml-py is used instead.
 SETTINGS.HOST_INFO.INCLUDE_GPU_INFO = False
 SETTINGS.HOST_INFO.CAPTURED_ENV = []
 SETTINGS.CONFIG.READ_ONLY_CONFIG = False

@@ -1,4 +1,4 @@
-"""State is a value: a flat dict of tensors, batch first, that goes into a call and comes out of it."""
+"""State as a value: a flat dict of tensors, batch first, that a call takes and returns."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ State = dict[str, Tensor]
 
 
 def joined(states: Mapping[str, State]) -> State:
-    """Merge the states of parts into one, each key prefixed by its part's name and a dot."""
+    """Merge the states of parts into one; each key gets the prefix of its part's name and a dot."""
     return {f"{part}.{key}": value for part, state in states.items() for key, value in state.items()}
 
 
 def scoped(state: State, part: str) -> State:
-    """The state of one part, as it was given to `joined`."""
+    """Return the state of one part, as it was passed to `joined`."""
     prefix = f"{part}."
     return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
 
 
 def detached(state: State) -> State:
-    """The same values without their history, so that gradients stop here (truncated backpropagation)."""
+    """Return the same values without their history, so that gradients stop here (truncated backpropagation)."""
     return {key: value.detach() for key, value in state.items()}
 
 
 def batch_item(state: State, index: int) -> State:
-    """The state of one item of the batch, as a batch of one."""
+    """Return the state of one item of the batch, as a batch of one."""
     return {key: value[index : index + 1] for key, value in state.items()}

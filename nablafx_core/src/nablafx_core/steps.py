@@ -1,4 +1,4 @@
-"""Values that stand still for blocks of samples."""
+"""Values that are constant within blocks of samples."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from nablafx_core.state import State
 
 
 class Steps(NamedTuple):
-    """One vector per block of samples, for a signal whose last sample is `skip` samples before the last block's end.
+    """One vector per block of samples, for a signal that ends `skip` samples before the last block does.
 
     Args:
-        values: (batch, channels, blocks), or (batch, blocks) of one quantity.
-        skip: samples of the last block that come after the signal, less than a block.
-        block_size: samples of a block.
+        values: values of shape (batch, channels, blocks), or (batch, blocks) for one quantity.
+        skip: number of samples of the last block that come after the signal; less than a block.
+        block_size: number of samples of a block.
     """
 
     values: Tensor
@@ -23,10 +23,10 @@ class Steps(NamedTuple):
     block_size: int
 
     def over(self, time: int) -> Tensor:
-        """Each block's vector held over its samples, for the last `time` samples of the signal.
+        """Repeat each block's vector for its samples, for the last `time` samples of the signal.
 
         Returns:
-            (batch, channels, time), or (batch, time) of one quantity.
+            Values of shape (batch, channels, time), or (batch, time) for one quantity.
         """
         first = (time + self.skip - 1) // self.block_size + 1 if time else 0
         held = self.values[..., self.values.shape[-1] - first :].repeat_interleave(self.block_size, dim=-1)
@@ -34,19 +34,19 @@ class Steps(NamedTuple):
         return held[..., max(stop, 0) - time : max(stop, 0)]
 
     def last(self, time: int) -> Steps:
-        """The steps of the last `time` samples of the signal, and no others."""
+        """Return only the steps of the last `time` samples of the signal."""
         blocks = (time + self.skip - 1) // self.block_size + 1 if time else 0
         return self._replace(values=self.values[..., self.values.shape[-1] - blocks :])
 
 
 class BlockStep(NamedTuple):
-    """What `BlockRecurrence.advance` gives.
+    """Result of `BlockRecurrence.advance`.
 
     Args:
-        signal: (batch, channels, time), what can be used by now; with look-ahead the last, unfinished block is held
-            back, so that it may be shorter or longer than what went in.
-        steps: what to use it with.
-        state: after it.
+        signal: usable samples so far, of shape (batch, channels, time); with look-ahead the last, unfinished block is
+            held back, so the signal may be shorter or longer than the input.
+        steps: steps for these samples.
+        state: state after these samples.
     """
 
     signal: Tensor

@@ -1,4 +1,4 @@
-"""How many threads torch computes with."""
+"""Number of threads that torch uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 _lock = threading.Lock()
 _counts: list[list[int]] = []
-_outside = 0
+_outer_count = 0
 
 
 @contextmanager
@@ -20,19 +20,19 @@ def torch_threads(count: int | None) -> Iterator[None]:
     Torch has one such number per process. If several Python threads set it at the same time, the last one that
     entered and is still inside decides. After the last one leaves, the number is as it was before the first.
     """
-    global _outside
+    global _outer_count
     if count is None:
         yield
         return
-    mine = [count]
+    own = [count]
     with _lock:
         if not _counts:
-            _outside = torch.get_num_threads()
-        _counts.append(mine)
+            _outer_count = torch.get_num_threads()
+        _counts.append(own)
         torch.set_num_threads(count)
     try:
         yield
     finally:
         with _lock:
-            _counts[:] = [other for other in _counts if other is not mine]
-            torch.set_num_threads(_counts[-1][0] if _counts else _outside)
+            _counts[:] = [other for other in _counts if other is not own]
+            torch.set_num_threads(_counts[-1][0] if _counts else _outer_count)

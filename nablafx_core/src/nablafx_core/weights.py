@@ -1,4 +1,4 @@
-"""Weights that a file brings after a model is built, and weights that are trained in their own way."""
+"""Weights that are loaded after a model is built, and weights with optimiser settings of their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FOLLOW: ContextVar[bool] = ContextVar("weights_follow", default=False)
 
 @contextmanager
 def weights_follow() -> Iterator[None]:
-    """Within, models are built for weights that a file brings next, as those of a bundle do."""
+    """Declare, inside the ``with``, that the weights of models are loaded after building, for example from a bundle."""
     token = _FOLLOW.set(True)
     try:
         yield
@@ -22,20 +22,20 @@ def weights_follow() -> Iterator[None]:
 
 
 def are_weights_to_follow() -> bool:
-    """Whether a component that begins with weights from a file need not read them: that file may be elsewhere."""
+    """Return True if a component can skip its file of initial weights, which may not exist on this machine."""
     return _FOLLOW.get()
 
 
 def train_with(parameter: nn.Parameter, **settings: float) -> None:
-    """Give one parameter settings of the optimiser that differ from the experiment's.
+    """Give one parameter optimiser settings that differ from those of the experiment.
 
     Args:
-        parameter: such as a pole of a state-space layer.
-        settings: ``lr`` and ``weight_decay``; what is not given is the experiment's.
+        parameter: parameter such as a pole of a state-space layer.
+        settings: ``lr`` and ``weight_decay``; the experiment's values are the defaults.
     """
     parameter.optimizer_settings = settings  # type: ignore[attr-defined]
 
 
 def trained_with(parameter: nn.Parameter) -> Mapping[str, float]:
-    """Return the settings that `train_with` gave to a parameter; none for most."""
+    """Return the settings that `train_with` gave to a parameter; empty for most parameters."""
     return getattr(parameter, "optimizer_settings", {})

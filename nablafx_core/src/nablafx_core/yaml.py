@@ -19,10 +19,10 @@ _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool",
 
 
 class YamlError(ConfigError):
-    """Text that is not such YAML.
+    """Raised if a text is not plain YAML.
 
     Attributes:
-        place: the file with the line, such as ``e.yaml:4``.
+        place: file and line, such as ``e.yaml:4``.
     """
 
     def __init__(self, place: str, problem: str) -> None:
@@ -31,7 +31,7 @@ class YamlError(ConfigError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-3 is a number (YAML 1.1 wants 1.0e-3) and dates stay text."""
+    """Safe YAML in which 1e-3 is a number (YAML 1.1 requires 1.0e-3) and dates stay text."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -44,29 +44,29 @@ _Loader.add_implicit_resolver(
     list("-+.0123456789"),
 )
 
-#: How plain text is told from numbers and words such as true.
+#: Resolvers that distinguish plain text from numbers and words such as true.
 NUMBERS_AND_WORDS = _Loader.yaml_implicit_resolvers
 
 
 def dotted(path: Path) -> str:
-    """A path as ``--set`` writes it."""
+    """Format a path as ``--set`` expects it."""
     return ".".join(str(part) for part in path)
 
 
 def plain_yaml(
     text: str | bytes, name: str, what: str, as_text: bool = False, marks: dict[Path, str] | None = None
 ) -> Any:
-    """Parse YAML that is not trusted: mappings, lists and values, nothing else, and not more than a person writes.
+    """Parse untrusted YAML: only mappings, lists and values are allowed, up to a limit on depth and size.
 
     Args:
-        text: the YAML.
-        name: what error messages call it.
-        what: it is, such as ``"an experiment"``.
-        as_text: leave every value the text that it is; else numbers, truth values and null are read as such.
-        marks: filled with the place of each value, such as ``e.yaml:4``.
+        text: YAML text.
+        name: name of the text in error messages.
+        what: description of the content, such as ``"an experiment"``.
+        as_text: True to keep every value as text; False to convert numbers, truth values and null.
+        marks: mapping to which the place of each value is added, such as ``e.yaml:4``.
 
     Raises:
-        ConfigError: with the line, for bad syntax, tags, duplicate keys or absurd nesting.
+        ConfigError: with the line, if the text has bad syntax, tags, duplicate keys or excessive nesting.
     """
     loader = None
     try:

@@ -1,4 +1,4 @@
-"""The command line. Commands are imported when they are called, so that help and lists answer at once."""
+"""The command line. Commands are imported when they are called, so that help and lists appear without delay."""
 
 from __future__ import annotations
 
@@ -21,35 +21,38 @@ if TYPE_CHECKING:
 
 #: name: (module:attribute, one line for the list of commands)
 COMMANDS: dict[str, tuple[str, str]] = {
-    "quickstart": ("nablafx_core.cli.quickstart:quickstart", "Simulate an effect, model it, test it, render with it."),
+    "quickstart": (
+        "nablafx_core.cli.quickstart:quickstart",
+        "Simulate an effect, train and test a model of it, render audio.",
+    ),
     "train": ("nablafx_core.cli.train:train", "Train a model from an experiment file or two recordings."),
     "sweep": ("nablafx_core.cli.sweep:sweep", "Train with many settings and compare them."),
     "test": ("nablafx_core.cli.test:test", "Score a trained model on whole recordings."),
-    "render": ("nablafx_core.cli.render:render", "Send an audio file through a trained model."),
-    "profile": ("nablafx_core.cli.profile:profile", "Print what a model costs: size, arithmetic, memory, time."),
-    "import": ("nablafx_core.cli.import_model:import_command", "Turn a model file of another project into a bundle."),
+    "render": ("nablafx_core.cli.render:render", "Process audio files with a trained model."),
+    "profile": ("nablafx_core.cli.profile:profile", "Measure the cost of a model: size, arithmetic, memory, time."),
+    "import": ("nablafx_core.cli.import_model:import_command", "Convert a model file of another project to a bundle."),
     "export": ("nablafx_core.cli.export_model:export_command", "Write a trained model as a file of another project."),
     "runs": ("nablafx_core.cli.runs:runs", "List, compare, tag, prune and fetch recorded runs."),
-    "config": ("nablafx_core.cli.config:config", "Print the experiment that would run, checked and complete."),
-    "data": ("nablafx_core.cli.data:data", "Show what a dataset holds."),
+    "config": ("nablafx_core.cli.config:config", "Print an experiment, checked, with all defaults."),
+    "data": ("nablafx_core.cli.data:data", "Show the recordings of a dataset."),
     "packs": ("nablafx_core.cli.packs:packs", "List installed packs and their problems."),
     "list": ("nablafx_core.cli.list_components:list_components", "List components of a kind, such as models."),
-    "show": ("nablafx_core.cli.show:show", "Show a component: its settings, types and defaults."),
+    "show": ("nablafx_core.cli.show:show", "Show a component, a section, or a trained model."),
 }
 
 
 class LazyGroup(click.Group):
-    """The commands of core, and those that packs add."""
+    """Group of the commands of core and of packs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Core's commands in their order, then the packs' by name."""
+        """Return core's commands in their order, then the packs' commands by name."""
         return [*COMMANDS, *sorted(self._from_packs())]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command.
 
         Raises:
-            RegistryError: if several packs have one of that name, or it cannot be imported.
+            RegistryError: if several packs have a command of that name, or if it cannot be imported.
         """
         if cmd_name in COMMANDS:
             return _imported(COMMANDS[cmd_name][0])
@@ -62,7 +65,7 @@ class LazyGroup(click.Group):
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list from the summaries, importing no command."""
+        """Write the list of commands from their summaries, without importing a command."""
         packs = self._from_packs()
         rows = [(name, summary) for name, (_, summary) in COMMANDS.items()]
         with formatter.section("Commands"):
@@ -72,7 +75,7 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(name, packs[name].component.summary) for name in sorted(packs)])
 
     def _from_packs(self) -> dict[str, Entry]:
-        """The packs' commands by the name that calls them: with the pack's, where another has the same."""
+        """Return the packs' commands by name; a name that is not unique includes the pack."""
         from nablafx_core.registry import Registry
 
         entries = list(Registry.discover().entries("command"))
@@ -96,7 +99,7 @@ def cli(traceback: bool) -> None:
     """Differentiable black-box and gray-box models of audio effects, from recordings."""
 
 
-#: What the system refuses through no fault of ours: a full disk, one that is read-only, a file that is not the user's.
+#: Refusals of the system that are not defects: a full or read-only disk, missing permissions.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
 #: Control characters, except line feed and tab.
@@ -117,12 +120,12 @@ def _message(error: BaseException) -> str:
 
 
 def main() -> None:
-    """Run the command line: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run the command line. The exit status is 0 for success, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names may contain any bytes
     with noted_interrupts():
         try:
-            # --traceback works anywhere on the line, also after a command's name.
+            # --traceback may be anywhere on the line, also after a command's name.
             arguments = [argument for argument in sys.argv[1:] if argument != "--traceback"]
             sys.exit(cli.main(arguments, prog_name="nablafx", standalone_mode=False) or 0)
         except SystemExit:
@@ -136,19 +139,19 @@ def main() -> None:
             sys.stderr.close()
             sys.exit(1)
         except BaseException as error:
-            _end(error)
+            _exit_with(error)
 
 
-def _end(error: BaseException) -> NoReturn:
-    """Print what ended the program, and exit."""
-    # click turns every KeyboardInterrupt and EOFError into an Abort; that of an unanswered prompt has no cause.
+def _exit_with(error: BaseException) -> NoReturn:
+    """Print the error that ended the program, and exit."""
+    # click converts every KeyboardInterrupt and EOFError to an Abort; the Abort of an unanswered prompt has no cause.
     raised = error.__cause__ if isinstance(error, click.Abort) and error.__cause__ else error
     if isinstance(raised, click.Abort) or type(raised) is KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # another Ctrl-C, while Python takes itself down, helps nobody
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # ignore further Ctrl-C while Python shuts down
         click.echo("Stopped.", err=True)
         sys.exit(130)
     if "--traceback" in sys.argv:
         raise raised
-    # Messages quote files that may be anybody's: no terminal may obey them.
+    # Messages may quote untrusted files, whose control characters must not reach the terminal.
     click.echo(f"Error: {_CONTROL.sub(chr(0xFFFD), _message(raised))}", err=True)
     sys.exit(1)

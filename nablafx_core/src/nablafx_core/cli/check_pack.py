@@ -1,4 +1,4 @@
-"""What ``nablafx packs check`` prints: each law as it is measured, then all that did not simply hold, in full."""
+"""Output of ``nablafx packs check``: each law as it is measured, then details of all laws that do not hold."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from nablafx_core.testing.table import LAWS
 
 
 def checked(name: str, as_json: bool, only: Sequence[str] = ()) -> bool:
-    """Check a pack and print what was measured.
+    """Check a pack, and print the results.
 
     Args:
         name: name of the pack.
-        as_json: print JSON.
-        only: patterns of the components to check; all if empty.
+        as_json: True to print JSON.
+        only: patterns of the components to check; empty for all.
 
     Returns:
-        Whether no law is broken.
+        True if no law is broken.
     """
     if as_json:
         results = list(pack_results(name, only))

@@ -1,4 +1,4 @@
-"""``nablafx config``: the experiment that would run."""
+"""``nablafx config``: print the complete experiment."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from nablafx_core.commands import answer, as_json, experiment_options
 @experiment_options
 @as_json
 def config(files: tuple[str, ...], preset: str | None, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Print the experiment that FILE… and the options make: merged, checked, every default filled in.
+    """Print the experiment of FILE… and the options: merged, checked, with every default.
 
-    The output is an experiment file itself and gives the same run.
+    The output is an experiment file itself, and gives the same run.
     """
     from nablafx_core.config import load_experiment
 

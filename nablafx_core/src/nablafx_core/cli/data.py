@@ -1,4 +1,4 @@
-"""``nablafx data``: what a dataset holds."""
+"""``nablafx data``: show the recordings of a dataset."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @click.argument("settings", nargs=-1, metavar="[SETTING=VALUE]…")
-@click.option("--write-device-file", is_flag=True, help="Write the knobs down in device.yaml, for you to name them.")
+@click.option("--write-device-file", is_flag=True, help="Write device.yaml with the knobs, for you to name them.")
 @as_json
 def data(name: str, settings: tuple[str, ...], write_device_file: bool, as_json: bool) -> None:
-    """Show the recordings of a dataset: its knobs, how it is split, and what is wrong with it.
+    """Show the dataset NAME: its recordings, its knobs, the split, and problems.
 
     \b
     nablafx data tonetwist path=data device=TS9
@@ -40,7 +40,7 @@ def data(name: str, settings: tuple[str, ...], write_device_file: bool, as_json:
         if "=" not in setting:
             raise click.UsageError(f"{setting}: write it as setting=value.")
         layer = with_override(layer, f"data.{setting}", flag="")
-    # Without places: where a value was written is what it is called.
+    # Leave out the places: on this command line, the name of a setting is its place.
     marks: dict[Path, str] = {
         path: OptionMark("", mark.text, mark.problem)
         for path, mark in layer.marks.items()

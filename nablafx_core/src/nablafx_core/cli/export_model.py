@@ -1,4 +1,4 @@
-"""``nablafx export``: a trained model becomes a file of another project."""
+"""``nablafx export``: write a trained model as a file of another project."""
 
 from __future__ import annotations
 

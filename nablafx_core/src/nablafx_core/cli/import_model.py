@@ -1,4 +1,4 @@
-"""``nablafx import``: a model file of another project becomes a bundle."""
+"""``nablafx import``: convert a model file of another project to a bundle."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from nablafx_core.commands import conversion_options, setting_values
 @click.command("import")
 @click.argument("source", type=click.Path())
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="Bundle to write, NAME.nfx.")
-@click.option("--config", type=click.Path(), help="The file that describes the model, where its project has one.")
+@click.option("--config", type=click.Path(), help="File that describes the model, if its project uses one.")
 @conversion_options
 def import_command(
     source: str, output: str, config: str | None, format_name: str | None, overrides: tuple[str, ...]
 ) -> None:
-    """Turn SOURCE, a model file of another project, into a bundle that renders the same.
+    """Convert SOURCE, a model file of another project, to a bundle with the same output.
 
     \b
     nablafx list importers

@@ -1,4 +1,4 @@
-"""``nablafx list``: the components of a kind."""
+"""``nablafx list``: list the components of a kind."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nablafx_core.registry.kinds import KINDS, kind_named
 def list_components(kind: str | None, as_json: bool) -> None:
     """List the components of KIND: models, processors, controllers, datasets, presets, …
 
-    Without KIND, everything that is installed.
+    Without KIND, list all installed components.
     """
     kinds = [kind_named(kind)] if kind else list(KINDS.values())
     registry = Registry.discover()

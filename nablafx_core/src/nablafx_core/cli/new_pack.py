@@ -1,4 +1,4 @@
-"""What ``nablafx packs new`` writes."""
+"""Write a new pack, for ``nablafx packs new``."""
 
 from __future__ import annotations
 
@@ -31,25 +31,27 @@ BUNDLE = "bundles/drive.nfx"
 
 
 def write_pack(name: str, folder: Path | None = None, kinds: Sequence[str] = ("model",)) -> Path:
-    """Write a pack that installs, keeps the laws and can be changed. It appears whole or not at all.
+    """Write a pack that can be installed, keeps the laws, and is meant to be changed; it is written completely or not.
 
     Args:
         name: lower-case letters, digits and dashes, with or without the prefix ``nablafx-``.
-        folder: to make; ``nablafx-NAME`` here if None.
+        folder: folder to create; if None, ``nablafx-NAME`` in the current folder.
         kinds: kinds of its components; kinds that these need are added.
 
     Returns:
         The folder.
 
     Raises:
-        NablafxError: for a name that no package can have, or a folder that is there or cannot be made.
+        NablafxError: if the name is not valid, or if the folder exists or cannot be written.
     """
     name = name.removeprefix("nablafx-")
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise NablafxError(f"'{name}' cannot name a pack: lower-case letters, digits and dashes, such as 'acme-fuzz'.")
+        raise NablafxError(
+            f"'{name}' is not a valid name of a pack: use lower-case letters, digits and dashes, such as 'acme-fuzz'."
+        )
     folder = Path(f"nablafx-{name}") if folder is None else folder
     if os.path.exists(folder):
-        raise NablafxError(f"{folder} is there already. Choose another name, or --folder.")
+        raise NablafxError(f"{folder} exists already. Choose another name or --folder.")
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         _write(temporary, name, [kind for kind in KINDS if kind in _with_needed(kinds)])

@@ -1,4 +1,4 @@
-"""``nablafx packs``: what is installed, whether it keeps the laws, and how to begin one."""
+"""``nablafx packs``: list installed packs, check one, and write a new one."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from nablafx_core.shell import command
 @as_json
 @click.pass_context
 def packs(ctx: click.Context, as_json: bool) -> None:
-    """List installed packs, what they provide, and what is wrong with them.
+    """List installed packs, their components and their problems.
 
-    NABLAFX_PACKS=a,b limits which packs are loaded; empty loads none but core.
+    NABLAFX_PACKS=a,b loads only these packs and core; an empty value loads only core.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -40,14 +40,14 @@ def packs(ctx: click.Context, as_json: bool) -> None:
 @packs.command()
 @click.argument("name")
 @click.option(
-    "--only", multiple=True, metavar="KIND/NAME", help="Check these alone, such as model/tcn or 'exporter/*'."
+    "--only", multiple=True, metavar="KIND/NAME", help="Check only these components, such as model/tcn or 'exporter/*'."
 )
 @as_json
 def check(name: str, only: tuple[str, ...], as_json: bool) -> None:
-    """Run every law on every component of the pack NAME, and print what was measured.
+    """Check every law for every component of the pack NAME, and print the results.
 
-    An exporter is given the pack's own models as their examples build them, without knobs and at their defaults, and
-    each other installed model as its example builds it.
+    An exporter is checked with the pack's own models as their examples build them, without knobs and with default
+    settings, and with every other installed model as its example builds it.
 
     Exits with 1 if a law is broken without a declared exception, or if a law with a declared exception holds.
     """
@@ -59,7 +59,7 @@ def check(name: str, only: tuple[str, ...], as_json: bool) -> None:
 
 @packs.command()
 @click.argument("name")
-@click.option("--folder", type=click.Path(path_type=Path), help="Folder to make; nablafx-NAME if not given.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Folder to create. Default: nablafx-NAME.")
 @click.option(
     "--kind",
     "kinds",
@@ -67,10 +67,10 @@ def check(name: str, only: tuple[str, ...], as_json: bool) -> None:
     default=["model"],
     show_default=True,
     type=click.Choice(list(KINDS)),
-    help="A component that it has; may be repeated.",
+    help="Kind of a component to write; may be repeated.",
 )
 def new(name: str, folder: Path | None, kinds: tuple[str, ...]) -> None:
-    """Write a pack NAME with a component of each KIND, ready to install, to check and to change."""
+    """Write a pack NAME with a component of each KIND, which you can install, check and change."""
     from nablafx_core.cli.new_pack import write_pack
 
     made = write_pack(name, folder, kinds)

@@ -1,4 +1,4 @@
-"""``nablafx profile``: the cost card of a model."""
+"""``nablafx profile``: print the cost of a model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="NAME|FILE|BUNDLE")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Such as model.channel_width=32.")
-@click.option("--controls", type=click.IntRange(min=0), help="Knobs of a model that no data says them of.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of torch.")
-@click.option("--seconds", type=click.FloatRange(min=0), default=4.0, show_default=True, help="To spend on measuring.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Setting, such as model.channel_width=32.")
+@click.option("--controls", type=click.IntRange(min=0), help="Number of knobs of a model without data.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Number of torch threads.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0), default=4.0, show_default=True, help="Time for the measurements."
+)
 @runs_dir
 @trust_option
 @as_json
@@ -31,10 +33,11 @@ def profile(
     runs_dir: str,
     as_json: bool,
 ) -> None:
-    """Print what a model costs: size, arithmetic, memory, latency, the time of a training step and of its stream.
+    """Print the cost of a model: size, arithmetic, memory, latency, and the speed of training and streaming.
 
-    It is a preset's or a model's name, an experiment FILE, or a trained model: a BUNDLE, a run's id or folder, or
-    pack/name. The training step has the batch and the segment of the preset or the experiment, or 4 of 16,384 samples.
+    The model is the name of a preset or of a model, an experiment FILE, or a trained model: a BUNDLE, a run's id or
+    folder, or pack/name. The training step uses the batch size and the segment length of the preset or the experiment;
+    without these, 4 segments of 16,384 samples.
 
     \b
     nablafx profile tcn-45-s
@@ -82,7 +85,7 @@ def _rows(card: CostCard) -> list[tuple[str, str]]:
 
 
 def _figure(value: float) -> str:
-    """Three digits, or all before the point."""
+    """Format a number with three digits, or with all digits before the decimal point."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -1,4 +1,4 @@
-"""The model that a name, a file or a bundle means, and the training step that goes with it."""
+"""Find the model for ``nablafx profile``, and the experiment for its training step."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from nablafx_core.interfaces import Model
 from nablafx_core.registry import Registry
 from nablafx_core.runs.find_model import find_model
 
-#: Data for presets, whose own is not asked for.
+#: Dataset for presets and models, whose own data is not needed.
 _NO_DATA = "nablafx_core.testing.tiny:TinyData"
 
 
 class Subject(NamedTuple):
-    """What a cost card is made for.
+    """Model whose cost is measured.
 
     Args:
-        model: built or loaded.
-        experiment: whose batch and segment its training has; None without one.
+        model: model, built or loaded.
+        experiment: experiment with the batch size and the segment length of its training; None without one.
     """
 
     model: Model
@@ -32,16 +32,16 @@ class Subject(NamedTuple):
 
 
 def find_subject(name: str, overrides: Sequence[str], num_controls: int | None, runs_dir: Path) -> Subject:
-    """The model that a person means.
+    """Find the model that a user names.
 
     Args:
-        name: a bundle, a run's folder, id or ``latest``, ``pack/name``, an experiment file, a preset or a model's name.
-        overrides: such as ``"model.channel_width=32"``; not for a model that is trained already.
-        num_controls: knobs of a model that is not; None for those of the data, where there is any, or none.
-        runs_dir: folder that holds the run folders.
+        name: bundle, a run's folder or id, ``latest``, ``pack/name``, experiment file, or name of a preset or model.
+        overrides: settings such as ``"model.channel_width=32"``; not allowed for a trained model.
+        num_controls: number of knobs of an untrained model; None for the knobs of the data, or no knobs without data.
+        runs_dir: folder that contains the run folders.
 
     Raises:
-        NablafxError: if there is nothing of that name, or the model cannot be built.
+        NablafxError: if nothing has that name, or if the model cannot be built.
     """
     if Path(name).suffix in (".yaml", ".yml"):
         return _of_experiment(load_experiment([name], overrides), num_controls)
@@ -49,7 +49,9 @@ def find_subject(name: str, overrides: Sequence[str], num_controls: int | None, 
     kind = None if trained else _kind(name)
     if kind is None:
         if overrides or num_controls is not None:
-            raise ConfigError(f"'{name}' is no preset and no model's name, so that --set and --controls do not fit it.")
+            raise ConfigError(
+                f"'{name}' is not the name of a preset or a model; only these accept --set and --controls."
+            )
         return Subject(_loaded(name, runs_dir), None)
     sections: dict[str, Any] = {"data": {"name": _NO_DATA}}
     if kind == "model":
@@ -61,7 +63,7 @@ def find_subject(name: str, overrides: Sequence[str], num_controls: int | None, 
 
 
 def _kind(name: str) -> str | None:
-    """``"preset"`` or ``"model"``, if that is what is called so; a name that several packs have is an error."""
+    """Return ``"preset"`` or ``"model"`` if one has that name, else None; raise if several packs have the name."""
     for kind in ("preset", "model"):
         try:
             Registry.discover().find(kind, name)
@@ -80,8 +82,8 @@ def _loaded(name: str, runs_dir: Path) -> Model:
     except (RunError, BundleError) as error:
         if bundle_path(name) is not None:
             raise
-        known = "`nablafx list presets` and `nablafx list models` show the names that there are."
-        raise RegistryError(f"'{name}' is no preset, no model, no bundle and no run. {known}\n  {error}") from error
+        known = "`nablafx list presets` and `nablafx list models` show the names."
+        raise RegistryError(f"'{name}' is not a preset, a model, a bundle or a run. {known}\n  {error}") from error
 
 
 def _of_experiment(experiment: Experiment, num_controls: int | None) -> Subject:
@@ -92,7 +94,7 @@ def _of_experiment(experiment: Experiment, num_controls: int | None) -> Subject:
     try:
         data = prepared_data(experiment)
     except NablafxError as error:
-        hint = "Without the data, say how many knobs it has: --controls N."
+        hint = "To profile without the data, set the number of knobs: --controls N."
         raise type(error)(f"{error}\n  {hint}") from error
     return Subject(prepared_model(experiment, data), experiment)
 

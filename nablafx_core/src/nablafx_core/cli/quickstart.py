@@ -1,4 +1,4 @@
-"""``nablafx quickstart``: the main job, from nothing."""
+"""``nablafx quickstart``: simulate, train, test and render, without any data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MINUTES = 2.0
 
 
 def sections(folder: Path, minutes: float) -> dict[str, Any]:
-    """The experiment: a distortion with two knobs, modelled by a small network that hears its knobs."""
+    """Return the experiment: a distortion with two knobs, and a small network that is conditioned on the knobs."""
     return {
         "data": {
             "name": "nablafx-data/simulated",
@@ -39,14 +39,18 @@ def sections(folder: Path, minutes: float) -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--folder", default="quickstart", show_default=True, help="Where everything is put.")
+@click.option("--folder", default="quickstart", show_default=True, help="Folder for all files.")
 @click.option(
-    "--minutes", default=MINUTES, show_default=True, type=click.FloatRange(min=0, min_open=True), help="Of training."
+    "--minutes",
+    default=MINUTES,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Length of the training.",
 )
 def quickstart(folder: str, minutes: float) -> None:
-    """Simulate a distortion pedal, train a model of it, test it, and play a guitar through it.
+    """Simulate a distortion pedal, train a model of it, test it, and render a guitar with it.
 
-    Needs no recordings, no account and no network. Run it again to train again on the same data.
+    This needs no recordings, no account and no network. Run it again to train again with the same data.
     """
     place = Path(folder)
     say("1/4  Data: plucked strings through a simulated diode clipper, five positions of each knob")
@@ -58,7 +62,7 @@ def quickstart(folder: str, minutes: float) -> None:
     experiment = load_experiment(sections=sections(place, minutes))
     file = place / "experiment.yaml"
     dataset = build("dataset", experiment.dataset)
-    _keep(experiment.to_yaml(), file)
+    _write(experiment.to_yaml(), file)
     say(f"     {len(dataset.recordings)} recordings in {place / 'data'}")
     say(f"2/4  Training and testing, about {minutes:g} minutes")
     result = run_training(experiment)
@@ -67,8 +71,8 @@ def quickstart(folder: str, minutes: float) -> None:
 
     model = load(result.bundle)
     dry = _dry_test_file(place / "data")
-    rendered = [place / f"guitar-drive-{drive:g}.wav" for drive in _between(model.controls[0])]
-    for drive, output in zip(_between(model.controls[0]), rendered, strict=True):
+    rendered = [place / f"guitar-drive-{drive:g}.wav" for drive in _unseen_settings(model.controls[0])]
+    for drive, output in zip(_unseen_settings(model.controls[0]), rendered, strict=True):
         render_file(model, dry, output, {model.controls[0].name: drive}, block_size=512)
     say("4/4  Done. Listen to the files, look at the pictures, then change the experiment and train again:")
     say()
@@ -78,7 +82,7 @@ def quickstart(folder: str, minutes: float) -> None:
     click.echo(f"Again    {command('train', file, '--set', 'train.max_minutes=10')}")
 
 
-def _keep(text: str, file: Path) -> None:
+def _write(text: str, file: Path) -> None:
     from nablafx_core.files import replace_text
 
     try:
@@ -87,8 +91,8 @@ def _keep(text: str, file: Path) -> None:
         raise NablafxError(f"{file}: cannot be written: {error.strerror}. Choose another --folder.") from error
 
 
-def _between(control: Any) -> list[float]:
-    """Three values inside a knob's range, none of them where the data was made."""
+def _unseen_settings(control: Any) -> list[float]:
+    """Return three values inside a knob's range, which differ from those of the data."""
     return [round(control.from_unit(place), 3) for place in (0.125, 0.375, 0.875)]
 
 

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     "--out-dir",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Every file is a SOURCE and becomes FOLDER/NAME.wav; the folder is made.",
+    help="Render every file to FOLDER/NAME.wav; the folder is created.",
 )
 @controls_option
 @click.option(
     "--bits", type=click.Choice(["16", "24", "32f"]), help="Sample format (16: with dither). Default 32f; 24 in .flac."
 )
-@click.option("--block-size", type=click.IntRange(min=1), help="Stream in blocks of so many samples.")
+@click.option("--block-size", type=click.IntRange(min=1), help="Stream in blocks of this number of samples.")
 @runs_dir
 @trust_option
 @as_json
@@ -49,11 +49,11 @@ def render(
     runs_dir: str,
     as_json: bool,
 ) -> None:
-    """Send audio files through MODEL (a run's id or folder, a bundle, or pack/name).
+    """Process audio files with MODEL (a run's id or folder, a bundle, or pack/name).
 
-    SOURCE OUTPUT renders one file into another; with --out-dir any number of files go into a folder. A mono model
-    renders each channel of a stereo file. A file of another sample rate is resampled to the model's, and the output has
-    the model's. Files of any length are rendered in constant memory, except by a model without a stream.
+    SOURCE OUTPUT renders one file; --out-dir renders any number of files to a folder. A mono model renders each channel
+    of a stereo file. A file is resampled to the model's sample rate, which is also that of the output. Files of any
+    length are rendered in constant memory, unless the model cannot stream.
 
     If one of several files fails, the others are still rendered and the exit status is 1.
 
@@ -90,7 +90,7 @@ def render(
 
 
 def _pairs(files: tuple[str, ...], out_dir: Path | None) -> list[tuple[Path, Path]]:
-    """Pair sources with outputs; refuse invalid combinations before anything is written."""
+    """Pair sources with outputs; reject invalid combinations before anything is written."""
     if out_dir is None:
         if len(files) != 2:
             given = "1 file was" if len(files) == 1 else f"{len(files)} files were"
@@ -103,17 +103,17 @@ def _pairs(files: tuple[str, ...], out_dir: Path | None) -> list[tuple[Path, Pat
         if output in taken:
             raise DataError(f"{taken[output]} and {source} would both become {output}. Render them one at a time.")
         if output.resolve() in sources:
-            raise DataError(f"{output}: is a file that is to be rendered. Choose another folder.")
+            raise DataError(f"{output}: is one of the files to render. Choose another folder.")
         taken[output] = source
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{out_dir}: the folder cannot be made: {error.strerror}.") from error
+        raise DataError(f"{out_dir}: the folder cannot be created: {error.strerror}.") from error
     return pairs
 
 
 def _row(render: Render, source: Path, output: Path, as_json: bool, alone: bool) -> dict[str, Any]:
-    """Render a file; return its row of the answer, with an error if one of several failed."""
+    """Render a file; return its row of the result, which has the error if one of several files fails."""
     try:
         rendering = render(source, output)
     except NablafxError as error:

@@ -1,4 +1,4 @@
-"""``nablafx show``: a component and its settings, a section of the experiment file, or a trained model."""
+"""``nablafx show``: show a component, a section of the experiment file, or a trained model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nablafx_core.registry.kinds import KINDS
 
 @click.command()
 @click.argument("name")
-@click.option("--kind", help="Where several kinds have the name.")
+@click.option("--kind", help="Kind of the component, if several kinds have the name.")
 @controls_option
 @runs_dir
 @trust_option
@@ -31,8 +31,8 @@ def show(name: str, kind: str | None, controls: tuple[str, ...], runs_dir: str, 
     nablafx show experiment    all sections in brief
     nablafx show latest        a model: a run's id or its beginning, a run's folder, or a bundle
 
-    Of a model: what it is, its knobs, and what a gray-box chain learned, with the knobs at their defaults or where
-    --control sets them.
+    For a trained model, show its description, its knobs, and the learned parameters of a gray-box chain; --control
+    sets knobs that are not at their defaults.
     """
     model = None if kind else _model(name, Path(runs_dir))
     if model is not None:
@@ -93,7 +93,7 @@ def _found(name: str, kind: str | None, runs_dir: Path) -> list[Entry]:
     if kind:
         return [registry.find(kind, name)]
     if ":" in name:
-        raise RegistryError(f"'{name}' is an import path; say what it is with --kind.")
+        raise RegistryError(f"'{name}' is an import path. Add --kind, such as --kind model.")
     found, clash = [], None
     for which in KINDS.values():
         try:
@@ -102,10 +102,10 @@ def _found(name: str, kind: str | None, runs_dir: Path) -> list[Entry]:
             clash = error if isinstance(error, AmbiguousNameError) else clash
     if found:
         return found
-    raise clash or RegistryError("\n".join([_nothing(name, runs_dir), *registry.problems()]))
+    raise clash or RegistryError("\n".join([_unknown_message(name, runs_dir), *registry.problems()]))
 
 
-def _nothing(name: str, runs_dir: Path) -> str:
+def _unknown_message(name: str, runs_dir: Path) -> str:
     from nablafx_core.cli.show_section import section_names
     from nablafx_core.runs.records import run_folders
 

@@ -1,4 +1,4 @@
-"""What ``nablafx show`` says of a trained model."""
+"""Describe a trained model, for ``nablafx show``."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from nablafx_core.playing.render_file import control_values
 
 
 def described_bundle(name: str, controls: Mapping[str, str]) -> dict[str, Any]:
-    """A bundle's description and, for a gray-box chain, what it learned.
+    """Return the description of a bundle, with the learned parameters of a gray-box chain.
 
     Args:
-        name: of a bundle or of a run's folder.
-        controls: knobs that are not at their defaults, in their units.
+        name: path of a bundle or of a run's folder.
+        controls: values of knobs that are not at their defaults, in their units.
 
     Returns:
         The description. ``learned`` has ``knobs``, in words, and ``stages``, a row for each parameter: ``stage``,
-        ``parameter``, ``value`` (None where it follows the audio), ``unit``, ``seen``, its least and greatest value in
-        the test after the training, if they are known, and ``at_end`` if it is at an end of its range. A stage
-        without parameters has a row with the number of its ``weights``.
+        ``parameter``, ``value`` (None if it follows the audio), ``unit``, ``seen``, its smallest and largest value in
+        the test after the training, if known, and ``at_end`` if it is at an end of its range. A stage without
+        parameters has a row with the number of its ``weights``.
 
     Raises:
-        BundleError: if the file is no bundle, or its model cannot be built.
-        ModelError: if there is no such knob, or it does not go there.
+        BundleError: if the file is not a bundle, or if its model cannot be built.
+        ModelError: if a knob does not exist, or if a value is outside its range.
     """
     path = bundle_path(name)
     if path is None:
@@ -42,7 +42,7 @@ def described_bundle(name: str, controls: Mapping[str, str]) -> dict[str, Any]:
         info = description.get("info")
         tested = info.pop("stages", None) if isinstance(info, dict) else None
         knobs = setting_in_words(model.controls, [] if units is None else units[0].tolist())
-        rows = _learned(model, None if units is None else units[0], _seen(tested))
+        rows = _learned(model, None if units is None else units[0], _ranges_in_test(tested))
         description["learned"] = {"knobs": knobs, "stages": rows}
     return description
 
@@ -61,8 +61,8 @@ def _learned(model: GrayBox, controls: Any, seen: Mapping[tuple[str, str], Any])
     return [row for of_stage in rows.values() for row in of_stage]
 
 
-def _seen(tested: Any) -> dict[tuple[str, str], Any]:
-    """Ranges by stage and parameter, from what a bundle says of its test."""
+def _ranges_in_test(tested: Any) -> dict[tuple[str, str], Any]:
+    """Return the ranges of parameters by stage and parameter, from the record of a bundle's test."""
     rows = tested if isinstance(tested, list) else []
     return {
         (row["stage"], name): ends
@@ -74,7 +74,7 @@ def _seen(tested: Any) -> dict[tuple[str, str], Any]:
 
 
 def learned_table(learned: Mapping[str, Any]) -> str:
-    """What a chain learned, a line for each parameter, the stage's name at the first of its lines."""
+    """Format the learned parameters as a table; only the first line of a stage has its name."""
     rows, before = [], ""
     for row in learned["stages"]:
         stage = "" if row["stage"] == before else row["stage"]

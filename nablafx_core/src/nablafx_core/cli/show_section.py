@@ -14,8 +14,8 @@ from nablafx_core.registry.kinds import KINDS
 OVERVIEW = "experiment"
 
 _LAYERS = (
-    "Layers lie over each other: preset < files < --set. Mappings merge, lists are replaced. `nablafx config FILE` "
-    "prints the whole experiment, checked and complete, which is an experiment file itself."
+    "Later layers override earlier ones: preset < files < --set. Mappings merge, lists are replaced. `nablafx config "
+    "FILE` prints the whole experiment, checked and complete, which is an experiment file itself."
 )
 
 
@@ -50,7 +50,7 @@ def section_text(described: dict[str, Any]) -> str:
     if described["section"] == OVERVIEW:
         rows = [(f"  {row['section']}", row["summary"]) for row in described["sections"]]
         examples = "\n".join(f"  {row['example']}" for row in described["sections"] if row["section"] != "sweep")
-        more = "`nablafx show SECTION` has every key of a section."
+        more = "`nablafx show SECTION` shows every key of a section."
         parts = ("An experiment file", table(rows), more, f"For example\n{examples}", described["documentation"])
         return "\n\n".join(parts)
     head = f"section {described['section']}: {described['summary']}\n\n{described['documentation']}"
@@ -61,4 +61,4 @@ def section_text(described: dict[str, Any]) -> str:
 def _names(described: dict[str, Any]) -> str:
     kind = KINDS[sections()[described["section"]].kind or ""]
     names = listed(kind, described["components"])
-    return f"{kind.plural.capitalize()}: {names or 'none installed'}.\n`nablafx show NAME` has the settings of one."
+    return f"{kind.plural.capitalize()}: {names or 'none installed'}.\n`nablafx show NAME` shows the settings of one."

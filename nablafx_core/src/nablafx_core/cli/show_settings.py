@@ -13,11 +13,11 @@ _WIDEST_TYPE = 30  # characters; a longer type would leave no room for the descr
 
 
 def described_settings(settings: Iterable[Setting], from_data: Collection[str] = ()) -> list[dict[str, Any]]:
-    """Return name, type, default, whether it is required, and documentation of each setting.
+    """Return name, type, default, documentation, and True or False for "required", of each setting.
 
     Args:
         settings: settings of a component or a section.
-        from_data: names of settings that the data fills if the experiment does not.
+        from_data: names of settings that come from the data unless the experiment sets them.
     """
     return [
         {
@@ -39,7 +39,7 @@ def settings_table(described: list[dict[str, Any]]) -> str:
 
 
 def _kind_and_doc(setting: dict[str, Any], default: str) -> tuple[str, str, str]:
-    """Return the columns after a setting's name; long lists of choices follow the documentation."""
+    """Return the columns after a setting's name; a long list of choices is moved to the documentation."""
     kind, doc = setting["type"], setting["doc"]
     if len(kind) > _WIDEST_TYPE and " | " in kind:
         kind, doc = "choice", f"{doc} One of: {kind.replace(' | ', ', ')}.".lstrip()

@@ -1,4 +1,4 @@
-"""``nablafx sweep``: many trainings that differ in some settings."""
+"""``nablafx sweep``: train with many settings and compare the results."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("file", required=False, type=click.Path(dir_okay=False))
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="For all trials; also sweep.trials=5 and the like."
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Setting for all trials, or of the sweep, such as sweep.trials=5.",
 )
-@click.option("--runs-dir", help="Folder that holds the run folders; the experiment's, or runs.")
-@click.option("--address", help="Of a Ray cluster, or auto to find it; this machine if not given.")
-@click.option("--dry-run", is_flag=True, help="List the trials, checked, and start none.")
-@click.option("--resume", metavar="ID", help="Continue this sweep: what is finished is kept.")
+@click.option("--runs-dir", help="Folder for the runs. Default: that of the experiment, or runs.")
+@click.option("--address", help="Address of a Ray cluster, or auto to find it. Default: this machine.")
+@click.option("--dry-run", is_flag=True, help="Check and list the trials, without starting them.")
+@click.option("--resume", metavar="ID", help="Resume this sweep; completed trials are kept.")
 @mongo_option
 @trust_option
 @as_json
@@ -40,15 +44,15 @@ def sweep(
 ) -> None:
     """Train with many settings, on Ray Tune, and record every trial as a run of the sweep.
 
-    FILE names an experiment and what varies in it:
+    FILE names an experiment and the settings that vary:
 
     \b
       experiment: muff.yaml            # relative to FILE; or the sections of an experiment
       sweep:
-        search: asha                   # grid: all combinations; random; asha: bad ones are stopped early
-        trials: 20                     # of random and asha
-        metric: validation/loss        # a trial counts by its best validation; mode: min or max
-        concurrent: 2                  # trials at a time; if not given, what the machine allows
+        search: asha                   # grid: all combinations; random; asha: bad trials stop early
+        trials: 20                     # number of trials of random and asha
+        metric: validation/loss        # its best validation ranks a trial; mode: min or max
+        concurrent: 2                  # simultaneous trials; default: as many as the machine allows
         resources: {cpus: 1, gpus: 0}  # of each trial
         asha: {grace_period: 4, reduction_factor: 3}   # in validations
         space:                         # paths as for --set
@@ -56,14 +60,16 @@ def sweep(
           train.learning_rate: {min: 1.0e-4, max: 1.0e-2, log: true}
           model.num_blocks: {min: 4, max: 10, integer: true}
 
-    All trials are drawn and checked before the first starts. It ends well if one trial completes.
+    All trials are chosen and checked before the first starts. The sweep succeeds if one trial completes.
     """
     if (file is None) == (resume is None):
         raise click.UsageError("Give the FILE of a sweep, or --resume ID.")
     if resume and overrides:
-        raise click.UsageError("--resume continues a sweep as it is; it takes no settings.")
+        raise click.UsageError("--resume continues a sweep unchanged; it cannot be combined with --set.")
     if address and mongo and ":" in mongo:
-        raise click.UsageError("With --address, --mongo names a profile, which each node of the cluster must have.")
+        raise click.UsageError(
+            "With --address, --mongo must be the name of a profile that each node of the cluster has."
+        )
     plan = _resumed(resume, runs_dir) if resume else _planned(str(file), overrides, runs_dir)
     if dry_run:
         _list(plan, as_json)
@@ -76,12 +82,12 @@ def sweep(
     try:
         report(run_sweep(plan, address, say, mongo or ""), as_json)
     except KeyboardInterrupt:
-        say(f"Go on with: {command('sweep', '--resume', resume or 'latest', runs_dir=plan.runs_dir)}")
+        say(f"Resume with: {command('sweep', '--resume', resume or 'latest', runs_dir=plan.runs_dir)}")
         raise
 
 
 def report(result: SweepResult, as_json: bool = False) -> None:
-    """Say what a sweep found, the best trial first."""
+    """Print the trials of a sweep, the best one first."""
     if as_json:
         trials = [_facts(entry) for entry in result.trials]
         best = _facts(result.best)

@@ -1,4 +1,4 @@
-"""``nablafx test``: figures of a trained model on whole recordings."""
+"""``nablafx test``: score a trained model on whole recordings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test(
 ) -> None:
     """Score MODEL (a run's id or folder, a bundle, or pack/name) on the test recordings of an experiment.
 
-    Without FILE the experiment is the run's own. The test is recorded as a run itself, with pictures and audio.
+    Without FILE, the experiment of the run is used. The test is recorded as another run, with pictures and audio.
 
     \b
     nablafx test latest
@@ -50,13 +50,15 @@ def test(
     from nablafx_core.runs.find_model import find_model
     from nablafx_core.runs.moved_data import moved_explained
 
-    address_of(mongo)  # what is wrong with it is said before anything is loaded
+    address_of(mongo)  # report an invalid address before anything is loaded
     source = find_model(model, Path(runs_dir))
     own_data, code = not files, None
     if own_data:
         own = Path(source) / "config.yaml"
         if not os.path.isfile(own):
-            raise RunError(f"'{model}' is a model without an experiment. Give the FILE whose test recordings to use.")
+            raise RunError(
+                f"'{model}' is a model without an experiment. Add the experiment FILE with the test recordings."
+            )
         files, code = (str(own),), code_of_run(Path(source), overrides)
     sections = {"track": {"runs_dir": runs_dir}}
     experiment = load_experiment(files, overrides, sections, preset, code=code)

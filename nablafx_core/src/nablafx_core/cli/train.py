@@ -1,4 +1,4 @@
-"""``nablafx train``: from an experiment, or two recordings, to a trained and tested model."""
+"""``nablafx train``: train and test a model from an experiment or two recordings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nablafx_core.config import Experiment
     from nablafx_core.training.fit import TrainResult
 
-#: What a guitarist with two files and no experiment gets.
+#: Preset for two recordings without an experiment.
 PAIR_PRESET = "nablafx-models/capture-tcn"
 
 
@@ -24,14 +24,14 @@ PAIR_PRESET = "nablafx-models/capture-tcn"
 @click.option(
     "--dry",
     type=click.Path(dir_okay=False),
-    help=f"The clean recording; with --wet, no FILE is needed, and the preset {short_name(PAIR_PRESET)} is trained.",
+    help=f"Clean recording. With --wet, no FILE is needed; the default preset is {short_name(PAIR_PRESET)}.",
 )
-@click.option("--wet", type=click.Path(dir_okay=False), help="The same through the effect.")
-@click.option("--init", metavar="MODEL", help="Fine-tune: bundle, run folder or pack/name whose weights to start from.")
-@click.option("--resume", metavar="ID", help="Continue this run from its last checkpoint.")
-@click.option("--minutes", type=float, help="Stop after so many minutes; a preset's number of steps then ends nothing.")
-@click.option("--precision", help="Such as bf16-mixed; 32-true if not given.")
-@click.option("--runs-dir", help="Folder that holds the run folders; runs if not given.")
+@click.option("--wet", type=click.Path(dir_okay=False), help="Recording of the same signal through the effect.")
+@click.option("--init", metavar="MODEL", help="Fine-tune: bundle, run folder or pack/name with the initial weights.")
+@click.option("--resume", metavar="ID", help="Resume this run from its last checkpoint.")
+@click.option("--minutes", type=float, help="Minutes of training; replaces the limits of a preset.")
+@click.option("--precision", help="Precision, such as bf16-mixed. Default: 32-true.")
+@click.option("--runs-dir", help="Folder for the runs. Default: runs.")
 @mongo_option
 @trust_option
 @as_json
@@ -59,11 +59,11 @@ def train(
     nablafx train --resume latest --set data.path=moved
     """
     if (dry is None) != (wet is None):
-        raise click.UsageError("--dry and --wet belong together.")
+        raise click.UsageError("--dry and --wet must be given together.")
     if resume and (files or preset or dry or init or minutes or precision):
         raise click.UsageError(
-            "--resume continues a run as it is. It takes no experiment, and of settings where its data is now, such as "
-            "--set data.path=NEW, and track.observers."
+            "--resume continues a run unchanged. It accepts no experiment, and as settings only the place of the data, "
+            "such as --set data.path=NEW, and track.observers."
         )
     if not (files or dry or resume):
         raise click.UsageError("Give an experiment FILE, or --dry and --wet, or --resume ID.")
@@ -77,12 +77,12 @@ def train(
         options = {"train.init": init, "train.max_minutes": minutes, "train.precision": precision}
         options["track.runs_dir"] = runs_dir
         experiment = _experiment(files, preset, overrides, dry, wet, options)
-    address_of(mongo)  # what is wrong with it is said before anything is loaded
+    address_of(mongo)  # report an invalid address before anything is loaded
     report(run_training(experiment, resume, mongo or ""), as_json)
 
 
 def run_training(experiment: Experiment, resume: str | None = None, mongo: str | None = None) -> TrainResult:
-    """Train with a progress bar on the terminal."""
+    """Train an experiment, or resume a run, with a progress bar on the terminal."""
     from nablafx_core.training.allocator import keep_freed_memory
     from nablafx_core.training.fit import train as fit
 
@@ -90,12 +90,12 @@ def run_training(experiment: Experiment, resume: str | None = None, mongo: str |
     try:
         return fit(experiment, resume=resume, say=say, mongo=mongo)
     except KeyboardInterrupt:
-        say(f"Go on with: {command('train', '--resume', 'latest', runs_dir=experiment.track.runs_dir)}")
+        say(f"Resume with: {command('train', '--resume', 'latest', runs_dir=experiment.track.runs_dir)}")
         raise
 
 
 def report(result: TrainResult, as_json: bool = False) -> None:
-    """Say what a training gave and where it is; nothing in a process that only helps another."""
+    """Print the results of a training and their places; only rank 0 prints."""
     if not result.id:
         return
     figures: dict[str, Any] = {

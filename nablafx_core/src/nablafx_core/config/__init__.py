@@ -1,4 +1,4 @@
-"""The experiment file: layers of YAML, merged, checked against the components that they name."""
+"""Read an experiment file: layers of YAML that are merged, and checked against the components that they name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Experiment", "load_experiment"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:  # what checks an experiment imports torch, and not all that is in this folder needs it
+    if name in __all__:  # deferred: it imports torch, which other modules of this folder do not need
         from nablafx_core.config import experiment
 
         return getattr(experiment, name)

@@ -1,4 +1,4 @@
-"""Checks sections of an experiment against the signatures of the components that they name."""
+"""Check sections of an experiment against the signatures of the components that they name."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from nablafx_core.registry.settings import (
 )
 from nablafx_core.yaml import Path, dotted
 
-#: Components that the sections of one layer may name, and keys and indices that may lead to one.
-_MOST_COMPONENTS, _DEEPEST = 256, 24
+#: Largest number of components in the sections of a layer, and of keys and indices in the path of a component.
+_MAX_COMPONENTS, _MAX_PATH_LENGTH = 256, 24
 
 
 class Checker:
-    """Checks the sections of one layer; every error says where the value was written.
+    """Check of the sections of one layer; every error names the place where the value was written.
 
-    The value of an option is YAML. But where a setting takes a text, such as a path, and the value is not in quotes,
-    the text of the option is the value, whatever it is in YAML.
+    The value of an option is YAML, with an exception: if the setting expects text, such as a path, and the value is not
+    in quotes, the text of the option is the value, whatever it is in YAML.
 
     Args:
         layer: values of the layer, with their places.
         names: finder of components by name.
-        injected: whether sections may contain arguments that the framework fills, as those of a bundle may.
+        injected: True if sections may contain arguments that the framework passes, as those of a bundle may.
     """
 
     def __init__(self, layer: Layer, names: Names, injected: bool = False) -> None:
@@ -63,10 +63,13 @@ class Checker:
         """Check one section ``{name: …, setting: …}`` (or just a name); fill in every default and the name's pack.
 
         Args:
-            kind: of the component; ``"mix"`` for a section without one.
-            value: what was written.
-            path: where it stands.
-            given: values of settings that the component has and that were not written.
+            kind: kind of the component; ``"mix"`` for a section without a component.
+            value: section as it was written.
+            path: path of the section.
+            given: values for settings that were not written; values that the component does not accept are ignored.
+
+        Raises:
+            ConfigError: if a name or a setting is unknown or invalid.
         """
         if kind not in KINDS:
             return self.plain({setting.name: setting for setting in beside(kind)}, value, path)
@@ -79,7 +82,9 @@ class Checker:
         known = {**{one.name: one for one in beside(kind)}, **own_settings}
         own = {key: item for key, item in (given or {}).items() if key in known}
         own |= {key: item for key, item in value.items() if key != "name"}
-        known |= {key: self._as_meant(entry, one, path) for key, one in own_settings.items() if key not in own}
+        known |= {
+            key: self._with_packs_in_default(entry, one, path) for key, one in own_settings.items() if key not in own
+        }
         unfilled: Collection[str] = KINDS[kind].from_data
         if self._injected:
             filled = {name: one for name, one in settings_of(target).items() if name in KINDS[kind].injected}
@@ -93,10 +98,10 @@ class Checker:
         return {"name": entry.qualified_name, **checked}
 
     def _component(self, kind: str, value: Any, path: Path) -> tuple[Entry, Any, dict[str, Setting]]:
-        """Find the component that a section names; return its entry, its class and the settings of that."""
+        """Find the component that a section names; return its entry, its class and the settings of the class."""
         self._components += 1
-        if self._components > _MOST_COMPONENTS or len(path) > _DEEPEST:
-            self._fail(path, f"more than {_MOST_COMPONENTS} components, or nested too deeply. Use fewer components.")
+        if self._components > _MAX_COMPONENTS or len(path) > _MAX_PATH_LENGTH:
+            self._fail(path, f"more than {_MAX_COMPONENTS} components, or components nested too deeply. Use fewer.")
         if not isinstance(value, dict) or not isinstance(value.get("name"), str):
             self._fail(path, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} section needs a name, such as {{name: …}}.")
         try:
@@ -108,7 +113,7 @@ class Checker:
     def _observer(
         self, known: Mapping[str, Setting], own: Mapping[str, Any], path: Path
     ) -> tuple[dict[str, Setting], Collection[str]]:
-        """Return the settings of an observer, and the ones that are not filled here because a file may contain them.
+        """Return the settings of an observer, and those that stay without a default because a file may contain them.
 
         Values of environment variables are checked when the observer is built.
         """
@@ -121,15 +126,15 @@ class Checker:
         return found, known if own.get("from_config") else ()
 
     def sections(self, kind: str, value: Any, path: Path) -> list[dict[str, Any]]:
-        """A list of sections."""
+        """Check a list of sections; see `section`."""
         if not isinstance(value, list) or not value:
-            self._fail(path, f"a list of at least one {kind}.")
+            self._fail(path, f"expected a list of at least one {kind}.")
         return [self.section(kind, item, (*path, index)) for index, item in enumerate(value)]
 
     def plain(self, known: Mapping[str, Setting], value: Any, path: Path) -> dict[str, Any]:
-        """A section of the framework's own settings."""
+        """Check a section of the framework's own settings; see `section`."""
         if value is not None and not isinstance(value, dict):
-            self._fail(path, f"a mapping of settings, not {value!r:.40}.")
+            self._fail(path, f"expected a mapping of settings, got {value!r:.40}.")
         return self._settings(f"'{dotted(path)}'", known, value or {}, path)
 
     def _settings(
@@ -156,8 +161,8 @@ class Checker:
                 checked[name] = self._value(setting, default, (*path, name)) if marked else default
         return checked
 
-    def _as_meant(self, entry: Entry, setting: Setting, path: Path) -> Setting:
-        """Add packs to the names in a setting's default as the code with the default means them."""
+    def _with_packs_in_default(self, entry: Entry, setting: Setting, path: Path) -> Setting:
+        """Add packs to the names in a setting's default; a name without a pack means the pack that has the default."""
         default = plain_default(setting)
         if default is REQUIRED or not is_marked(setting.annotation):
             return setting
@@ -172,7 +177,7 @@ class Checker:
 
         def leaf(annotation: Any, part: Any, place: Path) -> Any:
             kept = replace(setting, annotation=annotation)
-            first, *others = self._readings(part, place)
+            first, *others = self._possible_values(part, place)
             try:
                 return checked_value(kept, first)
             except SettingsError as error:
@@ -183,8 +188,8 @@ class Checker:
 
         return with_marked(setting.annotation, value, path, self._marked, leaf)
 
-    def _readings(self, value: Any, path: Path) -> list[Any]:
-        """Return what a value can be, the likeliest first: an option's text is YAML, or a text as it was written."""
+    def _possible_values(self, value: Any, path: Path) -> list[Any]:
+        """Return the possible values, the likeliest first: an option's text read as YAML, or the text itself."""
         mark, written = self._layer.marks.get(path), self._layer.as_written(value, path)
         if written == value or written == "":
             return [value]
@@ -196,7 +201,7 @@ class Checker:
         if isinstance(mark, Section):
             return self.section(mark.kind, value, path)
         if not isinstance(value, str):
-            self._fail(path, f"the name of a {mark.kind}, not {value!r:.60}.")
+            self._fail(path, f"expected the name of a {mark.kind}, got {value!r:.60}.")
         try:
             return self._names.find(mark.kind, value).qualified_name
         except RegistryError as error:

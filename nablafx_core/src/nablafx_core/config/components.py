@@ -1,4 +1,4 @@
-"""The components that the sections of an experiment name."""
+"""Components that the sections of an experiment name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nablafx_core.config.schema import TrackSettings
 from nablafx_core.registry.qualified import Names, qualified, qualified_settings
 from nablafx_core.registry.settings import settings_of
 
-#: Sections of an experiment that name components: their kind, and whether they are lists.
+#: Sections of an experiment that name components: the kind, and True for a list of components.
 COMPONENTS = {
     "data": ("dataset", False),
     "model": ("model", False),

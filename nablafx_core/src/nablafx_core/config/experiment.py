@@ -1,4 +1,4 @@
-"""An experiment: its layers merged, and every setting checked before anything is built."""
+"""Load an experiment: merge its layers, and check every setting before anything is built."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Experiment:
     """A validated experiment.
 
     Args:
-        config: the merged sections as plain data, every default filled in; written as YAML it is an
-            experiment file that gives the same run.
-        preset: the preset that was its lowest layer, if any.
-        code: where its import paths may lead.
+        config: merged sections as plain data, with every default filled in; written as YAML, they are an experiment
+            file that gives the same run.
+        preset: name of the preset in its lowest layer; None without a preset.
+        code: rules for its import paths.
     """
 
     config: dict[str, Any]
@@ -49,39 +49,39 @@ class Experiment:
 
     @property
     def train(self) -> TrainSettings:
-        """The section `train`."""
+        """Section `train`."""
         return TrainSettings(**self.config["train"])
 
     @property
     def track(self) -> TrackSettings:
-        """The section `track`."""
+        """Section `track`."""
         return TrackSettings(**self.config["track"])
 
     @property
     def loading(self) -> LoadingSettings:
-        """The part of the section `data` that is the framework's."""
+        """Settings of the section `data` that belong to the framework."""
         return LoadingSettings(**{key: self.config["data"][key] for key in LoadingSettings.model_fields})
 
     @property
     def dataset(self) -> dict[str, Any]:
-        """The part of the section `data` that is the dataset's own."""
+        """Name and settings of the section `data` that belong to the dataset."""
         return {key: value for key, value in self.config["data"].items() if key not in LoadingSettings.model_fields}
 
     def to_yaml(self) -> str:
-        """The experiment as a file."""
+        """Return the text of the experiment file."""
         head = f"# made from preset {self.preset}\n" if self.preset else ""
         return head + yaml.dump(self.config, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what `read_yaml` reads: no anchors, text that looks like 1e-3 in quotes, lists of values in one line."""
+    """Writer of YAML for `read_yaml`: no anchors, quotes around text such as 1e-3, lists of values in one line."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 _Dumper.yaml_implicit_resolvers = NUMBERS_AND_WORDS
-# PyYAML reads back some of what it writes as other line breaks, unless they are escaped in double quotes.
+# PyYAML changes these line breaks when it reads them back, unless they are escaped in double quotes.
 _Dumper.add_representer(
     str,
     lambda dumper, text: dumper.represent_scalar(
@@ -106,21 +106,22 @@ def load_experiment(
 ) -> Experiment:
     """Merge and check an experiment: preset < files < sections < overrides.
 
-    If anything but the preset sets ``train.max_steps`` or ``train.max_minutes``, the other one is off unless it is set
-    there too.
+    If a file, a section or an override sets only one of ``train.max_steps`` and ``train.max_minutes``, the other limit
+    is off, also if the preset sets it.
 
     Args:
-        files: an experiment file, or several; a later one overrides an earlier one. Names without a pack in a run's
+        files: experiment file, or several; a later file overrides an earlier one. Names without a pack in a run's
             ``config.yaml`` mean the packs of the ``run.json`` beside it.
-        overrides: such as ``"model.channel_width=32"``.
-        sections: plain data, for experiments made in Python, or a layer that knows where its values were written.
-        preset: lies below the files; the same as ``model.preset``.
-        made_with: packs with which sections and overrides were written, if not the installed ones.
-        code: where import paths may lead; if None, to the folders of the files as well, unless one is a run's config.
+        overrides: settings such as ``"model.channel_width=32"``.
+        sections: plain data, for experiments made in Python, or a layer that stores the places of its values.
+        preset: preset that the files override; the same as ``model.preset``.
+        made_with: packs with which sections and overrides were written; None for the installed ones.
+        code: rules for import paths; if None, they may name modules in the folders of the files, unless a file is a
+            run's config.
 
     Raises:
-        ConfigError: with file, line and suggestion, for the first thing that is wrong.
-        RegistryError: for a pack that is required and not there.
+        ConfigError: if anything is invalid; the message names file and line of the first problem, with a suggestion.
+        RegistryError: if a required pack is not installed.
     """
     listed = [files] if isinstance(files, (str, FilePath)) else list(files)
     code = code or code_of_files(listed)
@@ -140,9 +141,9 @@ def _loaded(
     for file in files:
         path = FilePath(file)
         read = read_record(path, SECTIONS) if is_record(path) else read_file(path)
-        layer = merge(layer, _as_written(_named(read), path))
+        layer = merge(layer, _with_recorded_packs(_with_names_expanded(read), path))
     if sections:
-        layer = merge(layer, _named(sections if isinstance(sections, Layer) else Layer(dict(sections))))
+        layer = merge(layer, _with_names_expanded(sections if isinstance(sections, Layer) else Layer(dict(sections))))
     registry = Registry.discover()
     asked = _overridden(layer, overrides)
     _check_sections(asked)
@@ -152,13 +153,13 @@ def _loaded(
     _check_sections(below)
     registry.check_requirements(_requirements(below))
     below = merge(merge(Layer(DEFAULTS), below), other_limits_off(asked))
-    # Overrides come last, since they may reach into a list of the preset's or of the defaults.
-    layer = _trusted_observers(_overridden(merge(below, layer), overrides), code)
+    # Overrides are applied last, because they may change an item of a list in the preset or the defaults.
+    layer = _without_untrusted_observers(_overridden(merge(below, layer), overrides), code)
     return Experiment(_checked(layer, Checker(layer, names)), preset, code)
 
 
-def _trusted_observers(layer: Layer, code: Code) -> Layer:
-    """Leave out the observers of an untrusted file: they could send what is recorded, and secrets, to its author."""
+def _without_untrusted_observers(layer: Layer, code: Code) -> Layer:
+    """Remove the observers of an untrusted file: they could send recorded data and secrets to its author."""
     track = layer.value["track"]
     written = track.get("observers") if isinstance(track, Mapping) else None
     if not code.stranger or code.observers is None or not isinstance(written, list):
@@ -166,22 +167,22 @@ def _trusted_observers(layer: Layer, code: Code) -> Layer:
     kept = [section for section in written if section in code.observers]
     if len(kept) < len(written):
         _log.warning(
-            "%s: track.observers names %d that this run did not have when you made it here, and they are left out, "
-            "because they could send data and secrets elsewhere. To use them: --set 'track.observers=[…]'.",
+            "%s: track.observers names %d that this run did not have when you trained it. They are left out, because "
+            "they could send data and secrets elsewhere. To use them: --set 'track.observers=[…]'.",
             code.stranger,
             len(written) - len(kept),
         )
     return Layer({**layer.value, "track": {**track, "observers": kept}}, layer.marks)
 
 
-def _named(layer: Layer) -> Layer:
-    """`data: pair` and `model: tcn` as the mappings that they are short for, so that they lie over a preset's."""
+def _with_names_expanded(layer: Layer) -> Layer:
+    """Expand `data: pair` and `model: tcn` to mappings, so that they merge with the mappings of a preset."""
     short = {key: {"name": layer.value[key]} for key in _EXAMPLES if isinstance(layer.value.get(key), str)}
     return Layer({**layer.value, **short}, layer.marks)
 
 
-def _as_written(layer: Layer, file: FilePath) -> Layer:
-    """Return a run's experiment, with the packs that its names meant when it was written."""
+def _with_recorded_packs(layer: Layer, file: FilePath) -> Layer:
+    """Add to the names in a run's experiment the packs that they meant when it was written."""
     if not (file.parent / "run.json").is_file():
         return layer
     try:
@@ -199,18 +200,20 @@ def _overridden(layer: Layer, overrides: Iterable[str]) -> Layer:
 def _check_sections(layer: Layer) -> None:
     for key in layer.value:
         if key not in SECTIONS:
-            raise ConfigError(f"{_at(layer, (key,))}{unknown_setting('an experiment', key, SECTIONS)}")
+            raise ConfigError(f"{_prefix(layer, (key,))}{unknown_setting('an experiment', key, SECTIONS)}")
 
 
 def _requirements(layer: Layer) -> list[str]:
     requires = layer.value.get("requires") or []
     if not isinstance(requires, list) or not all(isinstance(item, str) for item in requires):
-        raise ConfigError(f"{_at(layer, ('requires',))}requires: a list of requirements such as [nablafx-acme>=0.2].")
+        raise ConfigError(
+            f"{_prefix(layer, ('requires',))}requires: expected a list of requirements such as [nablafx-acme>=0.2]."
+        )
     return requires
 
 
 def _preset(layer: Layer, preset: str | None, names: Names) -> tuple[Layer, str | None]:
-    """The preset that the model section names, or the one that was given; and its full name."""
+    """Return the preset that the section `model` names, or else the given one, and its full name."""
     model = layer.value.get("model") or {}
     model = {"name": model} if isinstance(model, str) else model
     name = (model.get("preset") if isinstance(model, dict) else None) or preset
@@ -220,12 +223,12 @@ def _preset(layer: Layer, preset: str | None, names: Names) -> tuple[Layer, str 
         entry = names.find("preset", str(name))
         below = read_yaml(entry.resource().read_text(encoding="utf-8"), f"preset {name}")
     except RegistryError as error:
-        raise ConfigError(f"{_at(layer, ('model', 'preset'))}model.preset: {error}") from None
+        raise ConfigError(f"{_prefix(layer, ('model', 'preset'))}model.preset: {error}") from None
     theirs = below.value.get("model", {}).get("name")
     if not names_match(str(model.get("name", theirs)), str(theirs)):
         raise ConfigError(
-            f"{_at(layer, ('model', 'name'))}model.name is '{model['name']}', but the preset '{name}' is a '{theirs}'. "
-            "Take one of them out."
+            f"{_prefix(layer, ('model', 'name'))}model.name is '{model['name']}', but the preset '{name}' is a "
+            f"'{theirs}'. Remove one of them."
         )
     return below, entry.qualified_name
 
@@ -245,7 +248,7 @@ def _checked(layer: Layer, checker: Checker) -> dict[str, Any]:
     config["metrics"] = checker.sections("metric", layer.value["metrics"], ("metrics",))
     config["train"] = checker.plain(settings_of(TrainSettings), layer.value["train"], ("train",))
     if problem := limits_problem(config["train"]):
-        raise ConfigError(f"{_at(layer, ('train',))}train: {problem}")
+        raise ConfigError(f"{_prefix(layer, ('train',))}train: {problem}")
     config["track"] = checker.plain(settings_of(TrackSettings), layer.value["track"], ("track",))
     return config
 
@@ -256,6 +259,6 @@ _EXAMPLES = {
 }
 
 
-def _at(layer: Layer, path: Path) -> str:
+def _prefix(layer: Layer, path: Path) -> str:
     where = layer.where(path)
     return f"{where}: " if where else ""

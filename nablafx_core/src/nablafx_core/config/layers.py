@@ -1,4 +1,4 @@
-"""Layers of settings: plain data read from YAML that remembers where each value was written."""
+"""Layers of settings: plain data from YAML, with the place of each value."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class OptionMark(str):
     Args:
         where: place of the value, such as ``"--set data.wet"``.
         text: value as it was written.
-        problem: why the text is not YAML; empty if it is.
+        problem: reason why the text is not YAML; empty if it is.
     """
 
     text: str
     problem: str
 
     def __new__(cls, where: str, text: str = "", problem: str = "") -> OptionMark:
-        """Make the place."""
+        """Create the mark."""
         mark = super().__new__(cls, where)
         mark.text, mark.problem = text, problem
         return mark
 
     @property
     def is_quoted(self) -> bool:
-        """Return True if the text begins with a quote or a YAML tag, so that the value is not the whole text."""
+        """True if the text begins with a quote or a YAML tag, so that the value is not the whole text."""
         return not self.problem and self.text.lstrip()[:1] in tuple("'\"!")
 
 
@@ -46,13 +46,13 @@ class Layer:
     marks: dict[Path, str] = field(default_factory=dict)
 
     def where(self, path: Path) -> str:
-        """The place of a value, or of the nearest value around it."""
+        """Return the place of a value, or of the innermost value around it that has one."""
         while path not in self.marks and path:
             path = path[:-1]
         return self.marks.get(path, "")
 
     def as_written(self, value: Any, path: Path) -> Any:
-        """Return a value with the text of the option in place of what the text is as YAML, here and inside."""
+        """Replace values that options set, here and inside, by the texts of the options."""
         mark = self.marks.get(path)
         if isinstance(mark, OptionMark):
             return mark.text
@@ -63,7 +63,7 @@ class Layer:
         return value
 
     def under(self, path: Path) -> dict[Path, str]:
-        """The marks at and below a path."""
+        """Return the marks at and below a path."""
         return {place: mark for place, mark in self.marks.items() if place[: len(path)] == path}
 
 
@@ -71,28 +71,26 @@ def read_yaml(text: str, name: str) -> Layer:
     """Parse the text of an experiment: YAML whose top level is a mapping.
 
     Args:
-        text: the YAML.
-        name: what error messages call it.
+        text: YAML text.
+        name: name of the text in error messages.
 
     Raises:
-        ConfigError: with the line, for bad syntax, tags, duplicate keys or absurd nesting.
+        ConfigError: with the line, if the text has bad syntax, tags, duplicate keys or excessive nesting.
     """
     layer = Layer({})
     layer.value = plain_yaml(text, name, "an experiment", marks=layer.marks)
     if layer.value is None:
         layer.value = {}
     if not isinstance(layer.value, dict):
-        raise ConfigError(
-            f"{name}: an experiment is a mapping of sections (data:, model:, …), not {layer.value!r:.40}."
-        )
+        raise ConfigError(f"{name}: expected a mapping of sections (data:, model:, …), got {layer.value!r:.40}.")
     return layer
 
 
 def read_file(path: FilePath) -> Layer:
-    """Read a YAML file.
+    """Read an experiment file.
 
     Raises:
-        ConfigError: if it cannot be read or is no experiment.
+        ConfigError: if the file cannot be read or is not an experiment.
     """
     try:
         return read_yaml(path.read_text(encoding="utf-8"), str(path))
@@ -102,11 +100,15 @@ def read_file(path: FilePath) -> Layer:
 
 
 def merge(base: Layer, over: Layer) -> Layer:
-    """Lay one layer over another: mappings merge, everything else is replaced.
+    """Merge a layer into the one below it: mappings merge, everything else is replaced.
 
-    A mapping whose ``name`` changes is replaced as a whole, since its other settings belong to another component;
-    ``tcn`` over ``nablafx-models/tcn`` is no change.
-    Where the other layer has a mapping, a plain text is short for ``{name: text}``.
+    A mapping whose ``name`` changes is replaced as a whole, because its other settings belong to another component;
+    ``tcn`` over ``nablafx-models/tcn`` is not a change. If the other layer has a mapping, a plain text is short for
+    ``{name: text}``.
+
+    Args:
+        base: lower layer.
+        over: layer that overrides it.
     """
     marks = dict(base.marks)
 
@@ -150,18 +152,18 @@ def _same_name(below: Any, above: Any) -> bool:
 
 
 def with_override(layer: Layer, override: str, flag: str = "--set ") -> Layer:
-    """Lay ``model.channel_width=32`` over a layer; a number in the path is a place in a list.
+    """Apply an override such as ``model.channel_width=32`` to a layer; a number in the path is an index of a list.
 
-    A value that is not YAML is the text itself. What is YAML keeps its text in its mark, for settings that are text:
-    see `nablafx_core.config.check.Checker`.
+    If the value is not YAML, it is the text itself. The mark of the value keeps the text, for settings that expect
+    text: see `nablafx_core.config.check.Checker`.
 
     Args:
-        layer: that lies below.
-        override: a path, ``=`` and a value as YAML.
-        flag: what stood before it on the command line.
+        layer: layer below.
+        override: path, ``=`` and value as YAML.
+        flag: option before it on the command line, for messages.
 
     Raises:
-        ConfigError: if the text is not of that form, or names a place that a list does not have.
+        ConfigError: if the text does not have that form, or if an index is outside its list.
     """
     name, equals, text = override.partition("=")
     if not equals or not all(name.split(".")):
@@ -172,7 +174,7 @@ def with_override(layer: Layer, override: str, flag: str = "--set ") -> Layer:
 
 
 def _option_value(text: str) -> tuple[Any, str]:
-    """Return the value of an option, and why its text is not one value in YAML; empty if it is."""
+    """Return the value of an option, and the reason why its text is not one value in YAML, or an empty string."""
     try:
         value = read_yaml(f"value: {text}", "").value
     except ConfigError as error:
@@ -185,21 +187,21 @@ def _option_value(text: str) -> tuple[Any, str]:
 
 
 def _comment(text: str) -> str:
-    """Return what YAML reads as a comment in a value of one line; empty if there is none."""
+    """Return the part that YAML reads as a comment in a value of one line; empty if there is none."""
     found = re.search(r"(?:^|\s)#.*", text)
     if found is None:
         return ""
     written = f"value: {text}"
-    *_, last, _, _ = yaml.scan(written)  # the last two end the mapping and the text
+    *_, last, _, _ = yaml.scan(written)  # the last two tokens end the mapping and the text
     rest = written[last.end_mark.index :].strip()
     return rest if rest.startswith("#") else ""
 
 
 def _nested(below: Any, path: Path, value: Any, mark: OptionMark) -> tuple[Any, dict[Path, str]]:
-    """The value wrapped so that it stands at `path`, whole lists copied from below."""
+    """Wrap a value in mappings and lists so that it is at `path`; copy whole lists from the layer below."""
     if not path:
         return value, {(): mark}
-    where = str(mark)  # of what lies around the value
+    where = str(mark)  # also the place of the mappings and lists around the value
     key, rest = path[0], path[1:]
     if isinstance(below, list):
         if not (str(key).isdigit() and int(key) < len(below)):

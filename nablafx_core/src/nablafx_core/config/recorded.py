@@ -1,4 +1,4 @@
-"""The experiment that a run recorded, which may be damaged."""
+"""Read the experiment that a run recorded, which may be damaged."""
 
 from __future__ import annotations
 
@@ -10,37 +10,39 @@ from nablafx_core.files import read_json
 
 
 def is_record(file: Path) -> bool:
-    """Return whether a file is the ``config.yaml`` of a run."""
+    """Return True if a file is the ``config.yaml`` of a run."""
     return file.name == "config.yaml" and (file.parent / "run.json").is_file()
 
 
 def read_record(file: Path, sections: tuple[str, ...]) -> Layer:
-    """Read the ``config.yaml`` of a run, in which every section of an experiment stands.
+    """Read the ``config.yaml`` of a run, which contains every section of an experiment.
 
     Args:
-        file: the ``config.yaml``.
+        file: path of the ``config.yaml``.
         sections: names of the sections of an experiment.
 
     Raises:
-        ConfigError: if it is cut off or damaged, with what can be done.
+        ConfigError: if the file is cut off or damaged; the message says how to recover.
     """
     try:
         layer = read_file(file)
     except ConfigError as error:
-        raise ConfigError(f"{error}\n{_rescue(file, sections)}") from error
+        raise ConfigError(f"{error}\n{_advice(file, sections)}") from error
     missing = [f"'{key}'" for key in sections if key not in layer.value]
     if missing and set(layer.value) <= set(sections):  # a sweep's record has other sections
         what = f"it has no section {', '.join(missing)}" if layer.value else "it is empty"
-        raise ConfigError(f"{file}: is cut off or damaged: {what}.\n{_rescue(file, sections)}")
+        raise ConfigError(f"{file}: is cut off or damaged: {what}.\n{_advice(file, sections)}")
     return layer
 
 
-def _rescue(file: Path, sections: tuple[str, ...]) -> str:
+def _advice(file: Path, sections: tuple[str, ...]) -> str:
     said = "It is the record of the run's experiment."
     try:
         other = read_json(str(file.with_name("config.json")))
     except (OSError, ValueError, RecursionError):
         other = None
     if isinstance(other, dict) and set(sections) <= set(other):
-        return f"{said} config.json beside it is whole: copy it to config.yaml, take out its key 'seed', and try again."
-    return f"{said} config.json beside it is missing or damaged too. Start a new run from your experiment file."
+        return (
+            f"{said} config.json beside it is complete: copy it to config.yaml, remove its key 'seed', and try again."
+        )
+    return f"{said} config.json beside it is missing or damaged as well. Start a new run from your experiment file."

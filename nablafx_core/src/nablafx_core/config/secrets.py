@@ -1,4 +1,4 @@
-"""Secrets of observers: named in an experiment, never written in it, and removed from every message."""
+"""Secrets of observers: an experiment names environment variables that hold them; messages hide their values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SECRET_VALUE = re.compile(
     r"|\bxox[a-z]-|\bgh[a-z]_[A-Za-z0-9]{30}|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     re.IGNORECASE,
 )
-_SHORTEST = 4  # shortest text that is removed from messages
+_MIN_LENGTH = 4  # length of the shortest text that is removed from messages
 
 
 def names_variable(value: Any) -> bool:
@@ -33,7 +33,7 @@ def names_variable(value: Any) -> bool:
 
 
 def literal_secrets(settings: Mapping[str, Any]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Return the paths of secrets that are written out in the settings of an observer, each with advice.
+    """Yield the paths of secrets that are written out in the settings of an observer, each with a message.
 
     A secret is recognised by the name of its setting (``token``, ``password``, ``webhook_url``, …) or by its form (URL
     with a password, the address of a webhook, a token of Slack, Telegram, GitHub or AWS).
@@ -45,7 +45,7 @@ def literal_secrets(settings: Mapping[str, Any]) -> Iterator[tuple[tuple[str | i
             yield (
                 path,
                 "this is a secret, and experiments are recorded. Set an environment variable and write ${ITS_NAME} "
-                "here, or put the setting into a file of your own and name that file with from_config.",
+                "here, or write the setting in another file and name that file with from_config.",
             )
 
 
@@ -89,7 +89,7 @@ def all_texts(value: Any) -> set[str]:
 
 def hidden(text: str, secrets: set[str]) -> str:
     """Remove secrets from a message, and the parts of secret URLs, which libraries quote separately."""
-    parts = {part for secret in secrets for part in _parts(secret) if len(part) >= _SHORTEST}
+    parts = {part for secret in secrets for part in _parts(secret) if len(part) >= _MIN_LENGTH}
     for part in sorted(parts, key=len, reverse=True):
         text = text.replace(part, "***")
     return text

@@ -1,4 +1,4 @@
-"""Sections of an experiment file: their purpose and their keys."""
+"""Documentation of the sections of an experiment file: purpose, keys and an example."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nablafx_core.registry.settings import REQUIRED, Setting, beside, settings_o
 
 @dataclass(frozen=True)
 class SectionHelp:
-    """Section of an experiment file or of a sweep's file, described for people.
+    """Documentation of a section of an experiment file or of a sweep's file.
 
     Args:
         summary: summary in one line.
         documentation: further documentation.
         example: example as written in a file.
         settings: keys of the section itself.
-        kind: kind of the component that it names, whose settings are written beside its keys; None if it names none.
+        kind: kind of the component that it names, whose settings are written beside the keys; None without one.
     """
 
     summary: str
@@ -41,7 +41,7 @@ def _beside(kind: str) -> dict[str, Setting]:
     return {setting.name: setting for setting in beside(kind)}
 
 
-_PRESET = Setting("preset", str | None, None, "A preset that lies below the whole experiment, instead of a name.")
+_PRESET = Setting("preset", str | None, None, "Preset that the whole experiment overrides, instead of a name.")
 
 
 def _short(value: Any) -> str:
@@ -53,53 +53,53 @@ def sections() -> dict[str, SectionHelp]:
     """Return every section by its name, in the order of a file."""
     return {
         "requires": SectionHelp(
-            "Packs that must be installed, checked first.",
-            "A list of requirements as pip takes them.",
+            "Packs that must be installed.",
+            "A list of requirements as pip accepts them, which are checked first.",
             "requires: [nablafx-models>=0.1]",
             {"requires": Setting("requires", list[str], [], "Requirements such as nablafx-acme>=0.2.")},
         ),
         "data": SectionHelp(
-            "The recordings, and how they are cut, split and batched.",
+            "Recordings, and how they are cut, split and batched.",
             "Required. The keys below are the same for every dataset.",
             "data: {name: tonetwist, path: data, device: TS9, batch_size: 8}",
             {"name": _name("dataset"), **_beside("dataset")},
             "dataset",
         ),
         "model": SectionHelp(
-            "The model that is trained.",
-            "Required: a name or a preset. The data fills sample_rate and controls, unless they stand here.",
+            "Model to train.",
+            "Required: a name or a preset. sample_rate and controls come from the data, unless they are set here.",
             "model: {preset: capture-tcn, conditioning: film}",
             {"name": _name("model"), "preset": _PRESET},
             "model",
         ),
         "loss": SectionHelp(
-            "What training minimises: a weighted sum.",
+            "Training losses, of which the weighted sum is minimised.",
             f"A list of at least one loss. Default: {_short(DEFAULTS['loss'])}",
             "loss: [{name: esr, pre_emphasis: 0.95}, {name: mr_stft, weight: 0.1}]",
             {"name": _name("loss"), **_beside("loss")},
             "loss",
         ),
         "metrics": SectionHelp(
-            "What validation and test measure.",
+            "Metrics of validation and test.",
             f"A list of at least one metric, each a name or a mapping. Default: {_short(DEFAULTS['metrics'])}",
             "metrics: [esr, mae, mr_stft]",
             {"name": _name("metric")},
             "metric",
         ),
         "train": SectionHelp(
-            "How long, how fast and on what the model is trained.",
+            "Settings of training: length, learning rate, device.",
             "Steps are optimiser steps; with tbptt one batch makes several.",
             "train: {max_minutes: 30, learning_rate: 0.005, seed: 1}",
             settings_of(TrainSettings),
         ),
         "track": SectionHelp(
-            "Where runs are recorded.",
+            "Places where runs are recorded.",
             "The run folder is always written; MongoDB is set by --mongo, not here.",
             "track: {runs_dir: runs}",
             settings_of(TrackSettings),
         ),
         "sweep": SectionHelp(
-            "What varies between the trainings of nablafx sweep.",
+            "Settings that vary between the trials of nablafx sweep.",
             "A section of a sweep's file, beside experiment: FILE.",
             "sweep: {search: grid, space: {model.channel_width: [8, 16]}}",
             settings_of(SweepSettings),

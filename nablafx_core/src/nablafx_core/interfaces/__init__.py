@@ -1,4 +1,4 @@
-"""The contracts between the framework and packs: one base class per kind of component.
+"""Contracts between the framework and packs: one base class per kind of component.
 
 Shapes: audio is (batch, channels, time), full scale ±1. Controls are (batch, num_controls) or, as automation,
 (batch, num_controls, time), in [0, 1].
@@ -43,7 +43,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "RunObserver":  # it imports Sacred, which models do not need
+    if name == "RunObserver":  # deferred: it imports Sacred, which models do not need
         from nablafx_core.interfaces.observer import RunObserver
 
         return RunObserver

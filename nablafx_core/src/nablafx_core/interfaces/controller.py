@@ -1,4 +1,4 @@
-"""The contract of a controller: the source of a processor's parameters."""
+"""Contract of a controller, the source of a processor's parameters."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from nablafx_core.steps import Steps
 
 
 class Controller(nn.Module, ChecksSettings):
-    """Yields the parameters of one processor, each in [0, 1].
+    """Source of the parameters of one processor, each in [0, 1].
 
-    A constructor that has an argument `sample_rate`, for what is set in Hz or seconds, is given the chain's.
+    If the constructor has an argument `sample_rate`, for settings in Hz or seconds, the chain passes its sample rate.
 
     Attributes:
-        num_parameters: of the processor that it drives.
-        num_controls: knobs of the model.
-        latency: samples by which its stream lags; the chain delays the processor's audio by as much.
-        remembers_position: as of a `Model`; ``initial_state(batch_size, controls=None, start=0)`` then takes `start`.
-        reads: which audio it receives: ``"chain"``, the chain's input; ``"processor"``, that of its processor; or the
-            label of something before it. See `GrayBox`.
+        num_parameters: number of parameters of the processor that it drives.
+        num_controls: number of knobs of the model.
+        latency: number of samples by which its stream lags; the chain delays the processor's audio by the same number.
+        remembers_position: true if its output depends on the position in the file, as for a `Model`;
+            ``initial_state(batch_size, controls=None, start=0)`` then takes `start`.
+        reads: audio that it receives: ``"chain"``, the input of the chain; ``"processor"``, the input of its processor;
+            or the label of an earlier part of the chain. See `GrayBox`.
     """
 
     latency: int = 0
@@ -33,20 +34,20 @@ class Controller(nn.Module, ChecksSettings):
         self.num_controls = num_controls
 
     def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
-        """The state at the start of a file. Empty where the controller has no memory."""
+        """Return the state at the start of a file; empty if the controller has no memory."""
         return {}
 
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
     ) -> tuple[Tensor | Steps, State]:
-        """Parameters in [0, 1], and the state.
+        """Return the parameters in [0, 1], and the state after the audio.
 
-        They are (batch, num_parameters), (batch, num_parameters, time) or, where they stand still for blocks, `Steps`
-        of values (batch, num_parameters, blocks) that cover the `time` samples.
+        The parameters have the shape (batch, num_parameters) or (batch, num_parameters, time). Parameters that are
+        constant within blocks are `Steps` whose values (batch, num_parameters, blocks) cover the `time` samples.
 
         Args:
-            audio: (batch, 1, time), for its shape or as a side chain.
-            controls: (batch, num_controls) or (batch, num_controls, time); None without knobs.
-            state: None at the start of a file.
+            audio: audio of shape (batch, 1, time), for its shape or as a side chain.
+            controls: knobs of shape (batch, num_controls) or (batch, num_controls, time); None without knobs.
+            state: state after the previous audio; None at the start of a file.
         """
         raise NotImplementedError

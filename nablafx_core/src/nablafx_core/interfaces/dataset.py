@@ -1,4 +1,4 @@
-"""The contract of a dataset: recordings of an effect, read piece by piece."""
+"""Contract of a dataset: recordings of an effect, read piece by piece."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class AudioSource(Protocol):
 
     @property
     def num_samples(self) -> int:
-        """Its length in samples at the dataset's sample rate."""
+        """Length in samples at the dataset's sample rate."""
         ...
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Return samples start to stop (excluded), float32. 0 <= start <= stop <= num_samples."""
+        """Return the samples from start to stop (exclusive) as float32; 0 <= start <= stop <= num_samples."""
         ...
 
 
@@ -39,7 +39,7 @@ def channels_of(source: AudioSource) -> int:
 
 
 def read_channels(source: AudioSource, start: int, stop: int) -> Tensor:
-    """Return samples start to stop as (channels, time), zeros before the source begins (`start` may be negative)."""
+    """Return samples start to stop as (channels, time); zeros before the source begins (`start` may be negative)."""
     audio = source.read(max(start, 0), stop)
     audio = audio[None] if audio.ndim == 1 else audio
     return torch.nn.functional.pad(audio, (max(-start, 0), 0))
@@ -47,20 +47,20 @@ def read_channels(source: AudioSource, start: int, stop: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Recording:
-    """A dry signal and what the effect made of it at one setting of its knobs.
+    """A dry signal and the effect's output for it, at one setting of the knobs.
 
     Args:
-        name: unique in the dataset; what tables and pictures call it.
-        dry, wet: of equal length, sample-aligned; each of one channel or of several.
-        source: the dry signal's name; recordings of one source are split together.
-        controls: the knobs, in [0, 1].
-        part: which part of the split it belongs to; ``"trainval"`` is divided by the training.
-        start, stop: the samples of `dry` that count; what is before `start` serves as left context only.
-        take: names the physical take, one pass of audio through the device. Recordings of one take share what is
-            particular to it, such as the phase of an oscillator; the parts into which a take is split keep it. The
-            recording's own name if empty.
-        offset: samples of the dry file before sample 0 of `dry`, such as a delay that was cut off. Positions count
-            from the beginning of the file: sample n of `dry` is at position `offset` + n.
+        name: name that is unique in the dataset, for tables and pictures.
+        dry, wet: signals of equal length, sample-aligned, each with one channel or several.
+        source: name of the dry signal; recordings of one source are split together.
+        controls: positions of the knobs, in [0, 1].
+        part: part of the split that it belongs to; training divides ``"trainval"``.
+        start, stop: range of samples that are used; samples before `start` serve only as left context.
+        take: name of the physical take, one pass of audio through the device. Recordings of one take have the take's
+            particularities in common, such as the phase of an oscillator; parts of a take keep its name. If empty, the
+            recording's own name.
+        offset: number of samples of the dry file before sample 0 of `dry`, such as a delay that was cut off. Positions
+            count from the beginning of the file: sample n of `dry` is at position `offset` + n.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Recording:
 
     @property
     def num_samples(self) -> int:
-        """Number of samples that count."""
+        """Number of samples that are used, from `start` to `stop`."""
         return self.stop - self.start
 
     @property
@@ -102,10 +102,10 @@ class Dataset(ChecksSettings):
     """Recordings of one effect. A pack's dataset sets these attributes and fills `recordings`.
 
     Attributes:
-        sample_rate: Hz of every recording; fills the model's where the experiment does not say.
-        controls: the knobs; fill the model's where the experiment does not say.
-        recordings: everything, in a fixed order.
-        notes: what a person should know, such as a delay that was found or files that were left out.
+        sample_rate: sample rate of every recording in Hz; also the model's, unless the experiment sets another.
+        controls: knobs of the effect; also the model's, unless the experiment sets others.
+        recordings: all recordings, in a fixed order.
+        notes: messages to the user, for example about a measured delay or about skipped files.
     """
 
     sample_rate: int
@@ -114,12 +114,12 @@ class Dataset(ChecksSettings):
     notes: tuple[str, ...] = ()
 
     def write_device_yaml(self, path: str | os.PathLike[str] | None = None) -> None:
-        """Write a file that describes the knobs, for a person to complete.
+        """Write a file that describes the knobs, for the user to complete.
 
         Args:
-            path: of the file; where the dataset looks for it if None.
+            path: path of the file; if None, the path where the dataset looks for it.
 
         Raises:
-            DataError: if the dataset has no such file, or the file exists.
+            DataError: if the dataset has no such file, or if the file exists.
         """
         raise DataError(f"{type(self).__name__} has no file that describes a device.")

@@ -1,11 +1,11 @@
-"""What classes of packs may declare beside their contract. The framework looks for these names and no others."""
+"""Optional declarations of the classes of packs, beside their contract. The framework looks for no other names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-#: Path of a setting inside its section, and what is wrong with it.
+#: Path of a setting inside its section, and the message about its problem.
 Problem = tuple[tuple[str | int, ...], str]
 
 
@@ -14,31 +14,32 @@ class ChecksSettings:
 
     @staticmethod
     def setting_problems(settings: Mapping[str, Any]) -> Iterable[Problem]:
-        """Return what is wrong with a combination of settings, each alone being valid.
+        """Return the problems of a combination of settings, each of which is valid by itself.
 
         Args:
-            settings: the complete section of the component, as plain data.
+            settings: complete section of the component, as plain data.
 
         Returns:
-            The path of a setting, inside the section, and the message, for each problem.
+            For each problem, the path of the setting inside the section, and the message.
         """
         return ()
 
 
 @runtime_checkable
 class CountsMacs(Protocol):
-    """Module that knows its own arithmetic, because its layers are none of torch's."""
+    """Module that counts its own arithmetic, because it does not consist of torch's layers."""
 
     def macs_per_sample(self) -> float:
-        """Return the multiply-accumulates per sample of itself and of everything below it."""
+        """Return the number of multiply-accumulates per sample of the module and all its submodules."""
 
 
 @runtime_checkable
 class WorksInSteps(Protocol):
-    """Module that, with everything below it, works once in `samples_per_step` samples.
+    """Module that is evaluated, with all its submodules, once per `samples_per_step` samples.
 
-    It is the length of its blocks, or `math.inf` for what is computed once while the controls stand still, or never.
-    It divides the arithmetic that is counted, and positions inside a file are rounded down to it.
+    The number is the length of the module's blocks; `math.inf` if the module is evaluated once while the controls are
+    constant, or never. The counted arithmetic is divided by it, and positions inside a file are rounded down to a
+    multiple of it.
     """
 
     samples_per_step: float

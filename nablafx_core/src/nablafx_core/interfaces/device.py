@@ -1,4 +1,4 @@
-"""The contract of a ground-truth effect."""
+"""Contract of a ground-truth effect."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from nablafx_core.interfaces.declared import ChecksSettings
 
 
 class Device(ChecksSettings):
-    """A ground-truth effect with knobs that renders audio, for synthetic data: a circuit, say.
+    """A ground-truth effect with knobs that renders audio for synthetic data, for example a circuit.
 
     Attributes:
-        controls: its knobs.
+        controls: knobs of the effect.
     """
 
     controls: tuple[Control, ...] = ()
@@ -22,11 +22,11 @@ class Device(ChecksSettings):
         """Render a mono signal.
 
         Args:
-            audio: float64 array (time,), full scale +-1.
-            sample_rate: Hz.
+            audio: float64 array of shape (time,), full scale ±1.
+            sample_rate: sample rate in Hz.
             controls: one value in [0, 1] per knob.
 
         Returns:
-            float64 array (time,).
+            A float64 array of shape (time,).
         """
         raise NotImplementedError

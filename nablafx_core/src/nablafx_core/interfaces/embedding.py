@@ -1,4 +1,4 @@
-"""The contract of an embedding."""
+"""Contract of an embedding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Embedding(nn.Module, ChecksSettings):
     """Network that maps audio to vectors, for distances between distributions such as the Fréchet audio distance.
 
     Attributes:
-        sample_rate: sample rate in Hz of its input.
+        sample_rate: sample rate of its input in Hz.
     """
 
     sample_rate: int = 16000
@@ -20,6 +20,6 @@ class Embedding(nn.Module, ChecksSettings):
         """Embed audio of shape (batch, 1, time).
 
         Returns:
-            (batch, frames, size), each item's vectors independent of the other items.
+            Vectors of shape (batch, frames, size); those of an item do not depend on the other items.
         """
         raise NotImplementedError

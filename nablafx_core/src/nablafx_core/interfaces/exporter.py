@@ -1,4 +1,4 @@
-"""The contract of a writer of another project's model files."""
+"""Contract of an exporter, which writes model files of another project."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ class Exporter(ChecksSettings):
     """Writes a model as a file of another project. Its constructor's keyword arguments are its settings.
 
     Attributes:
-        suffix: ending of the files that it writes, such as ``".json"``; empty for a folder.
+        suffix: suffix of the files that it writes, such as ``".json"``; empty if it writes a folder.
     """
 
     suffix: ClassVar[str] = ""
 
     def write(self, model: Model, path: Path) -> None:
-        """Write the model to a path that does not exist; it is renamed when this returns, and removed if it raises.
+        """Write the model to a temporary path, which the framework renames afterwards, or removes if this raises.
 
         Args:
-            model: in eval mode.
-            path: a temporary name in the folder where the file will be.
+            model: model in eval mode.
+            path: path that does not exist yet, in the folder of the final file.
 
         Raises:
-            ConversionError: for a model that the format cannot hold; says which part of it.
+            ConversionError: if the format does not support the model; names the unsupported part.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The contract of a reader of another project's model files."""
+"""Contract of an importer, which reads model files of another project."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from nablafx_core.interfaces.model import Model
 class Importer(ChecksSettings):
     """Reads a model file of another project. Its constructor's keyword arguments are its settings.
 
-    A file is not trusted: nothing in it is executed, and what it says is checked before it is used.
+    Files are not trusted: an importer executes nothing in them, and checks every value before it uses it.
 
     Attributes:
-        suffixes: endings of the files that it reads, such as ``(".nam",)``.
+        suffixes: suffixes of the files that it reads, such as ``(".nam",)``.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
 
     def reads(self, path: Path) -> bool:
-        """Return whether a file seems to be of its format; called if several importers read such files."""
+        """Return True if a file seems to have the importer's format; called if several importers have its suffix."""
         return True
 
     def read(self, path: Path) -> Model:
-        """The model in the file, in eval mode, made by `nablafx_core.build` so that a bundle can hold it.
+        """Return the model in the file, in eval mode; it is made by `nablafx_core.build`, so a bundle can store it.
 
         Raises:
-            ConversionError: if the file is damaged, or holds what cannot be imported; says which part.
+            ConversionError: if the file is damaged, or contains something unsupported; names that part.
         """
         raise NotImplementedError

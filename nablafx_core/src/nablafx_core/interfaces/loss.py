@@ -1,4 +1,4 @@
-"""The contract of a training loss."""
+"""Contract of a training loss."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Loss(nn.Module, ChecksSettings):
     """Differentiable distance between a prediction and its target, one value per item of the batch.
 
     Attributes:
-        min_samples: fewest samples that it can compare. Training and validation never pass shorter signals, and refuse
-            settings that would.
+        min_samples: smallest number of samples that it can compare. Training and validation never pass shorter signals,
+            and reject settings that would.
     """
 
     min_samples: int = 1
@@ -21,6 +21,6 @@ class Loss(nn.Module, ChecksSettings):
         """Compare two signals of shape (batch, channels, time).
 
         Returns:
-            (batch,), each item's value independent of the others; finite for silence.
+            Values of shape (batch,), each independent of the other items, and finite for silence.
         """
         raise NotImplementedError

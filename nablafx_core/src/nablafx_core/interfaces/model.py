@@ -1,4 +1,4 @@
-"""The contract of a model."""
+"""Contract of a model."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from nablafx_core.state import State
 class Model(nn.Module, ChecksSettings):
     """An audio effect that can be trained, streamed, saved and exported.
 
-    ``model(audio, controls)`` is *offline*: the whole signal from the start of a file, latency compensated.
-    ``model(audio, controls, state)`` is *stream*: continues from `state`; its output lags by `latency`.
-    Both return the output and the state after it. Streaming the blocks of a signal from
-    ``initial_state(...)``, then `flush`, and dropping the first `latency` samples gives the offline output.
+    ``model(audio, controls)`` is *offline*: it takes the whole signal from the start of a file, and compensates the
+    latency. ``model(audio, controls, state)`` is *stream*: it continues from `state`, and its output lags by `latency`.
+    Both return the output and the state after it. Streaming the blocks of a signal from ``initial_state(...)``, then
+    calling `flush`, and dropping the first `latency` samples gives the offline output.
 
-    Most states forget: from inside a file, a model that has heard enough of the preceding audio continues as from the
-    file's beginning. A state that never forgets (an oscillator's phase) needs its position in the file. Such
-    a model sets ``remembers_position = True`` and takes a third argument in its initial state,
+    The states of most models forget: a model that starts inside a file, and has received enough of the preceding audio,
+    continues as if it had started at the file's beginning. A state that never forgets (an oscillator's phase) needs its
+    position in the file. Such a model sets ``remembers_position = True``, and its initial state takes a third argument,
     ``initial_state(batch_size, controls=None, start=0)``; see `nablafx_core.interfaces.position.Start`.
 
     Attributes:
-        sample_rate: Hz that it was made for.
-        in_channels: channels of its input; a mono model is run on each channel by itself where audio is rendered.
-        out_channels: channels of its output.
-        controls: the knobs, in the order of the second axis of `controls` tensors.
-        latency: samples by which the stream lags the offline output; 0 is real time.
-        receptive_field: samples of input that one output sample depends on; None if unbounded (recurrent).
-        recurrent: True if its conditioning has unbounded memory despite a finite receptive field.
-        causal: whether output n (before latency) depends on no input after n.
-        streams: False for a model that needs the whole file; it has no state and says so.
-        remembers_position: whether its output depends on where in the file a sample stands; `initial_state` then takes
-            `start`.
-        default_tbptt: chunk length in samples for truncated backpropagation where training does not set one.
-        section: the registry name and settings from which it was built; what a bundle stores.
+        sample_rate: sample rate in Hz for which it was made.
+        in_channels: number of input channels; for rendering, a mono model is applied to each channel separately.
+        out_channels: number of output channels.
+        controls: knobs, in the order of the second axis of `controls` tensors.
+        latency: number of samples by which the stream lags the offline output; 0 for real time.
+        receptive_field: number of input samples that one output sample depends on; None if unbounded (recurrent).
+        recurrent: true if its conditioning has unbounded memory despite a finite receptive field.
+        causal: true if output sample n (before latency) does not depend on any input sample after n.
+        streams: false if the model needs the whole file; it then has no state, and `initial_state` raises ModelError.
+        remembers_position: true if its output depends on the position of a sample in the file; `initial_state` then
+            takes `start`.
+        default_tbptt: chunk length in samples for truncated backpropagation if the experiment does not set one.
+        section: registry name and settings from which it was built, as a bundle stores them.
     """
 
     in_channels: int = 1
@@ -61,15 +61,17 @@ class Model(nn.Module, ChecksSettings):
         self.controls = tuple(controls)
 
     def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
-        """The state at the start of a file: zero history, the pre-roll of padded models done.
+        """Return the state at the start of a file: zero history, after the pre-roll of models with padding.
 
         A model that declares `remembers_position` takes a third argument, ``start: Start = 0``, the position of the
-        first sample that it will be given. `nablafx_core.interfaces.position.state_at`
-        passes it.
+        first sample that it will receive. `nablafx_core.interfaces.position.state_at` passes it.
 
         Args:
             batch_size: number of items.
-            controls: (batch, num_controls) at the first sample; defaults of the knobs if None.
+            controls: knobs of shape (batch, num_controls) at the first sample; the knobs' defaults if None.
+
+        Raises:
+            ModelError: if the model does not stream.
         """
         raise ModelError(f"{type(self).__name__} needs the whole file and has no stream. Render it offline.")
 
@@ -86,12 +88,12 @@ class Model(nn.Module, ChecksSettings):
         ``initial_state(…, start=start)``, flushed, without its first `latency` samples.
 
         Args:
-            audio: (batch, in_channels, time).
-            controls: (batch, num_controls) or (batch, num_controls, time).
-            start: position of the first sample; an int, or an integer tensor (batch,).
+            audio: audio of shape (batch, in_channels, time).
+            controls: knobs of shape (batch, num_controls) or (batch, num_controls, time).
+            start: position of the first sample; an int, or an integer tensor of shape (batch,).
 
         Returns:
-            (batch, out_channels, time).
+            Audio of shape (batch, out_channels, time).
         """
         if not self.remembers_position:
             out: Tensor = self(audio, controls)[0]
@@ -101,9 +103,9 @@ class Model(nn.Module, ChecksSettings):
         return torch.cat([out, self.flush(after)], dim=-1)[..., self.latency :] if self.latency else out
 
     def flush(self, state: State) -> Tensor:
-        """The last `latency` samples of a stream, (batch, out_channels, latency).
+        """Return the last `latency` samples of a stream, of shape (batch, out_channels, latency).
 
-        A model with latency overrides this, or keeps its last controls under the state's key ``"controls"``.
+        A model with latency overrides this, or stores its last controls in the state under the key ``"controls"``.
         """
         some = next(iter(state.values()), torch.zeros(1))  # a model without latency may have no state at all
         batch_size, dtype = some.shape[0], next((v.dtype for v in state.values() if v.is_floating_point()), None)
@@ -114,24 +116,24 @@ class Model(nn.Module, ChecksSettings):
         return tail
 
     def history(self, warm_up: int) -> int:
-        """Samples that should go before a sample inside a file, so that it comes out as from the file's start.
+        """Return the number of preceding samples that make the output inside a file equal to that from its start.
 
         Args:
-            warm_up: number of samples that is enough for an unbounded memory.
+            warm_up: number of samples that is sufficient for an unbounded memory.
         """
         past = 0 if self.receptive_field is None else self.receptive_field - 1
         return max(past, warm_up) if self.recurrent or self.receptive_field is None else past
 
     def checked_controls(self, audio: Tensor, controls: Tensor | None) -> Tensor | None:
-        """Controls of the right shape, on the right device: the knobs' defaults where None, None without knobs.
+        """Return the controls, checked, on the audio's device; the knobs' defaults for None; None without knobs.
 
         Raises:
-            ModelError: if audio or controls have a shape that the model cannot use.
+            ModelError: if audio or controls do not have the shape that the model expects.
         """
         if audio.ndim != 3 or audio.shape[1] != self.in_channels:
             raise ModelError(
-                f"{type(self).__name__} takes audio of shape (batch, {self.in_channels}, time), "
-                f"not {tuple(audio.shape)}."
+                f"{type(self).__name__} expects audio of shape (batch, {self.in_channels}, time), "
+                f"got {tuple(audio.shape)}."
             )
         return self._controls_for(audio.shape[0], controls, audio.shape[-1], audio)
 
@@ -150,9 +152,9 @@ class Model(nn.Module, ChecksSettings):
         wanted = f"(batch, {count}) or (batch, {count}, time)"
         if controls.ndim not in (2, 3) or controls.shape[:2] != (batch_size, count):
             raise ModelError(
-                f"{type(self).__name__} has {count} controls ({names}); it takes controls of shape {wanted} "
-                f"for a batch of {batch_size}, not {tuple(controls.shape)}."
+                f"{type(self).__name__} has {count} controls ({names}); expected controls of shape {wanted} "
+                f"for a batch of {batch_size}, got {tuple(controls.shape)}."
             )
         if controls.ndim == 3 and time is not None and controls.shape[2] != time:
-            raise ModelError(f"controls of {controls.shape[2]} samples were given for {time} samples of audio.")
+            raise ModelError(f"expected controls of {time} samples, as many as the audio, got {controls.shape[2]}.")
         return controls.to(dtype=like.dtype, device=like.device) if count else None

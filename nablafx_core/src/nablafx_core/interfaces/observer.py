@@ -1,4 +1,4 @@
-"""What a pack's observer derives from: Sacred's own class, imported without Sacred's warnings."""
+"""Base class of a pack's observer: Sacred's own class, imported without Sacred's warnings."""
 
 from nablafx_core.quiet_sacred import RunObserver
 

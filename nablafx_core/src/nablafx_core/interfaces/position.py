@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 Start = int | Tensor
 """Position of a signal's first sample, in samples from the beginning of its file: an int for all items of a batch, or
-an integer tensor (batch,). Negative before the file, in a pre-roll."""
+an integer tensor of shape (batch,). Negative in a pre-roll, before the beginning of the file."""
 
-# Most blocks of undeclared length have a power of two as length.
+# Most blocks of undeclared length have a power of two as their length.
 _PHASE = 65_536
 
 
@@ -35,14 +35,14 @@ def state_at(
 ) -> State:
     """Return the initial state of a model or part whose first sample is sample `start` of the file.
 
-    Only a part that declares `remembers_position` is given `start`. Any other part gets the state of a file's
-    beginning, at any position.
+    Only a part that declares `remembers_position` receives `start`. The state of any other part is that of a file's
+    beginning, whatever the position.
 
     Args:
         part: model, processor or controller.
         batch_size: number of items.
-        given: the second argument of `initial_state`: controls, or a processor's parameters.
-        start: position as an int, or as an integer tensor (batch,).
+        given: second argument of `initial_state`: controls, or a processor's parameters.
+        start: position as an int, or as an integer tensor of shape (batch,).
 
     Raises:
         ModelError: if `start` has another shape or type, or the part declares `remembers_position` but does not
@@ -73,8 +73,8 @@ def _checked(start: Start, batch_size: int, part: nn.Module) -> Start:
         return operator.index(start)
     if start.is_floating_point() or start.dtype == torch.bool or start.shape not in ((), (batch_size,)):
         raise ModelError(
-            f"{type(part).__name__}: start is an int or an integer tensor of shape ({batch_size},), "
-            f"not {start.dtype} of shape {tuple(start.shape)}."
+            f"{type(part).__name__}: start: expected an int or an integer tensor of shape ({batch_size},), "
+            f"got {start.dtype} of shape {tuple(start.shape)}."
         )
     weight = next(part.parameters(), next(part.buffers(), start))
     return start.to(device=weight.device, dtype=torch.int64).expand(batch_size)
@@ -83,15 +83,14 @@ def _checked(start: Start, batch_size: int, part: nn.Module) -> Start:
 def block_grid(module: nn.Module) -> int:
     """Return the period of the blocks of a model or part, in samples; 1 if it does not work in blocks.
 
-    It is the least common multiple of the `samples_per_step` that its modules declare; see
-    `WorksInSteps`.
+    The period is the least common multiple of the `samples_per_step` that its modules declare; see `WorksInSteps`.
     """
     steps = (part.samples_per_step for part in module.modules() if isinstance(part, WorksInSteps))
     return math.lcm(*(int(step) for step in steps if math.isfinite(step)))
 
 
 def aligned(model: Model, position: int) -> int:
-    """Round a position down to one at which the model's blocks begin as they do from the file's beginning."""
+    """Round a position down so that the model's blocks have the same boundaries as from the file's beginning."""
     grid = block_grid(model)
     phase = -(-_PHASE // grid) * grid
     return position // phase * phase

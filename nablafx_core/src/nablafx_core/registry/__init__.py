@@ -1,4 +1,4 @@
-"""Packs, the components that they provide, and the objects that are built from them."""
+"""Packs, their components, and the objects that are built from components."""
 
 from nablafx_core.registry.lookup import Entry, Registry, listed
 

@@ -1,4 +1,4 @@
-"""From a section of an experiment to the object that it describes."""
+"""Build the object that a section of an experiment describes."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from nablafx_core.registry.settings import Setting, SettingsError, beside, check
 
 
 def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
-    """Build a component from its section: a name, and the settings of the class that it names.
+    """Build a component from its section: a name, and settings of the class with that name.
 
     Args:
-        kind: such as ``"model"``.
-        section: ``{"name": "tcn", "num_blocks": 5}``, or just the name. Keys that belong to the
-            framework (a loss's weight, a processor's controller) are left out.
-        injected: arguments that the framework gives, see `nablafx_core.registry.kinds`; those that the class does
-            not take are left out, and so are those that an experiment may set where the section has them.
+        kind: kind of the component, such as ``"model"``.
+        section: mapping such as ``{"name": "tcn", "num_blocks": 5}``, or just the name. Keys of the framework (a loss's
+            weight, a processor's controller) are not passed to the class.
+        injected: arguments that the framework passes, see `nablafx_core.registry.kinds`. Arguments that the class does
+            not accept are dropped; so are arguments that an experiment may set, if the section sets them.
 
     Raises:
-        RegistryError: if the name is unknown, its code cannot be imported, or it is of another kind.
-        ConfigError: if the class refuses the settings.
+        RegistryError: if the name is unknown, or its code cannot be imported or has another kind.
+        ConfigError: if the class rejects the settings.
     """
     settings = {"name": section} if isinstance(section, str) else dict(section)
     if "name" not in settings:
-        raise ConfigError(f"A {kind} section needs a name: {settings!r:.80}")
+        raise ConfigError(f"A {kind} section needs a name; it has {settings!r:.80}")
     entry = Registry.discover().find(kind, str(settings.pop("name")))
     target = component_class(entry)
     framework = {setting.name for setting in beside(kind)}
@@ -58,11 +58,11 @@ def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
         raise
     except Exception as error:
         raise ConfigError(
-            f"{kind} '{entry.qualified_name}' cannot be made of its settings: {cause(error)}. "
+            f"{kind} '{entry.qualified_name}' cannot be built from its settings: {cause(error)}. "
             "Run again with --traceback to see where."
         ) from error
     if kind == "model":
-        from nablafx_core.registry.qualified import qualified  # it needs `component_class`
+        from nablafx_core.registry.qualified import qualified  # deferred: it imports `component_class`
 
         section = {"name": entry.qualified_name, **own}
         built.section = {**qualified(kind, section, Registry.discover()), **_plain(injected)}
@@ -72,28 +72,29 @@ def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
 def component_class(entry: Entry) -> Any:
     """Import the target of an entry.
 
-    Anybody may write any import path into a file, so what one names is never called before it is known to be of the
-    kind that is asked for.
+    A file may contain any import path, so the target of one is never called before its kind is checked.
 
     Raises:
-        RegistryError: if it cannot be imported, or is named by its import path and is of another kind.
+        RegistryError: if the target cannot be imported, or if it is named by an import path and has another kind.
     """
     outside = entry.pack is None
     if outside and entry.package in sys.stdlib_module_names:
-        raise _of_another_kind(entry, f" The module '{entry.package}' is Python's own.")
-    adapted: Any = import_target(entry.kind.adapted) if entry.kind.adapted else None  # first: it silences imports
-    interface = interface_of(entry.kind) if outside else None  # first: what it loads, any file may name
+        raise _wrong_kind_error(entry, f" The module '{entry.package}' belongs to Python's standard library.")
+    adapted: Any = (
+        import_target(entry.kind.adapted) if entry.kind.adapted else None
+    )  # first: it suppresses warnings of imports
+    interface = interface_of(entry.kind) if outside else None  # first: an untrusted file may name what this loads
     target = entry.load()
     if interface is not None and not entry.kind.fits(target, interface):
-        raise _of_another_kind(entry)
+        raise _wrong_kind_error(entry)
     return adapted(target) if adapted else target
 
 
 def component_settings(entry: Entry) -> dict[str, Setting]:
-    """Return the settings of a component, by name: its constructor's arguments that an experiment may write.
+    """Return the settings of a component by name: the constructor's arguments that an experiment may set.
 
     Raises:
-        RegistryError: if the component cannot be imported, or a setting has the name of a key of the framework.
+        RegistryError: if the component cannot be imported, or if a setting has the name of a key of the framework.
     """
     known = settings_of(component_class(entry), without=entry.kind.injected)
     taken = [name for name in known if name in reserved_keys(entry.kind.name)]
@@ -106,15 +107,16 @@ def component_settings(entry: Entry) -> dict[str, Setting]:
     return known
 
 
-def _of_another_kind(entry: Entry, hint: str = "") -> RegistryError:
+def _wrong_kind_error(entry: Entry, hint: str = "") -> RegistryError:
     kind = entry.kind
-    relation = "is no object of" if kind.instances else "does not derive from"
+    relation = "is not an instance of" if kind.instances else "does not derive from"
     wanted = kind.interface.replace(":", ".")
-    return RegistryError(f"'{entry.qualified_name}' is no {kind.name}: it {relation} {wanted}.{hint}")
+    article = "an" if kind.name[0] in "aeiou" else "a"
+    return RegistryError(f"'{entry.qualified_name}' is not {article} {kind.name}: it {relation} {wanted}.{hint}")
 
 
 def interface_of(kind: Kind) -> Any:
-    """Import the class that components of a kind derive from."""
+    """Import the base class of the components of a kind."""
     return import_target(kind.interface)
 
 
@@ -131,7 +133,7 @@ def _controls(model: str, controls: Any) -> tuple[Any, ...]:
 
 
 def _plain(injected: dict[str, Any]) -> dict[str, Any]:
-    """Injected values as a bundle stores them."""
+    """Convert injected values to the form that a bundle stores."""
     from dataclasses import asdict, is_dataclass
 
     def plain(value: Any) -> Any:

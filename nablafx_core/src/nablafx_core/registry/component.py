@@ -1,4 +1,4 @@
-"""What a pack's hooks return: a name, where the thing is, and one line about it."""
+"""Return value of a pack's hooks: the name of a component, its place, and a summary in one line."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Component:
-    """One thing that a pack provides. Making one imports nothing.
+    """One component of a pack. Creating a `Component` imports nothing.
 
     Args:
-        name: how an experiment file names it, such as ``"tcn"``.
+        name: name in an experiment file, such as ``"tcn"``.
         target: ``"package.module:attribute"`` for code, ``"package:folder/file.yaml"`` for content
             (presets and bundles).
-        summary: one line for ``nablafx list``.
-        example: small keyword arguments with which the laws of ``nablafx_core.testing`` build it.
-        licence: for a bundle, the licence of the weights.
-        sha256: for a bundle, the hash that the file must have.
-        exceptions: laws that it does not keep, each with the reason:
-            ``{"every parameter moves the output": "the format needs a bias that nothing uses"}``. The check shows them,
-            and fails when one of them holds.
+        summary: description in one line, for ``nablafx list``.
+        example: keyword arguments of a small example, which the laws of ``nablafx_core.testing`` build.
+        licence: licence of the weights of a bundle.
+        sha256: expected SHA-256 of the file of a bundle.
+        exceptions: laws that the component does not keep, each with the reason:
+            ``{"every parameter moves the output": "the format needs a bias that nothing uses"}``. The check of the pack
+            shows them, and fails if the component keeps one of them.
         experimental: True while its settings, its sound or its files may change in any release; ``nablafx list`` and
-            ``nablafx show`` say so. See docs/compatibility.md.
+            ``nablafx show`` mark it. See docs/compatibility.md.
     """
 
     name: str
@@ -37,5 +37,5 @@ class Component:
 
     @property
     def described(self) -> str:
-        """The summary, after a word about an experimental component."""
+        """Summary, with a prefix if the component is experimental."""
         return f"(experimental) {self.summary}" if self.experimental else self.summary

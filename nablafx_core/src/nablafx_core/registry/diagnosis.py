@@ -1,4 +1,4 @@
-"""Why a pack fails and what to do about it, each in one line. Imports nothing heavy before something fails."""
+"""Explain why a pack fails and what to do, in one line each. Imports nothing heavy unless a pack fails."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ CORE = "nablafx-core"
 
 
 def otherwise(name: str) -> str:
-    """What a user can do about a defect of the pack called `name`."""
-    return f"Tell its author, or do without it: pip uninstall {name}, or list the packs that you want in NABLAFX_PACKS."
+    """Return advice for a user about a defect of the pack called `name`."""
+    return f"Report it to its author, or leave it out: pip uninstall {name}, or list the other packs in NABLAFX_PACKS."
 
 
 def import_problem(error: BaseException, module: str, name: str, requires: Sequence[str]) -> str:
-    """Why a module of a pack, or what it imports, could not be imported.
+    """Explain why a module of a pack cannot be imported: the module itself fails, or a module that it imports.
 
     Args:
-        error: that the import raised.
-        module: which was to be imported.
-        name: of the pack.
-        requires: the ``Requires-Dist`` of its distribution.
+        error: exception that the import raised.
+        module: name of the module of the pack.
+        name: name of the pack.
+        requires: ``Requires-Dist`` of its distribution.
     """
     package = module.partition(".")[0]
     missing = (error.name or "") if isinstance(error, ImportError) else ""
     if missing.partition(".")[0] == "nablafx_core":
-        return f"{cause(error, package)}. It fits another version of core. Try: pip install --upgrade {CORE} {name}"
+        return f"{cause(error, package)}. It is for another version of core. Try: pip install --upgrade {CORE} {name}"
     if not isinstance(error, ModuleNotFoundError) or not missing:
         return f"{cause(error, package)}. {otherwise(name)}"
     if missing.partition(".")[0] == package:
         entry = missing == module or module.startswith(f"{missing}.")
         own = f"there is no module {missing}" if entry else f"its own module {missing} is missing"
-        return f"{own}. Try: pip install --force-reinstall {name}; if that does not help, tell its author."
+        return f"{own}. Try: pip install --force-reinstall {name}; if that does not help, report it to the author."
     return f"it needs the module '{missing}', which is not installed. {_install(missing, name, requires)}"
 
 
 def _install(module: str, name: str, requires: Sequence[str]) -> str:
-    """How to get a missing module: by what the pack declares, whose name may be another one than the module's."""
+    """Return how to install a missing module; the pack may declare it under a name that differs from the module's."""
     wanted = canonical(module.partition(".")[0])
     absent = [requirement for requirement in _requirements(requires) if not _installed(requirement.name)]
     named = [requirement for requirement in absent if canonical(requirement.name) == wanted] or absent
     if named:
         return "Try: pip install " + " ".join(f"'{requirement.name}{requirement.specifier}'" for requirement in named)
-    return f"Try: pip install {module.partition('.')[0]}; and tell the author of {name}, which does not declare it."
+    package = module.partition(".")[0]
+    return f"Try: pip install {package}; and tell the author of {name} that the pack does not declare it."
 
 
 def core_mismatch(name: str, requires: Sequence[str]) -> str | None:
-    """``needs nablafx-core>=9, but …`` if a distribution requires another core than the one installed, else None."""
+    """Return ``needs nablafx-core>=9, but …`` if a distribution requires another version of core; else None."""
     about_core = [text for text in requires if canonical(text[: len(CORE)]) == CORE]
     for requirement in _requirements(about_core):
         installed = _installed(CORE)
@@ -75,7 +76,7 @@ def _is_below(installed: str, requirement: Requirement) -> bool:
 
 
 def _requirements(texts: Sequence[str]) -> Iterator[Requirement]:
-    """Those that apply here and can be read."""
+    """Yield the requirements that can be parsed and whose markers apply here."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     for text in texts:

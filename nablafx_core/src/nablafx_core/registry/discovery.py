@@ -1,4 +1,4 @@
-"""Finds the installed packs: distributions that name a module under the entry-point group ``nablafx``."""
+"""Find the installed packs: distributions that name a module in the entry-point group ``nablafx``."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from nablafx_core.registry.diagnosis import CORE, otherwise
 from nablafx_core.registry.packs import Pack
 
 GROUP = "nablafx"
-#: An import that takes longer is told by every command.
+#: If an import takes longer, every command says so.
 VERY_SLOW_SECONDS = 2.0
 
 
 def discover_packs() -> list[Pack]:
-    """The installed packs, core first, then by name; limited by the variable ``NABLAFX_PACKS``.
+    """Return the installed packs, core first, then by name; the variable ``NABLAFX_PACKS`` limits them.
 
-    Unset, every pack is loaded; ``NABLAFX_PACKS=a,b`` loads those two, and an empty value none.
-    Core itself is always there.
+    If it is unset, every pack is loaded; ``NABLAFX_PACKS=a,b`` loads those two, and an empty value loads none.
+    Core itself is always loaded.
     """
     wanted = os.environ.get("NABLAFX_PACKS")
     names = None if wanted is None else [name.strip() for name in wanted.split(",") if name.strip()]
@@ -37,15 +37,15 @@ def discover_packs() -> list[Pack]:
                 pack.problems.append(f"{unreadable} {otherwise(pack.name)}")
             else:
                 pack.add(point)
-    _tell_slow(packs.values())
+    _warn_about_slow_imports(packs.values())
     return sorted(packs.values(), key=lambda pack: (pack.name != CORE, pack.name))
 
 
 def _points() -> Iterator[tuple[EntryPoint, str]]:
-    """Every entry point of the group, or, for a distribution whose entry points cannot be read, one that says why."""
+    """Yield every entry point of the group with ""; for a distribution with unreadable ones, one with the reason."""
     try:
         found: Iterable[EntryPoint] = entry_points(group=GROUP)
-    except Exception:  # one damaged distribution, of whatever project, hides all: they are read one by one
+    except Exception:  # one damaged distribution of any project makes this fail: read them one by one
         found = ()
     if found:
         yield from ((point, "") for point in found)
@@ -53,7 +53,7 @@ def _points() -> Iterator[tuple[EntryPoint, str]]:
     seen = set()
     for distribution in distributions():
         name = _name_of(distribution)
-        if name in seen:  # an older copy further down the path
+        if name in seen:  # an older copy, later in the path
             continue
         seen.add(name)
         try:
@@ -69,13 +69,13 @@ def _points() -> Iterator[tuple[EntryPoint, str]]:
 def _name_of(distribution: Distribution) -> str:
     try:
         return canonical(str(_fields(distribution)["Name"]))
-    except Exception:  # metadata that is damaged or gone; each Python raises something else
+    except Exception:  # damaged or missing metadata; the exception depends on the Python version
         return str(id(distribution))
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str, list[str]]:
-    """Return name, version and requirements of the distribution that has an entry point."""
-    with suppress(Exception):  # metadata that is damaged or gone; each Python raises something else
+    """Return name, version and requirements of the distribution of an entry point."""
+    with suppress(Exception):  # damaged or missing metadata; the exception depends on the Python version
         fields = _fields(point.dist) if point.dist else None
         if fields and fields["Name"]:
             return str(fields["Name"]), str(fields["Version"]), fields.get_all("Requires-Dist") or []
@@ -88,13 +88,13 @@ def _fields(distribution: Distribution) -> Message:
     return message_from_string(text.partition("\n\n")[0])
 
 
-def _tell_slow(packs: Iterable[Pack]) -> None:
+def _warn_about_slow_imports(packs: Iterable[Pack]) -> None:
     for pack in packs:
         if pack.import_seconds > VERY_SLOW_SECONDS:
             others = ",".join(
                 other.name.removeprefix("nablafx-") for other in packs if other.name not in (pack.name, CORE)
             )
             sys.stderr.write(
-                f"{pack.name} took {pack.import_seconds:.1f} s to import, and every command waits for it. "
+                f"{pack.name} took {pack.import_seconds:.1f} s to import, which delays every command. "
                 f"To leave it out: NABLAFX_PACKS={others}\n"
             )

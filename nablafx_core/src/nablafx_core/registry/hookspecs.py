@@ -1,11 +1,11 @@
-"""The hooks that a pack may implement. Each returns data; calling one imports nothing heavy.
+"""Hooks that a pack may implement. Each returns data; calling one imports nothing heavy.
 
 A pack is a distribution with an entry point in the group ``nablafx`` that names a module::
 
     [project.entry-points.nablafx]
     acme = "nablafx_acme.plugin"
 
-Hooks are called pack by pack, so that one that fails stops no other.
+Hooks are called pack by pack, so that a failing hook does not affect other packs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ globals().update({kind.hook: _specified(kind) for kind in KINDS.values()})
 
 @hookspec
 def nablafx_callbacks(config: Mapping[str, Any]) -> Iterable[Any]:
-    """Lightning callbacks for a training whose validated experiment is `config`. ::
+    """Return Lightning callbacks for a training whose validated experiment is `config`. ::
 
     @hookimpl
     def nablafx_callbacks(config):

@@ -1,8 +1,8 @@
-"""Import paths to code outside packs: where a path in a file may lead, and when it may be imported.
+"""Import paths to code outside packs: the modules that a file may name, and when they may be imported.
 
-Importing a module runs it. Users write their own experiment files, so import paths in them are followed, to the files
-beside them too. A bundle, a run's config or a data set may be untrusted: import paths in it lead only to packs, to
-classes that are loaded already, and to the modules that the user trusts by name. See docs/decisions.
+Importing a module runs it. Users write their own experiment files, so import paths in them are followed, also to
+modules beside the files. A bundle, a run's config or a data set may be untrusted: import paths in it may name only
+packs, classes that are loaded already, and modules that the user trusts by name. See docs/decisions/0023.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ class Code:
     """Modules to which the import paths of a file may lead.
 
     Args:
-        folders: searched for a module before Python's own path: those of the user's experiment files.
-        stranger: name of the file in messages if its author is unknown, such as ``"ts9.nfx"``; empty for the
-            user's own.
+        folders: folders that are searched before Python's own path: those of the user's experiment files.
+        stranger: name of an untrusted file for messages, such as ``"ts9.nfx"``; empty for the user's own files.
         trusted: modules that an untrusted file may name, with the folder of each; None for Python's own path.
-        observers: sections of the observers that are built for an untrusted file; None for any.
+        observers: sections of the observers that an untrusted file may have; None for any.
     """
 
     folders: tuple[Path, ...] = ()
@@ -55,9 +54,9 @@ class Code:
             _code.reset(token)
 
 
-#: Default outside any `Code`: code and command lines are the user's own.
+#: Rules in force; None outside any `Code`, where code and command lines are the user's own.
 _code: ContextVar[Code | None] = ContextVar("code", default=None)
-#: Modules that the user trusts, for each `Code` that is made inside `trusting`.
+#: Modules that the user trusts, for every `Code` that is created inside `trusting`.
 _trusted: ContextVar[Mapping[str, Path | None] | None] = ContextVar("trusted", default=None)
 #: Folders of modules that were found beside an experiment.
 _found_beside: dict[str, Path] = {}
@@ -67,6 +66,9 @@ def code_of_files(files: Iterable[Path | str]) -> Code:
     """Return the rules for import paths of experiment files; the config of a run counts as untrusted.
 
     Without a file, modules may be in the current folder.
+
+    Args:
+        files: paths of the experiment files.
     """
     folders = list(dict.fromkeys(Path(file).resolve().parent for file in files)) or [Path.cwd()]
     for folder in folders:
@@ -76,13 +78,13 @@ def code_of_files(files: Iterable[Path | str]) -> Code:
 
 
 def code_of_run(folder: Path, overrides: Iterable[str] = ()) -> Code:
-    """Return the rules for import paths of a run's config and of its model, and for its observers.
+    """Return the rules for the import paths of a run's config and model, and for its observers.
 
-    A run that this user trained here may import the modules with which it was trained, and has its observers again.
+    A run that this user trained on this machine may import the modules of that training, and may have its observers.
 
     Args:
         folder: folder of the run.
-        overrides: what the user sets for it; any observer that is among it is the user's own.
+        overrides: the user's overrides; if they set observers, any observers are allowed.
     """
     trusted, observers = _remembered(folder.resolve().name)
     chosen = any(item.partition("=")[0].split(".")[:2] == ["track", "observers"] for item in overrides)
@@ -90,19 +92,19 @@ def code_of_run(folder: Path, overrides: Iterable[str] = ()) -> Code:
 
 
 def code_of_stranger(name: str) -> Code:
-    """Return the rules for import paths of an untrusted file."""
+    """Return the rules for the import paths of an untrusted file, which messages call `name`."""
     return Code(stranger=name, trusted=_trusted.get() or {})
 
 
 @contextmanager
 def trusting(modules: str | Path | Sequence[str | Path]) -> Iterator[None]:
-    """Let untrusted files name these modules, inside the ``with``.
+    """Allow untrusted files to name these modules, inside the ``with``.
 
     Args:
         modules: Python files or folders of packages, such as ``"mymodel.py"``, or names of installed modules.
 
     Raises:
-        RegistryError: if one is neither a file nor the name of a module.
+        RegistryError: if an item is neither a file nor the name of a module.
     """
     named = [modules] if isinstance(modules, (str, Path)) else modules
     token = _trusted.set({**(_trusted.get() or {}), **dict(_place(module) for module in named)})
@@ -113,7 +115,7 @@ def trusting(modules: str | Path | Sequence[str | Path]) -> Iterator[None]:
 
 
 def _place(module: str | Path) -> tuple[str, Path | None]:
-    path = Path(os.path.abspath(module))  # links are not followed: the name of the link is the module's
+    path = Path(os.path.abspath(module))  # symbolic links are not resolved: the link's name is the module's name
     name, folder = str(module), None
     if path.is_dir() or path.suffix == ".py":
         if not path.exists():
@@ -125,14 +127,14 @@ def _place(module: str | Path) -> tuple[str, Path | None]:
 
 
 def import_outside(target: str, packages: Iterable[str]) -> Any:
-    """Import the target of an import path, if the file that names it may.
+    """Import the target of an import path, if the rules in force allow it.
 
     Args:
         target: ``"package.module:attribute"``.
         packages: top-level packages of the installed packs.
 
     Raises:
-        RegistryError: if the file is untrusted and the module is not trusted; nothing is imported then.
+        RegistryError: if the file is untrusted and the module is not trusted; then nothing is imported.
         Exception: any exception that the import raises.
     """
     code = _code.get() or Code()
@@ -150,19 +152,19 @@ def import_outside(target: str, packages: Iterable[str]) -> Any:
     if module in sys.modules:  # already loaded, so looking it up runs nothing
         return reduce(lambda found, part: vars(found)[part], attribute.split("."), sys.modules[module])
     raise RegistryError(
-        f"{code.stranger} names code that is in no pack: {target}. Importing it would run it, so nothing was imported. "
-        f'If you know that code: --trust {name}.py, with the path of the file (from Python: trust="{name}.py").'
+        f"{code.stranger} names code outside packs: {target}. Importing it would run it, so nothing was imported. "
+        f'If you know that code: --trust {name}.py, with the path of the file (in Python: trust="{name}.py").'
     )
 
 
 def remember(run_id: str, config: Mapping[str, Any]) -> None:
-    """Note for this user, outside the run, what its experiment may do again.
+    """Store, for this user and outside the run's folder, the modules and observers that the run may use again.
 
-    Noted are the modules that it names, with their folders beside it, and its observers.
+    Stored are the modules that the experiment names, with the folders where they were found, and its observers.
 
     Args:
         run_id: id of the run.
-        config: its experiment, or the record of a sweep.
+        config: experiment of the run, or the record of a sweep.
     """
     modules = {name: _folder_beside(name) for name in sorted(set(_named_modules(config))) if name in sys.modules}
     track = config.get("experiment", config).get("track")
@@ -172,11 +174,11 @@ def remember(run_id: str, config: Mapping[str, Any]) -> None:
             _memory(run_id).parent.mkdir(parents=True, exist_ok=True)
             replace_json(_memory(run_id), {"modules": modules, "observers": observers or []})
         except OSError:
-            pass  # loading the model then requires --trust, and the observers are left out
+            pass  # then loading the model requires --trust, and the observers are left out
 
 
 def _remembered(run_id: str) -> tuple[dict[str, Path | None], list[Any]]:
-    """Return the modules and the observers that were noted for a run; none if nothing was."""
+    """Return the modules and the observers that `remember` stored for a run; both are empty if nothing was stored."""
     try:
         content = json.loads(_memory(run_id).read_bytes())
         modules = {str(name): Path(folder) if folder else None for name, folder in content["modules"].items()}
@@ -186,7 +188,7 @@ def _remembered(run_id: str) -> tuple[dict[str, Path | None], list[Any]]:
 
 
 def _folder_beside(module: str) -> str | None:
-    """Return the folder of a module that was found beside the experiment; None if it is installed."""
+    """Return the folder of a module that was found beside the experiment; None for an installed module."""
     folder = _found_beside.get(module)
     return None if folder is None else str(folder)
 
@@ -196,7 +198,7 @@ def _memory(run_id: str) -> Path:
 
 
 def _named_modules(value: Any) -> Iterator[str]:
-    """Return the top-level modules of the import paths in plain data."""
+    """Yield the top-level modules of the import paths in plain data."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list):
@@ -207,7 +209,7 @@ def _named_modules(value: Any) -> Iterator[str]:
 
 
 def file_of(module: str) -> str:
-    """Return the name of the file or folder of a top-level module that is loaded."""
+    """Return the name of the file or folder of a loaded top-level module."""
     place = getattr(sys.modules.get(module), "__file__", None)
     if not place:
         return module
@@ -221,7 +223,7 @@ class _Finder:
         self._folders = [str(folder) for folder in folders]
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Find a module that is not Python's own; skip folders without code."""
+        """Find a module outside the standard library; skip folders without code."""
         if path is not None or name in sys.stdlib_module_names:
             return None
         spec = PathFinder.find_spec(name, self._folders)
@@ -230,7 +232,7 @@ class _Finder:
 
 @contextmanager
 def _searched_first(folders: Sequence[Path], target: str) -> Iterator[None]:
-    """Search folders for the module of an import path and for the modules it imports; `sys.path` is unchanged.
+    """Search folders first for the module of an import path and the modules that it imports; `sys.path` is unchanged.
 
     Raises:
         RegistryError: if another module of that name is already loaded.

@@ -1,4 +1,4 @@
-"""The kinds of component that packs provide, as one table."""
+"""Table of the kinds of component that packs provide."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from nablafx_core.errors import RegistryError
 
 @dataclass(frozen=True)
 class Given:
-    """Constructor argument that the framework passes to a component that has it.
+    """Constructor argument that the framework passes to components that accept it.
 
     Args:
         name: name of the argument.
-        what: description, for documents.
+        what: description, for the documentation.
         settable: True if an experiment may set it instead; False if only the framework passes it.
-        source: source of the value; values from the experiment are known before the data.
+        source: source of the value; values from the experiment are known before the data is read.
     """
 
     name: str
@@ -27,30 +27,31 @@ class Given:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of component: everything that the framework knows of it, in one place.
+    """A kind of component, with everything that the framework knows about it.
 
-    Texts of the form ``module:NAME`` are imported when they are used, so that the table itself is light.
+    Strings of the form ``module:NAME`` are imported at their first use, so that importing the table is fast.
 
     Args:
-        name: in the singular, as messages say it.
-        plural: as ``nablafx list`` takes it; the hook is ``nablafx_`` + plural.
-        summary: what such components are, the first line of the hook's documentation.
-        example: what a pack's hook returns, as source text.
-        laws: ``module:TABLE`` of the laws that its components keep, see `nablafx_core.testing.table`.
-        interface: ``module:Class`` that a component derives from (for `instances`: that it is an object of). An import
-            path in a file may name anything, so nothing is called before it is known to fit. Empty for content only.
+        name: name in the singular, for messages.
+        plural: name in the plural, for ``nablafx list``; the hook is ``nablafx_`` + plural.
+        summary: description of such components, the first line of the hook's documentation.
+        example: arguments of the `Component` in the hook's example, as source text.
+        laws: ``module:TABLE`` of the laws for its components, see `nablafx_core.testing.table`.
+        interface: ``module:Class`` of the base class of its components (for `instances`: the class of the objects). An
+            import path in a file may name anything, so a target is checked against it before it is called. Empty only
+            for content.
         content: True if targets are files inside a package, False if they are imported.
         instances: True if targets are objects, False if they are classes.
-        given: constructor arguments that the framework gives.
+        given: constructor arguments that the framework passes.
         beside: ``module:TABLE`` of the framework's settings that are written beside the component's own.
         structures: ``module:TABLE`` of sections that may replace a component in a list of its kind, by their key.
         keys: other keys that the framework reads in sections of this kind.
         adapted: ``module:function`` that turns a component's class into one whose settings a file can contain.
-        template: file that ``nablafx packs new`` writes for it; empty if none.
+        template: template file of the component that ``nablafx packs new`` writes; empty if there is none.
         needs: kinds that ``nablafx packs new`` adds with it.
 
     Raises:
-        ValueError: if a kind of code has no interface, or content has one.
+        ValueError: if a kind of code has no interface, or if a kind of content has one.
     """
 
     name: str
@@ -85,11 +86,11 @@ class Kind:
 
     @property
     def hook(self) -> str:
-        """The hook that packs implement to provide this kind."""
+        """Name of the hook that packs implement to provide this kind."""
         return f"nablafx_{self.plural}"
 
     def fits(self, target: object, interface: type) -> bool:
-        """Return whether a target is of this kind, without calling it.
+        """Return True if a target has this kind, without calling it.
 
         Args:
             target: target of a component's import path.
@@ -111,7 +112,7 @@ class Kind:
 
 _CONTRACTS = "nablafx_core.interfaces"
 _LAWS = "nablafx_core.testing.table"
-_RATE = Given("sample_rate", "Hz of the data", settable=True)
+_RATE = Given("sample_rate", "sample rate of the data in Hz", settable=True)
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
@@ -134,7 +135,7 @@ KINDS: dict[str, Kind] = {
             '"ring_mod", "nablafx_acme.ring_mod:RingMod", "Ring modulator"',
             laws=f"{_LAWS}:PROCESSOR",
             interface=f"{_CONTRACTS}:Processor",
-            given=(Given("sample_rate", "Hz at which it runs", source="chain"),),
+            given=(Given("sample_rate", "sample rate in Hz at which it runs", source="chain"),),
             beside="nablafx_core.graybox.grammar:BESIDE",
             structures="nablafx_core.graybox.grammar:STRUCTURES",
             template="clip.py",
@@ -142,14 +143,14 @@ KINDS: dict[str, Kind] = {
         Kind(
             "controller",
             "controllers",
-            "What drives a processor's parameters.",
+            "Sources of a processor's parameters.",
             '"lfo", "nablafx_acme.lfo:LFO", "Low-frequency oscillator with learned rate and depth"',
             laws=f"{_LAWS}:CONTROLLER",
             interface=f"{_CONTRACTS}:Controller",
             given=(
                 Given("num_parameters", "parameters of its processor that are not fixed", source="chain"),
                 Given("num_controls", "knobs of the model", source="chain"),
-                Given("sample_rate", "Hz at which its processor runs", source="chain"),
+                Given("sample_rate", "sample rate in Hz at which its processor runs", source="chain"),
             ),
             template="knobs.py",
         ),
@@ -160,7 +161,7 @@ KINDS: dict[str, Kind] = {
             '"egfxset", "nablafx_acme.egfxset:EGFxSet", "EGFxSet: guitar notes through 12 effects"',
             laws=f"{_LAWS}:DATASET",
             interface=f"{_CONTRACTS}:Dataset",
-            given=(Given("sample_rate", "`model.sample_rate`, where the experiment sets it", True, "experiment"),),
+            given=(Given("sample_rate", "`model.sample_rate`, if the experiment sets it", True, "experiment"),),
             beside="nablafx_core.config.schema:BESIDE_DATASET",
             template="tones.py",
         ),
@@ -187,7 +188,7 @@ KINDS: dict[str, Kind] = {
         Kind(
             "metric",
             "metrics",
-            "Figures of merit over a split.",
+            "Figures of merit of a split.",
             '"snr", "nablafx_acme.metrics:SNR", "Signal-to-noise ratio in dB"',
             laws=f"{_LAWS}:METRIC",
             interface=f"{_CONTRACTS}:Metric",
@@ -228,7 +229,7 @@ KINDS: dict[str, Kind] = {
         Kind(
             "observer",
             "observers",
-            "Sacred observers; named under `track.observers`.",
+            "Sacred observers; `track.observers` names them.",
             '"slack", "nablafx_acme.slack:SlackObserver", "A message when a run ends"',
             laws=f"{_LAWS}:OBSERVER",
             interface=f"{_CONTRACTS}:RunObserver",
@@ -249,7 +250,7 @@ KINDS: dict[str, Kind] = {
         Kind(
             "preset",
             "presets",
-            "YAML files that are the lowest layer of an experiment; named by `model.preset`.",
+            "YAML files for the lowest layer of an experiment; `model.preset` names one.",
             '"tcn-45-s", "nablafx_acme:presets/tcn-45-s.yaml", "TCN, 45 ms, 5 blocks"',
             laws=f"{_LAWS}:PRESET",
             content=True,
@@ -268,15 +269,15 @@ KINDS: dict[str, Kind] = {
     )
 }
 
-#: Sections that name no component, by the name of their mark: ``module:TABLE`` of their settings.
+#: Sections without a component, by the name of their mark: ``module:TABLE`` of their settings.
 PLAIN_SECTIONS = {"mix": "nablafx_core.graybox.grammar:DRIVEN"}
 
 
 def kind_named(name: str) -> Kind:
-    """The kind called `name`, in the singular or the plural.
+    """Return the kind called `name`, in the singular or the plural.
 
     Raises:
-        RegistryError: if there is none.
+        RegistryError: if there is no such kind.
     """
     for kind in KINDS.values():
         if name in (kind.name, kind.plural):

@@ -1,4 +1,4 @@
-"""The registry: from a name, to the pack that provides it, to the thing itself."""
+"""The registry: find the pack that provides a name, and load the component."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from importlib.abc import Traversable
 
 
-_LISTED = 30  # names in a message; more are hard to read
+_MAX_LISTED = 30
 
 
 def listed(kind: Kind, names: Sequence[str]) -> str:
-    """Join the names of components for a message; of many, give the number and the command that lists them."""
-    return f"{len(names)}; `nablafx list {kind.plural}` lists them" if len(names) > _LISTED else ", ".join(names)
+    """Join the names of components for a message; for many, give their number and a command that lists them."""
+    return f"{len(names)}; `nablafx list {kind.plural}` lists them" if len(names) > _MAX_LISTED else ", ".join(names)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A component and the pack that provides it (none for code named by its import path)."""
+    """A component and the pack that provides it (None for code that is named by its import path)."""
 
     kind: Kind
     component: Component
@@ -49,14 +49,14 @@ class Entry:
 
     @property
     def package(self) -> str:
-        """The top-level package that the target is in."""
+        """Top-level package of the target."""
         return self.component.target.partition(":")[0].partition(".")[0]
 
     def load(self) -> Any:
         """Import the target.
 
         Raises:
-            RegistryError: if it cannot be imported, with the pack and the cause.
+            RegistryError: if the target cannot be imported; names the pack and the cause.
         """
         try:
             with pack_code():
@@ -76,10 +76,10 @@ class Entry:
             ) from error
 
     def resource(self) -> Traversable:
-        """The file inside the pack, for content.
+        """Return the file inside the pack, for content.
 
         Raises:
-            RegistryError: if the pack does not have it.
+            RegistryError: if the pack does not contain the file.
         """
         package, _, path = self.component.target.partition(":")
         try:
@@ -95,7 +95,7 @@ class Entry:
 
 
 class Registry:
-    """What the installed packs provide."""
+    """Components of the installed packs."""
 
     def __init__(self, packs: Iterable[Pack]) -> None:
         self.packs = list(packs)
@@ -103,7 +103,7 @@ class Registry:
     @staticmethod
     @first_result
     def discover() -> Registry:
-        """The registry of this process: installed packs, looked up once."""
+        """Return the registry of this process; the installed packs are searched once."""
         return Registry(discover_packs())
 
     @property
@@ -112,7 +112,7 @@ class Registry:
         return frozenset(pack.package for pack in self.packs)
 
     def entries(self, kind: str) -> Iterator[Entry]:
-        """Every component of one kind, pack by pack."""
+        """Yield every component of one kind, pack by pack."""
         which = kind_named(kind)
         for pack in self.packs:
             for component in pack.components(which).values():
@@ -123,7 +123,7 @@ class Registry:
 
         Raises:
             RegistryError: if no pack provides it.
-            AmbiguousNameError: if several packs do.
+            AmbiguousNameError: if several packs provide it.
         """
         which = kind_named(kind)
         if ":" in name and not which.content:
@@ -137,37 +137,37 @@ class Registry:
         if len(found) == 1:
             return found[0]
         if found:
-            raise AmbiguousNameError(self._clash(which, plain, found))
-        raise RegistryError(self._absent(which, name))
+            raise AmbiguousNameError(self._ambiguous_message(which, plain, found))
+        raise RegistryError(self._unknown_message(which, name))
 
-    def _clash(self, kind: Kind, name: str, found: list[Entry]) -> str:
+    def _ambiguous_message(self, kind: Kind, name: str, found: list[Entry]) -> str:
         width = max(len(entry.qualified_name) for entry in found)
         lines = [f"  {entry.qualified_name:<{width}}   {entry.component.target}" for entry in found]
         head = f"{kind.name} '{name}' is provided by {len(found)} packs. Write the one you mean:"
         return "\n".join([head, *lines])
 
-    def _absent(self, kind: Kind, name: str) -> str:
+    def _unknown_message(self, kind: Kind, name: str) -> str:
         names = sorted({entry.component.name for entry in self.entries(kind.name)})
         lines = [f"No {kind.name} named '{name}'.{did_you_mean(name.rpartition('/')[2], names)}"]
         prefix = name.rpartition("/")[0]
         if canonical(prefix) and not any(pack.is_called(prefix) for pack in self.packs):
             wanted = canonical(prefix) if canonical(prefix).startswith("nablafx-") else f"nablafx-{canonical(prefix)}"
-            install = shlex.join(["pip", "install", wanted])  # the name may be anything
+            install = shlex.join(["pip", "install", wanted])  # quoted: the name may contain anything
             lines.append(f"  No pack named '{prefix}' is installed. If it is published: {install}")
         lines.append(f"  {kind.plural}: {listed(kind, names) or 'none; is a pack installed?'}")
         return "\n".join([*lines, *self.problems()])
 
     def problems(self) -> list[str]:
-        """Return the problems with packs that are known so far, one line each, for the end of a message."""
+        """Return the known problems of packs, one line each, for the end of a message."""
         for pack in self.packs:
             pack.check_core()
         return [f"  broken pack {pack.name} {pack.version}: {text}" for pack in self.packs for text in pack.problems]
 
     def check_requirements(self, requirements: Iterable[str]) -> None:
-        """Check an experiment's ``requires``.
+        """Check the section ``requires`` of an experiment.
 
         Raises:
-            RegistryError: listing every requirement that the installed packs do not meet.
+            RegistryError: if the installed packs do not meet a requirement; the message lists all of these.
         """
         from packaging.requirements import InvalidRequirement, Requirement
 
@@ -187,13 +187,13 @@ class Registry:
             if not requirement.specifier.contains(installed, prereleases=True):
                 missing.append(f"  {text}: version {installed} is installed. Try: pip install '{text}'")
         if missing:
-            raise RegistryError("\n".join(["The experiment requires packs that are not here:", *missing]))
+            raise RegistryError("\n".join(["The experiment requires packs that are not installed:", *missing]))
 
     def pack_named(self, name: str) -> Pack:
-        """The pack called `name`, with or without the prefix ``nablafx-``.
+        """Return the pack called `name`, with or without the prefix ``nablafx-``.
 
         Raises:
-            RegistryError: if it is not installed.
+            RegistryError: if the pack is not installed.
         """
         for pack in self.packs:
             if pack.is_called(name):
@@ -202,14 +202,14 @@ class Registry:
         raise RegistryError(f"No pack named '{canonical(name)}' is installed. Packs: {names}.")
 
     def raised_by(self, error: BaseException) -> tuple[Pack, str] | None:
-        """Return the pack whose code raised an exception, and its innermost line there; None if no pack's code did."""
+        """Return the pack whose code raised an exception, and the innermost line there; None if core raised it."""
         for pack in self.packs:
             if pack.name != CORE and pack.package and (where := raised_at(error, pack.package)):
                 return pack, where
         return None
 
     def collect_all(self) -> None:
-        """Ask every pack for everything, so that `Pack.problems` is complete."""
+        """Collect all components of every pack, so that `Pack.problems` is complete."""
         for pack in self.packs:
             pack.check_core()
             for kind in KINDS.values():

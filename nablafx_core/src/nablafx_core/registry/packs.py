@@ -1,4 +1,4 @@
-"""A pack: one installed distribution, the hooks of its modules, and what they provide."""
+"""A pack: an installed distribution, the hooks of its modules, and their components."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from nablafx_core.registry.component import Component
 from nablafx_core.registry.diagnosis import CORE, core_mismatch, import_problem, otherwise
 from nablafx_core.registry.kinds import KINDS, Kind
 
-#: An import that takes longer is a warning for the pack's author.
+#: If an import takes longer, there is a warning for the pack's author.
 SLOW_SECONDS = 0.5
 
 
 class _Hooks(pluggy.PluginManager):
-    """Hooks of one pack. Only hooks that a module defines are specified: most packs have one or two."""
+    """Hooks of one pack. Only hooks that a module defines are specified, because most packs have one or two."""
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         """Parse a hook as pluggy does, but consider only functions and bound methods, which is faster."""
@@ -44,7 +44,7 @@ class _Hooks(pluggy.PluginManager):
         return _specification(name) if caller is not None and not caller.has_spec() else None
 
     def add(self, module: object) -> None:
-        """Register a module, and check its hooks against their specifications."""
+        """Register a module, and validate its hooks against their specifications."""
         self.register(module)
         if any(self.parse_hookspec_opts(hookspecs, name) for name in vars(self.hook)):
             self.add_hookspecs(hookspecs)
@@ -56,18 +56,18 @@ def _specification(name: str) -> Any:
 
 
 class Pack:
-    """One distribution and what it provides. Failures are kept as text and never raised.
+    """A distribution and its components. Failures are stored as text and never raised.
 
     Args:
-        name: of the distribution.
-        version: of the distribution.
-        requires: its ``Requires-Dist``.
+        name: name of the distribution.
+        version: version of the distribution.
+        requires: ``Requires-Dist`` of the distribution.
 
     Attributes:
-        name: the distribution's canonical name; how a pack is known.
-        problems: what makes the pack, or a part of it, unusable, and what to do about it.
-        warnings: what a pack author should mend and a user may ignore.
-        import_seconds: how long its modules took to import.
+        name: canonical name of the distribution, which identifies the pack.
+        problems: messages about defects that make the pack, or a part of it, unusable, with advice.
+        warnings: messages for the pack's author, which a user may ignore.
+        import_seconds: time that the import of its modules took, in seconds.
         package: top-level package of its modules.
     """
 
@@ -84,15 +84,15 @@ class Pack:
         self._lock = threading.Lock()
 
     def is_called(self, name: str) -> bool:
-        """Return whether `name` is the name of this pack, with or without the prefix ``nablafx-``."""
+        """Return True if `name` is the name of this pack, with or without the prefix ``nablafx-``."""
         return canonical(name) in (self.name, self.name.removeprefix("nablafx-"))
 
     def add(self, entry_point: EntryPoint) -> None:
-        """Import one entry point's module and register its hooks."""
+        """Import the module of an entry point, and register its hooks."""
         name, _, attribute = (part.strip() for part in entry_point.value.partition("[")[0].partition(":"))
         if not all(part.isidentifier() for part in name.split(".")):
             line = f"{entry_point.name} = {entry_point.value}"
-            self.problems.append(f"its entry point '{line}' names no module. {otherwise(self.name)}")
+            self.problems.append(f"its entry point '{line}' does not name a module. {otherwise(self.name)}")
             return
         self.package = self.package or name.partition(".")[0]
         module = self._imported(name)
@@ -121,37 +121,39 @@ class Pack:
             seconds = time.perf_counter() - began
             self.import_seconds += seconds
             if seconds > SLOW_SECONDS:
-                self.warnings.append(f"{name} takes {seconds:.1f} s to import; it should import nothing heavy")
+                self.warnings.append(
+                    f"{name} takes {seconds:.1f} s to import; import heavy modules later, in functions"
+                )
 
     def why(self, error: BaseException, module: str) -> str:
-        """Return why a module of the pack, or one that it imports, cannot be imported, and what to do."""
+        """Explain why a module of the pack, or a module that it imports, cannot be imported, and what to do."""
         if mismatch := core_mismatch(self.name, self._requires):
             return f"{cause(error, module.partition('.')[0])}. It {mismatch}"
         return import_problem(error, module, self.name, self._requires)
 
     def check_core(self) -> None:
-        """Check whether the pack is for another version of core; deferred, to keep start-up fast."""
+        """Add a problem if the pack is for another version of core; deferred, to keep start-up fast."""
         mismatch = core_mismatch(self.name, self._requires)
         if mismatch and not any(mismatch in problem for problem in self.problems):
             self.problems.append(mismatch)
 
     def register(self, module: object) -> None:
-        """Register the hooks of a module (or any object)."""
+        """Register the hooks of a module or another object."""
         if self._hooks.is_registered(module):
             return
         try:
             with pack_code():
                 self._hooks.add(module)
-                warnings = list(self._unused(module))
+                warnings = list(self._uncalled_hooks(module))
         except Exception as error:
             if self._hooks.is_registered(module):
                 self._hooks.unregister(module)
-            self.problems.append(f"its hooks do not fit: {' '.join(str(error).split())}. {otherwise(self.name)}")
+            self.problems.append(f"its hooks are invalid: {' '.join(str(error).split())}. {otherwise(self.name)}")
         else:
             self.warnings += warnings
 
-    def _unused(self, module: object) -> Iterator[str]:
-        """Yield problems with functions that look like hooks but are not."""
+    def _uncalled_hooks(self, module: object) -> Iterator[str]:
+        """Yield a warning for each function that looks like a hook but is never called."""
         callers = self._hooks.get_hookcallers(module) or []
         for caller in callers:
             if not caller.has_spec():
@@ -164,25 +166,25 @@ class Pack:
             yield f"{name:.60} has no hooks. Does the entry point name the right module?"
 
     def implements(self, hook: str) -> bool:
-        """Return whether the pack has a hook of that name."""
+        """Return True if the pack implements the hook of that name."""
         caller = getattr(self._hooks.hook, hook, None)
         return caller is not None and bool(caller.get_hookimpls())
 
     def components(self, kind: Kind) -> dict[str, Component]:
         """Return the components of one kind that the pack provides, by name.
 
-        Threads that ask first at the same time may each call the hook; the first answer is used for all of them. No
-        lock is held meanwhile, because a hook may import and thus wait for an importing thread that asks the same pack.
+        If several threads call this first at the same time, each may call the hook; all get the first result. No lock
+        is held meanwhile, because a hook may import, and thus wait for an importing thread that calls this as well.
         """
         if kind.name not in self._components:
-            asked = _asked_now.get()
+            asked = _being_collected.get()
             if (self, kind.name) in asked:
-                return {}  # a hook that asks for the components of its own kind gets none
-            token = _asked_now.set(asked | {(self, kind.name)})
+                return {}  # recursion: a hook that asks for the components of its own kind gets none
+            token = _being_collected.set(asked | {(self, kind.name)})
             try:
                 found, problems = self._collect(kind)
             finally:
-                _asked_now.reset(token)
+                _being_collected.reset(token)
             with self._lock:
                 if kind.name not in self._components:
                     self.problems += problems
@@ -195,45 +197,45 @@ class Pack:
         problems: list[str] = []
         try:
             with pack_code():
-                for item in self._answers(kind.hook):
+                for item in self._items_of(kind.hook):
                     if fault := _fault(item, found):
                         problems.append(f"{kind.hook}() {fault}. {otherwise(self.name)}")
                     elif isinstance(item, Component):
                         found[item.name] = item
         except Exception as error:
-            return {}, [self._failure(kind.hook, error)]
+            return {}, [self._failure_message(kind.hook, error)]
         return found, problems
 
     def call(self, hook: str, **arguments: object) -> list[object]:
-        """Call a behaviour hook; a failure is kept as a problem and gives nothing.
+        """Call a behaviour hook; if it fails, store the problem and return an empty list.
 
         Raises:
-            NablafxError: as the hook does; so a pack refuses something on purpose.
+            NablafxError: if the hook raises one, with which a pack rejects something on purpose.
         """
         try:
             with pack_code():
-                return self._answers(hook, **arguments)
+                return self._items_of(hook, **arguments)
         except NablafxError:
             raise
         except Exception as error:
-            self.problems.append(self._failure(hook, error))
+            self.problems.append(self._failure_message(hook, error))
             return []
 
-    def _answers(self, hook: str, **arguments: object) -> list[object]:
+    def _items_of(self, hook: str, **arguments: object) -> list[object]:
         if not self.implements(hook):
             return []
         return [item for answer in getattr(self._hooks.hook, hook)(**arguments) for item in answer]
 
-    def _failure(self, hook: str, error: BaseException) -> str:
+    def _failure_message(self, hook: str, error: BaseException) -> str:
         return f"{hook}() failed: {cause(error, self.package)}. {otherwise(self.name)}"
 
 
 #: Packs and kinds whose components this thread is collecting.
-_asked_now: ContextVar[frozenset[tuple[Pack, str]]] = ContextVar("asked_now", default=frozenset())
+_being_collected: ContextVar[frozenset[tuple[Pack, str]]] = ContextVar("asked_now", default=frozenset())
 
 
 def _fault(item: object, found: Mapping[str, Component]) -> str | None:
-    """Return the fault of an item that a hook returned, which would fail wherever it is listed; None if it has none."""
+    """Return the fault of an item that a hook returned; None if it has none. Items with a fault would fail later."""
     if not isinstance(item, Component):
         return f"returned {type(item).__name__}, not Component: {item!r:.60}"
     if not isinstance(item.name, str) or not item.name or set(item.name) & set("/:"):
@@ -245,7 +247,7 @@ def _fault(item: object, found: Mapping[str, Component]) -> str | None:
     if not isinstance(item.example, Mapping):
         return f"gives '{item.name}' the example {item.example!r:.60}; expected a mapping"
     if not (isinstance(item.exceptions, Mapping) and all(map(_is_reason, item.exceptions.items()))):
-        return f"gives '{item.name}' exceptions that do not map a law's name to a reason: {item.exceptions!r:.60}"
+        return f"gives '{item.name}' exceptions {item.exceptions!r:.60}; expected a mapping of a law's name to a reason"
     return f"names '{item.name}' twice; the first one is used" if item.name in found else None
 
 
@@ -267,7 +269,7 @@ def import_target(target: str) -> object:
 
     Raises:
         ValueError: if the text is not of that form.
-        ImportError, AttributeError: as importing does.
+        ImportError, AttributeError: if the import fails.
     """
     module, colon, attribute = target.partition(":")
     if not (module and colon and attribute):

@@ -1,4 +1,4 @@
-"""Packs with which a file was made: what its short names mean, and what to install if a pack is missing."""
+"""Packs with which a file was made: they resolve its short names, and say what to install if one is missing."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from nablafx_core.registry import Entry, Registry
 
 @dataclass(frozen=True)
 class Provenance:
-    """Finder of components for a file that was made with other packs than the installed ones.
+    """Finder of components for a file that was made with packs that may differ from the installed ones.
 
     Args:
-        packs: name and version of each pack, as the file records them; empty if it records none.
+        packs: version of each pack by name, as the file records them; empty if it records none.
     """
 
     packs: Mapping[str, str]
 
     @classmethod
     def of_run(cls, folder: Path) -> Provenance:
-        """Return the packs in a folder's ``run.json``; none if it cannot be read."""
+        """Return the packs in a folder's ``run.json``; empty if it cannot be read."""
         try:
             packs = read_json(str(folder / "run.json"))["packs"]
             return cls({str(pack["name"]): str(pack["version"]) for pack in packs})
@@ -36,18 +36,18 @@ class Provenance:
             return cls({})
 
     def find(self, kind: str, name: str) -> Entry:
-        """Return the component that a name means in the file; like `Registry.find`.
+        """Find the component that a name of the file means; like `Registry.find`.
 
         A name without its pack was unambiguous when it was written, so it means a component of a recorded pack. Packs
-        that were installed later are not considered, unless all recorded ones are installed and none has the name.
+        that were installed later are ignored, unless all recorded packs are installed and none of them has the name.
 
         Raises:
-            RegistryError: if there is no such component; says which packs to install.
+            RegistryError: if there is no such component; the message says which packs to install.
         """
         registry = Registry.discover()
         if not is_qualified(name):
             found = [entry for entry in registry.entries(kind) if entry.component.name == name and self._has(entry)]
-            # A pack of the same version had the component then; at most one pack can have had it.
+            # A pack of the same version had the component then, and only one pack can have had it.
             same = [entry for entry in found if entry.pack and self._version(entry.pack.name) == entry.pack.version]
             for candidates in (found, same):
                 if len(candidates) == 1:
@@ -60,11 +60,11 @@ class Provenance:
             raise type(error)(self.explained(str(error))) from None
 
     def explained(self, message: str) -> str:
-        """Return an error message with `advice` below it, unless it already contains it."""
+        """Append the lines of `advice` to an error message, except those that it already contains."""
         return "\n".join([message, *(line for line in self.advice() if line not in message)])
 
     def advice(self) -> list[str]:
-        """Return a line for each recorded pack that is missing or older than the file: what to install."""
+        """Return an installation command for each recorded pack that is missing or older than the recorded version."""
         loaded = {pack.name: pack.version for pack in Registry.discover().packs}
         lines = []
         for name, recorded in self.packs.items():
@@ -73,7 +73,9 @@ class Provenance:
                 lines.append(f"  It was made with {name} {recorded}, which NABLAFX_PACKS leaves out.")
             elif here is None or _is_older(here, recorded):
                 state = f"{here} is installed" if here else "it is not installed"
-                install = shlex.join(["pip", "install", _requirement(name, recorded)])  # the name may be anything
+                install = shlex.join(
+                    ["pip", "install", _requirement(name, recorded)]
+                )  # quoted: the name may contain anything
                 lines.append(f"  It was made with {name} {recorded}; {state}: {install}")
         return lines
 

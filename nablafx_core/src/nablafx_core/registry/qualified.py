@@ -1,4 +1,4 @@
-"""Sections whose components are named with their packs, so that they mean the same wherever they are read."""
+"""Add packs to the names of components in sections, so that the names mean the same on every machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def qualified(kind: str, section: Any, names: Names) -> Any:
 
     Args:
         kind: kind of the section; ``"mix"`` for one without a name.
-        section: mapping, name, or a part that is already built, which is unchanged.
+        section: mapping, name, or an object that is already built, which is returned unchanged.
         names: finder of the components.
 
     Raises:
@@ -56,13 +56,13 @@ def qualified_value(setting: Setting, value: Any, names: Names) -> Any:
 
 
 class Noted:
-    """Finder of components that keeps what was looked up.
+    """Finder of components that records all look-ups.
 
     Args:
         names: finder of the components.
 
     Attributes:
-        found: name as it was looked up, and component, of each look-up.
+        found: name and component of each look-up.
     """
 
     def __init__(self, names: Names) -> None:
@@ -78,7 +78,7 @@ class Noted:
 
 @dataclass(frozen=True)
 class OwnFirst:
-    """Finder of components as a pack's code means them: a name without a pack is the pack's own, if it has one.
+    """Finder of components named by a pack's code: a name without a pack means the pack's own component, if it exists.
 
     Args:
         pack: pack whose code names components; None for code outside packs.

@@ -1,4 +1,4 @@
-"""The settings of a component: its constructor's keyword arguments, checked before anything is built."""
+"""Settings of a component: the keyword arguments of its constructor, checked before anything is built."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Setting:
     """One setting of a component.
 
     Args:
-        name: the keyword argument.
-        annotation: its type.
-        default: REQUIRED if there is none.
-        doc: one sentence from the class's documentation.
+        name: name of the keyword argument.
+        annotation: type of the argument.
+        default: default value; REQUIRED if there is none.
+        doc: description from the class's docstring.
     """
 
     name: str
@@ -44,18 +44,18 @@ class Setting:
 
     @property
     def type_text(self) -> str:
-        """The type as a person writes it."""
+        """Type as a user writes it."""
         return type_text(self.annotation)
 
 
 def beside(kind: str) -> tuple[Setting, ...]:
-    """Return the framework's settings in a section of a kind, written beside those of the component."""
+    """Return the framework's settings in sections of a kind, which are written beside those of the component."""
     target = PLAIN_SECTIONS.get(kind) or KINDS[kind].beside
     return _imported(target) if target else ()
 
 
 def structures(kind: str) -> Mapping[str, tuple[Setting, ...]]:
-    """Return the sections that may stand in place of a component of a kind, by their key, with their settings."""
+    """Return the settings of each section that may replace a component of a kind, by the key of the section."""
     target = KINDS[kind].structures if kind in KINDS else ""
     return _imported(target) if target else {}
 
@@ -65,13 +65,13 @@ def _imported(target: str) -> Any:
 
 
 def reserved_keys(kind: str) -> frozenset[str]:
-    """Return the keys of the framework in a section of a kind; no setting of a component may have these names."""
+    """Return the framework's keys in sections of a kind; a setting of a component must not have such a name."""
     inside = [setting.name for settings in structures(kind).values() for setting in settings]
     return frozenset(["name", *(setting.name for setting in beside(kind)), *inside, *KINDS[kind].keys])
 
 
 class SettingsError(ValueError):
-    """A setting that does not exist or has a value of the wrong kind; `key` says which."""
+    """Raised if a setting does not exist or has an invalid value; `key` is the name of the setting."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -79,11 +79,11 @@ class SettingsError(ValueError):
 
 
 def settings_of(target: Any, without: Collection[str] = ()) -> dict[str, Setting]:
-    """The settings of a class (or of a pydantic model), in order.
+    """Return the settings of a class, a function or a pydantic model, in their order.
 
     Args:
-        target: a class, a function, or a pydantic model.
-        without: arguments that the framework fills.
+        target: class, function or pydantic model.
+        without: names of arguments that the framework passes.
     """
     if isinstance(target, type) and issubclass(target, BaseModel):
         return {
@@ -126,7 +126,7 @@ def _annotated(annotation: Any, metadata: Iterable[Any]) -> Any:
 
 
 def _constructors(target: Any) -> list[Callable[..., Any]]:
-    """The constructor, and the ones that its ``**kwargs`` go on to."""
+    """Return the constructor, and the constructors of base classes that receive its ``**kwargs``."""
     if not isinstance(target, type):
         return [target]
     found = []
@@ -145,12 +145,12 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         with contained():
             return get_type_hints(function, include_extras=True)
-    except Exception:  # a name that exists for type checkers only
+    except Exception:  # for example a name that is imported for type checkers only
         return {}
 
 
 def argument_docs(docstring: str | None) -> dict[str, str]:
-    """The ``Args:`` of a Google-style docstring, each joined to one line."""
+    """Return the descriptions under ``Args:`` of a Google-style docstring, each joined to one line."""
     match = re.search(r"^\s*Args:\s*\n(.*?)(?=^\s*[A-Z]\w+:\s*$|\Z)", docstring or "", re.MULTILINE | re.DOTALL)
     if not match:
         return {}
@@ -172,7 +172,7 @@ def argument_docs(docstring: str | None) -> dict[str, str]:
 
 
 def type_text(annotation: Any) -> str:
-    """A type as a person writes it in an experiment file."""
+    """Format a type as a user writes it in an experiment file."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         mark = next((mark for mark in arguments[1:] if isinstance(mark, Mark)), None)
@@ -201,11 +201,11 @@ def with_marked(
     """Return a setting's value with each section and each component's name in it replaced.
 
     Args:
-        annotation: annotation of the setting; marks may be inside lists, tuples, mappings and unions.
+        annotation: annotation of the setting, in which marks may be inside lists, tuples, mappings and unions.
         value: plain data.
         path: path of the value.
-        change: function of a mark, the value under it and its path.
-        leaf: function of an annotation without a mark (or a value that fits no mark), the value and its path.
+        change: function of a mark, its value and the path of the value; returns the replacement.
+        leaf: function of an annotation, its value and the path of the value, for values without a mark.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if not is_marked(annotation):
@@ -229,14 +229,14 @@ def with_marked(
 
 
 def is_marked(annotation: Any) -> bool:
-    """Return whether a setting contains sections or names of components."""
+    """Return True if a setting contains sections or names of components."""
     return any(
         isinstance(argument, Mark) or is_marked(argument) for argument in get_args(annotation) if argument is not ...
     )
 
 
 def _marked_arm(arms: Sequence[Any], value: Any) -> Any:
-    """Return the part of a union to which a value's sections or names belong; None for an unmarked part."""
+    """Return the marked part of a union that matches a value; None if an unmarked part does."""
     if value is None or (isinstance(value, str) and str in arms):
         return None
     for arm in filter(is_marked, arms):
@@ -249,28 +249,29 @@ def _marked_arm(arms: Sequence[Any], value: Any) -> Any:
 
 
 def checked_value(setting: Setting, value: Any) -> Any:
-    """Validate a value that came from YAML, as plain data again.
+    """Validate a value that was read from YAML, and return it as plain data.
 
     Raises:
-        SettingsError: if it is of another type or outside its range.
+        SettingsError: if the value has another type or is outside its range.
     """
     try:
         adapter = TypeAdapter(setting.annotation, config=_config(setting.annotation))
     except PydanticSchemaGenerationError:
         raise SettingsError(
-            setting.name, f"'{setting.name}' can be set from Python only ({setting.type_text})."
+            setting.name, f"'{setting.name}' can be set in Python only ({setting.type_text})."
         ) from None
     try:
-        # Through JSON, where a list may stand for a tuple although everything else is strict.
+        # Through JSON, because pydantic then accepts a list for a tuple although everything else is strict.
         checked = adapter.validate_json(json.dumps(_translated(value, _HIDDEN), allow_nan=True), strict=True)
     except (TypeError, ValueError) as error:
         reasons = _reasons(error) if isinstance(error, ValidationError) else str(error)
         shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
-        raise SettingsError(setting.name, f"{reasons}, not {shown}. It takes: {setting.type_text}.") from None
+        raise SettingsError(setting.name, f"{reasons}, not {shown}. Expected: {setting.type_text}.") from None
     return _translated(adapter.dump_python(checked, mode="json", exclude_defaults=False), _SHOWN)
 
 
-# Bytes of a file name that are not UTF-8 are lone surrogates in Python, invalid in JSON: store private characters.
+# Python reads bytes of a file name that are not UTF-8 as lone surrogates, which are invalid in JSON: use private
+# characters instead.
 _HIDDEN = {code: 0x100000 + code for code in range(0xDC80, 0xDD00)}
 _SHOWN = {hidden: code for code, hidden in _HIDDEN.items()}
 
@@ -286,11 +287,11 @@ def _translated(value: Any, table: Mapping[int, int]) -> Any:
     return value
 
 
-_ANY: TypeAdapter[Any] = TypeAdapter(Any)  # making one takes longer than using it
+_ANY: TypeAdapter[Any] = TypeAdapter(Any)  # kept: creating one takes longer than using it
 
 
 def plain_default(setting: Setting) -> Any:
-    """A setting's default as plain data, or REQUIRED if it has none that a file can hold."""
+    """Return a setting's default as plain data; REQUIRED if there is none that a file can contain."""
     if setting.default is REQUIRED:
         return REQUIRED
     try:

@@ -1,1 +1,1 @@
-"""Files that commands write for a person to change."""
+"""Files that commands write for a user to change."""

@@ -1,4 +1,4 @@
-"""``nablafx runs``: what was run."""
+"""``nablafx runs``: list and edit recorded runs."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def runs(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """List recorded runs, the newest first, or do something with some.
+    """List recorded runs, the newest first; the commands below show, compare and change runs.
 
     \b
-    Conditions are written so:
+    Conditions have this form:
       --where 'model.name=tcn and metrics.esr<0.02'
       --where 'data.device in [TS9, RAT] and not status=COMPLETED'
       --where 'start>=2026-11-01 and note~warm'

@@ -1,4 +1,4 @@
-"""``nablafx runs best``: the best run of each device."""
+"""``nablafx runs best``: show the best run of each device."""
 
 from __future__ import annotations
 

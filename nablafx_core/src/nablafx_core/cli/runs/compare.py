@@ -1,4 +1,4 @@
-"""``nablafx runs compare``: what differs between runs, and what came of it."""
+"""``nablafx runs compare``: show the different settings of runs, and their results."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ _MISSING = "-"
 
 @click.command()
 @click.argument("ids", metavar="ID ID...", nargs=-1, required=True)
-@click.option("--metric", default="validation/loss", show_default=True, help="Whose curves are drawn.")
-@click.option("--picture", type=click.Path(dir_okay=False), metavar="FILE.png", help="Draw the curves into a file.")
+@click.option("--metric", default="validation/loss", show_default=True, help="Figure whose curves are drawn.")
+@click.option(
+    "--picture", type=click.Path(dir_okay=False), metavar="FILE.png", help="Also write a picture of the curves."
+)
 @place_options
 @as_json
 def compare(
@@ -40,7 +42,7 @@ def compare(
     mongo: str | None,
     as_json: bool,
 ) -> None:
-    """Compare runs: settings that differ, final figures with the best marked, curves."""
+    """Compare runs: different settings, final figures with a star at the best, curves."""
     with opened_book(runs_dir, remote, mongo) as book:
         records = list({record.id: record for record in (book.find(key) for key in ids)}.values())
         if len(records) < 2:
@@ -52,11 +54,11 @@ def compare(
     if picture is not None:
         _draw(curves, metric, Path(picture))
     if as_json or outer_option("as_json"):
-        answer(_for_programs(records, differing, curves, metric))
+        answer(_as_data(records, differing, curves, metric))
     else:
         click.echo("\n\n".join(part for part in _page(rows, records, differing, curves, metric) if part))
     if picture is not None:
-        say(f"Drawn: {picture}")
+        say(f"Wrote {picture}")
 
 
 def _check_metric(records: Sequence[RunRecord], metric: str) -> None:
@@ -68,7 +70,7 @@ def _check_metric(records: Sequence[RunRecord], metric: str) -> None:
 
 
 def _differing(records: Sequence[RunRecord]) -> dict[str, list[str]]:
-    """Return the settings that differ between the runs, by path, as text; "-" if a run has no such setting."""
+    """Return the settings that differ between the runs, as text by path; "-" if a run does not have the setting."""
     flat = [{path: _text(value) for path, value in settings(_config(record))} for record in records]
     paths = dict.fromkeys(path for one in flat for path in one)
     rows = {path: [one.get(path, _MISSING) for one in flat] for path in paths}
@@ -77,7 +79,7 @@ def _differing(records: Sequence[RunRecord]) -> dict[str, list[str]]:
 
 
 def _as_components(values: list[str]) -> list[str]:
-    """Return names of components in one form: older runs recorded them without their packs."""
+    """Shorten names of components to the same form, because older runs recorded them without their packs."""
     shown = told_apart(values)
     return [shown[value] for value in values]
 
@@ -109,7 +111,7 @@ def _page(
 
 
 def _marked(values: Sequence[Any], name: str) -> list[str]:
-    """Figures with a star at the smallest; a step is no better than another."""
+    """Format figures, with a star at the smallest; steps get no star."""
     best = None if name.endswith("/step") else min((value for value in values if is_figure(value)), default=None)
     return [f"{figure(value) or _MISSING}{' *' if value is not None and value == best else ''}" for value in values]
 
@@ -139,7 +141,7 @@ def _draw(curves: Mapping[str, Series | None], metric: str, path: Path) -> None:
     plot_compared(known, metric, path)
 
 
-def _for_programs(
+def _as_data(
     records: Sequence[RunRecord],
     differing: Mapping[str, Sequence[str]],
     curves: Mapping[str, Series | None],

@@ -1,4 +1,4 @@
-"""``nablafx runs delete``: removing runs for good."""
+"""``nablafx runs delete``: delete runs permanently."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nablafx_core.runs.rows import Row
 from nablafx_core.runs.where import value_of
 
 KEEP = "keep"
-"""The tag of runs that are never deleted."""
+"""Tag of runs that are never deleted."""
 
 
 @click.command()
@@ -24,7 +24,7 @@ KEEP = "keep"
 @yes_option
 @place_options
 def delete(ids: tuple[str, ...], yes: bool, runs_dir: str | None, remote: bool, mongo: str | None) -> None:
-    """Delete runs, after showing what would go and asking.
+    """Delete runs; the runs are shown first, and a question asks for confirmation.
 
     A run that is running or tagged "keep" is not deleted.
     """
@@ -38,11 +38,11 @@ def delete(ids: tuple[str, ...], yes: bool, runs_dir: str | None, remote: bool, 
 
 
 def delete_rows(book: Book, rows: Sequence[Row], yes: bool) -> None:
-    """Show what goes, ask, and delete it.
+    """Show runs, ask for confirmation, and delete the runs.
 
     Raises:
-        RunError: before anything is deleted, if a run may not be; at the end, if some could not be.
-        Abort: if the user says no.
+        RunError: if a run must not be deleted, before anything is deleted; or if a deletion fails, at the end.
+        Abort: if the user does not confirm.
     """
     for row in rows:
         book.check_deletable(row.id)
@@ -65,7 +65,7 @@ def delete_rows(book: Book, rows: Sequence[Row], yes: bool) -> None:
     )
     if not yes:
         what = f"{number_of_runs(len(rows))}, {size(sum(sizes.values()))}, from {book.place}"
-        click.confirm(f"Delete {what}, for good?", abort=True, err=True)
+        click.confirm(f"Delete {what}, permanently?", abort=True, err=True)
     wrong = []
     for row in rows:
         try:

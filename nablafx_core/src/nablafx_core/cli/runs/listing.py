@@ -20,15 +20,15 @@ from nablafx_core.runs.where import value_of
 _COLUMNS = {name: one.column for name, one in FACTS.items() if one.column}
 _SHOWN = (*_COLUMNS, *(f"metrics.{name}" for name in LISTED_FIGURES))
 
-as_csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV, the figures as columns metrics.NAME.")
+as_csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV, with figures in columns metrics.NAME.")
 
 
 def list_options(command: Command) -> Command:
-    """``--where``, ``--sort``, ``--tag`` and ``--limit``."""
+    """Add ``--where``, ``--sort``, ``--tag`` and ``--limit``."""
     for decorate in (
-        click.option("--limit", type=click.IntRange(min=1), help="Only so many."),
+        click.option("--limit", type=click.IntRange(min=1), help="Largest number of runs."),
         click.option("--tag", "tags", multiple=True, help="Only runs with this tag; may be given several times."),
-        click.option("--sort", metavar="NAME", help="By a value such as metrics.esr; -NAME: the largest first."),
+        click.option("--sort", metavar="NAME", help="Sort by a value such as metrics.esr; -NAME: largest first."),
         where_option,
     ):
         command = decorate(command)
@@ -44,10 +44,10 @@ def list_rows(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """Print the runs of a book that are asked for.
+    """Print the runs of a book that fulfil the condition and have the tags.
 
     Raises:
-        RunError: if a name or a condition cannot be used.
+        RunError: if a name or a condition is invalid.
     """
     everything = book.rows()
     rows = [row for row in select(everything, where) if set(tags) <= set(row.tags)]
@@ -63,11 +63,11 @@ def list_rows(
         if len(shown) < len(rows):
             say(f"{len(shown):,} of {number_of_runs(len(rows))}.")
     else:
-        click.echo(f"No runs in {book.place}." if not everything else "No run fulfils that.")
+        click.echo(f"No runs in {book.place}." if not everything else "No run fulfils the condition.")
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """CSV as RFC 4180 has it: the facts in a fixed order, then the figures by name; "nan" and "inf" are figures."""
+    """Format rows as CSV (RFC 4180): the facts in a fixed order, then the figures by name, also "nan" and "inf"."""
     file = io.StringIO()
     writer = csv.writer(file)
     figures = sorted({name for row in rows for name in row.summary})
@@ -80,7 +80,7 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 
 def _table(rows: Sequence[Row], sort: str | None) -> str:
-    """Format the columns that fit a terminal, with what the list is sorted by, and tags if there are any."""
+    """Format the columns that fit a terminal, the column that sorts the list, and tags if there are any."""
     name = (sort or "").removeprefix("-")
     extra = [name] if name and name not in _SHOWN else []
     shown = [one for one in _COLUMNS if one != "tags" or any(row.tags for row in rows)]

@@ -1,4 +1,4 @@
-"""``nablafx runs note``: what somebody wants to remember about a run."""
+"""``nablafx runs note``: write a note about a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nablafx_core.commands import answer, as_json
 @click.command()
 @click.argument("run", metavar="ID")
 @click.argument("text")
-@click.option("--append", is_flag=True, help="Add a line to the note that is there.")
+@click.option("--append", is_flag=True, help="Add a line to the existing note.")
 @place_options
 @as_json
 def note(

@@ -1,4 +1,4 @@
-"""Which lab book a command means: the runs of a folder or those of a MongoDB."""
+"""Options that choose the lab book: the runs in a folder, or those in a MongoDB."""
 
 from __future__ import annotations
 
@@ -18,41 +18,43 @@ by_option = click.option(
     "--by",
     default=MAIN_METRIC,
     show_default=True,
-    help="Figure, the smallest the best; -NAME: the largest.",
+    help="Figure whose smallest value is best; -NAME: the largest.",
 )
-per_option = click.option("--per", default="data.device", show_default=True, help="What runs of a group share.")
-yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+per_option = click.option(
+    "--per", default="data.device", show_default=True, help="Setting that is equal in the runs of a group."
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
 def place_options(command: Command) -> Command:
-    """``--runs-dir``, ``--remote`` and ``--mongo``."""
+    """Add ``--runs-dir``, ``--remote`` and ``--mongo``."""
     for decorate in (
         mongo_option,
-        click.option("--remote", is_flag=True, help="The runs in MongoDB instead of a folder."),
-        click.option("--runs-dir", help="Folder that holds the run folders; runs if not given."),
+        click.option("--remote", is_flag=True, help="Use the runs in MongoDB instead of a folder."),
+        click.option("--runs-dir", help="Folder with the runs. Default: runs."),
     ):
         command = decorate(command)
     return command
 
 
 def outer_option(name: str) -> Any:
-    """An option that was given to ``nablafx runs`` before the name of the command; None if there is none."""
+    """Return the value of an option of ``nablafx runs``, before the name of the command; None if it is not set."""
     parent = click.get_current_context().parent
     return parent.params.get(name) if parent is not None else None
 
 
 def runs_folder(runs_dir: str | None) -> Path:
-    """The folder of ``--runs-dir``, wherever on the line it was given."""
+    """Return the folder of ``--runs-dir``, before or after the name of the command."""
     return Path(runs_dir or outer_option("runs_dir") or "runs")
 
 
 @contextmanager
 def opened_book(runs_dir: str | None, remote: bool, mongo: str | None) -> Iterator[Book]:
-    """The lab book of the options, wherever on the line they were given.
+    """Open the lab book that the options choose, before or after the name of the command.
 
     Raises:
-        ConfigError: for ``--remote`` without an address.
-        RunError: if the MongoDB cannot be reached, also from within the ``with``.
+        ConfigError: if ``--remote`` is set without an address.
+        RunError: if the MongoDB cannot be reached, also later inside the ``with``.
     """
     mongo = mongo or outer_option("mongo")
     if not (remote or mongo or outer_option("remote")):

@@ -1,4 +1,4 @@
-"""``nablafx runs prune``: keeping the best runs."""
+"""``nablafx runs prune``: delete all runs but the best."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nablafx_core.runs.rows import Row
 
 
 @click.command()
-@click.option("--keep-best", type=click.IntRange(min=0), required=True, help="So many of each group stay.")
+@click.option("--keep-best", type=click.IntRange(min=0), required=True, help="Number of runs to keep in each group.")
 @by_option
 @per_option
 @where_option
@@ -39,24 +39,26 @@ def prune(
     remote: bool,
     mongo: str | None,
 ) -> None:
-    """Delete all but the best trainings of each device, after showing what would go and asking.
+    """Delete all but the best trainings of each device; the runs are shown first, and a question asks for confirmation.
 
-    Runs that are running or tagged "keep", and those without the figure, such as failed ones, stay, as do runs of
-    other commands. With --keep-best 0 and --where, every run goes that fulfils the condition, whatever it is.
+    Kept are runs that are running or tagged "keep", runs without the figure, such as failed ones, and runs of other
+    commands. With --keep-best 0 and --where, every run that fulfils the condition is deleted, of any command.
     """
     where = where or outer_option("where")
     if keep_best == 0 and where is None:
-        raise click.UsageError("--keep-best 0 deletes all runs that a condition finds: give one with --where.")
+        raise click.UsageError(
+            "--keep-best 0 deletes all runs that fulfil a condition. Add the condition with --where."
+        )
     with opened_book(runs_dir, remote, mongo) as book:
         rows = select(book.rows(), where)
         ended = [row for row in rows if row.status != "RUNNING"]
-        chosen = ended if keep_best == 0 else _worse(ended, keep_best, by, per)
-        doomed = [row for row in chosen if KEEP not in row.tags]
-        if doomed:
-            delete_rows(book, doomed, yes)
-        say(f"{number_of_runs(len(rows) - len(doomed))} of those that were looked at stay.")
+        chosen = ended if keep_best == 0 else _all_but_best(ended, keep_best, by, per)
+        to_delete = [row for row in chosen if KEEP not in row.tags]
+        if to_delete:
+            delete_rows(book, to_delete, yes)
+        say(f"Kept {len(rows) - len(to_delete):,} of {number_of_runs(len(rows))} that matched.")
 
 
-def _worse(rows: Sequence[Row], keep_best: int, by: str, per: str) -> list[Row]:
-    """The rows of each group behind its best ones."""
+def _all_but_best(rows: Sequence[Row], keep_best: int, by: str, per: str) -> list[Row]:
+    """Return the rows of each group except its best ones."""
     return [row for ranking in ranked(rows, by, per).values() for row in ranking[keep_best:]]

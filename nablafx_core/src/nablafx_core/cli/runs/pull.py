@@ -1,4 +1,4 @@
-"""``nablafx runs pull``: fetching from MongoDB what another machine made."""
+"""``nablafx runs pull``: fetch a run of another machine from MongoDB."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from nablafx_core.commands import mongo_option, say
 
 @click.command()
 @click.argument("run", metavar="ID")
-@click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="For the bundle; ID.nfx if not given.")
+@click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="File for the bundle. Default: ID.nfx.")
 @click.option("--all", "everything", is_flag=True, help="Fetch the whole run folder, not only the model's bundle.")
-@click.option("--runs-dir", help="Folder in which --all makes the run folder; runs if not given.")
+@click.option("--runs-dir", help="Folder in which --all creates the run folder. Default: runs.")
 @mongo_option
 def pull(run: str, out: str | None, everything: bool, runs_dir: str | None, mongo: str | None) -> None:
     """Fetch a run's bundle from MongoDB, or, with --all, the whole run.
 
-    What arrives is checked by its hash before it gets its name. A run folder that exists is left as it is.
+    Each file is verified by its hash before it gets its name. An existing run folder is not changed.
     """
     if everything and out is not None:
-        raise click.UsageError("--out is for the bundle alone; --all makes a run folder in --runs-dir.")
+        raise click.UsageError("--out is only for the bundle; --all creates a run folder in --runs-dir.")
     from nablafx_core.mongo.mongo_book import opened
     from nablafx_core.mongo.pulling import pull_bundle, pull_run
 

@@ -1,4 +1,4 @@
-"""``nablafx runs push``: completing in MongoDB what it did not take while runs went on."""
+"""``nablafx runs push``: send to MongoDB the parts of runs that it does not have."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--runs-dir", help="Folder that holds the run folders; runs if not given.")
+@click.option("--runs-dir", help="Folder with the runs. Default: runs.")
 @mongo_option
 @as_json
 def push(ids: tuple[str, ...], runs_dir: str | None, mongo: str | None, as_json: bool) -> None:
-    """Send to MongoDB what it does not have of runs; without IDs, of all.
+    """Send to MongoDB the parts of runs that it does not have; without IDs, of all runs.
 
-    What is there is not sent again, and is read back: a run is said to be complete when all of it was found.
+    Parts that MongoDB has are read back, not sent again. A run is complete when all of its parts were found.
     """
     from pymongo.errors import PyMongoError
 
@@ -48,13 +48,13 @@ def push(ids: tuple[str, ...], runs_dir: str | None, mongo: str | None, as_json:
                     say(_line(pushed[-1]))
     except PyMongoError as error:
         wrong.append(f"{address.explained(error)}. What was sent is there; push again for the rest.")
-    wrong += [f"{one.id}: {', '.join(one.missing)} did not arrive." for one in pushed if one.missing]
+    wrong += [f"{one.id}: {', '.join(one.missing)} are missing in MongoDB." for one in pushed if one.missing]
     if as_json:
         answer([asdict(one) for one in pushed])
     elif not (pushed or wrong):
-        click.echo(f"MongoDB {address} has all of the runs in {folder}.")
+        click.echo(f"MongoDB {address} has all runs in {folder}, complete.")
     if wrong:
-        raise RunError(f"MongoDB {address} does not have all of it:\n  " + "\n  ".join(wrong))
+        raise RunError(f"MongoDB {address} does not have the complete runs:\n  " + "\n  ".join(wrong))
 
 
 def _line(pushed: Pushed) -> str:

@@ -1,4 +1,4 @@
-"""``nablafx runs show``: all about one run."""
+"""``nablafx runs show``: show all details of a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MACHINE = "system/"
 @place_options
 @as_json
 def show(run: str, runs_dir: str | None, remote: bool, mongo: str | None, as_json: bool) -> None:
-    """Show a run: its experiment, figures, files and where it ran.
+    """Show a run: its experiment, figures, files and machine.
 
     ID is an id, the beginning of one, or "latest".
     """
@@ -57,7 +57,7 @@ def _all_facts(record: RunRecord, children: list[Row]) -> dict[str, Any]:
 
 
 def _page(record: RunRecord, children: list[Row]) -> list[str]:
-    """The parts of what `show` prints; empty ones are left out."""
+    """Return the parts of the printed page; the caller drops empty ones."""
     import yaml
 
     config = _config(record)
@@ -110,7 +110,7 @@ def _series_table(record: RunRecord) -> str:
 
 
 def _machine_table(record: RunRecord) -> str:
-    """What was measured of the machine while it ran."""
+    """Format the measurements of the machine during the run."""
     rows = [
         (safe(name.removeprefix(_MACHINE)), figure(sum(values) / len(values)), figure(min(values)), figure(max(values)))
         for name, one in sorted(record.metrics.items())
@@ -120,7 +120,7 @@ def _machine_table(record: RunRecord) -> str:
 
 
 def _children_table(children: list[Row]) -> str:
-    """The runs that this one started, such as the trials of a sweep."""
+    """Format the runs that this one started, such as the trials of a sweep."""
     rows = [
         (
             safe(row.id),
@@ -135,7 +135,7 @@ def _children_table(children: list[Row]) -> str:
 
 
 def _files(record: RunRecord) -> list[str]:
-    """Return the recorded files, and mark the ones that are missing from the folder."""
+    """Return the names of the recorded files, with a mark for files that are missing in the folder."""
     here = record.folder.is_dir()  # files in MongoDB are not in a folder
     return [
         safe(name) + ("  (missing)" if here and not os.path.exists(os.path.join(record.folder, name)) else "")

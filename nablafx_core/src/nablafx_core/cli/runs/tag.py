@@ -1,4 +1,4 @@
-"""``nablafx runs tag``: words by which runs are found again."""
+"""``nablafx runs tag``: add and remove tags, by which runs are found again."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from nablafx_core.commands import answer, as_json
 
 @click.command()
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@click.option("--add", multiple=True, metavar="TAG", help="May be given several times.")
-@click.option("--remove", multiple=True, metavar="TAG", help="May be given several times.")
+@click.option("--add", multiple=True, metavar="TAG", help="Tag to add; may be given several times.")
+@click.option("--remove", multiple=True, metavar="TAG", help="Tag to remove; may be given several times.")
 @place_options
 @as_json
 def tag(
@@ -24,7 +24,7 @@ def tag(
     mongo: str | None,
     as_json: bool,
 ) -> None:
-    """Add tags to runs and remove some, and print which they have.
+    """Add tags to runs, or remove tags, and print the tags of each run.
 
     A run that is tagged "keep" is never deleted.
     """
