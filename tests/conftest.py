@@ -7,6 +7,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 # Two busy threads on two cores are slower than one by orders of magnitude; read when torch is imported.
@@ -21,9 +22,13 @@ import pytest
 from hypothesis import settings
 
 from nablafx_core.registry import Registry
+from reference.blank import blank_pictures, drawn
+from reference.forked import Forked
 
 settings.register_profile("nablafx", derandomize=True, deadline=None)
 settings.load_profile("nablafx")
+
+blank_pictures()
 
 HEAD = """
 from nablafx_core.component import Component
@@ -83,6 +88,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _pictures_of_module(request: pytest.FixtureRequest) -> Iterator[None]:
+    with drawn() if request.node.get_closest_marker("pictures") else nullcontext():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _pictures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Draw the pictures of tests that are marked so."""
+    with drawn() if request.node.get_closest_marker("pictures") else nullcontext():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_signals() -> Iterator[None]:
     """Restore the signal handlers, which the command line and Lightning disable when they end a program."""
@@ -91,6 +109,15 @@ def own_signals() -> Iterator[None]:
     for number, handler in before.items():
         if signal.getsignal(number) is not handler:
             signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def forked() -> Iterator[Forked]:
+    """Start Python processes that have imported everything; they find ``tests`` and what this process finds."""
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    server = Forked(environment={**os.environ, "PYTHONPATH": path})
+    yield server
+    server.close()
 
 
 @pytest.fixture
