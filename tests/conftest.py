@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -21,6 +22,7 @@ if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
 import pytest
 from hypothesis import settings
 
+from installing import SHARED
 from nablafx_core.registry import Registry
 from reference.blank import blank_pictures, drawn
 from reference.forked import Forked
@@ -34,6 +36,15 @@ HEAD = """
 from nablafx_core.component import Component
 from nablafx_core.hookspecs import hookimpl
 """
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that all processes of a test run share; those of xdist inherit its name."""
+    if SHARED not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="nablafx-tests-")
+        os.environ[SHARED] = folder.name
+        config.add_cleanup(folder.cleanup)
+        config.add_cleanup(lambda: os.environ.pop(SHARED))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,9 +1,9 @@
 """Python processes forked from one that has imported everything, which saves each the seconds of its imports.
 
-``python forked.py SOCKET [blank]`` imports what trainings and commands need and then starts a process for each
+``python forked.py SOCKET MODULES`` imports what trainings and commands need and then starts a process for each
 connection to a Unix socket, with the arguments, environment, folder and streams that the connection brings. It answers
 with the process id, and with the exit code when the process has ended. It ends, and kills what it started, when its
-standard input does.
+standard input does. ``python forked.py --ask SOCKET PYTHON SITE SCRIPT …`` is such a process where a shell starts one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import runpy
 import select
 import shutil
 import signal
+import site
 import socket
 import struct
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import types
@@ -33,9 +35,9 @@ from typing import IO, Any, NoReturn
 #: Arguments of Python that run the command line.
 NABLAFX = ("-m", "nablafx_core")
 
-_IMPORTED = (
-    "lightning",
-    "sacred",
+#: What commands import of others, and then of this project.
+OTHERS = ("lightning", "matplotlib.backends.backend_agg", "numba", "sacred", "scipy.signal", "soundfile", "torch")
+CORE = (
     "nablafx_core.cli.train",
     "nablafx_core.cli.render",
     "nablafx_core.evaluation.evaluate",
@@ -55,14 +57,17 @@ class Forked:
 
     Args:
         python: the interpreter.
-        blank: whether pictures are blank, as they are in tests by default.
+        imports: modules.
         environment: the variables with which it imports. What its ``PYTHONPATH`` names is found by each process.
     """
 
     def __init__(
-        self, python: str | Path = sys.executable, blank: bool = True, environment: Mapping[str, str] | None = None
+        self,
+        python: str | Path = sys.executable,
+        imports: Sequence[str] = OTHERS + CORE,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._python, self._blank, self._environment = str(python), blank, environment
+        self._python, self._imports, self._environment = str(python), imports, environment
         self._folder: Path | None = None
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -77,20 +82,29 @@ class Forked:
         stderr: int | None = None,
         text: bool = False,
         start_new_session: bool = False,
+        python: str | Path | None = None,
+        site: str | Path | None = None,
     ) -> Process | subprocess.Popen[Any]:
-        """Start ``python ARGUMENTS``, which begin with ``-c CODE``, ``-m MODULE`` or a script's path."""
+        """Start ``python ARGUMENTS``, which begin with ``-c CODE``, ``-m MODULE`` or a script's path.
+
+        Args:
+            arguments: of Python.
+            env: variables; those of this process if None.
+            cwd: the folder; that of this process if None.
+            stdin: a descriptor or what `subprocess` has; nothing if None.
+            stdout: as `stdin`; that of this process if None.
+            stderr: as `stdout`.
+            text: whether pipes are text.
+            start_new_session: whether it leaves the process group.
+            python: the interpreter of another environment that has the same packages.
+            site: the packages of that.
+        """
         given = [str(argument) for argument in arguments]
         if not hasattr(os, "fork"):
             streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "text": text}
-            return subprocess.Popen([self._python, *given], env=env, cwd=cwd, **streams)
-        environment = os.environ if env is None else env
-        request = {
-            "arguments": given,
-            "environment": dict(environment),
-            "folder": os.path.abspath(cwd or os.getcwd()),
-            "session": start_new_session,
-        }
-        return Process(self._path(), request, (stdin, stdout, stderr), text)
+            return subprocess.Popen([str(python or self._python), *given], env=env, cwd=cwd, **streams)
+        request = _request(given, env, cwd, start_new_session, python, site)
+        return Process(self.path(), request, (stdin, stdout, stderr), text)
 
     def run(
         self,
@@ -124,12 +138,13 @@ class Forked:
             shutil.rmtree(self._folder)
             self._server = None
 
-    def _path(self) -> str:
+    def path(self) -> str:
+        """The server's socket."""
         if self._server is None:
             self._folder = Path(tempfile.mkdtemp(prefix="forked-"))
             path = self._folder / "socket"
             self._server = subprocess.Popen(
-                [self._python, __file__, str(path), *(["blank"] if self._blank else [])],
+                [self._python, __file__, str(path), ",".join(self._imports)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env=self._environment,
@@ -137,6 +152,24 @@ class Forked:
             assert self._server.stdout.read() == b"ready\n"
             self._server.stdout.close()
         return str(self._folder / "socket")
+
+
+def _request(
+    arguments: Sequence[str],
+    env: Mapping[str, str] | None = None,
+    cwd: str | Path | None = None,
+    session: bool = False,
+    python: str | Path | None = None,
+    site: str | Path | None = None,
+) -> dict[str, Any]:
+    return {
+        "arguments": list(arguments),
+        "environment": dict(os.environ if env is None else env),
+        "folder": os.path.abspath(cwd or os.getcwd()),
+        "session": session,
+        "python": python and str(python),
+        "site": site and str(site),
+    }
 
 
 class Process:
@@ -242,24 +275,21 @@ class Process:
         self.send_signal(signal.SIGKILL)
 
 
-def _serve(path: str, blank: str = "") -> Callable[[], None]:
+def _serve(path: str, modules: str) -> Callable[[], None]:
     """Fork for each connection, forever; returns only in what was forked, with what that is to run."""
     from_here, *base = sys.path
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name in _IMPORTED:
+        for name in modules.split(","):
             importlib.import_module(name)
+    import blank
     import numba
 
-    from nablafx_core.registry import Registry
-
-    if blank:
-        from blank import blank_pictures
-
-        blank_pictures()
+    blank.blank_pictures()
     sys.path.remove(from_here)
     assert threading.active_count() == 1, "a fork would not have the other threads"
-    Registry.discover.cache_clear()  # what is installed may change
+    if "nablafx_core.registry" in sys.modules:
+        sys.modules["nablafx_core.registry"].Registry.discover.cache_clear()  # what is installed may change
     numba.njit(lambda number: number)(1)  # what numba sets up at its first call
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
@@ -324,7 +354,12 @@ def _prepared(request: dict[str, Any], base: list[str]) -> Callable[[], None]:
     sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     head, *rest = request["arguments"]
     own = os.path.dirname(os.path.abspath(head)) if not head.startswith("-") else "" if head == "-c" else os.getcwd()
+    if request["python"]:
+        sys.executable, sys.prefix = request["python"], str(Path(request["python"]).parents[1])
+        base = base[: base.index(sysconfig.get_path("purelib"))]
     sys.path[:] = [own, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *base]
+    if request["site"]:
+        site.addsitedir(request["site"])
     importlib.invalidate_caches()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
@@ -367,4 +402,7 @@ def _run(program: Callable[[], None]) -> NoReturn:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--ask":
+        path, python, packages, *arguments = sys.argv[2:]
+        sys.exit(Process(path, _request(arguments, python=python, site=packages), (0, None, None), False).wait())
     _run(_serve(*sys.argv[1:]))
