@@ -27,16 +27,16 @@ WITH_KNOBS = {"controls": KNOBS}
 
 
 def in_blocks():
-    """Every architecture with every conditioning that works in blocks, with look-ahead and without."""
-    small = {"tcn": (TCN, SMALL), "gcn": (GCN, SMALL), "s4": (S4, SMALL_S4), "lstm": (LSTM, SMALL_LSTM)}
-    for name, (model_class, arguments) in small.items():
-        for conditioning in (
-            ("tv_concatenated",) if name == "lstm" else ("tfilm", "ttfilm", "tvfilm", "tv_concatenated")
-        ):
-            for lookahead in (True, False):
-                knobs = WITH_KNOBS if lookahead != (conditioning == "ttfilm") else {}
-                settings = arguments | BLOCKS | knobs | {"conditioning": conditioning, "lookahead": lookahead}
-                yield f"{name} {conditioning} {'' if lookahead else 'no '}look-ahead", (model_class, settings)
+    """Every architecture with every conditioning that works in blocks, and each of both with look-ahead and without."""
+    small = {"tcn": (TCN, SMALL), "gcn": (GCN, SMALL), "s4": (S4, SMALL_S4)}
+    ways = ("tfilm", "ttfilm", "tvfilm", "tv_concatenated")
+    pairs = [(name, way, (i + j) % 2 == 0) for i, name in enumerate(small) for j, way in enumerate(ways)]
+    pairs += [("lstm", "tv_concatenated", True), ("lstm", "tv_concatenated", False)]
+    for name, conditioning, lookahead in pairs:
+        model_class, arguments = small.get(name, (LSTM, SMALL_LSTM))
+        knobs = WITH_KNOBS if lookahead != (conditioning == "ttfilm") else {}
+        settings = arguments | BLOCKS | knobs | {"conditioning": conditioning, "lookahead": lookahead}
+        yield f"{name} {conditioning} {'' if lookahead else 'no '}look-ahead", (model_class, settings)
 
 
 CASES = {
