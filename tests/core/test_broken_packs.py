@@ -14,6 +14,8 @@ from nablafx_core.errors import RegistryError
 from nablafx_core.registry import Registry
 from reference.clock import Clock
 
+pytestmark = pytest.mark.slow
+
 GOOD = """
 @hookimpl
 def nablafx_models():

@@ -16,6 +16,8 @@ from nablafx_core.report.curves import draw_curves, plot_losses
 from nablafx_core.report.plots import loudest, plot_prediction, spectrogram_db
 from nablafx_core.tracking import metrics
 
+pytestmark = pytest.mark.pictures
+
 RATE = 48000
 SECONDS = np.arange(RATE) / RATE
 TONE = 0.5 * np.sin(2 * np.pi * 1000 * SECONDS)

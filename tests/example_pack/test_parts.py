@@ -20,6 +20,8 @@ from nablafx_core.evaluation.evaluate import evaluate
 from nablafx_core.evaluation.metrics import ESR
 from nablafx_core.tracking.recorder import record
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_filter_is_the_recursion_that_it_says():
     from nablafx_example.one_pole import one_pole

@@ -15,6 +15,8 @@ from nablafx_models.lstm import LSTM
 from nablafx_models.s4 import S4
 from nablafx_models.tcn import TCN
 
+pytestmark = pytest.mark.slow
+
 KNOBS = [Control("drive"), Control("tone", 20, 20000, "Hz", "log"), Control("mode", positions=("a", "b", "c"))]
 SMALL = {"num_blocks": 3, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
 FILM = SMALL | {"conditioning": "film", "controls": KNOBS}
