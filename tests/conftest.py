@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 # Two busy threads on two cores are slower than one by orders of magnitude; read when torch is imported.
@@ -20,10 +23,15 @@ if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
 import pytest
 from hypothesis import settings
 
+from installing import SHARED
 from nablafx_core.registry import Registry
+from reference.blank import blank_pictures, drawn
+from reference.forked import Forked
 
 settings.register_profile("nablafx", derandomize=True, deadline=None)
 settings.load_profile("nablafx")
+
+blank_pictures()
 
 HEAD = """
 from nablafx_core.registry.component import Component
@@ -31,9 +39,24 @@ from nablafx_core.registry.hookspecs import hookimpl
 """
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that all processes of a test run share; those of xdist inherit its name."""
+    if SHARED not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="nablafx-tests-")
+        os.environ[SHARED] = folder.name
+        config.add_cleanup(folder.cleanup)
+        config.add_cleanup(lambda: os.environ.pop(SHARED))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slow modules, so that processes which share the tests end at the same time."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Spare each garbage collection of the tests what has been imported, which stays."""
+    gc.collect()
+    gc.freeze()
 
 
 class Installer:
@@ -83,6 +106,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _pictures_of_module(request: pytest.FixtureRequest) -> Iterator[None]:
+    with drawn() if request.node.get_closest_marker("pictures") else nullcontext():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _pictures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Draw the pictures of tests that are marked so."""
+    with drawn() if request.node.get_closest_marker("pictures") else nullcontext():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_signals() -> Iterator[None]:
     """Restore the signal handlers, which the command line and Lightning disable when they end a program."""
@@ -91,6 +127,15 @@ def own_signals() -> Iterator[None]:
     for number, handler in before.items():
         if signal.getsignal(number) is not handler:
             signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def forked() -> Iterator[Forked]:
+    """Start Python processes that have imported everything; they find ``tests`` and what this process finds."""
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    server = Forked(environment={**os.environ, "PYTHONPATH": path})
+    yield server
+    server.close()
 
 
 @pytest.fixture

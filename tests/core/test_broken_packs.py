@@ -15,6 +15,8 @@ from nablafx_core.registry import Registry
 from nablafx_core.registry.diagnosis import otherwise
 from reference.clock import Clock
 
+pytestmark = pytest.mark.slow
+
 GOOD = """
 @hookimpl
 def nablafx_models():

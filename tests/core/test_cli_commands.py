@@ -17,6 +17,8 @@ from nablafx_core.controls import Control
 from nablafx_core.graybox import describe
 from nablafx_core.registry.building import build
 
+pytestmark = pytest.mark.slow
+
 RATE, DELAY = 48000, 100
 SMALL = [
     "model={name: tcn, num_blocks: 3, kernel_size: 3, channel_width: 4}",

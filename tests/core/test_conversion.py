@@ -12,6 +12,8 @@ import nablafx_core as nfx
 from nablafx_core.cli import cli
 from nablafx_core.errors import BundleError, ConfigError, ConversionError, NablafxError
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = """
 @hookimpl
 def nablafx_importers():

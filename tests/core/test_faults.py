@@ -10,6 +10,8 @@ import pytest
 
 from reference.world import BOMB, RUNS_CODE, SETTING, World, pedal, played, run_main, snapshot, whole_world, world
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["whole_world", "world"]  # fixtures
 
 

@@ -12,6 +12,8 @@ from nablafx_core.registry import Registry
 from reference.small_disk import small_disk
 from reference.world import run_main, snapshot, whole_world, world
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["whole_world", "world"]  # fixtures
 
 PACK = """

@@ -14,6 +14,8 @@ from nablafx_core.config import load_experiment
 from nablafx_core.testing import laws
 from nablafx_core.training.fit import train
 
+pytestmark = pytest.mark.slow
+
 GUIDE = (Path(__file__).parents[2] / "docs" / "guide.md").read_text(encoding="utf-8")
 SECTION = GUIDE.partition("\n## Gray-box chains\n")[2].partition("\n## ")[0]
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)

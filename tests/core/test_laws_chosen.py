@@ -14,6 +14,8 @@ from nablafx_core.testing import LawBroken, check_pack, pack_results
 from nablafx_core.testing.candidates import models_to_export
 from reference.registered import plugin, preset_file
 
+pytestmark = pytest.mark.slow
+
 EXCEPTED = """
 @hookimpl
 def nablafx_models():

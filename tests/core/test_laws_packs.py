@@ -14,6 +14,8 @@ from nablafx_core.testing import LawBroken, check_pack, pack_results
 from nablafx_core.testing.table import LAWS
 from reference.registered import faulty, plugin, results
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_packs_own_line_is_shown_and_what_it_prints_is_kept_out(install):
     install.module(

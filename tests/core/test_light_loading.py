@@ -19,6 +19,8 @@ from nablafx_core.testing.candidates import model_of
 from nablafx_core.testing.tiny import TINY_DATA, TinyData
 from reference.run_folders import write_run
 
+pytestmark = pytest.mark.slow
+
 HEAVY = "lightning sacred pymongo matplotlib librosa auraloss sympy torch._dynamo ray pandas sklearn".split()
 LOADING = f"""
 import sys

@@ -27,6 +27,8 @@ from nablafx_core.runs.recorder import record
 from nablafx_core.runs.records import RunRecord, list_runs
 from reference.mongo_server import database, running_server, url
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["database", "running_server", "url"]  # fixtures
 
 CONFIG = {"model": {"name": "lstm"}, "train": {"seed": 1}}

@@ -41,6 +41,8 @@ from reference.mongo_server import (
 from reference.mongo_server import url as url_of_database
 from reference.waiting import PATIENCE, until
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["database", "own_server", "proxy", "running_server", "url_of_database"]  # fixtures
 
 #: Seconds that the end of a run waits for a server that does not take the rest.

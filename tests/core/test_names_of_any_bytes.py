@@ -50,6 +50,7 @@ def test_files_are_written_and_read_and_named(tmp_path):
     assert ODD in str(error.value)
 
 
+@pytest.mark.pictures
 def test_they_are_drawn(tmp_path):
     with picture(tmp_path / "a.png", 2) as figure:
         figure.suptitle(ODD.partition(" \u00e9")[0])

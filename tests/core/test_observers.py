@@ -30,6 +30,8 @@ from nablafx_core.runs.stock import fitted, main_figure
 from nablafx_core.training.fit import resumable, train
 from reference.mongo_server import database, running_server, url
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["database", "running_server", "url"]  # fixtures
 
 CONFIG = {"model": {"name": "lstm"}, "seed": 1}

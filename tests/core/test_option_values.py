@@ -167,6 +167,7 @@ def test_an_override_may_contain_an_equals_sign(experiment, value, expected):
     assert load_experiment([experiment], [f"track.runs_dir={value}"]).track.runs_dir == expected
 
 
+@pytest.mark.pictures
 def test_a_name_in_a_picture_is_not_a_formula(tmp_path):
     with picture(tmp_path / "a.png", 2) as figure:
         axis = figure.add_subplot()

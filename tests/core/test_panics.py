@@ -25,6 +25,8 @@ from nablafx_core.training.guarded import guarded
 from reference.callbacks import Counting
 from reference.panics import ERRORS, VARIABLE, Cancelled, PanicException
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = """
 def at(place):
     import os

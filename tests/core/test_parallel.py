@@ -9,6 +9,8 @@ import pytest
 
 from nablafx_core.parallel import mapped
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_results_are_in_order_and_each_item_is_taken_once(threads):

@@ -16,6 +16,8 @@ from nablafx_core.pictures.curves import draw_curves, plot_losses
 from nablafx_core.pictures.plots import loudest, plot_prediction, spectrogram_db
 from nablafx_core.runs import metrics_file as metrics
 
+pytestmark = pytest.mark.pictures
+
 RATE = 48000
 SECONDS = np.arange(RATE) / RATE
 TONE = 0.5 * np.sin(2 * np.pi * 1000 * SECONDS)

@@ -16,6 +16,8 @@ from nablafx_core.testing import laws_dataset
 from nablafx_core.training.fit import prepared_data, prepared_model, train
 from reference.tremolo import Swung, Tremolo, gain
 
+pytestmark = pytest.mark.slow
+
 EXACT, WRONG = 1e-10, 0.05
 
 

@@ -19,6 +19,8 @@ from nablafx_core.profiling import cost_card, count_macs
 from nablafx_core.profiling.peak_memory import peak_memory
 from nablafx_core.testing.tiny import TINY_DATA, TinyModel
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 MEGA = 1 << 20
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +14,7 @@ import yaml
 import nablafx_core as nfx
 from nablafx_core.bundles.bundle import describe_bundle
 from nablafx_core.runs.records import find_run, list_runs
-from reference.forked import Forked
+from reference.forked import NABLAFX
 from reference.killing import VARIABLE
 from reference.waiting import until
 
@@ -83,11 +81,21 @@ def assert_same(one, other):
     assert one.last_step == other.last_step > 8
 
 
+class Command:
+    """Runs the command line, to its end; what it says is in the file `log`."""
+
+    def __init__(self, forked, log):
+        self.forked, self.log = forked, log
+
+    def __call__(self, *arguments, **environment):
+        with self.log.open("a") as log:
+            environment = {**os.environ, **environment}
+            return self.forked.run([*NABLAFX, *arguments], env=environment, stdout=log, stderr=log).returncode
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    forked = Forked(tmp_path_factory.mktemp("forked") / "log")
-    yield forked
-    forked.close()
+def run(forked, tmp_path_factory):
+    return Command(forked, tmp_path_factory.mktemp("forked") / "log")
 
 
 @pytest.fixture(scope="module")
@@ -166,14 +174,11 @@ def test_data_workers_do_not_change_the_weights(run, whole, tmp_path, kind):
     assert_same(killed_at(run, tmp_path, kind, "train 13", workers=1), whole(kind))
 
 
-def test_the_real_command_killed_at_a_random_moment(whole, tmp_path):
+def test_the_real_command_killed_at_a_random_moment(forked, whole, tmp_path):
     """Send SIGKILL as soon as the record has a number of values."""
     values = random.Random(8).randint(4, 12)
     file = experiment(tmp_path, "random")
-    command = [sys.executable, "-m", "nablafx_core", "train"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
-    quiet = {"env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([*command, str(file), "--runs-dir", str(tmp_path / "runs")], **quiet)
+    process = forked.popen([*NABLAFX, "train", str(file), "--runs-dir", str(tmp_path / "runs")])
 
     def written():
         return sum(path.read_bytes().count(b"\n") for path in tmp_path.glob("runs/*/metrics.jsonl"))
@@ -181,7 +186,7 @@ def test_the_real_command_killed_at_a_random_moment(whole, tmp_path):
     until(lambda: written() >= values, alive=lambda: process.poll() is None)
     process.kill()
     process.wait()
-    subprocess.run([*command, "--resume", "latest", "--runs-dir", str(tmp_path / "runs")], check=True, **quiet)
+    forked.run([*NABLAFX, "train", "--resume", "latest", "--runs-dir", str(tmp_path / "runs")], check=True)
     assert_same(find_run(tmp_path / "runs", "latest"), whole("random"))
 
 

@@ -80,6 +80,7 @@ def test_a_comparison_for_programs(runs_dir):
     assert found["curves"][1]["values"][-2:] == [0.5, None]
 
 
+@pytest.mark.pictures
 def test_a_comparison_is_drawn_with_every_run_labelled(runs_dir, tmp_path, monkeypatch):
     from matplotlib.axes import Axes
 

@@ -22,6 +22,8 @@ from nablafx_core.runs.records import RunRecord
 from reference.mongo_server import Proxy, database, free_port, running_server, url  # noqa: F401
 from reference.run_folders import write_run
 
+pytestmark = pytest.mark.slow
+
 CONFIG = {"model": {"name": "tcn", "width": 8}, "data": {"name": "tonetwist", "device": "TS9"}}
 OTHER = {"model": {"name": "lstm", "width": 8}, "data": {"name": "tonetwist", "device": "TS9"}}
 POINTS = [(name, step, 1 / (step + 1)) for step in range(5) for name in ("train/loss", "validation/loss")]

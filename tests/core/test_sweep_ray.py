@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 import yaml
 
 from nablafx_core.runs.records import RunRecord, list_runs
+from reference.forked import NABLAFX, Forked, Process
 from reference.waiting import PATIENCE, until
 
 pytest.importorskip("ray.tune", reason="Ray Tune is not installed: pip install 'nablafx-core[sweep]'")
@@ -22,8 +22,9 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc"),
 ]
 
+#: No worker is started before one is needed, and none waits for whatever else this machine does: Ray makes them nice.
+RAY = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0", "RAY_worker_niceness": "0"}
 TESTS = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-m", "nablafx_core"]
 #: Draws 0.0003, then 0.02, then 1e-7.
 SEED = 1
 
@@ -31,18 +32,17 @@ SEED = 1
 class Sweeping:
     """Starts sweeps and finds their processes."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, forked: Forked, folder: Path) -> None:
+        self.forked, self.folder = forked, folder
         self.helpers: set[str] = set()
         self.mark = f"NABLAFX_TEST_SWEEP={folder}"
         name, _, value = self.mark.partition("=")
         path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-        self.environment = {**os.environ, "PYTHONPATH": path, name: value}
+        self.environment = {**os.environ, **RAY, "PYTHONPATH": path, name: value}
 
-    def start(self, *arguments: str) -> subprocess.Popen:
-        command = [*COMMAND, "sweep", *arguments]
-        return subprocess.Popen(
-            command,
+    def start(self, *arguments: str) -> Process:
+        return self.forked.popen(
+            [*NABLAFX, "sweep", *arguments],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -82,12 +82,12 @@ class Sweeping:
         trials = [RunRecord.read(run.folder.parent / entry["id"]) for entry in sweep.info["trials"] for run in [sweep]]
         return sweep, trials
 
-    def wait(self, process: subprocess.Popen, path: str) -> None:
-        """Wait until the sweep has created a file."""
+    def wait(self, process: Process, path: str) -> None:
+        """Wait until the sweep has made a file."""
         until(lambda: any(self.folder.glob(path)), alive=lambda: process.poll() is None)
 
 
-def test_a_sweep_that_is_killed_interrupted_and_resumed(tmp_path):
+def test_a_sweep_that_is_killed_interrupted_and_resumed(forked, tmp_path):
     sections = {
         "data": {"name": "reference.tiny:TanhDataset", "segment_length": 2048, "batch_size": 2},
         "model": {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4},
@@ -99,7 +99,7 @@ def test_a_sweep_that_is_killed_interrupted_and_resumed(tmp_path):
     asha = {"grace_period": 1, "reduction_factor": 2}
     sweep = {"search": "asha", "trials": 3, "seed": SEED, "concurrent": 1, "asha": asha, "space": space}
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump({"experiment": sections, "sweep": sweep}))
-    sweeping = Sweeping(tmp_path)
+    sweeping = Sweeping(forked, tmp_path)
 
     process = sweeping.start("sweep.yaml")
     sweeping.wait(process, "held-0")

@@ -24,6 +24,8 @@ from nablafx_core.sweep.trial_book import Book, Entry
 from nablafx_core.sweep.trials import trials
 from nablafx_core.training.fit import train
 
+pytestmark = pytest.mark.slow
+
 SECTIONS = {
     "data": {"name": "reference.tiny:TanhDataset", "segment_length": 2048, "batch_size": 2},
     "model": {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4},

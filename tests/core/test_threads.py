@@ -17,6 +17,8 @@ from nablafx_core.pack_code import pack_code
 from nablafx_core.registry import Registry
 from nablafx_core.threads import torch_threads
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = """
 import threading
 inside, calls = threading.Event(), []

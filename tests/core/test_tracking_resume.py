@@ -19,6 +19,8 @@ from nablafx_core.runs.recorder import record
 from nablafx_core.runs.records import RunRecord
 from reference.waiting import PATIENCE, until
 
+pytestmark = pytest.mark.slow
+
 CONFIG = {"model": {"name": "lstm"}, "train": {"seed": 1}}
 
 ENDLESS = """

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import signal
-import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -49,6 +48,7 @@ def same(first, second):
     return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
+@pytest.mark.pictures
 def test_a_run_leaves_all_its_files(tmp_path):
     result = train(sections(tmp_path, train={"max_steps": 60, "validate_every": 20, "learning_rate": 0.02}))
     record = find_run(tmp_path / "runs", result.id)
@@ -79,7 +79,7 @@ def test_the_printed_config_gives_the_same_weights_bit_for_bit(tmp_path):
 
 
 @pytest.mark.parametrize("model", [TCN, LSTM], ids=["tcn", "lstm"])
-def test_killed_and_resumed_equals_uninterrupted(tmp_path, model):
+def test_killed_and_resumed_equals_uninterrupted(forked, tmp_path, model):
     """After SIGKILL between two checkpoints, a resume from the last one gives the same bits."""
     whole = train(sections(tmp_path, model, train={"tbptt": 512 if model is LSTM else None}))
     killed = sections(tmp_path, model, train={"tbptt": 512 if model is LSTM else None})
@@ -95,8 +95,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, model):
         "from nablafx_core.training.fit import train\n"
         f"train({str(file)!r}, callbacks=[Kill()])\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    done = forked.run(["-c", script], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     record = find_run(tmp_path / "killed", "latest")
     assert record.status == "DIED"
@@ -247,7 +246,7 @@ def test_the_cosine_schedule_rises_and_ends_at_zero(tmp_path):
     assert rates == pytest.approx(expected)
 
 
-def test_two_processes_make_one_run(tmp_path):
+def test_two_processes_make_one_run(forked, tmp_path):
     """Lightning's own strategy; the second process trains its own batches and records nothing."""
     file = tmp_path / "ddp.yaml"
     several = {"devices": 2, "strategy": "ddp", "threads": 1}
@@ -255,9 +254,7 @@ def test_two_processes_make_one_run(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(f"from nablafx_core.training.fit import train\nprint(train({str(file)!r}).id)\n")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
+    done = forked.run([script], env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     records = list_runs(tmp_path / "runs")
     assert [record.status for record in records] == ["COMPLETED"]

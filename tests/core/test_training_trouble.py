@@ -22,6 +22,7 @@ from nablafx_core.interfaces import Loss
 from nablafx_core.runs.records import find_run, list_runs
 from nablafx_core.training.failures import disk_explained, memory_explained
 from nablafx_core.training.fit import resumable, train
+from reference.forked import NABLAFX
 from reference.full_disk import full_disk
 from reference.waiting import PATIENCE, until
 
@@ -225,17 +226,12 @@ def test_a_failure_to_write_after_the_training_keeps_the_model(tmp_path, monkeyp
     assert Path(str(error.value).split("trained: ")[1].split(". Free")[0]).is_file()
 
 
-PROGRAM = "from nablafx_core.cli import main; main()"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-def started(tmp_path, **settings):
+def started(forked, tmp_path, **settings):
     """Start a long training in its own process group, and wait for its first checkpoint."""
     experiment = sections(tmp_path, data={"num_workers": 1}, max_steps=1_000_000, **settings)
     (tmp_path / "endless.yaml").write_text(load_experiment(sections=experiment).to_yaml())
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "train", str(tmp_path / "endless.yaml")],
-        env=ENVIRONMENT,
+    process = forked.popen(
+        [*NABLAFX, "train", str(tmp_path / "endless.yaml")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -264,9 +260,9 @@ def stopped_as_it_should(process, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of another kind there")
 class TestSignals:
-    def test_ctrl_c_stops_it_and_it_goes_on(self, tmp_path):
+    def test_ctrl_c_stops_it_and_it_goes_on(self, forked, tmp_path):
         """Ctrl-C reaches the whole group, the data workers too."""
-        process = started(tmp_path)
+        process = started(forked, tmp_path)
         os.killpg(process.pid, signal.SIGINT)
         found = stopped_as_it_should(process, tmp_path)
         run_id, experiment = resumable("latest", tmp_path / "runs")
@@ -279,15 +275,15 @@ class TestSignals:
         assert train(experiment, resume=run_id, callbacks=[Stop()]).id == found.id
         assert checkpoint(found.folder)["global_step"] >= step + 16
 
-    def test_ctrl_c_twice_loses_nothing_more(self, tmp_path):
-        process = started(tmp_path)
+    def test_ctrl_c_twice_loses_nothing_more(self, forked, tmp_path):
+        process = started(forked, tmp_path)
         os.killpg(process.pid, signal.SIGINT)
         time.sleep(0.002)
         os.killpg(process.pid, signal.SIGINT)
         stopped_as_it_should(process, tmp_path)
 
-    def test_sigterm_stops_it_and_it_can_be_resumed(self, tmp_path):
-        process = started(tmp_path)
+    def test_sigterm_stops_it_and_it_can_be_resumed(self, forked, tmp_path):
+        process = started(forked, tmp_path)
         process.terminate()
         stopped_as_it_should(process, tmp_path)
 
@@ -304,10 +300,10 @@ class TestSignals:
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_two_trainings_in_one_runs_folder_make_two_runs(tmp_path):
+def test_two_trainings_in_one_runs_folder_make_two_runs(forked, tmp_path):
     (tmp_path / "e.yaml").write_text(load_experiment(sections=sections(tmp_path)).to_yaml())
-    command = [sys.executable, "-c", PROGRAM, "train", str(tmp_path / "e.yaml")]
-    both = [subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in "ab"]
+    command = [*NABLAFX, "train", str(tmp_path / "e.yaml")]
+    both = [forked.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in "ab"]
     for process in both:
         _, said = process.communicate()
         assert process.returncode == 0, said

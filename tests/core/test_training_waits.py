@@ -14,6 +14,8 @@ from nablafx_core.data import segments
 from nablafx_core.training.callbacks import RECORD_EVERY, RecordFigures
 from nablafx_core.training.fit import train
 
+pytestmark = pytest.mark.slow
+
 TCN = {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
 LSTM = {"name": "lstm", "hidden_size": 4, "pre_roll": 16}
 aten = torch.ops.aten

@@ -16,6 +16,8 @@ from nablafx_core.training import callbacks
 from nablafx_core.training.epochs import counted, early_seconds
 from nablafx_core.training.fit import TrainResult, _Training, resumable, train
 
+pytestmark = pytest.mark.slow
+
 EARLY = {"validate_minutes": 0.5}
 
 

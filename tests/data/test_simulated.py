@@ -15,6 +15,8 @@ from nablafx_data.plucked import music, pluck
 from nablafx_data.simulated import Simulated
 from reference.small_disk import small_disk
 
+pytestmark = pytest.mark.slow
+
 PACK = """
 import numpy as np
 from nablafx_core.controls import Control

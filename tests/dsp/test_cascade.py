@@ -19,6 +19,8 @@ from nablafx_dsp.functional.biquad import cascade, frequency_sampled
 from nablafx_dsp.kernels.biquad import SEGMENT
 from reference.biquad import cascade as slow
 
+pytestmark = pytest.mark.slow
+
 #: Frames of a signal of `TIME` samples: constant, one per sample, one per block (the first begins before the signal,
 #: the last ends after it; then neither).
 TIME = 40

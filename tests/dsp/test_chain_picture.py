@@ -29,6 +29,8 @@ from nablafx_dsp.processors.second_order_sections import WITH_GAIN
 from reference.parts import Ahead
 from reference.toys import Swell
 
+pytestmark = [pytest.mark.slow, pytest.mark.pictures]
+
 RATE = 16000
 KNOBS = (Control("drive", 0, 10, "dB"), Control("mode", positions=("normal", "bright")))
 

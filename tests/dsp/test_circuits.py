@@ -18,6 +18,8 @@ from nablafx_dsp.circuits.fuzz_face import FuzzFace
 from nablafx_dsp.circuits.opto_compressor import OptoCompressor
 from nablafx_dsp.circuits.tube_screamer import TubeScreamer
 
+pytestmark = pytest.mark.slow
+
 RATE = 48000
 CIRCUITS = [DiodeClipper, TubeScreamer, FuzzFace, OptoCompressor]
 

@@ -17,6 +17,8 @@ from nablafx_core.steps import Steps
 from nablafx_dsp.functional.dynamics import CURVES, dynamics, dynamics_coefficients, dynamics_gain, static_curve
 from reference.dynamics import gains, output_db
 
+pytestmark = pytest.mark.slow
+
 RATE, TIME, BLOCK, SKIP = 1000, 61, 7, 3
 #: Frames, and the length of a block: constant, per sample, per block.
 FRAMES = {"constant": (1, 1, 0), "per sample": (TIME, 1, 0), "per block": (10, BLOCK, SKIP)}

@@ -11,6 +11,8 @@ from nablafx_core.testing import laws, laws_gradients, laws_saving, laws_steps
 from nablafx_dsp.functional.dynamics import dynamics
 from nablafx_dsp.processors.dynamics import Compressor, Dynamics, Expander, Gate, Limiter
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = [
     {},
     {"detector": "rms", "smoothing": "decoupled", "ranges": {"rms_ms": (0.1, 1)}},  # short enough for the laws

@@ -16,6 +16,8 @@ from nablafx_core.cli import cli
 from nablafx_core.errors import ConversionError
 from nablafx_core.graybox import describe
 
+pytestmark = pytest.mark.slow
+
 PARITY = Path(__file__).parent / "parity"
 CHAIN = torch.load(PARITY / "chain_gb_comp.pt", weights_only=True)
 

@@ -20,6 +20,8 @@ from nablafx_dsp.processors.static_fir import StaticFIR
 from nablafx_dsp.processors.static_mlp import StaticMLP
 from nablafx_dsp.processors.static_rational import StaticRational
 
+pytestmark = pytest.mark.slow
+
 SMALL_MLP = {"hidden_size": 8, "num_layers": 2, "w0": 1.0}
 SMALL_FIR = {"hidden_size": 16, "num_layers": 2, "w0": 50.0, "num_taps": 12}
 

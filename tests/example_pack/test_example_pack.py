@@ -14,6 +14,8 @@ import yaml
 import nablafx_core as nfx
 from nablafx_core.testing import laws
 
+pytestmark = pytest.mark.slow
+
 PACK = Path(__file__).parent
 PROVIDED = {
     "models": ["soft-tone"],

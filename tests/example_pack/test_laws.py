@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from nablafx_core.registry.building import build
 from nablafx_core.testing import check_pack, laws, laws_gradients, laws_position, laws_saving
 
+pytestmark = pytest.mark.slow
+
 
 def model(knobs=("tone",)):
     return build("model", {"name": "soft-tone"}, sample_rate=16000, controls=[{"name": knob} for knob in knobs])

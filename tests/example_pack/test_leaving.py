@@ -9,6 +9,8 @@ import pytest
 
 from installing import Elsewhere
 
+pytestmark = pytest.mark.slow
+
 PACK = Path(__file__).parent
 
 

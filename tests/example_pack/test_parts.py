@@ -20,6 +20,8 @@ from nablafx_core.registry.building import build
 from nablafx_core.runs.recorder import record
 from nablafx_core.scoring.metrics import ESR
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_filter_is_its_recursion():
     from nablafx_example.one_pole import one_pole

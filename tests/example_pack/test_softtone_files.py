@@ -11,6 +11,8 @@ import torch
 import nablafx_core as nfx
 from nablafx_core.errors import ConversionError
 
+pytestmark = pytest.mark.slow
+
 
 def trained(controls=({"name": "tone", "maximum": 10.0, "unit": "%"}, {"name": "air", "default": 0.2})):
     model = nfx.build("model", {"name": "soft-tone"}, sample_rate=44100, controls=list(controls))

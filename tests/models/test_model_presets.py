@@ -14,6 +14,8 @@ from nablafx_core.registry import Registry
 from nablafx_core.testing.tiny import TINY_DATA
 from nablafx_models.preset_table import ALIASES, NABLAFX, OURS
 
+pytestmark = pytest.mark.slow
+
 with open(Path(__file__).parent / "presets.csv", encoding="utf-8") as table:
     SHIPPED = {row["name"]: row for row in csv.DictReader(table)}
 

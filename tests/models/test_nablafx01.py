@@ -18,6 +18,8 @@ from nablafx_models import nablafx01 as importer
 from nablafx_models.nablafx01 import NablAFx01
 from reference import nablafx01 as reference
 
+pytestmark = pytest.mark.slow
+
 PARITY = sorted((Path(__file__).parent / "parity").glob("*.pt"))
 CONVOLUTIONS = {
     "num_inputs": 1,

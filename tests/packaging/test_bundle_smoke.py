@@ -6,11 +6,14 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 import soundfile
 import torch
 
 from nablafx_core import build, load
 from nablafx_core.bundles.bundle import save_bundle
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_bundle_renders_a_file(tmp_path):

@@ -14,6 +14,8 @@ import nablafx_core as nfx
 from installing import Elsewhere
 from nablafx_core.bundles.bundle import save_bundle
 
+pytestmark = pytest.mark.slow
+
 PYPROJECT = """
 [build-system]
 requires = ["hatchling>=1.26"]

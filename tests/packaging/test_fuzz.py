@@ -231,13 +231,13 @@ def tonetwist(folder):
 
 
 READERS = {
-    "experiment": Reader(experiment, lambda path: load_experiment([path])),
-    "override": Reader(text(b"model.channel_width=32\nloss.0.weight=0.5\ntrain.seed=3", "set"), overridden),
+    "experiment": Reader(experiment, lambda path: load_experiment([path]), share=0.5),
+    "override": Reader(text(b"model.channel_width=32\nloss.0.weight=0.5\ntrain.seed=3", "set"), overridden, share=0.5),
     "bundle": Reader(bundle, load, head=3000),
-    "description": Reader(description, described),
+    "description": Reader(description, described, share=0.5),
     "checkpoint": Reader(checkpoint, read_tensors, head=1500),
     "sound": Reader(sound, read, head=60),
-    "pair": Reader(wet, lambda path: Pair(str(path.with_name("whole.wav")), str(path), delay=0), head=60),
+    "pair": Reader(wet, lambda path: Pair(str(path.with_name("whole.wav")), str(path), delay=0), head=60, share=0.5),
     "device": Reader(text(DEVICE, "device.yaml"), read_knobs),
     "setting": Reader(
         text(b"D050_T100", "setting"), lambda path: parse_setting(path.read_bytes().decode("latin1")), refuses=False
@@ -245,9 +245,9 @@ READERS = {
     "manifest": Reader(simulated, lambda path: Simulated(str(path.parent), **SIMULATED)),
     "tonetwist": Names(tonetwist, lambda path: ToneTwist(str(path), "Pedal"), share=0.3),
     # Damage of a record is shown, not refused.
-    "run.json": Reader(record_part("run.json"), runs_told, refuses=False),
-    "metrics.jsonl": Reader(record_part("metrics.jsonl"), runs_told, refuses=False),
-    "config.yaml": Reader(record_part("config.yaml"), runs_told, refuses=False),
+    "run.json": Reader(record_part("run.json"), runs_told, refuses=False, share=0.3),
+    "metrics.jsonl": Reader(record_part("metrics.jsonl"), runs_told, refuses=False, share=0.3),
+    "config.yaml": Reader(record_part("config.yaml"), runs_told, refuses=False, share=0.3),
 }
 
 

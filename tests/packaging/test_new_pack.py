@@ -16,6 +16,8 @@ from nablafx_core.registry import Registry
 from nablafx_core.registry.kinds import KINDS
 from nablafx_core.testing import check_pack
 
+pytestmark = pytest.mark.slow
+
 
 def test_new_packs_work(tmp_path):
     """Create a pack with the default model, and one with a component of every kind."""

@@ -97,6 +97,7 @@ class Reader:
 def reader(tmp_path):
     elsewhere = Elsewhere(tmp_path)
     elsewhere.install("nablafx_core", "nablafx_models", "nablafx_dsp", "nablafx_data")
+    elsewhere.fork_script("nablafx")
     pip = elsewhere.bin / "pip"
     pip.write_text(PIP.format(python=elsewhere.bin / "python"))
     pip.chmod(0o755)

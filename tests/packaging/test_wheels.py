@@ -17,6 +17,8 @@ from packaging.utils import canonicalize_name
 
 from installing import CHECKOUT, Elsewhere
 
+pytestmark = pytest.mark.slow
+
 PACKAGES = ("nablafx_core", "nablafx_models", "nablafx_dsp", "nablafx_data")
 
 
