@@ -61,3 +61,27 @@ def test_a_module_that_moved_is_found_with_a_warning(old, monkeypatch):
     with pytest.raises(AttributeError):
         _ = module.nothing_of_this_name
     monkeypatch.delitem(sys.modules, name)
+
+
+#: Tests of a topic and not of one module, by their place.
+TOPICS = {
+    "cli/test_commands_as_typed",
+    "cli/test_faults",
+    "cli/test_full_disks",
+    "config/test_experiment_files",
+    "registry/test_broken_packs",
+    "runs/test_broken_folders",
+    "test_house",
+    "test_light_loading",
+    "test_names_of_any_bytes",
+    "training/test_position_in_training",
+    "training/test_resume_exact",
+}
+
+
+def test_the_tests_of_a_module_have_its_name():
+    known = {path.as_posix() for path in modules()}
+    here = Path(__file__).parent
+    places = [file.relative_to(here).with_suffix("") for file in here.rglob("test_*.py")]
+    tested = {place.as_posix(): place.with_name(place.name.removeprefix("test_")).as_posix() for place in places}
+    assert {place for place, module in tested.items() if module not in known} == TOPICS

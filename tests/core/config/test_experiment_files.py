@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from nablafx_core.config import load_experiment
 from nablafx_core.training.fit import train
+from reference.places import ROOT
 
-FILES = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+FILES = sorted((ROOT / "experiments").glob("*.yaml"))
 KNOBS = {"ds1-tcn-film": 2, "ds1-lstm": 2}
 
 

@@ -20,7 +20,7 @@ from nablafx_core.training.task import chunk_cuts, chunk_length
 
 pytestmark = pytest.mark.slow
 
-HERE = "tests.core.test_training_lengths"
+HERE = "tests.core.training.test_lengths"
 LSTM = {"name": "lstm", "hidden_size": 4}
 TCN = {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
 

@@ -14,6 +14,7 @@ import yaml
 
 from nablafx_core.runs.records import RunRecord, list_runs
 from reference.forked import NABLAFX, Forked, Process
+from reference.places import TESTS
 from reference.waiting import PATIENCE, until
 
 pytest.importorskip("ray.tune", reason="Ray Tune is not installed: pip install 'nablafx-core[sweep]'")
@@ -24,7 +25,6 @@ pytestmark = [
 
 #: No worker is started before one is needed, and none waits for whatever else this machine does: Ray makes them nice.
 RAY = {"RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0", "RAY_worker_niceness": "0"}
-TESTS = Path(__file__).parents[1]
 #: Draws 0.0003, then 0.02, then 1e-7.
 SEED = 1
 

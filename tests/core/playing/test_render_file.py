@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import soundfile
@@ -16,6 +15,7 @@ from nablafx_core.audio.resampling import resample
 from nablafx_core.errors import DataError, ModelError
 from nablafx_core.interfaces import Model
 from nablafx_core.playing.render_file import knob_settings, render_file
+from reference.places import TESTS
 from reference.toys import Echo
 
 
@@ -151,7 +151,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
         "    render_file(Echo(2), Path(path), Path(path + '.out.wav'))\n"
         "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])}
     command = [sys.executable, "-c", code, str(tmp_path / "2.wav"), str(tmp_path / "30.wav")]
     done = subprocess.run(command, check=True, capture_output=True, env=environment)
     short, long = (int(line) for line in done.stdout.split())

@@ -20,8 +20,9 @@ from nablafx_core.runs.observers import built_observers
 from nablafx_core.runs.where import parse
 from nablafx_core.sweep.sweep_file import read_sweep
 from nablafx_core.sweep.trials import trials
+from reference.places import ROOT
 
-PAGE = (Path(__file__).parents[2] / "docs" / "runs.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "runs.md").read_text(encoding="utf-8")
 PROFILE, OBSERVERS, TELEGRAM, SWEEP = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 COMMANDS = [
     shlex.split(line, comments=True)[1:]

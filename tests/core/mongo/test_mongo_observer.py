@@ -18,7 +18,7 @@ from pathlib import Path
 import pymongo
 import pytest
 from pymongo.errors import AutoReconnect
-from tests.core.test_mongo_copy import CONFIG, assert_whole, series_in
+from tests.core.mongo.test_copy import CONFIG, assert_whole, series_in
 
 from nablafx_core.mongo import mongo_observer as observing
 from nablafx_core.mongo.address import address_of

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -19,6 +18,7 @@ from nablafx_core.runs.plain import plain
 from nablafx_core.sweep.sweep_file import read_sweep, recorded_sweep
 from nablafx_core.sweep.trial_book import Entry, new_entries, recorded_entries
 from nablafx_core.sweep.trials import trials
+from reference.places import TESTS
 
 EXPERIMENT = {
     "data": {"name": "reference.tiny:TanhDataset"},
@@ -162,7 +162,7 @@ def test_asha_that_cannot_stop_any_trial_is_an_error(tmp_path):
 
 def _without_ray(folder, *arguments):
     hidden = "import sys; sys.modules['ray'] = None; from nablafx_core.cli import main; main()"
-    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-c", hidden, "sweep", *arguments],
         cwd=folder,

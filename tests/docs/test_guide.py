@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +12,11 @@ from nablafx_core import build
 from nablafx_core.config import load_experiment
 from nablafx_core.testing import laws
 from nablafx_core.training.fit import train
+from reference.places import ROOT
 
 pytestmark = pytest.mark.slow
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "guide.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 SECTION = GUIDE.partition("\n## Gray-box chains\n")[2].partition("\n## ")[0]
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", SECTION, re.MULTILINE | re.DOTALL)
 DATA = "data={name: reference.tiny:TanhDataset, segment_length: 4096, batch_size: 2}"

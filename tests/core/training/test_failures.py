@@ -74,7 +74,9 @@ class Remember(Callback):
 def test_the_error_about_a_nan_loss_names_step_and_input(tmp_path, tbptt):
     BreaksFor.calls = 0
     seen = Remember()
-    experiment = load_experiment(sections=sections(tmp_path, "tests.core.test_training_trouble:BreaksFor", tbptt=tbptt))
+    experiment = load_experiment(
+        sections=sections(tmp_path, "tests.core.training.test_failures:BreaksFor", tbptt=tbptt)
+    )
     with pytest.raises(TrainingError, match=r"NaN or infinite at step 13, for r\d \(samples") as error:
         train(experiment, callbacks=[seen])
     found = find_run(tmp_path / "runs", "latest")

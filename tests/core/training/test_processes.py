@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ import nablafx_core as nfx
 from nablafx_core.runs.records import find_run, list_runs
 from reference.forked import NABLAFX
 from reference.killing import VARIABLE
+from reference.places import TESTS
 from reference.waiting import PATIENCE
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="forks, and kills by signal")]
@@ -138,7 +138,7 @@ def test_processes_with_different_trainings_end_with_an_error(training, tmp_path
 def command(forked, tmp_path):
     def run(*arguments, **more):
         whole = [*NABLAFX, "train", *arguments, "--runs-dir", str(tmp_path / "runs")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]), **more}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]), **more}
         return forked.run(whole, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
     return run

@@ -24,6 +24,7 @@ from nablafx_core.names import short_name
 from nablafx_core.registry.building import build
 from nablafx_core.scoring.labels import labels_of_losses
 from nablafx_core.training.fit import TrainResult
+from reference.places import ROOT
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_progress_on_a_terminal_is_removed_at_the_end():
 
 def test_the_default_model_of_two_recordings_is_named():
     said = CliRunner().invoke(cli, ["train", "--help"]).output
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert short_name(PAIR_PRESET) in said
     line = next(line for line in readme.splitlines() if line.startswith("nablafx train --dry"))
     assert line.endswith(f"trains the preset {short_name(PAIR_PRESET)}")

@@ -80,7 +80,7 @@ class Turned(TanhDataset):
 
 def test_train_and_test_reject_a_faulty_dataset_and_leave_no_run(tmp_path):
     model = {"name": "tcn", "num_blocks": 2, "conditioning": "film"}
-    sections = {"data": {"name": "tests.core.test_data_contract:Turned"}, "model": model}
+    sections = {"data": {"name": "tests.core.data.test_contract:Turned"}, "model": model}
     experiment = load_experiment(sections=sections, overrides=[f"track.runs_dir={tmp_path / 'runs'}"])
     with pytest.raises(DataError, match="knob 'drive' at 1.5"):
         train(experiment)
