@@ -23,6 +23,8 @@ from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ
 from reference.biquad import cascade as slow
 from reference.biquad import prototype_response
 
+pytestmark = pytest.mark.slow
+
 every_type = pytest.mark.parametrize("filter_type", TYPES)
 every_equalizer = pytest.mark.parametrize("make", [ParametricEQ, ShelvingEQ])
 

@@ -17,6 +17,8 @@ from nablafx_core.testing.tiny import TINY_DATA
 from nablafx_dsp.nablafx01 import sections_of
 from nablafx_dsp.preset_table import ALIASES, NABLAFX, OURS, summary
 
+pytestmark = pytest.mark.slow
+
 with open(Path(__file__).parent / "presets.csv", encoding="utf-8") as table:
     SHIPPED = {row["name"]: row for row in csv.DictReader(table)}
 

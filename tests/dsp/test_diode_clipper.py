@@ -9,6 +9,8 @@ from scipy.integrate import solve_ivp
 from nablafx_core.errors import DataError
 from nablafx_dsp.circuits.diode_clipper import DiodeClipper
 
+pytestmark = pytest.mark.slow
+
 RATE = 48000
 
 

@@ -18,6 +18,8 @@ from nablafx_core.testing import laws, laws_gradients, laws_saving
 from nablafx_dsp.controllers.dynamic import Dynamic, DynamicConditional
 from nablafx_dsp.controllers.static import StaticConditional
 
+pytestmark = pytest.mark.slow
+
 PARITY = Path(__file__).parent / "parity"
 KNOBS = (Control("drive"), Control("tone"))
 CUTS = st.lists(st.integers(1, 40), min_size=1, max_size=6)

@@ -15,6 +15,8 @@ from nablafx_core.errors import ModelError
 from nablafx_dsp.functional.fir import LONG, fir
 from reference.fir import fir as slow
 
+pytestmark = pytest.mark.slow
+
 #: Of the peak.
 BOTH = {torch.float32: 1e-6, torch.float64: 1e-14}
 every_dtype = pytest.mark.parametrize(("dtype", "tolerance"), BOTH.items())

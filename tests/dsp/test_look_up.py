@@ -13,6 +13,8 @@ from nablafx_core.errors import ModelError
 from nablafx_core.testing import laws, laws_gradients, laws_saving, laws_shape
 from nablafx_dsp.processors.look_up import LookUp
 
+pytestmark = pytest.mark.slow
+
 INTERPOLATIONS = ("linear", "cubic", "monotone")
 every_interpolation = pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 

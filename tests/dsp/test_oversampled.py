@@ -20,6 +20,8 @@ from nablafx_core.training.optimizer import optimizer_of
 from nablafx_dsp.functional.halfband import STAGES, down, half_band, up
 from reference.tremolo import TremoloProcessor
 
+pytestmark = pytest.mark.slow
+
 FACTORS = (2, 4, 8)
 LATENCIES = {2: 35, 4: 41, 8: 44}
 every_factor = pytest.mark.parametrize("factor", FACTORS)

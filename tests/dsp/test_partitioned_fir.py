@@ -11,6 +11,8 @@ from scipy.signal import oaconvolve
 
 from nablafx_dsp.functional.partitioned_fir import partitioned_fir, partitions
 
+pytestmark = pytest.mark.slow
+
 every_engine = pytest.mark.parametrize("engine", ["auto", "torch"])
 every_dtype = pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
 

@@ -15,6 +15,8 @@ from nablafx_core.audio import resampling
 from nablafx_core.audio.resampling import resample, resample_blocks
 from nablafx_core.audio.writing import writing
 
+pytestmark = pytest.mark.slow
+
 RATES = [(44100, 48000), (48000, 44100), (96000, 48000), (8000, 48000), (44056, 48000), (22255, 48000), (8000, 7999)]
 EVERY_RATE = [*RATES, (88200, 44100), (192000, 44100), (48000, 192000), (48000, 44056)]
 

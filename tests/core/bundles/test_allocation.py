@@ -20,6 +20,8 @@ from nablafx_core.registry.building import build, component_settings
 from nablafx_core.registry.settings import SettingsError, checked_value, plain_default
 from nablafx_core.training.fit import prepared_data, prepared_model
 
+pytestmark = pytest.mark.slow
+
 COMPRESSOR = {"name": "compressor", "controller": {"name": "static"}, "lookahead_ms": 0.0}
 MODELS = {
     "tcn": {"name": "tcn", "num_blocks": 4},
