@@ -28,8 +28,9 @@ from nablafx_core.profiling import cost_card
 from nablafx_core.registry.building import build
 from nablafx_core.scoring.built import built_losses
 from nablafx_core.training.callbacks import RECORD_EVERY
-from nablafx_core.training.fit import data_module, prepared_data, prepared_model, train
+from nablafx_core.training.fit import train
 from nablafx_core.training.optimizer import optimizer_of
+from nablafx_core.training.prepared import data_module, prepared_data, prepared_model
 
 RATE = 48_000
 CASES = {"tcn-45-s": (8, 16_384), "capture-tcn": (6, 8_192)}

@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     from nablafx_core.runs.recorder import record as record
     from nablafx_core.state import State as State
     from nablafx_core.steps import Steps as Steps
-    from nablafx_core.training.fit import data_module as data_module
-    from nablafx_core.training.fit import prepared_data as prepared_data
-    from nablafx_core.training.fit import prepared_model as prepared_model
     from nablafx_core.training.fit import train as train
+    from nablafx_core.training.prepared import data_module as data_module
+    from nablafx_core.training.prepared import prepared_data as prepared_data
+    from nablafx_core.training.prepared import prepared_model as prepared_model
 
 _LAZY = {
     "Control": "nablafx_core.controls",
@@ -94,9 +94,9 @@ _LAZY = {
     "record": "nablafx_core.runs.recorder",
     "evaluate": "nablafx_core.evaluation.evaluate",
     "train": "nablafx_core.training.fit",
-    "prepared_data": "nablafx_core.training.fit",
-    "prepared_model": "nablafx_core.training.fit",
-    "data_module": "nablafx_core.training.fit",
+    "prepared_data": "nablafx_core.training.prepared",
+    "prepared_model": "nablafx_core.training.prepared",
+    "data_module": "nablafx_core.training.prepared",
 }
 
 __all__ = ["Component", "NablafxError", *_LAZY]

@@ -18,7 +18,7 @@ from nablafx_core.config.layers import Layer
 from nablafx_core.errors import BundleError, ModelError, NablafxError
 from nablafx_core.registry.building import build, component_settings
 from nablafx_core.registry.settings import SettingsError, checked_value, plain_default
-from nablafx_core.training.fit import prepared_data, prepared_model
+from nablafx_core.training.prepared import prepared_data, prepared_model
 
 pytestmark = pytest.mark.slow
 
@@ -123,7 +123,7 @@ def test_an_experiment_that_needs_too_much_memory_is_rejected(model, setting, va
     data = {"name": "nablafx_core.testing.tiny:TinyData"}
     experiment = load_experiment(sections={"data": data, "model": changed(model, setting, value)})
     dataset = prepared_data(experiment)
-    monkeypatch.setattr("nablafx_core.training.fit.memory_of_this_machine", lambda: 16 * 10**9)
+    monkeypatch.setattr("nablafx_core.training.prepared.memory_of_this_machine", lambda: 16 * 10**9)
     with pytest.raises(ModelError, match=f"model.{setting} is [^:]*: the model would need .*{need}"):
         prepared_model(experiment, dataset)
 

@@ -21,7 +21,7 @@ from nablafx_core.errors import ConfigError
 from nablafx_core.pictures.figure import picture
 from nablafx_core.runs.recorder import record
 from nablafx_core.shell import command
-from nablafx_core.training.fit import resumable
+from nablafx_core.training.resumable import resumable
 
 NAMES = [
     "runs #2",

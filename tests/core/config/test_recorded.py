@@ -10,7 +10,7 @@ import pytest
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError
 from nablafx_core.runs.recorder import record
-from nablafx_core.training.fit import resumable
+from nablafx_core.training.resumable import resumable
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from nablafx_core.errors import BundleError, ConfigError, NablafxError, Registry
 from nablafx_core.registry import Registry
 from nablafx_core.registry.building import component_class
 from nablafx_core.registry.import_paths import code_of_stranger, trusting
-from nablafx_core.training.fit import resumable, train
+from nablafx_core.training.fit import train
+from nablafx_core.training.resumable import resumable
 
 MODULE = "a_model_of_mine"
 SOURCE = f"""

@@ -21,7 +21,7 @@ from nablafx_core.registry.building import build
 from nablafx_core.registry.import_paths import remember
 from nablafx_core.registry.provenance import Provenance
 from nablafx_core.sweep.resuming import resumable_sweep
-from nablafx_core.training.fit import resumable
+from nablafx_core.training.resumable import resumable
 from reference.run_folders import write_run
 
 ACME = """

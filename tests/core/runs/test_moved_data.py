@@ -16,7 +16,8 @@ from nablafx_core.data.fingerprint import difference, fingerprint
 from nablafx_core.errors import ConfigError, DataError, NablafxError, RunError
 from nablafx_core.runs.moved_data import check_overrides
 from nablafx_core.runs.records import RunRecord
-from nablafx_core.training.fit import resumable, train
+from nablafx_core.training.fit import train
+from nablafx_core.training.resumable import resumable
 from reference.folder import Folder
 
 BASE = {

@@ -27,7 +27,8 @@ from nablafx_core.runs.observers import built_observers
 from nablafx_core.runs.recorder import record
 from nablafx_core.runs.records import RunRecord
 from nablafx_core.runs.stock import fitted, main_figure
-from nablafx_core.training.fit import resumable, train
+from nablafx_core.training.fit import train
+from nablafx_core.training.resumable import resumable
 from reference.mongo_server import database, running_server, url
 
 pytestmark = pytest.mark.slow

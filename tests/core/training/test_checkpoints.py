@@ -17,7 +17,8 @@ from nablafx_core.errors import NablafxError, RunError
 from nablafx_core.runs.records import find_run
 from nablafx_core.training.best import KeepBest
 from nablafx_core.training.checkpoints import DAMAGED, LAST, PREVIOUS, CheckpointFiles, newest_checkpoint
-from nablafx_core.training.fit import resumable, train
+from nablafx_core.training.fit import train
+from nablafx_core.training.resumable import resumable
 
 TCN = {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
 SETTINGS = {"max_steps": 12, "validate_every": 4, "accelerator": "cpu"}

@@ -14,7 +14,8 @@ from nablafx_core.errors import ConfigError
 from nablafx_core.runs.records import find_run
 from nablafx_core.training import callbacks
 from nablafx_core.training.epochs import counted, early_seconds
-from nablafx_core.training.fit import TrainResult, _Training, resumable, train
+from nablafx_core.training.fit import TrainResult, _Training, train
+from nablafx_core.training.resumable import resumable
 
 pytestmark = pytest.mark.slow
 

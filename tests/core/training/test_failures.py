@@ -21,7 +21,8 @@ from nablafx_core.errors import DataError, TrainingError
 from nablafx_core.interfaces import Loss
 from nablafx_core.runs.records import find_run, list_runs
 from nablafx_core.training.failures import disk_explained, memory_explained
-from nablafx_core.training.fit import resumable, train
+from nablafx_core.training.fit import train
+from nablafx_core.training.resumable import resumable
 from reference.forked import NABLAFX
 from reference.full_disk import full_disk
 from reference.waiting import PATIENCE, until

@@ -19,7 +19,9 @@ from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError, NablafxError, RunError, TrainingError
 from nablafx_core.runs.records import find_run, list_runs
 from nablafx_core.scoring.losses import L1, WeightedLoss
-from nablafx_core.training.fit import prepared_data, prepared_model, resumable, train
+from nablafx_core.training.fit import train
+from nablafx_core.training.prepared import prepared_data, prepared_model
+from nablafx_core.training.resumable import resumable
 from nablafx_core.training.task import TrainingTask
 from reference.waiting import PATIENCE
 

@@ -13,7 +13,8 @@ from nablafx_core.evaluation.evaluate import evaluate
 from nablafx_core.playing.render_file import render_file
 from nablafx_core.scoring.metrics import ESR
 from nablafx_core.testing import laws_dataset
-from nablafx_core.training.fit import prepared_data, prepared_model, train
+from nablafx_core.training.fit import train
+from nablafx_core.training.prepared import prepared_data, prepared_model
 from reference.tremolo import Swung, Tremolo, gain
 
 pytestmark = pytest.mark.slow

@@ -87,7 +87,7 @@ def _loaded(name: str, runs_dir: Path) -> Model:
 
 
 def _of_experiment(experiment: Experiment, num_controls: int | None) -> Subject:
-    from nablafx_core.training.fit import prepared_data, prepared_model
+    from nablafx_core.training.prepared import prepared_data, prepared_model
 
     if num_controls is not None:
         return Subject(_built(experiment, num_controls), experiment)

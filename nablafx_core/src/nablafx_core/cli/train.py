@@ -69,7 +69,7 @@ def train(
         raise click.UsageError("Give an experiment FILE, or --dry and --wet, or --resume ID.")
     say("Loading …")
     from nablafx_core.mongo.address import address_of
-    from nablafx_core.training.fit import resumable
+    from nablafx_core.training.resumable import resumable
 
     if resume:
         resume, experiment = resumable(resume, Path(runs_dir or "runs"), overrides)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,26 +17,21 @@ import torch
 from lightning import Callback, seed_everything
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from nablafx_core.bundles.allocation import build_within, memory_of_this_machine
 from nablafx_core.bundles.bundle import save_bundle
 from nablafx_core.bundles.loading import BUNDLE_IN_RUN, load
 from nablafx_core.config import Experiment, load_experiment
 from nablafx_core.config.defaults import MAIN_FIGURE
-from nablafx_core.data.contract import check_channels, checked
-from nablafx_core.data.module import AudioDataModule
-from nablafx_core.errors import ConfigError, RunError
+from nablafx_core.errors import ConfigError
 from nablafx_core.evaluation.shown_progress import shown_progress
 from nablafx_core.evaluation.test_folder import score
 from nablafx_core.evaluation.verdict import LISTEN, advice, verdict
-from nablafx_core.interfaces import Dataset, Model
 from nablafx_core.pictures.curves import draw_curves
-from nablafx_core.registry.building import build
-from nablafx_core.registry.import_paths import code_of_run, remember
+from nablafx_core.registry.import_paths import remember
 from nablafx_core.runs.devices import sampled_gpus
-from nablafx_core.runs.moved_data import check_overrides, check_same_data, is_moved, keep_fingerprint, moved_explained
+from nablafx_core.runs.moved_data import check_same_data, is_moved, keep_fingerprint, moved_explained
 from nablafx_core.runs.observers import built_observers
 from nablafx_core.runs.recorder import Run, record
-from nablafx_core.runs.records import RunRecord, find_run, list_runs
+from nablafx_core.runs.records import RunRecord
 from nablafx_core.scoring.built import built_losses, built_metrics
 from nablafx_core.scoring.labels import labels_of_losses
 from nablafx_core.shell import command
@@ -50,8 +44,8 @@ from nablafx_core.training.failures import disk_explained, memory_explained
 from nablafx_core.training.guarded import pack_callbacks
 from nablafx_core.training.lengths import fit_lengths
 from nablafx_core.training.machine_use import MachineUse, gpu_uuids
+from nablafx_core.training.prepared import data_module, prepared_data, prepared_model
 from nablafx_core.training.processes import (
-    RUN_VARIABLE,
     Children,
     SameTraining,
     ended_with_first,
@@ -62,9 +56,9 @@ from nablafx_core.training.processes import (
 from nablafx_core.training.progress_bar import RichProgress
 from nablafx_core.training.quiet import quiet_lightning
 from nablafx_core.training.random_states import RandomStates
+from nablafx_core.training.resumable import resumed_folder
 from nablafx_core.training.task import TrainingTask
 from nablafx_core.training.trainer import Trainer
-from nablafx_core.weights import weights_follow
 
 
 @dataclass(frozen=True)
@@ -143,7 +137,7 @@ def _train(
 ) -> TrainResult:
     runs_dir = Path(checked.track.runs_dir)
     first = is_first_process()
-    resumed = _resumed_folder(runs_dir, resume) if resume else None
+    resumed = resumed_folder(runs_dir, resume) if resume else None
     words = ("train", "--resume", resumed.name if resumed else "")
     with moved_explained(words, checked.config["data"], runs_dir) if resumed else nullcontext():
         training = _Training(checked, callbacks, say if first else _discard, resumed, progress)
@@ -172,93 +166,12 @@ def _train(
     )
 
 
-def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tuple[str, Experiment]:
-    """Return the full id and the experiment of a run to resume; ``"latest"`` is the newest training.
-
-    Args:
-        run_id: id of a run, or its first characters.
-        runs_dir: folder of the runs.
-        overrides: new locations of the data and other observers, in the form of ``--set``.
-
-    Raises:
-        RunError: if there is no such run, or it is finished.
-        ConfigError: if an override sets anything else.
-    """
-    check_overrides(overrides)
-    if not is_first_process():  # "latest" may be another run now than when rank 0 looked it up
-        run_id = os.environ.get(RUN_VARIABLE, run_id)
-    trainings = [run.id for run in list_runs(runs_dir) if run.command == "train"]
-    found = find_run(runs_dir, trainings[0] if run_id == "latest" and trainings else run_id)
-    if found.status == "COMPLETED":
-        raise RunError(f"the run {found.id} is finished. To train its model further, use --init {found.folder}.")
-    if not os.path.isfile(found.folder / "config.yaml"):
-        raise RunError(f"the run {found.id} cannot be resumed: {found.folder} has no file config.yaml.")
-    sections = {"track": {"runs_dir": str(runs_dir)}}
-    config, code = found.folder / "config.yaml", code_of_run(found.folder, overrides)
-    return found.id, load_experiment([config], overrides, sections, code=code)
-
-
-def prepared_data(experiment: Experiment) -> Dataset:
-    """Return the dataset of an experiment."""
-    with experiment.code.used():
-        return checked(build("dataset", experiment.dataset))
-
-
-def prepared_model(experiment: Experiment, dataset: Dataset, from_checkpoint: bool = False) -> Model:
-    """Return the model of an experiment; its sample rate and controls default to those of the data.
-
-    Args:
-        experiment: experiment whose model is built.
-        dataset: dataset of the experiment.
-        from_checkpoint: if true, do not read files of initial weights, because a checkpoint has the weights.
-
-    Raises:
-        ConfigError: if the sample rate, the controls or the channels of the experiment differ from those of the data.
-    """
-    section = experiment.config["model"]
-    controls = list(dataset.controls)
-    with experiment.code.used(), weights_follow() if from_checkpoint else nullcontext():
-        memory = memory_of_this_machine()
-        model = build_within(section, memory, sample_rate=dataset.sample_rate, controls=controls)
-    if model.sample_rate != dataset.sample_rate:
-        raise ConfigError(
-            f"model.sample_rate is {model.sample_rate} Hz, but the data has {dataset.sample_rate} Hz. "
-            "Remove model.sample_rate, or resample the data if its dataset has a setting for that."
-        )
-    if len(model.controls) != len(dataset.controls):
-        raise ConfigError(
-            f"the model has {len(model.controls)} controls, but the data has {len(dataset.controls)}: "
-            f"{', '.join(control.name for control in dataset.controls) or 'none'}. Remove model.controls."
-        )
-    check_channels(model, dataset)
-    if experiment.train.init and not from_checkpoint:
-        _initialise(model, experiment.train.init)
-    return model
-
-
-def _initialise(model: Model, source: str) -> None:
-    try:
-        model.load_state_dict(load(source).state_dict())
-    except RuntimeError as error:
-        raise ConfigError(f"train.init: the weights of {source} do not fit this model: {error}") from error
-
-
 def _experiment(experiment: Experiment | Mapping[str, Any] | str | Path) -> Experiment:
     if isinstance(experiment, Experiment):
         return experiment
     if isinstance(experiment, Mapping):
         return load_experiment(sections=experiment)
     return load_experiment([experiment])
-
-
-def _resumed_folder(runs_dir: Path, run_id: str) -> Path:
-    try:
-        return find_run(runs_dir, run_id).folder
-    except RunError as error:
-        if is_first_process():
-            raise
-        needed = "To resume, all processes must see the runs folder: it must be on a disk that all hosts share."
-        raise RunError(f"{error} {needed}") from error
 
 
 class _Training:
@@ -419,14 +332,3 @@ def _to_stderr(text: str) -> None:
 
 def _discard(text: str) -> None:
     pass
-
-
-def data_module(experiment: Experiment, dataset: Dataset, model: Model) -> AudioDataModule:
-    """Return the batches of an experiment, with the context that its model needs.
-
-    Raises:
-        DataError: if the data cannot be split or cut into segments.
-    """
-    settings = experiment.train
-    context = model.history(settings.warm_up)
-    return AudioDataModule(dataset, experiment.loading, context=context, seed=settings.seed)
