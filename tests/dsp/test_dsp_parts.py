@@ -127,7 +127,7 @@ def test_a_chain_of_sections_is_its_parts():
 def test_controllers_say_what_they_miss():
     with pytest.raises(ConfigError, match="0 parameters, but 1 are not fixed: gain_db. Add a controller"):
         GrayBox([{"name": "gain"}])
-    with pytest.raises(ConfigError, match="to be driven: gain_db"):
+    with pytest.raises(ConfigError, match="not fixed: gain_db"):
         Stage(Gain(), NoController())
     with pytest.raises(ModelError, match="this model has none. Use 'static'"):
         GrayBox([{"name": "gain", "controller": "static_cond"}])
