@@ -216,7 +216,7 @@ def test_a_modulation_with_memory_runs_over_the_pre_roll(monkeypatch):
             {"conditioning": "filn", "controls": KNOBS},
             "no conditioning 'filn'. Conditionings: none, film, tfilm",
         ),
-        ({"activation": "tan"}, "no activation 'tan'. Activations: prelu, rational, tanh"),
+        ({"activation": "tan"}, "activation 'tan'. Activations: prelu, rational, tanh"),
     ],
 )
 def test_settings_that_exclude_each_other_are_refused(settings, message):
