@@ -236,7 +236,7 @@ FAULTS = [
     Fault(
         "two rates in a set",
         TWIST,
-        f"Error: {BASS} has 48000 Hz, its dry file data/DRY/trainval/bass.input.wav has 24000 Hz. Record both at one",
+        f"Error: {BASS} has 48000 Hz, its dry file data/DRY/trainval/bass.input.wav has 24000 Hz. Record",
         lambda w: w.sound(w.target(), pedal(played("bass")), 48000),
     ),
     Fault(
@@ -370,7 +370,7 @@ FAULTS = [
     ),
     # Bundles
     Fault("no such bundle", "render none.nfx di.wav out.wav", "Error: none.nfx: there is no such file."),
-    Fault("no such bundle, show", "show none.nfx", "Error: none.nfx: no such file."),
+    Fault("no such bundle, show", "show none.nfx", "Error: none.nfx: there is no such file."),
     Fault("no such run", "render latest di.wav out.wav", "Error: no run in runs has a model yet."),
     *(
         Fault(f"bundle: {name}, {command.split()[0]}", command, message, make)

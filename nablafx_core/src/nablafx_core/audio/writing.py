@@ -174,7 +174,9 @@ def _format(path: Path, values: int, bits: Bits | None) -> _Format:
     subtype, size = _SUBTYPES[bits]
     if largest is not None and values * size + _HEADER > largest:
         if container != "WAV":
-            raise DataError(f"{path}: holds at most {largest >> 30} GiB, and this is more. Write a .wav or .flac.")
+            raise DataError(
+                f"{path}: can hold at most {largest >> 30} GiB, which is too little. Write a .wav or .flac."
+            )
         container = "RF64"
     return _Format(container, subtype, bits)
 

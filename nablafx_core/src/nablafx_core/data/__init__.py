@@ -1,1 +1,1 @@
-"""Recordings of an effect, how they are split, and how they are read segment by segment."""
+"""Read, check and split recordings of an effect, and cut them into segments."""
