@@ -394,7 +394,7 @@ def test_an_unstable_server_is_logged_once_a_minute(monkeypatch, caplog, down, u
             observer._failed(AutoReconnect("gone"))
         else:
             observer._recovered()
-        told += [(second, "there again" in entry.getMessage()) for entry in caplog.records[before:]]
+        told += [(second, "up to date" in entry.getMessage()) for entry in caplog.records[before:]]
     assert told[0] == (0, False)
     assert len(told) <= 2 + 1200 / 60
     for start in range(1140):
@@ -404,4 +404,4 @@ def test_an_unstable_server_is_logged_once_a_minute(monkeypatch, caplog, down, u
     observer._ending.set()
     if not told[-1][1]:
         observer._recovered()
-    assert "there again" in caplog.records[-1].getMessage()  # the last message describes the present state
+    assert "up to date" in caplog.records[-1].getMessage()  # the last message describes the present state
