@@ -57,7 +57,7 @@ class TrainSettings(BaseModel):
     lr_schedule: Literal["plateau", "cosine"] = Field(
         "plateau",
         description="plateau: the learning rate falls when the validation loss stops improving; cosine: it falls from "
-        "the start, and reaches zero at max_steps or max_minutes.",
+        "the start, and reaches zero at max_steps or max_minutes, one of which is required.",
     )
     lr_warm_up: Annotated[int, Ge(0)] = Field(
         100,
