@@ -125,7 +125,7 @@ def short_block(audio: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor
 
 
 def plain_coefficients(values: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Compute the cookbook's coefficients in torch, in the parameters' own type, band by band: (batch, 5, 5, frames)."""
+    """Compute the cookbook's coefficients in torch, in the parameters' own type: (batch, 5, 5, frames)."""
     bands = []
     for band in ParametricEQ.table:
         gain, cutoff, q = (values[f"{band.name}_{name}"] for name in ("gain_db", "cutoff_hz", "q"))

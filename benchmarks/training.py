@@ -54,7 +54,7 @@ def model_step(model: torch.nn.Module) -> Step:
 
 
 def chunked(model: torch.nn.Module, kernels: str, audio: torch.Tensor, target: torch.Tensor) -> None:
-    """Return steps of truncated backpropagation through time; `kernels` is the value of NABLAFX_KERNELS."""
+    """Run truncated backpropagation through time; `kernels` is the value of NABLAFX_KERNELS."""
     state = model.initial_state(audio.shape[0])
     with mock.patch.dict(os.environ, NABLAFX_KERNELS=kernels):
         for dry, wet in zip(audio.split(CHUNK, -1), target.split(CHUNK, -1), strict=True):
