@@ -1,4 +1,4 @@
-"""Gives the meta-package its dependencies."""
+"""Dependencies of the meta-package."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ PACKAGES = ("nablafx-core", "nablafx-models", "nablafx-dsp", "nablafx-data")
 
 
 class SuiteDependencies(MetadataHookInterface):
-    """The four packages: from the folders beside this file, or from an index where they are not there.
+    """Require the four packages, from the folders beside this file if they exist, otherwise from an index.
 
-    ``NABLAFX_RELEASE=1`` names them by version although the folders are there, for a build to be published.
+    ``NABLAFX_RELEASE=1`` requires them by version even if the folders exist, for a build to publish.
     """
 
     def update(self, metadata: dict[str, Any]) -> None:

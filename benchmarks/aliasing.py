@@ -1,12 +1,13 @@
-"""Aliasing of nonlinearities: the energy off the harmonics of a sine, before and after each remedy.
+"""Aliasing of nonlinearities: energy outside the harmonics of a sine, without and with each remedy.
 
     python benchmarks/aliasing.py
     python benchmarks/aliasing.py --hz 5000 --drive-db 30
 
 A sine that is periodic in a prime number of samples has harmonics that fold onto bins of the transform on which no
 harmonic below half the sample rate lies: k times the sine's bin, modulo a prime, repeats only after as many harmonics.
-What lies in the other bins is aliasing. The table gives its energy below 20 kHz, or at all frequencies with ``--all``,
-in dB relative to that of the fundamental. Computed in float64, in the steady state: of three periods the second counts.
+The energy in the other bins is aliasing. The table gives its energy below 20 kHz, or at all frequencies with ``--all``,
+in dB relative to that of the fundamental. Computed in float64, in the steady state: the second of three periods is
+measured.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ METHODS: dict[str, tuple[int, str]] = {
 
 
 def processor(name: str, factor: int, antialiasing: str) -> Processor:
-    """A nonlinearity with a remedy.
+    """Build a nonlinearity with a remedy.
 
     Args:
-        name: as the registry has it.
-        factor: of oversampling; 1 for none.
-        antialiasing: of the nonlinearity.
+        name: name of the processor in the registry.
+        factor: oversampling factor; 1 for no oversampling.
+        antialiasing: the nonlinearity's setting `antialiasing`.
     """
     section: dict[str, Any] = {"name": name, "antialiasing": antialiasing}
     if factor > 1:
@@ -52,19 +53,19 @@ def processor(name: str, factor: int, antialiasing: str) -> Processor:
 
 
 def sine(hz: float, level: float) -> torch.Tensor:
-    """A sine of the nearest frequency that is periodic in PRIME samples, three times that long."""
+    """Return a sine of the nearest frequency that is periodic in PRIME samples, of three such periods."""
     cycles = round(hz * PRIME / RATE)
     return level * torch.sin(2 * torch.pi * cycles / PRIME * torch.arange(3 * PRIME, dtype=torch.float64))[None, None]
 
 
 def aliasing_db(subject: Processor, audio: torch.Tensor, parameters: dict[str, float], highest_hz: float) -> float:
-    """Energy off the harmonics up to `highest_hz`, in dB relative to the fundamental.
+    """Return the energy outside the harmonics up to `highest_hz`, in dB relative to the fundamental.
 
     Args:
-        subject: in float64.
-        audio: of `sine`.
-        parameters: that it has, in physical units.
-        highest_hz: of the bins that count.
+        subject: processor in float64.
+        audio: signal of `sine`.
+        parameters: the processor's parameters, in physical units.
+        highest_hz: highest frequency of the bins that count.
     """
     values = {p.name: torch.tensor([parameters[p.name]], dtype=torch.float64) for p in subject.effect_parameters}
     with torch.no_grad():
@@ -72,7 +73,7 @@ def aliasing_db(subject: Processor, audio: torch.Tensor, parameters: dict[str, f
     energy = np.abs(np.fft.rfft(output)) ** 2
     fundamental = int(np.abs(np.fft.rfft(audio[0, 0, :PRIME].numpy())).argmax())
     off = np.arange(len(energy)) * RATE / PRIME <= highest_hz
-    off[::fundamental] = False  # a constant, too, is no aliasing
+    off[::fundamental] = False  # a constant is not aliasing either
     return float(10 * np.log10(energy[off].sum() / energy[fundamental]))
 
 

@@ -3,22 +3,23 @@
     python benchmarks/dsp.py
     python benchmarks/dsp.py --only cascade-float32 --repeats 51
 
-How they are compared is in `ratios.py`. To add a row, add a function to ROWS.
+`ratios.py` explains the comparison. To add a row, add a function to ROWS.
 
 Most rows are cascades of five second-order sections, those of the parametric equalizer.
 
-- cascade-*: 480,000 samples with coefficients per sample, which lie in memory as `cascade_coefficients` makes them and
-  are of the audio's type; against scipy's filter with constant coefficients.
+- cascade-*: 480,000 samples with coefficients per sample, in the memory layout of `cascade_coefficients` and in the
+  audio's type; against scipy's filter with constant coefficients.
 - cascade-training: forward and backward, with gradients to audio and coefficients, of 16 x 65,536 samples with
   constant coefficients (float64, frequency sampling in float32, as others do); against `frequency_sampled`.
-- cascade-training-moving: the same with coefficients per sample (float32), against the same baseline, which cannot.
+- cascade-training-moving: the same with coefficients per sample (float32), against the same baseline, which does not
+  support this.
 - equalizer-training: forward and backward of a parametric equalizer whose 15 parameters come per block of 128 samples,
-  with gradients to audio and parameters, 16 x 65,536 samples; against filtering block by block in a Python loop: in
-  each block the coefficients of its parameters, and frequency sampling from silence (other than ours, which keeps its
+  with gradients to audio and parameters, 16 x 65,536 samples; against filtering block by block in a Python loop: for
+  each block, the coefficients of its parameters, and frequency sampling from silence (unlike ours, which keeps its
   state).
 - equalizer-training-hoisted: the same, but the baseline computes the coefficients of all blocks before its loop.
 
-Two rows are of a compressor with peak detection and branching smoothing, 480,000 samples in float32.
+Two rows measure a compressor with peak detection and branching smoothing, 480,000 samples in float32.
 
 - compressor: forward; against one pole by scipy's lfilter over the same samples.
 - compressor-training: forward and backward, with gradients to audio and parameters; against forward alone.
@@ -46,17 +47,17 @@ BATCH, SEGMENT, BLOCK = 16, 65_536, 128
 
 
 def settings(*shape: int) -> dict[str, torch.Tensor]:
-    """Random parameters of a parametric equalizer, by name."""
+    """Return random parameters of a parametric equalizer, by name."""
     return {p.name: p.from_unit(torch.rand(shape)) for p in ParametricEQ(RATE).effect_parameters}
 
 
 def constant(batch: int) -> torch.Tensor:
-    """Coefficients of an equalizer, (batch, 5, 5, 1), in float64."""
+    """Return coefficients of an equalizer, (batch, 5, 5, 1), in float64."""
     return ParametricEQ(RATE).coefficients(settings(batch))
 
 
 def per_sample(batch: int, time: int, dtype: torch.dtype) -> torch.Tensor:
-    """Coefficients of an equalizer, (batch, 5, 5, time)."""
+    """Return coefficients of an equalizer, (batch, 5, 5, time)."""
     values = {name: value[:, None].expand(-1, time) for name, value in settings(batch).items()}
     framed = ParametricEQ(RATE).coefficients(values).permute(0, 3, 1, 2)
     return empty_in_large_pages(*framed.shape, dtype=dtype).copy_(framed).permute(0, 2, 3, 1)
@@ -71,7 +72,7 @@ def forward(dtype: torch.dtype) -> Row:
 def step(
     run: Callable[..., torch.Tensor], audio: torch.Tensor, target: torch.Tensor, *parameters: torch.Tensor
 ) -> None:
-    """Forward and backward under the mean-square loss, with new gradients to the audio and the parameters."""
+    """Run forward and backward under the mean-square loss, with new gradients to the audio and the parameters."""
     leaves = [tensor.detach().requires_grad_() for tensor in (audio, *parameters)]
     torch.autograd.grad((run(*leaves) - target).square().mean(), leaves)
 
@@ -116,7 +117,7 @@ def equalizer(hoisted: bool) -> Row:
 
 
 def short_block(audio: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
-    """`frequency_sampled` in the way that is faster for a short signal: fewer operations, more arithmetic."""
+    """Compute `frequency_sampled` in the way that is faster for a short signal: fewer operations, more arithmetic."""
     points = 2 * audio.shape[-1]
     b, a = coefficients[:, :, :3, 0], torch.nn.functional.pad(coefficients[:, :, 3:, 0], (1, 0), value=1.0)
     response = (torch.fft.rfft(b, points) / torch.fft.rfft(a, points)).prod(dim=1)
@@ -124,7 +125,7 @@ def short_block(audio: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor
 
 
 def plain_coefficients(values: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The cookbook in torch's operations and the parameters' own type, band by band: (batch, 5, 5, frames)."""
+    """Compute the cookbook's coefficients in torch, in the parameters' own type: (batch, 5, 5, frames)."""
     bands = []
     for band in ParametricEQ.table:
         gain, cutoff, q = (values[f"{band.name}_{name}"] for name in ("gain_db", "cutoff_hz", "q"))

@@ -1,8 +1,8 @@
-"""Trainings killed at random moments and resumed: how many, in what phase, and what differs at the end.
+"""Kill trainings at random moments and resume them: number of kills, their phases, and differences at the end.
 
 ``python benchmarks/kills.py [KILLS]``. Each training is killed by SIGKILL after a random time, resumed, killed again,
-until it has had its share, and then left to end. Its last checkpoint and its best model are compared with those of
-the same training that nobody killed.
+until it has had its number of kills, and then finishes. Its last checkpoint and its best model are compared with those
+of the same training without kills.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KILLS_EACH = 3
 
 
 def experiment(folder: Path, name: str) -> Path:
-    """The file of a training of some seconds."""
+    """Return the experiment file of a training of some seconds."""
     model, settings = TRAININGS[name]
     sections = {
         "data": {"name": "reference.tiny:TanhDataset", "segment_length": 2048, "batch_size": 4},
@@ -51,7 +51,7 @@ def experiment(folder: Path, name: str) -> Path:
 
 
 def phase(folder: Path) -> str:
-    """Where a killed training was, by what it had left."""
+    """Return the phase of a killed training, from the files that it left."""
     (run,) = list_runs(folder)
     names = {path.name for path in run.folder.rglob("*")}
     if ".next.ckpt.tmp" in names or "next.ckpt" in names or ({"previous.ckpt"} <= names and "last.ckpt" not in names):
@@ -64,7 +64,7 @@ def phase(folder: Path) -> str:
 
 
 def killed(run: Forked, folder: Path, file: Path, kills: int, seconds: float, seen: Counter[str]) -> None:
-    """Train with so many kills; those that came before the run began or after it ended are not counted."""
+    """Train with this number of kills, not counting kills before the run began or after it ended."""
     command = ["train", str(file)]
     while True:
         if kills:
@@ -85,14 +85,14 @@ def killed(run: Forked, folder: Path, file: Path, kills: int, seconds: float, se
             kills -= 1
             seen[phase(folder)] += 1
             command = ["train", "--resume", "latest"]
-        elif records:  # before its record began: nothing to go on from
+        elif records:  # before its record began: nothing to resume
             for path in records[0].folder.rglob("*"):
                 path.unlink()
             records[0].folder.rmdir()
 
 
 def weights(folder: Path) -> torch.Tensor:
-    """Of the last checkpoint and of the best model of the only run."""
+    """Return the weights of the last checkpoint and of the best model of the only run."""
     (run,) = list_runs(folder)
     last = torch.load(run.folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     best = nfx.load(run.folder).state_dict()

@@ -1,11 +1,11 @@
-"""`nablafx runs` with thousands of runs: cold, warm, and as a process, against reading every run each time.
+"""Time of `nablafx runs` with thousands of runs: cold, warm, and as a process, against reading every run each time.
 
     python benchmarks/listing.py                        # 5,000 runs in a folder
-    python benchmarks/listing.py --mongo                # the same runs in MongoDB: nx-27017, started for it
+    python benchmarks/listing.py --mongo                # the same runs in MongoDB (starts nx-27017)
 
-Runs are synthetic, of the size of real ones: an experiment with its comments resolved, a host, packs, a summary, and
-the values that a short training logs. Each repeat runs every case once; figures are medians. Cold is the first list
-of a user, without an index; warm is every later one.
+Runs are synthetic and have the size of real ones: an experiment with its comments resolved, a host, packs, a summary,
+and the logged values of a short training. Each repeat runs every case once; the table shows medians. Cold is the first
+listing, without an index; warm is every later one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PROGRAM = "from nablafx_core.cli import main; main()"
 
 
 def experiment(chance: random.Random) -> dict:
-    """A complete experiment, as validation leaves it."""
+    """Return a complete experiment, as the check of an experiment file gives it."""
     model = {"name": chance.choice(["tcn", "lstm", "s4", "graybox"]), "channel_width": chance.choice([8, 16, 32])}
     stages = [{"name": name, "max_gain_db": 18.0, "min_q": 0.3, "controls": ["gain", "tone"]} for name in "abcdef"]
     return {
@@ -62,7 +62,7 @@ def experiment(chance: random.Random) -> dict:
 
 
 def write_run(runs_dir: Path, chance: random.Random, values: int) -> None:
-    """A run folder as the recorder leaves it."""
+    """Write a run folder as the recorder does."""
     folder = runs_dir / new_id()
     folder.mkdir(parents=True)
     began = datetime(2026, 1, 1) + timedelta(minutes=chance.randrange(400_000))
@@ -120,8 +120,8 @@ def write_run(runs_dir: Path, chance: random.Random, values: int) -> None:
 
 
 def direct(book: Book) -> list[Row]:
-    """The rows without an index: every run is read."""
-    os.environ["NABLAFX_CACHE"] = os.devnull  # no folder can be made there
+    """Return the rows without an index: every run is read."""
+    os.environ["NABLAFX_CACHE"] = os.devnull  # a folder cannot be made there
     return book.rows()
 
 
@@ -139,7 +139,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def process(arguments: list[str], cache: Path, cold: bool) -> None:
-    """The command as a user starts it."""
+    """Run the command as a user starts it."""
     if cold:
         shutil.rmtree(cache, ignore_errors=True)
     environment = {**os.environ, "NABLAFX_CACHE": str(cache)}
@@ -149,7 +149,7 @@ def process(arguments: list[str], cache: Path, cold: bool) -> None:
 
 
 def measure(title: str, book: Book, arguments: list[str], folder: Path, repeats: int) -> None:
-    """Print the medians of a lab book."""
+    """Measure a lab book and print the medians."""
     cache = folder / "cache"
     cases = {
         "every run read, no index": lambda: direct(book),
@@ -171,7 +171,7 @@ def measure(title: str, book: Book, arguments: list[str], folder: Path, repeats:
 
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
-    """nx-27017 on a free port; its address."""
+    """Start nx-27017 on a free port and yield its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     own = ["--log-file", str(folder / "log"), "--pid-file", str(folder / "pid")]
@@ -187,7 +187,7 @@ def server(folder: Path) -> Iterator[str]:
 
 
 def copied(runs_dir: Path, database: Any) -> None:
-    """Documents of the runs, as a push leaves them; their metrics take no part in a list."""
+    """Copy the documents of the runs as a push does, without metrics, which a list does not read."""
     for folder in run_folders(runs_dir):
         entry = json.loads((folder / "run.json").read_text())
         known = {"config": json.loads((folder / "config.json").read_text()), "info": {}, "metrics": [], "values": 120}

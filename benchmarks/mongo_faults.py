@@ -1,10 +1,10 @@
-"""What MongoDB's faults do to a run: values logged, values found, and how long the end of the run took.
+"""Effect of MongoDB's faults on a run: values logged, values found, and the duration of the end of the run.
 
     python benchmarks/mongo_faults.py
 
 Each row is a run that logs 20,000 values of four metrics and records a file of 3 MB, over a real server (nx-27017)
-and TCP, while the fault happens. Found are the values, compared one by one, that plain pymongo reads right
-after the run, and after `nablafx runs push` with the fault gone. Timeouts and waits are those of the product.
+and TCP, while the fault happens. Values count as found if pymongo alone reads the right
+value, right after the run, and after `nablafx runs push` without the fault. Timeouts and waits are the real ones.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STEPS = 5000
 
 
 class Told(logging.Handler):
-    """Keeps what a person is told."""
+    """Handler that keeps the messages for the user."""
 
     def __init__(self):
         super().__init__()
@@ -57,7 +57,7 @@ def log(run, first, last):
 
 
 def found(database, run_id):
-    """Right values in the database, and files that can be read."""
+    """Return the number of right values in the database, and of files that can be read."""
     count = 0
     for chunk in database.metrics.find({"run_id": run_id}):
         pairs = zip(chunk["steps"], chunk["values"], strict=True)
@@ -81,7 +81,7 @@ def lost_and_back(server):
     server.start()
 
 
-#: fault: what happens before the run, in its middle, and how it is undone before the push.
+#: For each fault: actions before the run, in its middle, and before the push, which undoes the fault.
 FAULTS = {
     "none": (None, None, None),
     "down at the start, for good": (lambda s, p: s.kill(), None, lambda s, p: s.start()),
@@ -103,7 +103,7 @@ FAULTS = {
 
 
 def measured(name, folder, told):
-    """A row of the table."""
+    """Return a row of the table."""
     before, middle, undo = FAULTS[name]
     server = Server(folder / "mongo").start()
     proxy = Proxy(server.host, server.port)
@@ -151,7 +151,7 @@ def _after(run, server, proxy, undo):
 
 
 def killed(folder):
-    """A run whose process is killed."""
+    """Measure a run whose process is killed."""
     server = Server(folder / "mongo").start()
     program = (
         "import sys; sys.path.insert(0, 'benchmarks')\n"
@@ -174,7 +174,7 @@ def killed(folder):
 
 
 def disk_full(folder, told):
-    """A run whose own disk is full from the middle on, MongoDB being up."""
+    """Measure a run whose own disk is full from the middle on, while MongoDB is up."""
     server = Server(folder / "mongo").start()
     full, ended = full_disk(0), []
 

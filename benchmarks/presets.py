@@ -1,11 +1,11 @@
-"""The presets for devices with a compressor, an overdrive or a fuzz in them against NablAFx's chains of the same kind.
+"""Our presets for compressors, overdrives and fuzzes against the chains of NablAFx 1.0 of the same kind.
 
     python benchmarks/presets.py
     python benchmarks/presets.py --only comp --minutes 10 --seeds 3
 
 Each is trained on plucked strings through a simulated circuit at its knobs' defaults, for the same time, with the same
-segments, loss and learning rate, from the same seeds; the figure is the error-to-signal ratio (ESR) on a file that no
-training saw. One thread.
+segments, loss and learning rate, from the same seeds; the score is the error-to-signal ratio (ESR) on a file that is
+not in the training data. One thread.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import nablafx_core as nfx
 from nablafx_core.training.allocator import keep_freed_memory
 
-#: A device, our preset and NablAFx's of the same kind.
+#: A device, our preset, and the preset of NablAFx 1.0 of the same kind.
 ROWS = {
     "comp": ("opto_compressor", "comp", "gb-comp"),
     "overdrive": ("tube_screamer", "overdrive", "gb-dist-rnl"),
@@ -29,7 +29,7 @@ SEGMENTS = {"comp": {"segment_length": 32768, "batch_size": 4}}
 
 
 def trained(row: str, preset: str, seed: int, minutes: float, folder: Path) -> float:
-    """The ESR of a preset."""
+    """Train a preset and return its ESR."""
     device = ROWS[row][0]
     data = {"name": "simulated", "path": str(folder / device), "device": device, "num_settings": 1}
     data |= SEGMENTS.get(row, {"segment_length": 16384, "batch_size": 6})

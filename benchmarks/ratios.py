@@ -1,8 +1,8 @@
-"""What the benchmarks of ratios have in common: rows of two things to compare, and the table of them.
+"""Shared code of the benchmarks that measure ratios: rows of two functions to compare, and their table.
 
-One thread. A repeat runs ours and the baseline one after the other, and the ratio of each repeat is what counts: its
-median, with the quartiles beside it. The first run of each, which compiles, is left out. Freed memory is kept for the
-next run, as `nablafx train` does, for both alike.
+One thread. Each repeat runs ours and the baseline one after the other and gives a ratio; the result is the median of
+the ratios, with the quartiles beside it. The first run of each, which compiles, is left out. Freed memory is kept for
+the next run in both cases, as `nablafx train` does.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from nablafx_core.training.allocator import keep_freed_memory
 
 
 class Row(NamedTuple):
-    """Two things to compare.
+    """Two functions to compare.
 
     Args:
-        ours: that is measured.
-        baseline: what it is measured against.
-        described: the baseline in words.
-        cost: the ratio is our time over the baseline's, where it is to be small; otherwise the other way round.
+        ours: function to measure.
+        baseline: function to compare it with.
+        described: description of the baseline.
+        cost: True if the ratio is our time over the baseline's, so that smaller is better; False for the inverse.
     """
 
     ours: Callable[[], object]
@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
 
 def parser_for(rows: Iterable[str], doc: str) -> argparse.ArgumentParser:
-    """The options of a benchmark that has these rows."""
+    """Return the parser for the options of a benchmark with these rows."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--only", action="append", choices=list(rows), help="a row; may be given several times")
     parser.add_argument("--repeats", type=int, default=9)
@@ -43,7 +43,7 @@ def parser_for(rows: Iterable[str], doc: str) -> argparse.ArgumentParser:
 
 
 def compare(rows: dict[str, Callable[[], Row]], options: argparse.Namespace) -> None:
-    """Measure the rows that the options name and print a line for each."""
+    """Measure the rows that the options name, and print a line for each."""
     if options.repeats < 2:
         raise SystemExit("quartiles need --repeats 2 or more")
     torch.set_num_threads(1)
@@ -65,7 +65,7 @@ def compare(rows: dict[str, Callable[[], Row]], options: argparse.Namespace) -> 
 
 
 def _measured(row: Row, repeats: int) -> tuple[list[float], list[float]]:
-    """Times of ours and of the baseline, in seconds."""
+    """Return the times of ours and of the baseline, in seconds."""
     times: tuple[list[float], list[float]] = ([], [])
     for repeat in range(repeats + 1):
         for taken, run in zip(times, (row.ours, row.baseline), strict=True):

@@ -1,12 +1,12 @@
-"""What recording into MongoDB costs a training: the time of a step with a copy, relative to the run folder alone.
+"""Cost of recording into MongoDB: the time of a training step with a copy, relative to the run folder alone.
 
     python benchmarks/recording.py
 
-A repeat trains a small TCN for the same steps without MongoDB, with a server that is up, one whose every reply takes a
-second, one that is silent, and one that is down; the order turns from repeat to repeat. Ten values are logged at every
-step, thirty times as many as a training logs, and a real server is asked over TCP (nx-27017, in a process of its own,
-which shares the machine). Given are the median over the repeats of the ratio of the medians of steps, its quartiles,
-and the same of the means, which see what is rare. One torch thread.
+Each repeat trains a small TCN for the same number of steps without MongoDB, with a server that is up, one whose every
+reply takes a second, one that is silent, and one that is down; the order rotates from repeat to repeat. Ten values are
+logged at every step, thirty times as many as in a normal training, to a real server over TCP (nx-27017, in its own
+process on the same machine). The table gives the ratio of the median times of a step, as its median over the repeats
+with quartiles, and the same for the mean times, which include rare delays. One torch thread.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CONDITIONS = ("none", "up", "slow", "silent", "down")
 
 
 def training(steps):
-    """A body for `record` that trains, and returns the seconds of its steps."""
+    """Return a body for `record` that trains and returns the seconds of its steps."""
     torch.manual_seed(0)
     settings = {"name": "tcn", "num_blocks": 5, "channel_width": 8, "kernel_size": 5, "dilation_growth": 4}
     model = build("model", settings, sample_rate=48_000)

@@ -1,15 +1,15 @@
-"""Whether gradients find the settings of a compressor that is known, from random starts.
+"""Recovery of the settings of a known compressor by gradients, from random starts.
 
     python benchmarks/recovery.py
     python benchmarks/recovery.py --smoothing decoupled --noise-db -60
 
 For each seed a compressor with random settings renders a few seconds of bursts of tones and noise of many levels, and
-another, from a random start, is fitted to what came out: by Adam, then by L-BFGS, both with the adjoint's gradients.
-Attack and release are found within 10 %, the threshold within 1 dB, the ratio within 10 %, or they are missed. All
-parameters are fitted; knee, make-up and the averaging time are not judged.
+another, from a random start, is fitted to the output: by Adam, then by L-BFGS, both with the adjoint's gradients.
+A setting counts as found if attack, release and ratio are within 10 % and the threshold is within 1 dB. All parameters
+are fitted; knee, make-up and the averaging time are not judged.
 
 Threshold, ratio and knee lie along a valley: a softer knee with a higher threshold and ratio is nearly the same curve
-over the levels that occur. Adam, which scales each parameter by itself, is slow along it; L-BFGS is not.
+over the levels that occur. Adam, which scales each parameter separately, is slow along it; L-BFGS is fast.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ JUDGED = ("attack_ms", "release_ms", "threshold_db", "ratio")
 
 
 def programme(seconds: float, generator: torch.Generator) -> Tensor:
-    """Bursts of 20 to 400 ms of tones or noise, from -60 to 0 dB, (time,)."""
+    """Return bursts of 20 to 400 ms of tones or noise, from -60 to 0 dB, (time,)."""
     parts: list[Tensor] = []
     while sum(len(part) for part in parts) < seconds * RATE:
         length, frequency, level, noise = torch.rand(4, generator=generator).tolist()
@@ -52,7 +52,7 @@ def programme(seconds: float, generator: torch.Generator) -> Tensor:
 
 
 def known(parameters: tuple[Parameter, ...], generator: torch.Generator) -> dict[str, Tensor]:
-    """Random settings inside `KNOWN`, each (1,)."""
+    """Return random settings inside `KNOWN`, each (1,)."""
     drawn = {}
     for parameter in parameters:
         low, high = (parameter.to_unit(value) for value in KNOWN[parameter.name])
@@ -61,13 +61,13 @@ def known(parameters: tuple[Parameter, ...], generator: torch.Generator) -> dict
 
 
 class Fit:
-    """A compressor with random settings, to be fitted to what another made of the same audio.
+    """Compressor with random settings, to be fitted to the output of another one for the same audio.
 
     Args:
-        compressor: the effect.
-        audio: what goes in, (1, 1, time).
-        target: what should come out.
-        generator: of the start.
+        compressor: processor to fit.
+        audio: input, (1, 1, time).
+        target: expected output.
+        generator: random generator for the start.
     """
 
     def __init__(self, compressor: Compressor, audio: Tensor, target: Tensor, generator: torch.Generator) -> None:
@@ -75,15 +75,16 @@ class Fit:
         start = torch.logit(0.1 + 0.8 * torch.rand(count, generator=generator))
         self.logits = start.to(audio.dtype).requires_grad_()
         self.compressor, self.audio, self.target = compressor, audio, target
-        self.weight = 1 / (loudness(target) + 1e-4)  # each sample counts by the level around it: quiet ones count too
+        # each sample is weighted by the level around it, so that quiet ones count too
+        self.weight = 1 / (loudness(target) + 1e-4)
 
     def loss(self) -> Tensor:
-        """Mean square of the weighted error."""
+        """Return the mean square of the weighted error."""
         output = self.compressor(self.audio, settings(self.compressor, self.logits))[0]
         return (self.weight * (output - self.target)).square().mean()
 
     def adam(self, steps: int, rate: float) -> None:
-        """Steps with a rate that falls along a cosine to a hundredth."""
+        """Fit by Adam, with a rate that falls along a cosine to a hundredth."""
         optimizer = torch.optim.Adam([self.logits], lr=rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, rate / 100)
         for _ in range(steps):
@@ -93,7 +94,7 @@ class Fit:
             schedule.step()
 
     def lbfgs(self, steps: int) -> None:
-        """Steps along what the gradients say of the curvature, to the bottom of a valley that Adam has found."""
+        """Fit by L-BFGS, which uses the curvature to reach the bottom of a valley that Adam has found."""
         optimizer = torch.optim.LBFGS(
             [self.logits],
             max_iter=steps,
@@ -113,29 +114,29 @@ class Fit:
 
     @torch.no_grad()
     def found(self) -> dict[str, float]:
-        """The settings in units."""
+        """Return the settings in units."""
         return {name: float(value) for name, value in settings(self.compressor, self.logits).items()}
 
     @torch.no_grad()
     def error(self) -> float:
-        """Energy of the error relative to that of the target."""
+        """Return the energy of the error relative to that of the target."""
         output = self.compressor(self.audio, settings(self.compressor, self.logits))[0]
         return float((output - self.target).square().mean() / self.target.square().mean())
 
 
 def settings(compressor: Compressor, logits: Tensor) -> dict[str, Tensor]:
-    """Parameters by name, each (1,)."""
+    """Return the parameters by name, each (1,)."""
     units = torch.sigmoid(logits)
     return {p.name: p.from_unit(units[i : i + 1]) for i, p in enumerate(compressor.effect_parameters)}
 
 
 def loudness(audio: Tensor) -> Tensor:
-    """Root mean square over 10 ms."""
+    """Return the root mean square over 10 ms."""
     return torch.nn.functional.avg_pool1d(audio.square(), 481, 1, 240).sqrt()
 
 
 def noisy(target: Tensor, level_db: float | None, generator: torch.Generator) -> Tensor:
-    """The target with white noise of a level relative to its own, as a recording has it."""
+    """Return the target with white noise, as in a recording, at a level relative to the target's."""
     if level_db is None:
         return target
     noise = torch.randn(target.shape, generator=generator).to(target)
@@ -143,13 +144,13 @@ def noisy(target: Tensor, level_db: float | None, generator: torch.Generator) ->
 
 
 def missed(found: dict[str, float], right: dict[str, float]) -> list[str]:
-    """What is not within the limits."""
+    """Return the settings that are outside the limits."""
     limits = {name: DECIBELS if name.endswith("_db") else RELATIVE * right[name] for name in JUDGED}
     return [name for name, limit in limits.items() if abs(found[name] - right[name]) > limit]
 
 
 def short(wrong: list[str]) -> str:
-    """What was missed, for the table."""
+    """Return a short text of the missed settings, for the table."""
     return " ".join(name.split("_")[0] for name in wrong) or "-"
 
 

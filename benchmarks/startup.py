@@ -2,8 +2,8 @@
 
     python benchmarks/startup.py
 
-Each repeat runs every case once, one after the other, so that a busy moment of the machine meets them all; figures are
-medians. The first run of each case, which compiles the fake packs, is left out.
+Each repeat runs every case once, one after the other, so that a busy moment of the machine affects all of them; the
+table shows medians. The first run of each case, which compiles the fake packs, is left out.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Requires-Dist: torch>=2.8
 
 
 def write_packs(folder: Path, count: int) -> None:
-    """Installed distributions as pip leaves them: a package with a plugin module, and its metadata with a README."""
+    """Write distributions as pip installs them: a package with a plugin module, and its metadata with a README."""
     for number in range(count):
         package = folder / f"nablafx_bench_{number}"
         package.mkdir()
@@ -59,7 +59,7 @@ def write_packs(folder: Path, count: int) -> None:
 
 
 def seconds(arguments: list[str], path: str) -> float:
-    """Wall-clock time of one Python process, with one thread."""
+    """Return the wall-clock time of one Python process, with one thread."""
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     environment.pop("NABLAFX_PACKS", None)
     began = time.perf_counter()

@@ -3,9 +3,9 @@
     python benchmarks/training.py
     python benchmarks/training.py --only tcn-45-s --only gcn-45-s --repeats 15
 
-A step is forward and backward of a whole model under the mean-square loss, in float32 on one thread; those of the
-LSTM go through the signal in chunks of 4,800 samples, with the state detached in between. How they are compared is in
-`ratios.py`. To add a row, add a function to ROWS.
+A step is forward and backward of a whole model under the mean-square loss, in float32 on one thread; the
+LSTM processes the signal in chunks of 4,800 samples, with the state detached in between. `ratios.py` explains the
+comparison. To add a row, add a function to ROWS.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Step = Callable[[torch.Tensor, torch.Tensor], None]
 
 
 class Steps(NamedTuple):
-    """The steps of a `Row`, before there are signals. They add gradients up, for both sides alike."""
+    """Steps of a `Row`, before the signals exist. Gradients accumulate, for both sides."""
 
     model: Step
     baseline: Step
@@ -45,7 +45,7 @@ class Steps(NamedTuple):
 
 
 def whole(run: Callable[[torch.Tensor], torch.Tensor]) -> Step:
-    """A step of something from audio to output."""
+    """Return a step of a function from audio to output."""
     return lambda audio, target: (run(audio) - target).square().mean().backward()
 
 
@@ -54,7 +54,7 @@ def model_step(model: torch.nn.Module) -> Step:
 
 
 def chunked(model: torch.nn.Module, kernels: str, audio: torch.Tensor, target: torch.Tensor) -> None:
-    """Truncated backpropagation through time; `kernels` is the value of NABLAFX_KERNELS."""
+    """Run truncated backpropagation through time; `kernels` is the value of NABLAFX_KERNELS."""
     state = model.initial_state(audio.shape[0])
     with mock.patch.dict(os.environ, NABLAFX_KERNELS=kernels):
         for dry, wet in zip(audio.split(CHUNK, -1), target.split(CHUNK, -1), strict=True):
@@ -64,7 +64,7 @@ def chunked(model: torch.nn.Module, kernels: str, audio: torch.Tensor, target: t
 
 
 def convolutional(make: Callable[..., torch.nn.Module], reference: Callable[..., torch.Tensor]) -> Steps:
-    """The whole padded file through torch's convolutions, layer by layer, with the same weights."""
+    """Process the whole padded file by torch's convolutions, layer by layer, with the same weights."""
     model = make(residual_delay=1)
     kept = {"num_blocks": 5, "kernel_size": 7, "dilation_growth": 4, "stack_size": 12, "causal": True}
     kept |= {"residual": True, "direct_path": False, "cond_type": None}
@@ -79,7 +79,7 @@ def conditioned(make: Callable[..., torch.nn.Module], name: str) -> Steps:
 
 
 def state_spaces(num_blocks: int, num_states: int) -> Steps:
-    """The length-T Vandermonde product and the FFT in the place of each layer; no pre-roll, which neither needs."""
+    """Compute each layer by the length-T Vandermonde product and the FFT, without the unneeded pre-roll."""
     model, slow = (S4(num_blocks=num_blocks, num_states=num_states, pre_roll=0) for _ in range(2))
     for block in slow.blocks:
         block.s4.forward = partial(_textbook, block.s4)

@@ -1,12 +1,12 @@
-"""What the training loop adds to a step: `train` as users call it, from WAV files, against a bare loop.
+"""Overhead of the training loop per step: `train` as users call it, from WAV files, against a bare loop.
 
     python benchmarks/training_loop.py
 
 The bare loop is forward, loss, backward, clipping and the optimiser's step for the same model on the same batches, held
-in memory. One bare step follows each step of the training, so that a busy moment of the machine meets both; what lies
-between two bare steps is the training's: its own step, reading the next batch, callbacks, records. Both are summed over
-as many steps as there are between two records, and the overhead is the median over these groups. A validation, with the
-checkpoints and the bundle that follow it, is timed on its own. One torch thread.
+in memory. One bare step follows each step of the training, so that a busy moment of the machine affects both. The time
+between two bare steps is that of the training: its own step, reading the next batch, callbacks, records. Both times are
+summed over the steps between two records, and the overhead is the median over these groups. A validation, with the
+checkpoints and the bundle that follow it, is timed separately. One torch thread.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FAST_MODELS = ("tcn-45-s", "lstm-32", "s4-b4")
 
 
 class Beside(Callback):
-    """Makes a bare step after each step of the training, and times both."""
+    """Callback that makes a bare step after each step of the training, and times both."""
 
     def __init__(self, step, batches):
         self.step, self.batches = step, batches
@@ -62,7 +62,7 @@ class Beside(Callback):
 
 
 def recordings(folder, seconds):
-    """A pair of files: noise, and the same through a tanh."""
+    """Write a pair of files: noise, and the same noise through a tanh."""
     dry = 0.3 * torch.randn(seconds * RATE, generator=torch.Generator().manual_seed(0))
     write(folder / "dry.wav", dry, RATE)
     write(folder / "wet.wav", torch.tanh(3 * dry), RATE)
@@ -82,7 +82,7 @@ def prepared(preset, data, folder, steps, batch_size, segment_length):
 
 
 def bare_step(model, experiment):
-    """A step without anything round it."""
+    """Return a bare training step, without callbacks or records."""
     model, settings = copy.deepcopy(model).train(), experiment.train
     optimizer = optimizer_of(model, settings)
     loss = built_losses(experiment.config["loss"], model.sample_rate)
@@ -102,7 +102,7 @@ def bare_step(model, experiment):
 
 
 def overheads(preset, data, folder, groups, batch_size, segment_length):
-    """Seconds of a bare step and of a validation, and the overhead of each group; the first, a warm-up, is left out."""
+    """Return the seconds of a bare step and of a validation, and the overhead of each group without the warm-up."""
     steps = RECORD_EVERY * (groups + 1)
     experiment, model, batches = prepared(preset, data, folder, steps, batch_size, segment_length)
     held = [batch for batch, _ in zip(batches.train_dataloader(), range(16), strict=False)]
@@ -117,7 +117,7 @@ def overheads(preset, data, folder, groups, batch_size, segment_length):
 
 
 def loading_rate(data, folder, batch_size, segment_length, batches=200):
-    """Samples per second that the loader reads from disk when nothing else is done."""
+    """Return the samples per second that the loader reads from disk when nothing else runs."""
     module = prepared("tcn-45-s", data, folder, batches, batch_size, segment_length)[2]
     rates, loader = [], module.train_dataloader()
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""Settings and fixtures that every test folder shares."""
+"""Settings and fixtures of all test folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-# Many runners start the tests in the background, where Ctrl-C is ignored; the processes of tests would inherit that.
+# Many runners start tests in the background, where Ctrl-C is ignored, and processes of tests would inherit this.
 if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow modules, so that processes which share the tests end at the same time."""
+    """Run the slow modules first, so that the processes that share the tests end at about the same time."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
@@ -60,9 +60,9 @@ def pytest_collection_finish() -> None:
 
 
 class Installer:
-    """Makes installed distributions out of source text: a module and a ``*.dist-info`` on the import path.
+    """Installer of distributions from source text: a module and a ``*.dist-info`` on the import path.
 
-    Each one that is installed is added to ``NABLAFX_PACKS``, so that a test sees only its own packs and core.
+    Each installed distribution is added to ``NABLAFX_PACKS``, so that a test sees only its own packs and the core.
     """
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ class Installer:
 
         Args:
             entry: the entry point, ``name`` or ``name = module``; the distribution's name and its module if None.
-            requires: what its metadata says that it needs.
+            requires: requirements in its metadata.
         """
         module = name.replace("-", "_").replace(".", "_")
         self.module(module, HEAD + textwrap.dedent(plugin))

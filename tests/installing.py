@@ -1,4 +1,4 @@
-"""Makes fresh virtual environments and installs packages into them, away from the checkout."""
+"""Fresh virtual environments outside the checkout, with packages installed into them."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ sys.addaudithook(refuse)
 
 
 class Elsewhere:
-    """A virtual environment with what this one has, except nablafx; packages are installed into it as wheels.
+    """Virtual environment with the packages of this one, except nablafx; packages are installed into it as wheels.
 
-    Nothing in it is copied or downloaded: a ``.pth`` file names a folder of links to the packages of this environment,
+    Nothing is copied or downloaded: a ``.pth`` file names a folder of links to the packages of this environment,
     whose own ``.pth`` files (editable installations) then do not count. No Python in it reaches the network.
 
     Attributes:
         site: its site-packages.
         bin: its scripts, ``nablafx`` among them.
-        cwd: an empty folder, in which its programs run.
+        cwd: empty folder in which its programs run.
     """
 
     #: Starts the programs of all of them, which differ in the packages of this project.
@@ -71,7 +71,7 @@ class Elsewhere:
         (self.site / "offline.pth").write_text("import offline")
 
     def install(self, *packages: str | Path) -> None:
-        """Build wheels of folders of the checkout and install them, with nothing that they depend on."""
+        """Build wheels of folders of the checkout and install them, without their dependencies."""
         wheels = [str(wheel(CHECKOUT / package)) for package in packages]
         self._pip("install", "--no-deps", "--no-index", *wheels)
         for package in packages:
@@ -95,7 +95,7 @@ class Elsewhere:
         subprocess.run([*_PIP, "--quiet", "--python", str(python), *arguments], check=True, env=self.environment())
 
     def environment(self, **variables: str) -> dict[str, str]:
-        """The variables with which its programs run."""
+        """Return the environment variables of its programs."""
         inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "NABLAFX_PACKS")}
         path = os.pathsep.join([str(self.bin), os.environ.get("PATH", "")])
         return {**inherited, "PATH": path, "VIRTUAL_ENV": str(self.bin.parent), **variables}
@@ -127,13 +127,13 @@ class Elsewhere:
         return self.run("python", *arguments, **variables)
 
     def nablafx(self, *arguments: str, **variables: str) -> str:
-        """Run its command line and give what that writes to stdout; fails with stderr if it fails."""
+        """Run its command line and return stdout; fail with stderr if it fails."""
         done = self.run("nablafx", *arguments, **variables)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def refusal(self, *arguments: str, **variables: str) -> str:
-        """Run its command line and give the error with which that fails."""
+        """Run its command line, which must fail, and return the error."""
         done = self.run("nablafx", *arguments, **variables)
         assert done.returncode == 1 and not done.stdout, done.stdout + done.stderr
         assert "Traceback" not in done.stderr and "defect" not in done.stderr, done.stderr

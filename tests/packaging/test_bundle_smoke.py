@@ -1,4 +1,4 @@
-"""Core and one pack are enough to make a bundle and to render with it; `tox -e core-only` runs this with just those."""
+"""The core and one pack are enough to write a bundle and render with it (`tox -e core-only`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pack that is nothing but a trained model of another pack's architecture: installed, and rendered with offline."""
+"""A pack that consists of one trained model, with another pack's architecture: install it and render offline."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def pack(network, tmp_path_factory):
-    """The sources of the pack: three files, none of them code of a model."""
+    """Write the sources of the pack: three files, without code of a model."""
     folder = tmp_path_factory.mktemp("sounds")
     package = folder / "nablafx_sounds"
     bundle = save_bundle(network, package / "bundles" / "ts9.nfx", {"licence": "CC-BY-4.0"})
@@ -72,7 +72,7 @@ def elsewhere(pack, tmp_path_factory):
     return made
 
 
-def test_it_renders_and_is_shown(elsewhere, network):
+def test_the_model_of_the_pack_renders_and_is_shown(elsewhere, network):
     dry = 0.3 * np.random.default_rng(0).standard_normal(5000).astype(np.float32)
     soundfile.write(elsewhere.cwd / "in.wav", dry, 48000, subtype="FLOAT")
     elsewhere.nablafx("render", "sounds/ts9", "in.wav", "out.wav", "--control", "drive=7")
@@ -86,13 +86,13 @@ def test_it_renders_and_is_shown(elsewhere, network):
     assert (shown["licence"], shown["pack"]) == ("CC-BY-4.0", "nablafx-sounds 1.0")
 
 
-def test_a_file_of_another_hash_is_refused(elsewhere):
+def test_a_bundle_with_a_different_hash_is_refused(elsewhere):
     told = elsewhere.refusal("render", "sounds/other", "in.wav", "out.wav")
     assert "nablafx-sounds/other: the file's hash differs" in told
 
 
-def test_the_pack_of_the_architecture_is_asked_for(elsewhere):
+def test_an_error_names_the_missing_pack_of_the_architecture(elsewhere):
     elsewhere.uninstall("nablafx-models")
     told = elsewhere.refusal("render", "sounds/ts9", "in.wav", "out.wav")
-    elsewhere.install("nablafx_models")  # for tests that come later
+    elsewhere.install("nablafx_models")  # for later tests
     assert "ts9.nfx: cannot build its model. It was made with nablafx-models 0.1.0" in told

@@ -1,4 +1,4 @@
-"""Damaged input to the real readers gives an error of ours or a result, soon, and takes no memory that it needs not."""
+"""Damaged input gives a NablafxError or a result from the real readers, quickly, and without excessive memory."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ try:
 except ImportError:  # not on Windows
     resource = None
 
-CASES = 1000  # of each reader
+CASES = 1000  # damaged inputs for each reader
 SLOWEST_S = 10.0
-MEMORY = 2 << 30  # bytes beside what is there already
+MEMORY = 2 << 30  # bytes in addition to the memory already in use
 
 PIECES = b"{ } [ ] :\x20 \n !!python/x\x20 &a\x20 *a null -1 1e999 .nan ' \" \x00 \xff # ?\x20 | <<:\x20".split(b" ")
 PIECES += [b"99999999", b"1e9", b"true", b"[[[[[[[[", b"\xc3\xa9", b"../", b"\r\n", b"0" * 400]
@@ -56,7 +56,7 @@ def cache_folder(tmp_path, monkeypatch):
 
 
 def damaged(content: bytes, chance: random.Random, head: int | None = None) -> bytes:
-    """The content with a few bytes changed, cut out, repeated, or with a piece of YAML put between."""
+    """Return the content with a few bytes changed, cut out or repeated, or with a piece of YAML inserted."""
     data = bytearray(content)
     for _ in range(chance.choice((1, 1, 2, 3, 8, 30))):
         place = chance.randrange(min(len(data), head or len(data)) or 1)
@@ -74,14 +74,14 @@ def damaged(content: bytes, chance: random.Random, head: int | None = None) -> b
 
 
 class Reader:
-    """Something that reads files.
+    """Function that reads files, with good input for it.
 
     Args:
-        make: writes good input into a folder and returns the file that is damaged.
-        read: reads that file.
-        head: bytes at the file's beginning that are damaged more often than the rest.
+        make: function that writes good input into a folder and returns the file to damage.
+        read: function that reads that file.
+        head: number of bytes at the file's beginning that are damaged more often than the rest.
         refuses: whether most damage must be noticed.
-        share: of the cases that are tried, for what takes long.
+        share: fraction of the cases to try, for slow readers.
     """
 
     def __init__(self, make, read, head=None, refuses=True, share=1.0):
@@ -98,10 +98,10 @@ class Reader:
 
 
 class Names(Reader):
-    """Reads a folder whose files have damaged names, are cut off, missing, or folders."""
+    """Reader of a folder in which files have damaged names, are cut off or missing, or are folders."""
 
     def cases(self, folder, chance, count):
-        """As `Reader.cases`, with a fresh folder of links to good files for each."""
+        """Yield like `Reader.cases`, with a fresh folder of links to good files for each."""
         whole = self.make(folder)
         self.read(whole)
         files = [path.relative_to(whole) for path in sorted(whole.rglob("*.*")) if path.is_file()]
@@ -110,7 +110,7 @@ class Names(Reader):
             shutil.rmtree(there, ignore_errors=True)
             spoilt = set(chance.sample(files, chance.choice((1, 1, 2, 3))))
             for file in files:
-                with contextlib.suppress(OSError, ValueError):  # of names that no file can have
+                with contextlib.suppress(OSError, ValueError):  # invalid file names
                     (self._spoil if file in spoilt else self._link)(whole / file, there / file, there, chance)
             yield there
 
@@ -210,7 +210,7 @@ def record_part(name):
 
 
 def runs_told(path):
-    """What the commands say of the runs, one of which is damaged."""
+    """Run the commands on a folder of runs, one of which is damaged."""
     for arguments in (["runs"], ["runs", "--json"], ["runs", "show", "one"], ["runs", "show", "one", "--json"]):
         result = CliRunner().invoke(cli, [*arguments, "--runs-dir", str(path.parents[1])])
         if result.exception and not isinstance(result.exception, SystemExit):
@@ -253,7 +253,7 @@ READERS = {
 
 @contextlib.contextmanager
 def at_most(memory: int):
-    """Let this process have no more than so many bytes beside those that it has, where the system can do that."""
+    """Limit the further memory of this process to this number of bytes, if the system supports it."""
     statm = Path("/proc/self/statm")
     if resource is None or not statm.exists():
         yield
@@ -268,7 +268,7 @@ def at_most(memory: int):
 
 
 def starved(error: BaseException | None) -> bool:
-    """Whether it was the limit on memory that made an error: without it, the memory would have been taken."""
+    """Return whether the limit on memory caused the error, so that the memory would have been used without it."""
     while error is not None:
         if isinstance(error, MemoryError) or "allocate" in str(error):
             return True
@@ -277,7 +277,7 @@ def starved(error: BaseException | None) -> bool:
 
 
 def outcomes(name: str, folder: Path, seed: object, count: int) -> Counter[str]:
-    """What became of so many damaged inputs."""
+    """Count the outcomes of this number of damaged inputs."""
     reader, found = READERS[name], Counter()
     with at_most(MEMORY):
         for case in reader.cases(folder, random.Random(seed), count):
@@ -293,7 +293,7 @@ def outcomes(name: str, folder: Path, seed: object, count: int) -> Counter[str]:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_damaged_input(name, tmp_path):
+def test_damaged_input_gives_an_error_or_a_result(name, tmp_path):
     count = round(CASES * READERS[name].share)
     found = outcomes(name, tmp_path, name, count)
     assert found.total() == count

@@ -1,4 +1,4 @@
-"""`nablafx packs new` writes a pack that builds as a wheel, installs, keeps the laws and passes its own test."""
+"""`nablafx packs new` writes a pack that can be built and installed, keeps the laws and passes its own test."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_pack_of_each_kind_keeps_the_laws(kind, tmp_path, monkeypatch):
     assert {result.outcome for result in results} == {"holds"}
 
 
-def test_the_command_writes_the_kinds_that_it_is_given(tmp_path, monkeypatch):
+def test_the_command_writes_the_requested_kinds(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(cli, ["packs", "new", "acme", "--kind", "loss", "--kind", "metric"])
     assert result.exit_code == 0
@@ -70,7 +70,7 @@ def test_the_command_writes_the_kinds_that_it_is_given(tmp_path, monkeypatch):
     assert CliRunner().invoke(cli, ["packs", "new", "other", "--kind", "los"]).exit_code == 2
 
 
-def test_the_command_says_what_is_next(tmp_path, monkeypatch):
+def test_the_command_prints_the_next_steps(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(cli, ["packs", "new", "nablafx-acme"])
     assert result.stdout.strip() == "nablafx-acme"
@@ -81,7 +81,7 @@ def test_the_command_says_what_is_next(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["Acme", "a b", "../x", "", "nablafx-", "1x", "a--b", "x-"])
-def test_a_name_that_no_package_can_have(name, tmp_path, monkeypatch):
+def test_an_invalid_package_name_is_refused(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NablafxError, match="is not a valid name"):
         write_pack(name)
@@ -89,7 +89,7 @@ def test_a_name_that_no_package_can_have(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a file is no folder in another way there")
-def test_a_folder_that_cannot_be_made(tmp_path):
+def test_a_folder_that_cannot_be_created_gives_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NablafxError, match="cannot be written"):
         write_pack("acme", tmp_path / "file" / "pack")

@@ -1,4 +1,4 @@
-"""The guide to writing a pack is carried out: its files are written, its commands run, their output compared."""
+"""Execute the guide to writing a pack: write its files, run its commands, and compare their output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 GUIDE = CHECKOUT / "docs" / "packs.md"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-#: pip as a reader calls it, with nothing to download.
+#: pip as a reader calls it, without downloads.
 PIP = """#!{python}
 import sys
 from pip._internal.cli.main import main
@@ -31,7 +31,7 @@ sys.exit(main([*sys.argv[1:], *build, "--disable-pip-version-check"]))
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: the line where it begins, its language and what is in it."""
+    """Fenced block: its first line, its language and its content."""
 
     line: int
     language: str
@@ -44,7 +44,7 @@ def blocks(markdown: str) -> Iterator[Block]:
 
 
 def fits(expected: str, found: str) -> bool:
-    """Whether the output is as expected; … stands for anything in a line, and alone for any lines."""
+    """Return whether the output is as expected; … stands for any text in a line, and alone for any lines."""
     pattern = ""
     for line in expected.rstrip().splitlines():
         anything = line.strip() == "…"
@@ -53,7 +53,7 @@ def fits(expected: str, found: str) -> bool:
 
 
 class Reader:
-    """Somebody who does what the guide says, in a folder of an environment."""
+    """Reader of the guide, who executes its blocks in a folder of an environment."""
 
     def __init__(self, elsewhere: Elsewhere) -> None:
         self.elsewhere = elsewhere
@@ -75,7 +75,7 @@ class Reader:
             path.write_text(block.text, encoding="utf-8")
 
     def run(self, command: str, where: str) -> None:
-        """Run one line in the shell, where the one before it left the reader."""
+        """Run one line in the shell, in the folder in which the line before ended."""
         place = self.elsewhere.cwd.parent / "place"
         script = f'{command}\nstatus=$?; pwd > "{place}"; exit $status'
         done = subprocess.run(
@@ -105,29 +105,29 @@ def reader(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the guide's commands are for a POSIX shell")
-def test_the_guide(reader):
+def test_the_guide_can_be_executed(reader):
     for block in blocks(GUIDE.read_text(encoding="utf-8")):
         reader.follow(block)
 
 
-def test_no_block_is_passed_over():
+def test_every_block_is_executed():
     markdown = GUIDE.read_text(encoding="utf-8")
     assert markdown.count("```") == 2 * len(list(blocks(markdown))) > 20
 
 
-def test_what_counts_as_the_same_output():
+def test_an_ellipsis_stands_for_any_output():
     assert fits("a … z\n…\nend", "a 1 2 z\nb\nc\nend\n")
     assert fits("…\nend", "end") and fits("head\n…", "head\n\nmore\n")
     assert not fits("a … z", "a z")
     assert not fits("a", "a\nb") and not fits("a\n…\nc", "a\nb") and not fits("a.c", "abc")
 
 
-def test_its_links_lead_somewhere():
+def test_the_links_of_the_guide_exist():
     links = re.findall(r"\]\(([^)#:]+)\)", GUIDE.read_text(encoding="utf-8"))
     assert links and all((GUIDE.parent / link).exists() for link in links)
 
 
-def test_its_table_shows_every_kind_and_what_it_is_given():
+def test_the_table_of_the_guide_lists_every_kind_and_its_given_arguments():
     rows = re.findall(r"^\| (\w+) \| `(\w+)` \| (.*?) \| (.*) \|$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
     assert [row[:2] for row in rows] == [(kind.name, kind.hook) for kind in KINDS.values()]
     for (*_, what, given), kind in zip(rows, KINDS.values(), strict=True):

@@ -1,4 +1,4 @@
-"""Everything that the four packages register keeps the laws; datasets of files are checked on small files."""
+"""All components of the four packages keep the laws; datasets of files are checked with small files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nablafx_core.testing import check_pack, laws_dataset
 
 pytestmark = pytest.mark.slow
 
-#: Of files that a Component's example cannot name.
+#: Datasets of files, which a Component's example cannot name.
 DATASETS = {"tonetwist", "pair", "simulated"}
-#: There is no exporter of their files: tests/models and tests/dsp have some, in test_nablafx*.py.
+#: Importers for whose files there is no exporter; tests/models and tests/dsp have such files, in test_nablafx*.py.
 IMPORTERS = {"nablafx01", "nablafx01_chain", "nablafx_pretrained"}
 
 
 @pytest.mark.parametrize("pack", ["nablafx-core", "nablafx-models", "nablafx-dsp", "nablafx-data"])
-def test_pack(pack):
+def test_a_pack_keeps_the_laws(pack):
     results = check_pack(pack)
     registered = {
         (entry.kind.name, entry.component.name)
@@ -53,13 +53,13 @@ def simulated(folder):
 
 
 def tonetwist(folder):
-    """What `simulated` renders is a folder in that layout."""
+    """Make a folder in the layout of ToneTwist by the dataset `simulated`."""
     build("dataset", {"name": "simulated", **simulated(folder)})
     return {"path": str(folder / "simulated"), "device": "diode_clipper"}
 
 
 @pytest.mark.parametrize("settings", [pair, simulated, tonetwist])
-def test_datasets_of_files(folder, settings):
+def test_datasets_of_files_keep_the_laws(folder, settings):
     dataset = build("dataset", {"name": settings.__name__, **settings(folder)})
     assert laws_dataset.recordings_are_well_formed(dataset) >= 1
     assert laws_dataset.settings_fit_the_knobs(dataset) == (0 if settings is pair else 2)

@@ -1,4 +1,4 @@
-"""The wheels work away from the checkout, with the data that is inside them."""
+"""The wheels work outside the checkout, with their own data files."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def test_the_code_that_runs_is_the_installed_one(everything):
         assert Path(file).is_relative_to(everything.site)
 
 
-def test_packs_are_whole(everything):
+def test_the_installed_packs_are_complete(everything):
     packs = json.loads(everything.nablafx("packs", "--json"))
     assert [pack["name"] for pack in packs] == ["nablafx-core", "nablafx-data", "nablafx-dsp", "nablafx-models"]
     assert all(pack["problems"] == pack["warnings"] == [] for pack in packs)
     assert all(pack["provides"] for pack in packs)
 
 
-def test_every_preset_that_is_listed_can_be_shown(everything):
+def test_every_listed_preset_can_be_shown(everything):
     presets = json.loads(everything.nablafx("list", "presets", "--json"))
     assert {"tcn-45-s", "lstm-32"} <= {preset["name"] for preset in presets}
     for package, _, path in (preset["target"].partition(":") for preset in presets):
@@ -68,7 +68,7 @@ def test_every_preset_that_is_listed_can_be_shown(everything):
     assert "model:" in everything.nablafx("show", "tcn-45-s", "--kind", "preset")
 
 
-def test_a_pack_that_is_not_installed_is_not_there(core_and_models):
+def test_a_pack_that_is_not_installed_is_not_listed(core_and_models):
     packs = json.loads(core_and_models.nablafx("packs", "--json"))
     assert [pack["name"] for pack in packs] == ["nablafx-core", "nablafx-models"]
     kinds = {item["kind"] for item in json.loads(core_and_models.nablafx("list", "--json"))}
@@ -97,7 +97,7 @@ def requirements_of(folder: Path, **variables: str) -> tuple[list[Requirement], 
     return [Requirement(text) for text in found], names
 
 
-def test_the_suite_asks_for_the_four_packages_beside_it_or_from_an_index(suite):
+def test_the_suite_requires_the_four_packages_beside_it_or_from_an_index(suite):
     alone, names = requirements_of(suite)
     assert {requirement.name for requirement in alone} == {package.replace("_", "-") for package in PACKAGES}
     assert all(requirement.url is None and requirement.specifier.contains("0.1.0") for requirement in alone)
@@ -113,7 +113,7 @@ def test_the_suite_asks_for_the_four_packages_beside_it_or_from_an_index(suite):
     assert released == alone
 
 
-def test_versions_agree():
+def test_all_packages_have_the_same_version():
     lines = (CHECKOUT / "constraints.txt").read_text().splitlines()
     pins = [Requirement(line) for line in lines if not line.startswith("#")]
     pinned = {canonicalize_name(pin.name): pin for pin in pins}

@@ -1,4 +1,4 @@
-"""A Lightning callback that counts its calls and fails where it is told to."""
+"""Lightning callback that counts its calls and fails at a given place."""
 
 from __future__ import annotations
 

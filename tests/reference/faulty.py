@@ -1,4 +1,4 @@
-"""Devices, datasets, exporters, importers and observers that are right, or have one fault each."""
+"""Devices, datasets, exporters, importers and observers that are correct or have one fault."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nablafx_core.testing.tiny import TINY_MODEL, TinyModel
 
 
 class Clipper(Device):
-    """tanh(gain x), a switch that turns the sign, a level.
+    """tanh(gain x), with a switch that inverts the sign, and a level.
 
     Args:
         fault: what is wrong.
@@ -55,7 +55,7 @@ class Clipper(Device):
 
 
 class Drifting(ArraySource):
-    """Reads something else where a piece begins."""
+    """Source that reads different samples at the start of a piece."""
 
     def read(self, start, stop):
         audio = super().read(start, stop).clone()
@@ -65,7 +65,7 @@ class Drifting(ArraySource):
 
 
 class Open(ArraySource):
-    """Holds what cannot be pickled."""
+    """Source that cannot be pickled."""
 
     def __init__(self, audio):
         super().__init__(audio)
@@ -76,14 +76,14 @@ class Open(ArraySource):
 
 
 class Forgetful(ArraySource):
-    """Leaves its samples behind when it is pickled."""
+    """Source that loses its samples when it is pickled."""
 
     def __reduce__(self):
         return ArraySource, (torch.zeros_like(self.audio),)
 
 
 class Noise(Dataset):
-    """Noise and its half.
+    """Recordings of noise, with half of it as the target.
 
     Args:
         fault: what is wrong.
@@ -121,7 +121,7 @@ class Sideways(ArraySource):
 
 
 class Writer(Exporter):
-    """Writes TinyModel as JSON.
+    """Exporter that writes TinyModel as JSON.
 
     Args:
         fault: what is wrong.
@@ -149,7 +149,7 @@ class Writer(Exporter):
 
 
 class Reader(Importer):
-    """Reads it.
+    """Importer that reads the files of `Writer`.
 
     Args:
         fault: what is wrong.
@@ -182,7 +182,7 @@ class Reader(Importer):
 
 
 class Listener(RunObserver):
-    """Counts events.
+    """Observer that counts events.
 
     Args:
         fault: what is wrong.
@@ -232,7 +232,7 @@ hasty = Hasty("hasty", help="Do something at once.")
 
 
 class NoModel:
-    """Of no kind."""
+    """Class of no kind of component."""
 
 
 class Settings(TinyModel):
@@ -249,28 +249,28 @@ class Settings(TinyModel):
 
 
 class Unwritable(TinyModel):
-    """What no file can hold."""
+    """Settings that cannot be written to a file."""
 
     def __init__(self, shape: NoModel, sample_rate: int = 48000, controls=()):
         super().__init__(sample_rate, controls)
 
 
 class Contradicting(TinyModel):
-    """A default that its annotation refuses."""
+    """Component with a default that its annotation refuses."""
 
     def __init__(self, width: int = 0.5, choice: str = "a", sample_rate: int = 48000, controls=()):
         super().__init__(sample_rate, controls)
 
 
 class ByPosition(TinyModel):
-    """What no file can name."""
+    """Component with a positional-only setting."""
 
     def __init__(self, width: int = 1, /, sample_rate: int = 48000, controls=()):
         super().__init__(sample_rate, controls)
 
 
 class Whole(TinyModel):
-    """y = weight x / peak(x): needs the whole file."""
+    """y = weight x / peak(x); needs the whole file."""
 
     streams = False
     causal = False

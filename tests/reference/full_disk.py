@@ -1,4 +1,4 @@
-"""A disk that refuses, for tests on POSIX systems."""
+"""Simulated full disk, for tests on POSIX systems."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ resource = pytest.importorskip("resource", reason="limits of file sizes, which s
 
 @contextlib.contextmanager
 def full_disk(size):
-    """Refuse, as a full disk does, every byte of a file after the first `size`.
+    """Refuse every byte of a file after the first `size`, as a full disk does.
 
-    Python writes no compiled modules meanwhile: it would read again what is cut off.
+    Python does not write compiled modules meanwhile, since it would later read truncated ones.
     """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with pytest.MonkeyPatch.context() as patch:

@@ -11,9 +11,9 @@ from reference.waiting import until
 
 
 class HeldL1(Loss):
-    """The mean absolute error, which waits at training step `step` of its process.
+    """Mean absolute error, which waits at training step `step` of its process.
 
-    The n-th training that gets there makes the file ``held-n`` in `folder` and waits for ``go-n``.
+    The n-th training that reaches the step creates the file ``held-n`` in `folder` and waits for ``go-n``.
     """
 
     def __init__(self, folder: str, step: int) -> None:

@@ -1,4 +1,4 @@
-"""A loss and a model that draw random numbers, and a process that is killed where a variable says."""
+"""A loss and a model that draw random numbers, and a process that is killed at the place that a variable selects."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _calls: dict[str, int] = {}
 
 
 def due(place: str) -> str | None:
-    """What is to happen at this place now."""
+    """Return what must happen at this place now."""
     wanted, count, rank, how = (*os.environ.get(VARIABLE, "none 0").split(), "0", "kill")[:4]
     _calls[place] = _calls.get(place, 0) + 1
     return how if (wanted, int(count), rank) == (place, _calls[place], os.environ.get("LOCAL_RANK", "0")) else None
 
 
 def at(place: str) -> str | None:
-    """End this process, if it is due."""
+    """End this process, if the variable selects this place."""
     how = due(place)
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -40,7 +40,7 @@ def at(place: str) -> str | None:
 
 
 class L1(Loss):
-    """Mean absolute error, times a number that all three sources of chance have a hand in if it is `random`."""
+    """Mean absolute error, times a number drawn from all three random generators if `random` is true."""
 
     def __init__(self, random: bool = False) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class L1(Loss):
 
 
 class Dropping(Model):
-    """A convolution with dropout, which batch norm would not be: each draw decides the next weights."""
+    """Convolution with dropout, so that each random draw affects the next weights."""
 
     causal = True
     receptive_field = 3

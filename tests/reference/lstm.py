@@ -1,4 +1,4 @@
-"""The LSTM as a textbook writes it, sample by sample."""
+"""Textbook LSTM, sample by sample."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def lstm(weights, audio, controls, *, residual):
-    """Output of a one-layer LSTM model for one item: audio (time,), controls (num_controls, time) or None."""
+    """Return the output for one item of a one-layer LSTM: audio (time,), controls (num_controls, time) or None."""
     hidden = cell = np.zeros(weights["lstm.weight_hh_l0"].shape[1])
     gain = weights["direct_gain.weight"].item() if "direct_gain.weight" in weights else 0.0
     out = []

@@ -26,10 +26,10 @@ from reference.waiting import PATIENCE
 VARIABLE = "NABLAFX_TEST_MONGO_URL"
 _OP_MSG = 2013
 _WRITES = frozenset({"insert", "update", "delete", "createIndexes", "findAndModify"})
-#: The commands that an error of `ERRORS` answers, where these are not all.
+#: Commands that are answered with an error of `ERRORS`, if not all of them are.
 _ONLY = {"full": _WRITES, "read-only": _WRITES, "wrong password": frozenset({"saslStart"})}
 
-#: What servers answer: code and text.
+#: Errors of servers: code and text.
 ERRORS = {
     "full": (14031, "Write failed: out of disk space"),
     "read-only": (13, "not authorized on nablafx to execute command"),
@@ -43,7 +43,7 @@ class Server:
     """nx-27017 on a free port of this machine, with its data in a folder.
 
     Args:
-        folder: for data and logs; made if missing.
+        folder: folder for data and logs; created if missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,7 +54,7 @@ class Server:
         self.process: subprocess.Popen | None = None
 
     def start(self) -> Server:
-        """Start it, again on the same port and data, and wait until it answers."""
+        """Start the server, always with the same port and data, and wait until it answers."""
         program = Path(sys.executable).with_name("nx-27017")
         own = ["--log-file", self.folder / "log", "--pid-file", self.folder / "pid"]
         place = ["--data-dir", self.folder, "--host", self.host, "-p", str(self.port)]
@@ -69,13 +69,13 @@ class Server:
         return self
 
     def kill(self) -> None:
-        """As a machine that goes off."""
+        """Kill the server, as a power cut does."""
         self.process.kill()
         self.process.wait()
 
     @contextlib.contextmanager
     def paused(self):
-        """It takes connections and answers none."""
+        """Pause the server: it accepts connections and does not answer."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -84,20 +84,20 @@ class Server:
 
 
 class Proxy:
-    """Stands before a server. Set its attributes at any time.
+    """Proxy before a server. Its attributes can be set at any time.
 
     Args:
-        host: of the server.
-        port: of the server.
-        certificate: file with a certificate and its key, to be spoken to by TLS.
+        host: host of the server.
+        port: port of the server.
+        certificate: file with a certificate and its key, to accept TLS connections.
 
     Attributes:
-        delay: seconds that each reply waits.
-        silent: take requests and answer none.
-        garbage: answer with bytes of no meaning.
-        error: a key of `ERRORS` that commands are answered with, all but hello or those in `_ONLY`.
-        up: take connections; False cuts those that are there.
-        turned_away: connections that were not taken.
+        delay: delay of each reply in seconds.
+        silent: accept requests and answer none.
+        garbage: answer with meaningless bytes.
+        error: key of `ERRORS`, the answer to all commands except hello, or to those in `_ONLY`.
+        up: accept connections; False also closes the existing ones.
+        turned_away: number of refused connections.
     """
 
     def __init__(self, host: str, port: int, certificate: Path | None = None) -> None:
@@ -146,7 +146,7 @@ class Proxy:
         if self._tls is not None:
             try:
                 client = self._tls.wrap_socket(client, server_side=True)
-            except OSError:  # who does not speak TLS, or does not trust us
+            except OSError:  # a client that does not speak TLS, or does not trust the certificate
                 client.close()
                 return
         with client, contextlib.suppress(OSError, EOFError), socket.create_connection(self.server) as server:
@@ -178,7 +178,7 @@ class Proxy:
 
 
 def new_certificate(folder: Path) -> Path:
-    """A certificate of this machine, and its key, in one file; skips the test without openssl."""
+    """Write a certificate of this machine, and its key, to one file; skip the test without openssl."""
     path = folder / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
     command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", path, "-out", folder / "alone.pem"]
@@ -211,7 +211,7 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
 
 @pytest.fixture(scope="session")
 def running_server(tmp_path_factory):
-    """The server of all tests that do not hurt it: host and port, from the environment if it names one."""
+    """Yield host and port of the server for tests that do not harm it, from the environment if it names one."""
     if VARIABLE in os.environ:
         yield parse_uri(os.environ[VARIABLE])["nodelist"][0]
         return
@@ -222,7 +222,7 @@ def running_server(tmp_path_factory):
 
 @pytest.fixture
 def own_server(tmp_path):
-    """A server that a test may kill; not the one of the environment."""
+    """Yield a server that a test may kill, never that of the environment."""
     if VARIABLE in os.environ:
         pytest.skip("the server of the environment is not ours to kill")
     server = Server(tmp_path / "mongo").start()
@@ -232,14 +232,14 @@ def own_server(tmp_path):
 
 @pytest.fixture
 def proxy(running_server):
-    """The server, through a proxy."""
+    """Yield a proxy before the server."""
     between = Proxy(*running_server)
     yield between
     between.close()
 
 
 def url_through(port: int, database: str, host: str = "127.0.0.1") -> str:
-    """The address of a database behind a port, with user and options of the environment's server, if it is that."""
+    """Return the URL of a database behind a port, with user and options if it is the environment's server."""
     given = os.environ.get(VARIABLE)
     if given is None:
         return f"mongodb://{host}:{port}/{database}"
@@ -250,7 +250,7 @@ def url_through(port: int, database: str, host: str = "127.0.0.1") -> str:
 
 @pytest.fixture
 def database(running_server):
-    """A database of a test's own, dropped at its end."""
+    """Yield a database for one test, dropped at its end."""
     host, port = running_server
     name = f"test_{uuid.uuid4().hex[:12]}"
     with pymongo.MongoClient(url_through(port, name, host)) as client:
@@ -260,5 +260,5 @@ def database(running_server):
 
 @pytest.fixture
 def url(running_server, database):
-    """Its address."""
+    """Return the URL of the test's database."""
     return url_through(running_server[1], database.name, running_server[0])

@@ -1,4 +1,4 @@
-"""The networks of NablAFx 1.0 as they are computed offline: whole signals, padded, cropped, in plain torch.
+"""Offline output of the networks of NablAFx 1.0: whole signals, padded and cropped, in plain torch.
 
 Written from the definition of each layer, sample grid and key; slow, and without a stream.
 """
@@ -13,7 +13,7 @@ BLOCK = 128
 
 
 def output(name, arguments, weights, x, controls=None):
-    """The output (batch, 1, time) of the network of that name, from its init_args and its state dict."""
+    """Return the output (batch, 1, time) of the network of that name, from its init_args and its state dict."""
     run = {"TCN": tcn, "GCN": gcn, "LSTM": lstm, "S4": s4}[name]
     return run(arguments, weights, x, controls)
 

@@ -6,14 +6,14 @@ from sacred.observers import RunObserver
 
 
 class Sized(RunObserver):
-    """Takes a number."""
+    """Observer with a number as its setting."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
 
 class Any(RunObserver):
-    """Takes what it is given."""
+    """Observer that accepts any settings."""
 
     def __init__(self, url=None, deep=None) -> None:
         self.url, self.deep = url, deep

@@ -1,4 +1,4 @@
-"""Parts of a gray-box chain, each written twice (whole file, and by blocks), and a chain of them written out."""
+"""Parts of a gray-box chain, each implemented twice (whole file, and in blocks), and a chain of them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from nablafx_core.steps import Steps
 
 
 def shifted(line, block):
-    """A block behind the samples of `line`, and the samples that are left over."""
+    """Return a block delayed by the samples of `line`, and the samples that are left over."""
     whole = torch.cat([line, block], -1)
     return whole[..., : block.shape[-1]], whole[..., block.shape[-1] :]
 
 
 class Leaky(Processor):
-    """y[t] = x[t] + leak[t] y[t-1] + 0.1: it would not stay at rest if it were run before the file begins."""
+    """y[t] = x[t] + leak[t] y[t-1] + 0.1: its output before the file would not be zero."""
 
     effect_parameters = (Parameter("leak", -0.9, 0.9),)
 
@@ -120,7 +120,7 @@ class Peaks(Controller):
 
 
 class SampledPeaks(Peaks):
-    """The same at each sample."""
+    """Peaks, with a value for each sample."""
 
     def forward(self, audio, controls=None, state=None):
         steps, after = super().forward(audio, controls, state)
@@ -128,7 +128,7 @@ class SampledPeaks(Peaks):
 
 
 class SteppedLeaky(Leaky):
-    """Leaky, which looks its steps up for itself."""
+    """Leaky with parameters as steps."""
 
     takes_steps = True
 
@@ -146,7 +146,7 @@ def over(controls, time):
 
 
 class Setting(Controller):
-    """Learned numbers, times the first knob where the chain has one."""
+    """Learned numbers, times the first knob if the chain has one."""
 
     def __init__(self, num_controls=0, num_parameters=1):
         super().__init__(num_parameters, num_controls)
@@ -160,7 +160,7 @@ class Setting(Controller):
 
 
 def chain(line, audio, controls=None):
-    """The offline output of a chain, from the offline outputs of its parts; audio may have a key beside it."""
+    """Return the offline output of a chain, from the offline outputs of its parts; audio may have a key channel."""
     return line_of(line, audio[:, :1], controls, {"chain": audio[:, :1], "key": audio[:, 1:]})
 
 

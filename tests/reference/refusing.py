@@ -1,4 +1,4 @@
-"""Models with which a preset is wrong in one way each."""
+"""Models that each make a preset wrong in one way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nablafx_core.testing.tiny import TinyModel
 
 
 class Refusing(TinyModel):
-    """For one knob only."""
+    """Model that accepts one knob only."""
 
     def __init__(self, sample_rate: int = 48000, controls=()):
         if len(controls) != 1:
@@ -19,7 +19,7 @@ class Refusing(TinyModel):
 
 
 class Fragile(TinyModel):
-    """Has a defect with knobs, which is no refusal of them."""
+    """Model with a defect that appears with knobs, but is not a refusal of knobs."""
 
     def __init__(self, sample_rate: int = 48000, controls=()):
         super().__init__(sample_rate, controls)
@@ -28,7 +28,7 @@ class Fragile(TinyModel):
 
 
 class Idle(TinyModel):
-    """Its weight is not trained."""
+    """Model whose weight is not trained."""
 
     def __init__(self, sample_rate: int = 48000, controls=()):
         super().__init__(sample_rate, controls)
@@ -49,7 +49,7 @@ class Steep(TinyModel):
 
 
 class Chunked(TinyModel):
-    """Streams only: what is offline fails."""
+    """Model that can stream, but fails offline."""
 
     def initial_state(self, batch_size, controls=None):
         return {"gain": torch.ones(batch_size, 1, 1)}

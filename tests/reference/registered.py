@@ -1,4 +1,4 @@
-"""Packs of components that are right or have a fault, and what their check gave."""
+"""Packs of components that are correct or have a fault, and the results of their check."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from nablafx_core.testing import pack_results
 
 
 def plugin(*components: tuple[str, str, dict]) -> str:
-    """A plugin module that registers (kind, target, example) under the name of the target's last part."""
+    """Return a plugin module that registers (kind, target, example) under the name of the target's last part."""
     hooks = {}
     for kind, target, example in components:
         name = target.rpartition(":")[2].lower()
@@ -16,7 +16,7 @@ def plugin(*components: tuple[str, str, dict]) -> str:
 
 
 def results(install, *components):
-    """The results of a pack by (kind, law); its name is nablafx-acme."""
+    """Check the pack nablafx-acme, and return the results by (kind, law)."""
     install("nablafx-acme", plugin(*components))
     return {(result.kind, result.law): result for result in pack_results("acme")}
 
@@ -26,13 +26,13 @@ def faulty(kind, name, fault=""):
 
 
 def told(said, failure):
-    """Whether a failure begins as it should; LINE stands for any number of a line."""
+    """Return whether the message of a failure begins as expected; LINE stands for any line number."""
     head, line, rest = failure.partition("LINE")
     return said.startswith(head) and (not line or said[len(head) :].lstrip("0123456789").startswith(rest))
 
 
 def preset_file(install, text):
-    """Put a preset into the package `acme_files`, as p.yaml."""
+    """Write a preset into the package `acme_files`, as p.yaml."""
     folder = install.folder / "acme_files"
     folder.mkdir()
     (folder / "__init__.py").touch()

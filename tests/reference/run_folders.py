@@ -1,4 +1,4 @@
-"""Run folders written in a few lines, as the recorder leaves them."""
+"""Run folders as the recorder writes them, in a few lines."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import yaml
 def write_run(
     runs_dir, run_id, config=None, summary=None, points=(), notes=None, started="2026-11-23T07:00:00", **entry
 ):
-    """A run folder.
+    """Write a run folder.
 
     Args:
-        points: (name, step, value) that were logged.
-        entry: further parts of run.json.
+        points: logged values as (name, step, value).
+        entry: further keys of run.json.
     """
     folder = runs_dir / run_id
     folder.mkdir(parents=True)

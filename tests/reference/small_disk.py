@@ -1,4 +1,4 @@
-"""A folder that is full, or read-only, for tests on POSIX systems."""
+"""Folder that is full or read-only, for tests on POSIX systems."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from reference.full_disk import full_disk
 
 @contextlib.contextmanager
 def small_disk(folder, room, fill=lambda folder: None, read_only=False):
-    """A file system with room for about so many more bytes in place of a folder: a tmpfs, if one can be mounted.
+    """Provide a folder on a file system with room for about `room` more bytes: a tmpfs, if one can be mounted.
 
-    Elsewhere a limit on the size of files stands for a full disk, and a folder without the right to write for a
-    read-only one.
+    Otherwise a limit on the size of files stands for a full disk, and a folder without write permission for a
+    read-only disk.
 
     Args:
-        folder: to make.
-        room: bytes beside what is there before.
-        fill: makes what is there before, given the folder.
-        read_only: nothing can be written after that.
+        folder: folder to create.
+        room: free bytes after `fill`.
+        fill: function of the folder that writes the initial content.
+        read_only: refuse all writes after `fill`.
     """
     folder.mkdir()
     if not _mount("-t", "tmpfs", "tmpfs", folder):
@@ -37,7 +37,7 @@ def small_disk(folder, room, fill=lambda folder: None, read_only=False):
             pytest.skip("a tmpfs cannot be changed here")
         yield
     finally:
-        subprocess.run(["umount", "-l", folder], check=True)  # lazily: a reader may have a file of it open
+        subprocess.run(["umount", "-l", folder], check=True)  # lazily, since a reader may have a file of it open
 
 
 def _mount(*arguments):

@@ -1,4 +1,4 @@
-"""The TCN as it is defined: the whole padded file, sample by sample, no state."""
+"""TCN by its definition: the whole padded file, sample by sample, without a state."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 
 
 def tcn(weights, audio, controls, *, dilations, causal=True, conditioning="none", residual_delay=0, eps=1e-5):
-    """Output of a TCN with tanh activations for one item.
+    """Return the output of a TCN with tanh activations for one item.
 
     Args:
         weights: the model's state_dict as float64 arrays.
-        audio: (time,).
-        controls: (num_controls, time), or None.
-        dilations: of each block.
+        audio: dry signal, (time,).
+        controls: control values, (num_controls, time), or None.
+        dilations: dilation of each block.
     """
     time = len(audio)
     reach = sum((weights[f"blocks.{n}.conv.weight"].shape[2] - 1) * d for n, d in enumerate(dilations))
@@ -67,6 +67,6 @@ def _dense(weights, name, x):
 
 
 def _shifted(x, samples):
-    """x[n - samples]; what is beyond the ends is the value at the end."""
+    """Return x[n - samples]; beyond the ends, the value at the end is repeated."""
     index = np.clip(np.arange(x.shape[1]) - samples, 0, x.shape[1] - 1)
     return x[:, index]

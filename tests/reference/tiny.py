@@ -1,4 +1,4 @@
-"""A dataset that is made in memory: noise through tanh, with or without a drive knob."""
+"""Dataset in memory: noise through tanh, with or without a drive knob."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TanhDataset(Dataset):
 
 
 class Vanishing(TanhDataset):
-    """Recordings that cannot be read any more once they are known."""
+    """Recordings that can no longer be read after they were listed."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A model, a processor and scores that are small enough to see through, right or with one fault each."""
+"""A model, processors, controllers and scores that are easy to understand, correct or with one fault."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Echo(Model):
     """y[n] = weight (0.5 + knob[n]) x[n] + x[n + latency]; looks `latency` samples ahead.
 
     Args:
-        fault: what is wrong with it; "" for nothing.
+        fault: name of the fault; "" for none.
     """
 
     def __init__(self, latency=3, fault=""):
@@ -88,7 +88,7 @@ class Gain(Processor):
 
 
 class Follower(Controller):
-    """Two parameters from one knob and the running maximum of the audio."""
+    """Controller of two parameters, from one knob and the running maximum of the audio."""
 
     def __init__(self, reads_ahead=False):
         super().__init__(num_parameters=2, num_controls=1)
@@ -107,7 +107,7 @@ class Follower(Controller):
 
 
 class Swell(Controller):
-    """One parameter, which is the level of the audio that it hears; no memory."""
+    """Controller of one parameter, the level of its audio input; without memory."""
 
     def __init__(self, num_parameters=1, num_controls=0):
         super().__init__(num_parameters, 0)
@@ -117,7 +117,7 @@ class Swell(Controller):
 
 
 class Absolute(Loss):
-    """Mean absolute error; `reduce` is its way of reducing."""
+    """Mean absolute error; `reduce` selects the reduction."""
 
     def __init__(self, reduce=lambda error: error.abs().mean((1, 2))):
         super().__init__()
