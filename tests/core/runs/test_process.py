@@ -110,7 +110,7 @@ def test_a_resume_keeps_the_earlier_record(tmp_path):
     longer = {**CONFIG, "train": {"max_steps": 9}}
     record("train", longer, tmp_path, second, "mine", resume=True, parent="another")
     found = RunRecord.read(tmp_path / "mine")
-    assert (found.parent, found.entry["revision"] > failed.entry["revision"] > 0) == ("sweep", True)
+    assert (found.entry["parent"], found.entry["revision"] > failed.entry["revision"] > 0) == ("sweep", True)
     assert (found.status, found.error) == ("COMPLETED", None)
     assert found.artifacts == ["a.py", "b.py"]
     assert found.config == longer

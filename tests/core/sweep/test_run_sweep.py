@@ -133,7 +133,7 @@ def test_a_sweep_that_is_killed_interrupted_and_resumed(forked, tmp_path):
     answer = json.loads(output[0])
     record, trials = sweeping.runs()
     assert [run.status for run in trials] == ["COMPLETED"] * 3
-    assert {run.parent for run in trials} == {record.id}
+    assert {run.entry["parent"] for run in trials} == {record.id}
     assert {path: path.read_bytes() for path in trials[0].folder.rglob("*") if path.is_file()} == first
     assert len(trials[1].resumed) == 2 and trials[1].metrics["validation/loss"].steps == [50, 100, 150, 200, 250, 300]
     # The third is judged by what the others had before the resumes.

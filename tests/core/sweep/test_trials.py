@@ -64,7 +64,7 @@ def test_a_trial_reports_its_validations_and_equals_a_single_training(tmp_path):
         zip([1, 2, 3], esr.steps, esr.values, strict=True)
     )
     assert found[-1] == {**found[-2], "done": True, "failure": None}
-    assert (run.parent, run.status) == ("sweep", "COMPLETED")
+    assert (run.entry["parent"], run.status) == ("sweep", "COMPLETED")
     alone = train(work.experiment)
     assert alone.test["esr"] == run.summary["test/esr"]
 
@@ -210,7 +210,7 @@ def test_the_result_has_the_best_trial_first(tmp_path, rayless):
     assert [entry["number"] for entry in answer["trials"]] == [2, 1]
     assert answer["best"] == answer["trials"][0]
     best = find_run(tmp_path / "runs", answer["best"]["id"])
-    assert best.parent == answer["id"]
+    assert best.entry["parent"] == answer["id"]
     assert best.config["train"]["learning_rate"] == 0.02
     assert min(best.metrics["validation/loss"].values) == answer["best"]["value"]
     table = CliRunner().invoke(sweep, [str(file), "--runs-dir", runs_dir], catch_exceptions=False).stdout
