@@ -120,7 +120,7 @@ def assert_pushed(folder, database):
 def test_with_a_working_server_the_copy_is_complete_at_the_end(tmp_path, database, url_of_database, caplog):
     def middle(run):
         until(lambda: len(series_in(database, run.id).get("loss", [[]])[0]) == VALUES)
-        assert database.runs.find_one({"_id": run.id})["status"] == "RUNNING"
+        until(lambda: (database.runs.find_one({"_id": run.id}) or {}).get("status") == "RUNNING")
 
     folder = a_run(tmp_path, url_of_database, middle)
     assert assert_whole(database, folder)["complete"]

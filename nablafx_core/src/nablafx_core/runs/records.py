@@ -145,6 +145,14 @@ class RunRecord:
         raise RunError(f"{self.folder}: there is no config.yaml.")
 
     @property
+    def readable_config(self) -> dict[str, Any]:
+        """Experiment, or an empty mapping if it cannot be read."""
+        try:
+            return self.config
+        except RunError:
+            return {}
+
+    @property
     def quick_config(self) -> dict[str, Any]:
         """Experiment from Sacred's `config.json`, which is faster to read than YAML; it also has Sacred's `seed`.
 
@@ -154,10 +162,7 @@ class RunRecord:
             found = read_json(f"{self.folder}/config.json")
             return found if isinstance(found, dict) else {}
         except (OSError, ValueError, RecursionError):
-            try:
-                return self.config
-            except RunError:
-                return {}
+            return self.readable_config
 
     @property
     def summary(self) -> dict[str, float]:

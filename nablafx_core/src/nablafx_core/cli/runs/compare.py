@@ -71,7 +71,7 @@ def _check_metric(records: Sequence[RunRecord], metric: str) -> None:
 
 def _differing(records: Sequence[RunRecord]) -> dict[str, list[str]]:
     """Return the settings that differ between the runs, as text by path; "-" if a run does not have the setting."""
-    flat = [{path: _text(value) for path, value in settings(_config(record))} for record in records]
+    flat = [{path: _text(value) for path, value in settings(record.readable_config)} for record in records]
     paths = dict.fromkeys(path for one in flat for path in one)
     rows = {path: [one.get(path, _MISSING) for one in flat] for path in paths}
     rows = {path: _as_components(values) if names_component(path) else values for path, values in rows.items()}
@@ -147,7 +147,7 @@ def _as_data(
     curves: Mapping[str, Series | None],
     metric: str,
 ) -> dict[str, Any]:
-    flat = [dict(settings(_config(record))) for record in records]
+    flat = [dict(settings(record.readable_config)) for record in records]
     return {
         "runs": [record.id for record in records],
         "settings": {path: [one.get(path) for one in flat] for path in differing},
@@ -158,13 +158,6 @@ def _as_data(
             for one in curves.values()
         ],
     }
-
-
-def _config(record: RunRecord) -> dict[str, Any]:
-    try:
-        return record.config
-    except RunError:
-        return {}
 
 
 def _text(value: Any) -> str:

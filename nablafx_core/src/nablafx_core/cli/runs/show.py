@@ -12,7 +12,6 @@ from nablafx_core.cli.runs.place import opened_book, outer_option, place_options
 from nablafx_core.cli.runs.shown import age, facts, figure, finite, safe, span
 from nablafx_core.commands import answer, as_json, table
 from nablafx_core.config.defaults import MAIN_FIGURE, MAIN_METRIC
-from nablafx_core.errors import RunError
 from nablafx_core.runs.records import RunRecord
 from nablafx_core.runs.rows import FACTS, Row
 from nablafx_core.runs.where import value_of
@@ -46,7 +45,7 @@ def _all_facts(record: RunRecord, children: list[Row]) -> dict[str, Any]:
     return {
         **facts(Row.of(record)),
         "folder": str(record.folder),
-        "config": _config(record),
+        "config": record.readable_config,
         "metrics": series,
         "artifacts": record.artifacts,
         "host": record.host,
@@ -60,7 +59,7 @@ def _page(record: RunRecord, children: list[Row]) -> list[str]:
     """Return the parts of the printed page; the caller drops empty ones."""
     import yaml
 
-    config = _config(record)
+    config = record.readable_config
     return [
         table(_overview(record)),
         _titled("EXPERIMENT", yaml.safe_dump(config, sort_keys=False).rstrip() if config else ""),
@@ -145,13 +144,6 @@ def _files(record: RunRecord) -> list[str]:
 
 def _titled(title: str, text: str) -> str:
     return "\n".join([title, *(f"  {line}" for line in text.splitlines())]) if text else ""
-
-
-def _config(record: RunRecord) -> dict[str, Any]:
-    try:
-        return record.config
-    except RunError:
-        return {}
 
 
 def _smallest(values: list[float]) -> float:
