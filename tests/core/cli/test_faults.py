@@ -285,7 +285,7 @@ FAULTS = [
             ),
             ("no text", b"knobs: \xff", "device.yaml: this is not YAML: unacceptable character"),
             ("other letters", "knobs: {D: {name: x}}", "device.yaml: describes D; the files are named D, T."),
-            ("a range that is none", "knobs: {D: {minimum: 9, maximum: 1}, T: {}}", "range 9.0 to 1.0 is not a range."),
+            ("a range that is none", "knobs: {D: {minimum: 9, maximum: 1}, T: {}}", "range 9.0 to 1.0 is not a range"),
         )
     ),
     Fault(
