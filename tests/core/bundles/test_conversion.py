@@ -28,7 +28,7 @@ import json
 from pathlib import Path
 import nablafx_core as nfx
 from nablafx_core.errors import ConversionError
-from nablafx_core.interfaces.model import Exporter, Importer
+from nablafx_core.interfaces import Exporter, Importer
 
 class Reader(Importer):
     suffixes = (".echo", ".ECO")

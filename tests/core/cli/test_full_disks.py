@@ -26,7 +26,7 @@ def nablafx_exporters():
     return [Component("echo", __name__ + ":Writer", "b")]
 
 import nablafx_core as nfx
-from nablafx_core.interfaces.model import Exporter, Importer
+from nablafx_core.interfaces import Exporter, Importer
 
 class Reader(Importer):
     suffixes = (".echo",)

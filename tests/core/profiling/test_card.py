@@ -172,7 +172,7 @@ def test_an_experiment_without_its_data_needs_the_number_of_controls(tmp_path, i
     install.module(
         "acme_away",
         """
-        from nablafx_core.interfaces.model import Dataset
+        from nablafx_core.interfaces import Dataset
         from nablafx_core.errors import DataError
 
         class Away(Dataset):

@@ -20,7 +20,7 @@ from reference.registered import preset_file
 
 PACK = """
 from nablafx_core.interfaces import Loss, Metric, Processor
-from nablafx_core.interfaces.model import Dataset
+from nablafx_core.interfaces import Dataset
 from nablafx_core.testing.tiny import TinyData
 import torch
 
@@ -105,7 +105,7 @@ def test_a_sample_rate_in_the_experiment_is_kept_with_a_warning(install, caplog)
     with caplog.at_level(logging.WARNING):
         built_losses([{"name": "mel", "weight": 1.0, "sample_rate": 48000}], 16000)
     assert given() == {("loss", 48000)}
-    assert "set to 48000 Hz; the data has 16000 Hz" in caplog.text
+    assert "mel has sample_rate 48000 Hz, but the data has 16000 Hz" in caplog.text
 
 
 def test_a_dataset_gets_the_sample_rate_of_the_model_section(install):
@@ -152,7 +152,9 @@ def test_a_setting_named_like_a_key_of_the_framework_is_refused(install, kind, k
         with pytest.raises(ConfigError, match=said):
             load_experiment(sections=sections)
     laws = {result.law: result.failure for result in pack_results("acme")}
-    assert laws["settings can be written"].startswith(f"{key}: a key of the framework in sections of a {kind}")
+    assert laws["settings can be written"].startswith(
+        f"{key}: is a key of the framework in sections of the kind {kind}"
+    )
 
 
 def test_reserved_keys_are_the_keys_that_the_framework_reads():

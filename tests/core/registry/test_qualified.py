@@ -28,9 +28,9 @@ ACME = """
 from typing import Annotated, Any, Literal
 from nablafx_core.interfaces import Controller, Loss, Metric, Model, Processor
 from nablafx_core.controls import Parameter
-from nablafx_core.interfaces.model import Dataset
+from nablafx_core.interfaces import Dataset
 from nablafx_core.marks import Named, Section
-from nablafx_core.interfaces.model import RunObserver
+from nablafx_core.interfaces import RunObserver
 
 KINDS = {
     "models": "Ladder", "processors": "Gain", "controllers": "Static", "losses": "ESR", "metrics": "Score",

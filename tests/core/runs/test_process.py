@@ -120,7 +120,7 @@ def test_a_resume_keeps_the_earlier_record(tmp_path):
 
 
 def test_runs_that_cannot_be_resumed_are_rejected(tmp_path):
-    with pytest.raises(RunError, match="which run"):
+    with pytest.raises(RunError, match="run_id"):
         record("train", CONFIG, tmp_path, lambda run: None, resume=True)
     with pytest.raises(RunError, match="there is no run 'gone'"):
         record("train", CONFIG, tmp_path, lambda run: None, "gone", resume=True)

@@ -47,7 +47,7 @@ def settings_can_be_written(target: Any, kind: Kind) -> int:
     settings = settings_of(target, without=kind.injected)
     problems = [problem for setting in settings.values() if (problem := _problem(setting, kind))]
     problems += [
-        f"{name}: is a key of the framework in sections of a {kind.name}, so an experiment cannot set it. "
+        f"{name}: is a key of the framework in sections of the kind {kind.name}, so an experiment cannot set it. "
         f"Rename the argument. Keys: {', '.join(sorted(reserved_keys(kind.name)))}."
         for name in settings
         if name in reserved_keys(kind.name)
