@@ -51,7 +51,10 @@ def figure_names(names: Iterable[str]) -> list[str]:
 
 
 def told_apart(names: Sequence[str]) -> dict[str, str]:
-    """Map each name to its shortest unique form; older records contain names without a pack."""
+    """Map each name to its short form, or to itself if several packs have that form.
+
+    A name without a pack, as older records contain it, counts as the name of any pack.
+    """
     packs: dict[str, set[str]] = {}
     for name in names:
         packs.setdefault(short_name(name), set()).add(_pack(name) if ":" not in name else "")

@@ -40,7 +40,7 @@ class Steps(NamedTuple):
 
 
 class BlockStep(NamedTuple):
-    """Result of `BlockRecurrence.advance`.
+    """The samples that can be processed now, and the values that hold for their blocks.
 
     Args:
         signal: usable samples so far, of shape (batch, channels, time); with look-ahead the last, unfinished block is

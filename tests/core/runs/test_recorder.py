@@ -16,7 +16,7 @@ import torch
 import yaml
 from sacred.observers import FileStorageObserver, RunObserver
 
-from nablafx_core.errors import RunError
+from nablafx_core.errors import ConfigError, RunError
 from nablafx_core.runs.folder import FolderObserver
 from nablafx_core.runs.process import identity
 from nablafx_core.runs.recorder import Run, record
@@ -275,3 +275,18 @@ def test_no_path_of_this_machine_is_recorded(tmp_path):
     text = "".join(path.read_text() for path in only_record(tmp_path).folder.glob("*.json"))
     for path in (Path.home(), Path.cwd(), tmp_path, Path(__file__).parent):
         assert str(path) not in text
+
+
+def test_a_run_is_given_only_fields_that_it_records(tmp_path):
+    record("train", CONFIG, tmp_path, lambda run: None, "mine", parent="sweep")
+    assert RunRecord.read(tmp_path / "mine").entry["parent"] == "sweep"
+    with pytest.raises(TypeError, match="operator"):
+        record("train", CONFIG, tmp_path, lambda run: None, "other", operator="ada")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("mongo", [5, True])
+def test_an_address_that_is_not_a_string_is_rejected_before_the_run(tmp_path, mongo):
+    with pytest.raises(ConfigError, match="mongo: .*URL"):
+        record("train", CONFIG, tmp_path, lambda run: None, "mine", mongo=mongo)
+    assert not (tmp_path / "mine").exists()

@@ -66,7 +66,7 @@ def check(name: str, only: tuple[str, ...], as_json: bool) -> None:
     multiple=True,
     default=["model"],
     show_default=True,
-    type=click.Choice(list(KINDS)),
+    type=click.Choice([name for name, kind in KINDS.items() if kind.template or kind.needs]),
     help="Kind of a component to write; may be repeated.",
 )
 def new(name: str, folder: Path | None, kinds: tuple[str, ...]) -> None:

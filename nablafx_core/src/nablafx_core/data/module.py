@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 from dataclasses import replace
+from types import TracebackType
 
 import torch
 from lightning import LightningDataModule
@@ -144,6 +146,13 @@ class AudioDataModule(LightningDataModule):
 def _ignore_ctrl_c(worker: int) -> None:
     """Ignore Ctrl-C, which a terminal sends to every process: the training process handles it and ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _hide_lost_connection
+
+
+def _hide_lost_connection(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an exception of a worker's thread, unless the training process ended while it received a tensor."""
+    if not isinstance(error, EOFError | ConnectionError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _preloaded(parts: dict[Part, tuple[Recording, ...]]) -> dict[Part, tuple[Recording, ...]]:

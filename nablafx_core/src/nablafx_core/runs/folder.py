@@ -20,7 +20,7 @@ from nablafx_core.quiet_sacred import RunObserver
 from nablafx_core.runs.environment import redacted
 from nablafx_core.runs.metrics_file import MetricsFile, read_series
 from nablafx_core.runs.process import identity
-from nablafx_core.runs.rows import FACTS
+from nablafx_core.runs.rows import RECORDED
 
 _log = logging.getLogger(__name__)
 RESERVED = frozenset({"run.json", "config.json", "metrics.json", "metrics.jsonl", "info.json", "cout.txt"})
@@ -30,7 +30,6 @@ SAMPLED = "system/gpu"
 """Prefix of metrics whose steps are whole seconds of running."""
 
 _KEPT = ("start_time", "artifacts", "resources", "elapsed", "revision")
-_RECORDED = {fact.key: fact for fact in FACTS.values() if fact.key}
 
 
 class FolderObserver(RunObserver):
@@ -92,7 +91,7 @@ class FolderObserver(RunObserver):
             "resources": [],
             "artifacts": [],
             "packs": meta.pop("packs", []),
-            **{key: meta.pop(key, None) for key in _RECORDED},
+            **{key: meta.pop(key, None) for key in RECORDED},
             "revision": 0,
             "meta": meta,
             "elapsed": 0.0,
@@ -101,7 +100,7 @@ class FolderObserver(RunObserver):
         }
         self._began = time.monotonic()
         if self._previous is not None:
-            names = (*_KEPT, *(key for key, fact in _RECORDED.items() if fact.kept))
+            names = (*_KEPT, *(key for key, fact in RECORDED.items() if fact.kept))
             kept = {key: self._previous[key] for key in names if key in self._previous}
             entry |= kept | {"resumed": [*self._previous.get("resumed", []), now]}
             self._elapsed_before = entry["elapsed"] = self._seconds_before_resume(entry["elapsed"])

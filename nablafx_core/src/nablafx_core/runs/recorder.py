@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nablafx_core.errors import RunError
+from nablafx_core.errors import ConfigError, RunError
 from nablafx_core.interrupts import is_interrupt
 from nablafx_core.quiet_sacred import LOGGER, NAME, Experiment, host_info_gatherer
 from nablafx_core.registry.building import build
@@ -19,6 +19,7 @@ from nablafx_core.runs.ids import new_folder
 from nablafx_core.runs.plain import plain
 from nablafx_core.runs.process import only_process, still_running
 from nablafx_core.runs.records import RunRecord, find_run
+from nablafx_core.runs.rows import RECORDED
 from nablafx_core.runs.run import Run
 from nablafx_core.runs.signals import Interrupts
 
@@ -41,8 +42,8 @@ def record(
     run_id: str | None = None,
     resume: bool = False,
     observers: Sequence[Any] = (),
-    parent: str | None = None,
     mongo: str | None = None,
+    **recorded: Any,
 ) -> T:
     """Run `body` and record it in ``runs_dir/ID``.
 
@@ -63,10 +64,11 @@ def record(
         resume: continue the run `run_id` in its folder; values logged again replace the earlier ones.
         observers: Sacred observers in addition to the run folder. If one raises, a warning is logged once and the run
             continues.
-        parent: id of the run that starts this one, such as a sweep; a resumed run keeps its own.
         mongo: MongoDB that keeps a copy: a URL or the name of a profile; ``""`` for the address in the environment or
             in the user's config file, if there is one; None for no copy. The run continues if the server does not
             answer.
+        recorded: values of the fields of `Row` that ``run.json`` stores, such as ``parent="ID"``, the run that starts
+            this one. A resumed run keeps those that are declared as kept.
 
     Returns:
         Result of `body`.
@@ -74,7 +76,13 @@ def record(
     Raises:
         RunError: if the config cannot be recorded, the folder cannot be written, or the run to resume does not
             exist or is still running.
+        ConfigError: if `mongo` is not a string, or not an address or a profile that can be used.
+        TypeError: if `Row` has no such field.
     """
+    if unknown := sorted({*recorded} - {*RECORDED}):
+        raise TypeError(f"record() has no argument {unknown[0]!r}, and Row no field that is recorded as such")
+    if mongo is not None and not isinstance(mongo, str):
+        raise ConfigError(f"mongo: expected a URL or the name of a profile, not {mongo!r:.40}.")
     settings = plain(config, "config")
     folder = _resumed_folder(Path(runs_dir), run_id) if resume else new_folder(Path(runs_dir), run_id)
     with _discard_if_never_started(folder, resume), only_process(folder), Interrupts() as interrupts:
@@ -102,7 +110,7 @@ def record(
         experiment.observers += [observer, *guarded]
         experiment.run(
             info=previous.info if previous else {},
-            meta_info={"packs": environment.packs(), "parent": parent},
+            meta_info={"packs": environment.packs(), **recorded},
             options={"--id": folder.name, "--capture": "no"},
         )
     return outcome[0]

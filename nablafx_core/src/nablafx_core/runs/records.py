@@ -17,7 +17,7 @@ from nablafx_core.runs.ids import is_run_id
 from nablafx_core.runs.metrics_file import Series, last_step, read_series
 from nablafx_core.runs.notes import Notes, read_notes
 from nablafx_core.runs.process import alive, as_time, since
-from nablafx_core.runs.rows import FACTS
+from nablafx_core.runs.rows import RECORDED
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -34,7 +34,7 @@ _KINDS = {
     "resumed": list,
     "artifacts": list,
     "fail_trace": list,
-    **{one.key: one.kind for one in FACTS.values() if one.key},
+    **{key: one.kind for key, one in RECORDED.items()},
 }
 
 

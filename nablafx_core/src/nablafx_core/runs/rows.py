@@ -151,6 +151,9 @@ class Row:
 #: Fields of `Row` by name, in the order in which they are shown.
 FACTS: dict[str, Fact] = {one.name: one.metadata["fact"] for one in fields(Row) if "fact" in one.metadata}
 
+#: The fields that `record` is given, by their key in ``run.json``.
+RECORDED: dict[str, Fact] = {one.key: one for one in FACTS.values() if one.key}
+
 #: Version of stored rows. Increment the number if the meaning of a field changes but not its name.
 VERSION = zlib.crc32(repr((3, *FACTS)).encode()) & 0x7FFFFFFF
 

@@ -110,7 +110,7 @@ class _Brief(logging.Filter):
         self._secrets = secrets
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change a record; always return True, so that it is logged."""
+        """Shorten a message to one line without secrets; always return True, so that it is logged."""
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             record.msg = f"{record.getMessage()} {type(error).__name__}: {error}"

@@ -27,7 +27,7 @@ from nablafx_models.kernels import modulation as loops
 
 
 class ModulationSettings(NamedTuple):
-    """Settings of a modulation.
+    """Extent and activation of one call of `modulated`.
 
     Args:
         samples: number of features to use, from the first one on.
