@@ -79,7 +79,7 @@ class TestCentred:
             assert self.wide.to_unit(self.wide.from_unit(u)) == pytest.approx(u, abs=1e-12)
 
     def test_it_moves_a_sigmoid(self):
-        """It moves the input of a sigmoid by a constant."""
+        """The middle of a range shifts the input of the sigmoid by a constant."""
         plain = super(Centred, self.wide)
         x = torch.linspace(-6, 6, 50, dtype=torch.float64)
         shift = torch.logit(torch.tensor(plain.to_unit(5.0), dtype=torch.float64))

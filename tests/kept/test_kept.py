@@ -1,4 +1,4 @@
-"""What an earlier version wrote is still read, and gives what it gave then. See docs/compatibility.md."""
+"""Bundles and runs of earlier versions are read and give the same output. See docs/compatibility.md."""
 
 from __future__ import annotations
 

@@ -23,8 +23,3 @@ def scoped(state: State, part: str) -> State:
 def detached(state: State) -> State:
     """Return the same values without their history, so that gradients stop here (truncated backpropagation)."""
     return {key: value.detach() for key, value in state.items()}
-
-
-def batch_item(state: State, index: int) -> State:
-    """Return the state of one item of the batch, as a batch of one."""
-    return {key: value[index : index + 1] for key, value in state.items()}

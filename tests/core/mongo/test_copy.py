@@ -185,7 +185,7 @@ def test_an_older_copy_does_not_overwrite_a_newer_one(tmp_path, database):
 
 
 def test_a_copy_without_sent_files_does_not_remove_them_again(tmp_path, database):
-    """As if the thread of a run hangs until after a push."""
+    """Simulate a thread of a run that hangs until a push has ended."""
     folder, late = recorded(tmp_path), {}
     copy = RunCopy(folder)
 

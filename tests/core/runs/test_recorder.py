@@ -21,7 +21,7 @@ from nablafx_core.runs.folder import FolderObserver
 from nablafx_core.runs.process import identity
 from nablafx_core.runs.recorder import Run, record
 from nablafx_core.runs.records import RunRecord, list_runs
-from nablafx_core.runs.rows import Row
+from nablafx_core.runs.rows import RECORDED, Row
 
 CONFIG = {"model": {"name": "tcn", "dilations": [1, 2]}, "loss": [{"name": "l1"}], "train": {"seed": 3, "limit": None}}
 
@@ -283,6 +283,12 @@ def test_a_run_is_given_only_fields_that_it_records(tmp_path):
     with pytest.raises(TypeError, match="operator"):
         record("train", CONFIG, tmp_path, lambda run: None, "other", operator="ada")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_field_that_is_declared_can_be_recorded(tmp_path, monkeypatch):
+    monkeypatch.setitem(RECORDED, "operator", RECORDED["parent"])
+    record("train", CONFIG, tmp_path, lambda run: None, "mine", operator="ada")
+    assert RunRecord.read(tmp_path / "mine").entry["operator"] == "ada"
 
 
 @pytest.mark.parametrize("mongo", [5, True])

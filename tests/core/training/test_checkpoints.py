@@ -180,7 +180,7 @@ class TestKeepBest:
         return next(nfx.load(path).parameters()).flatten()[0].item()
 
     def test_a_better_bundle_on_the_disk_stays_with_its_figures(self, tmp_path):
-        """It was written after the checkpoint, and on a GPU the steps since then may give other weights."""
+        """The best model was written after the checkpoint; on a GPU the steps since then may give other weights."""
         path = tmp_path / "run" / "model.nfx"
         self.validated(KeepBest(path, {"run": "run"}), 0.25, 8, 1.0)
         (path.parent / ".model.nfx.0.tmp").touch()

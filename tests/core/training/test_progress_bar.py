@@ -114,7 +114,7 @@ def test_a_narrow_terminal_keeps_one_line():
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
 def test_the_terminal_is_given_back_when_training_breaks(error, monkeypatch):
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # Lightning turns Ctrl-C off for good
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # Lightning disables Ctrl-C and does not restore it
     task, before = Task(fails_with=error), (sys.stdout, sys.stderr)
     with pytest.raises((ValueError, SystemExit)):
         fit(task, terminal=True)

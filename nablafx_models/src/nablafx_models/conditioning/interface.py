@@ -203,7 +203,7 @@ class LayerSettings(NamedTuple):
 
 @dataclass(frozen=True)
 class Conditioning:
-    """How the controls of a model reach its layers.
+    """One way in which the controls of a model act on its layers.
 
     Args:
         summary: completes the sentence "With this conditioning, the model …"; shown with the setting `conditioning`.
