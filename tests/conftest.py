@@ -27,11 +27,13 @@ from installing import SHARED
 from nablafx_core.registry import Registry
 from reference.blank import blank_pictures, drawn
 from reference.forked import Forked
+from reference.one_caller import find_only_the_caller
 
 settings.register_profile("nablafx", derandomize=True, deadline=None)
 settings.load_profile("nablafx")
 
 blank_pictures()
+find_only_the_caller()
 
 HEAD = """
 from nablafx_core.registry.component import Component
@@ -141,12 +143,12 @@ def forked() -> Iterator[Forked]:
 @pytest.fixture
 def install(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installer]:
     """Install packs for the length of one test."""
-    folder = tmp_path_factory.mktemp("site")
+    folder, before = tmp_path_factory.mktemp("site"), set(sys.modules)
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setenv("NABLAFX_PACKS", "")
     Registry.discover.cache_clear()
     yield Installer(folder, monkeypatch)
     Registry.discover.cache_clear()
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None) or "").startswith(str(folder)):
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
             del sys.modules[name]

@@ -89,11 +89,19 @@ def built(model_class, arguments):
 
 
 @every_case
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@settings(max_examples=12)
-@given(cuts=st.lists(st.integers(1, 40), min_size=1, max_size=6), moving=st.booleans())
-def test_stream_equals_offline(model_class, arguments, dtype, cuts, moving):
-    laws.stream_equals_offline(built(model_class, arguments), cuts, dtype=dtype, moving_controls=moving)
+def test_stream_equals_offline(model_class, arguments):
+    model = built(model_class, arguments)
+
+    @settings(max_examples=16)
+    @given(
+        cuts=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+        dtype=st.sampled_from([torch.float64, torch.float32]),
+        moving=st.booleans(),
+    )
+    def check(cuts, dtype, moving):
+        laws.stream_equals_offline(model, cuts, dtype=dtype, moving_controls=moving)
+
+    check()
 
 
 @every_case
@@ -120,14 +128,16 @@ def test_no_item_sees_another_and_no_sample_sees_the_future(model_class, argumen
     assert (model.latency == 0) == (model.causal and not waits)
 
 
-@every_case
-def test_controls_and_parameters_move_the_output_and_have_right_gradients(model_class, arguments):
+@pytest.mark.parametrize(
+    ("model_class", "arguments", "moving"),
+    [(*case, number % 2 == 1) for number, case in enumerate(CASES.values())],
+    ids=CASES,
+)
+def test_controls_and_parameters_move_the_output_and_have_right_gradients(model_class, arguments, moving):
     model = built(model_class, arguments)
     laws_gradients.every_control_moves_output(model)
     laws_gradients.every_parameter_moves_output(model)
-    laws_gradients.gradients_are_right(model)
-    if model.controls:
-        laws_gradients.gradients_are_right(model, moving_controls=True)
+    laws_gradients.gradients_are_right(model, moving_controls=moving)
     laws_gradients.gradients_are_finite(model)
 
 

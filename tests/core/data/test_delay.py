@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from nablafx_core.data.sources import ArraySource, WavSource
 RATE = 48000
 
 
+@cache
 def strings(seconds=4.0, seed=0):
     """Return decaying tones with a noisy attack, three per second."""
     random = np.random.default_rng(seed)

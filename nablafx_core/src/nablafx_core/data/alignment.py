@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +25,7 @@ from nablafx_core.data.delay import (
     Array,
     Cross,
     Delay,
+    Framed,
     averaged,
     causal_delay,
     correlation,
@@ -120,6 +122,10 @@ class _Window:
     def middle(self) -> float:
         return self.at + len(self.dry) / 2
 
+    @cached_property
+    def framed(self) -> Framed:
+        return Framed(self.dry)
+
     def heights_at(self, lags: Array) -> Array:
         return np.asarray(np.sqrt(self.power[lags.astype(int) - self.low]))
 
@@ -130,7 +136,7 @@ class _Window:
         return np.unique(np.concatenate([self.lags, self.low + start + _peaks(self.power[start:stop])]))
 
     def cross(self, lag: float, slope: float = 0.0) -> Cross | None:
-        return averaged(self.dry, self.wet, lag - self.first, slope)
+        return averaged(self.framed, self.wet, lag - self.first, slope)
 
 
 def align(
@@ -363,7 +369,7 @@ def _located(dry: AudioSource, wet: AudioSource, jump: Jump) -> Jump:
     low, high = jump.between
     while high - low > _SHORT:
         start = (low + high - _SHORT) // 2
-        x = dry.read(start, start + _SHORT).numpy().astype(np.float64)
+        x = Framed(dry.read(start, start + _SHORT).numpy().astype(np.float64))
         shares = []
         for lag in (jump.before, jump.after):
             at = start + round(lag)

@@ -132,42 +132,65 @@ def correlation(x: Array, y: Array) -> Array:
 
 def whitened(x: Array, y: Array) -> Array:
     """Return the circular whitened cross-correlation of two signals: entry k is lag k, entry -k is lag -k."""
-    size = 1 << (len(x) + len(y) - 1).bit_length()
+    from scipy.fft import next_fast_len  # type: ignore[import-untyped]
+
+    size = next_fast_len(len(x) + len(y) - 1, real=True)
     cross = np.conj(np.fft.rfft(x, size)) * np.fft.rfft(y, size)
     magnitude = np.abs(cross)
     weight = (magnitude + 1e-3 * np.sqrt(np.mean(magnitude**2)) + np.finfo(float).tiny) ** -0.8
     return np.asarray(np.fft.irfft(cross * weight, size))
 
 
-def averaged(x: Array, y: Array, lag: float, slope: float = 0.0) -> Cross | None:
+class Framed:
+    """Signal with the spectra of its frames, because it is compared at many lags.
+
+    Args:
+        signal: (time,), at least `FRAME` samples.
+    """
+
+    def __init__(self, signal: Array) -> None:
+        self.length = len(signal)
+        self.starts = np.arange(0, self.length - FRAME + 1, _HOP)
+        self.spectra = _spectra(signal, self.starts)
+        self.powers = self.spectra.real**2 + self.spectra.imag**2
+
+
+def _spectra(signal: Array, starts: npt.NDArray[np.int64]) -> Spectrum:
+    """Return the spectra of the windowed frames of a signal, (frames, FRAME // 2 + 1)."""
+    frames = np.lib.stride_tricks.sliding_window_view(signal, FRAME)[starts]
+    return np.asarray(np.fft.rfft(np.hanning(FRAME) * frames))
+
+
+def averaged(x: Framed, y: Array, lag: float, slope: float = 0.0) -> Cross | None:
     """Average the spectra of frames of `x` and of the frames of `y` at a lag.
 
     A frame's lag is rounded to samples; the remainder is compensated in the phase of its spectrum.
 
     Args:
-        x, y: signals, (time,).
+        x: signal.
+        y: signal, (time,).
         lag: samples by which y lags x in the middle of x.
         slope: samples by which the lag grows per sample.
 
     Returns:
         None if fewer than 8 frames lie within both signals.
     """
-    starts = np.arange(0, len(x) - FRAME + 1, _HOP)
-    places = starts + lag + slope * (starts + _HOP - len(x) / 2)
+    places = x.starts + lag + slope * (x.starts + _HOP - x.length / 2)
     whole = np.round(places).astype(int)
     inside = (whole >= 0) & (whole + FRAME <= len(y))
     if inside.sum() < 8:
         return None
-    starts, whole, rest = starts[inside], whole[inside], (places - whole)[inside]
-    window, sample = np.hanning(FRAME), np.arange(FRAME)
-    x_frames = np.fft.rfft(window * x[starts[:, None] + sample])
-    y_frames = np.fft.rfft(window * y[whole[:, None] + sample])
-    if rest.any():
-        y_frames = y_frames * np.exp(2j * np.pi * np.fft.rfftfreq(FRAME) * rest[:, None])
-    powers = [(np.abs(frames) ** 2).mean(axis=0) for frames in (x_frames, y_frames)]
-    energies = (np.abs(x_frames) ** 2).sum(axis=1)
+    whole, rest = whole[inside], (places - whole)[inside]
+    x_powers, y_spectra = x.powers[inside], _spectra(y, whole)
+    y_powers = y_spectra.real**2 + y_spectra.imag**2
+    turn = 2j * np.pi * np.fft.rfftfreq(FRAME)
+    if slope:
+        xy = (np.conj(x.spectra[inside]) * y_spectra * np.exp(turn * rest[:, None])).mean(axis=0)
+    else:
+        xy = (np.conj(x.spectra[inside]) * y_spectra).mean(axis=0) * np.exp(turn * rest[0])
+    energies = x_powers.sum(axis=1)
     frames = float(energies.sum() ** 2 / ((energies**2).sum() + np.finfo(float).tiny))
-    return Cross(powers[0], powers[1], (np.conj(x_frames) * y_frames).mean(axis=0), frames)
+    return Cross(x_powers.mean(axis=0), y_powers.mean(axis=0), xy, frames)
 
 
 def causal_delay(cross: Cross) -> Delay:
@@ -215,7 +238,7 @@ def _measured(x: Array, y: Array, max_delay: int, slope: float) -> Delay:
     lag = int(lags[np.argmax(correlation(x, y)[lags])])
     if min(len(x), len(y)) - abs(lag) < SHORTEST:
         return Delay(0.0, 0.0, False)
-    cross = averaged(x, y, lag, slope)
+    cross = averaged(Framed(x), y, lag, slope)
     if cross is None:
         return Delay(0.0, 0.0, False)
     found = causal_delay(cross)

@@ -20,7 +20,8 @@ _GIT_SECONDS = 5.0  # a repository on a slow disk must not hold up a training
 def packs() -> list[dict[str, Any]]:
     """Return `name` and `version` of each installed pack, with `commit` and `dirty` if it comes from a repository."""
     found = {point.dist.name: point.dist for point in entry_points(group="nablafx") if point.dist is not None}
-    return [{"name": name, "version": dist.version, **_origin(dist)} for name, dist in sorted(found.items())]
+    states: dict[Path, dict[str, Any]] = {}
+    return [{"name": name, "version": dist.version, **_origin(dist, states)} for name, dist in sorted(found.items())]
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
@@ -98,8 +99,13 @@ def redacted(text: str) -> str:
     return text.replace(home, "~") if len(home) > 1 else text
 
 
-def _origin(dist: Distribution) -> dict[str, Any]:
-    """Return `commit` and `dirty` of a distribution from a repository or a local folder, from `direct_url.json`."""
+def _origin(dist: Distribution, states: dict[Path, dict[str, Any]]) -> dict[str, Any]:
+    """Return `commit` and `dirty` of a distribution from a repository or a local folder, from `direct_url.json`.
+
+    Args:
+        dist: the distribution.
+        states: what git said of each repository, which is added to; packs often share one.
+    """
     try:
         direct = json.loads(dist.read_text("direct_url.json") or "{}")
     except ValueError:
@@ -107,5 +113,9 @@ def _origin(dist: Distribution) -> dict[str, Any]:
     if "vcs_info" in direct:
         return {"commit": direct["vcs_info"].get("commit_id")}
     if direct.get("dir_info", {}).get("editable"):
-        return git_state(Path(url2pathname(urlparse(direct["url"]).path))) or {}
+        folder = Path(url2pathname(urlparse(direct["url"]).path))
+        root = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
+        if root not in states:
+            states[root] = git_state(folder) or {}
+        return states[root]
     return {}

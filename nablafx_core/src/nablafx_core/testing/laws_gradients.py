@@ -22,18 +22,19 @@ def every_control_moves_output(subject: Subject, *, time: int = 1024, threshold:
     model, draws = prepared(subject), 32
     audio, setting = noise(model, draws, time), knobs(model, draws)
     audio[..., time // 2 :] *= 0.01
-    moved = {}
-    for index, control in enumerate(model.controls):
-        if control.minimum == control.maximum:
-            continue
-        assert setting is not None
-        outputs = []
-        for place in (0.0, 0.5, 1.0):
-            turned = setting.clone()
-            turned[:, index] = place
-            with torch.no_grad():
-                outputs.append(model(audio, turned)[0])
-        moved[control.name] = max(float((output - outputs[0]).abs().max()) for output in outputs[1:])
+    moved: dict[str, float] = {}
+    for some in (slice(None, None, 8), slice(None)):  # every eighth draw is enough for most controls
+        for index, control in enumerate(model.controls):
+            if control.minimum == control.maximum or moved.get(control.name, 0.0) > threshold:
+                continue
+            assert setting is not None
+            outputs = []
+            for place in (0.0, 0.5, 1.0):
+                turned = setting[some].clone()
+                turned[:, index] = place
+                with torch.no_grad():
+                    outputs.append(model(audio[some], turned)[0])
+            moved[control.name] = max(float((output - outputs[0]).abs().max()) for output in outputs[1:])
     still = [name for name, distance in moved.items() if not distance > threshold]
     if still:
         raise LawBroken(
