@@ -263,9 +263,7 @@ def _check(name: str, num_blocks: int, kernel_size: int, causal: bool, residual_
     if num_blocks < 1 or kernel_size < 1:
         raise ModelError(f"{name}: num_blocks {num_blocks} and kernel_size {kernel_size} must be at least 1.")
     if not causal and kernel_size % 2 == 0:
-        raise ModelError(
-            f"{name}: kernel_size {kernel_size} is even; `causal: false` needs an odd one. Set an odd kernel_size."
-        )
+        raise ModelError(f"{name}: kernel_size {kernel_size} is even; `causal: false` needs an odd one.")
     if not 0 <= residual_delay < kernel_size:
         raise ModelError(
             f"{name}: residual_delay {residual_delay} must be from 0 to kernel_size - 1 = {kernel_size - 1}."
