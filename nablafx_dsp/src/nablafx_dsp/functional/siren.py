@@ -15,7 +15,7 @@ from nablafx_dsp.kernels import siren as kernel
 
 
 def siren(values: Tensor, w0: float, *parameters: Tensor) -> Tensor:
-    """Evaluate a sinusoidal representation network of one number (Sitzmann et al., 2020, arXiv:2006.09661).
+    """Evaluate a sinusoidal representation network for each number (Sitzmann et al., 2020, arXiv:2006.09661).
 
     h_1 = sin(w0 (W_1 x + b_1)),  h_i = sin(W_i h_{i-1} + b_i),  y = W h_n + b
 
@@ -23,9 +23,10 @@ def siren(values: Tensor, w0: float, *parameters: Tensor) -> Tensor:
     derivatives of second order, run as torch's operations.
 
     Args:
-        values: x, of any shape.
+        values: x, of any shape; the network has one input, and is evaluated for each element.
         w0: frequency factor of the first layer.
-        parameters: weight (units, inputs) and bias (units,) of each layer. The last layer is linear and has one unit.
+        parameters: weight (units, inputs) and bias (units,) of each layer, in order: at least one sine layer, all with
+            the same number of units, and a linear layer of one unit.
 
     Returns:
         y, of the shape of `values`.
