@@ -73,9 +73,9 @@ class GCN(DilatedNetwork):
     y = mix([z_0, z_1, …]) [+ direct_gain(audio)]
 
     ``mix`` is a weighted sum of all channels of all blocks, with a bias if `bias`. This is a WaveNet (van den Oord et
-    al., 2016, arXiv:1609.03499) without the layers after its sum. An input of one channel is added to all channels of
-    the first block; an input to which a conditioning appends channels is not added. A modulation acts on both halves
-    of a block. Before a file the network sees silence.
+    al., 2016, arXiv:1609.03499) without the layers after its sum. The input x_n of a block is added if the block has as
+    many channels or x_n has one, which is then added to all channels. A modulation acts on both halves of a block.
+    Before a file the network sees silence.
 
     Args:
         channel_growth: if above 1, each block has that many times the channels of its input, and `channel_width` has
