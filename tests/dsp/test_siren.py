@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -41,6 +43,16 @@ def test_it_is_its_formula(hidden_size, num_layers, shape, threads):
         assert single.shape == double.shape
         peak = max(1.0, float(double.abs().max())) if double.numel() else 1.0
         torch.testing.assert_close(single.double(), double, rtol=0, atol=3e-5 * peak)
+
+
+def test_layers_of_different_sizes_give_the_formula_too():
+    torch.manual_seed(0)
+    sizes = [1, 8, 4, 1]
+    layers = [torch.nn.Linear(size_in, size_out) for size_in, size_out in pairwise(sizes)]
+    parameters = [tensor.detach() for layer in layers for tensor in (layer.weight, layer.bias)]
+    values = torch.randn(200)
+    wanted = siren(values.double(), 3.0, *(tensor.double() for tensor in parameters))
+    torch.testing.assert_close(siren(values, 3.0, *parameters).double(), wanted, rtol=0, atol=1e-5)
 
 
 def test_fast_sines_are_sines():

@@ -30,8 +30,9 @@ class BlockLayout(NamedTuple):
         kernel_size: taps of the convolution.
         dilation: samples between taps.
         bias: add a bias to each convolution.
-        norm: ``"batch"`` or ``"none"``.
-        residual_lag: samples by which the residual lags the newest input; None for no residual.
+        norm: batch normalisation of the convolution's output, ``"batch"`` or ``"none"``.
+        residual_lag: number of samples by which the input that is added to an output sample as the residual comes
+            before the newest input of this output sample; None for no residual.
         conditioning: conditioning of the model.
         last: True for the last block of the network.
     """
@@ -52,7 +53,7 @@ class Fused(NamedTuple):
 
     Args:
         activation: applied after the modulation.
-        gain: gain of the residual, if it is added after the activation; see `dilated_convolution`.
+        gain: gain of the residual that they add after the activation, see `dilated_convolution`; None if they add none.
     """
 
     activation: FusedActivation
@@ -62,7 +63,8 @@ class Fused(NamedTuple):
 class DilatedBlock(nn.Module):
     """Block of a `DilatedNetwork`: a dilated convolution without padding, a modulation or norm, and a residual.
 
-    The state has ``history``: the past input that the convolution and the samples that the modulation holds back need.
+    The state has ``history``, the past input that the convolution needs for the next samples and for those that the
+    modulation holds back, and the state of the modulation under ``film.``.
 
     Args:
         layout: size and settings.
@@ -83,16 +85,16 @@ class DilatedBlock(nn.Module):
         self.bn = nn.BatchNorm1d(conv_channels) if has_norm else None
 
     def outputs(self, features: Tensor, residual: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the input of the next block and, if the network sums over blocks, the contribution of this one.
+        """Return the input of the next block, and this block's contribution to a sum over blocks (None without a sum).
 
         Args:
             features: modulated or normalised output of the convolution, (batch, conv_channels, time).
-            residual: the aligned input, (batch, in_channels, time); None without residual.
+            residual: the aligned input, (batch, in_channels, time); None without a residual.
         """
         raise NotImplementedError
 
     def fused(self) -> Fused | None:
-        """Return the part of `outputs` that compiled functions can compute; None if there is none."""
+        """Return the part of `outputs` that compiled functions can compute; None (the default) if there is none."""
         return None
 
     def finish_fused(self, activated: Tensor, residual: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -100,12 +102,13 @@ class DilatedBlock(nn.Module):
 
         Args:
             activated: (batch, channels, time), after the activation, and with the residual if `fused` gave its gain.
-            residual: (batch, in_channels, time); None without residual, or if it is already included.
+            residual: the aligned input, (batch, in_channels, time); None without a residual, or if it is already
+                included.
         """
         return activated, None
 
     def initial_state(self, batch_size: int) -> State:
-        """Return the state before the first sample of the block's input."""
+        """Return the state before the first sample of the block's input: an empty history, and the modulation's."""
         film = {} if self.film is None else self.film.initial_state(batch_size)
         return {"history": self.conv.weight.new_zeros(batch_size, self.in_channels, 0)} | joined({"film": film})
 
@@ -116,7 +119,16 @@ class DilatedBlock(nn.Module):
     def forward(
         self, x: Tensor, condition: Condition, state: State, final: bool = False
     ) -> tuple[Tensor, Tensor | None, State]:
-        """Process x (batch, in_channels, time); return the result of `outputs` and the state after it."""
+        """Process x (batch, in_channels, time); return the result of `outputs`, and the state for the next call.
+
+        The output has the samples that can be computed now; it is empty until the history fills the convolution.
+
+        Args:
+            x: new samples of the block's input.
+            condition: see `Modulation.forward`; with a time axis it may begin before the new features.
+            state: from `initial_state` or the call before.
+            final: True if no samples follow; then the modulation holds none back.
+        """
         line = torch.cat((state["history"], x), dim=-1)
         new = max(line.shape[-1] - self.held(state) - self.span, 0)
         if isinstance(condition, Tensor) and condition.ndim == 3:
@@ -152,7 +164,12 @@ class DilatedBlock(nn.Module):
     def _run_fused(
         self, line: Tensor, condition: Condition, film: State, final: bool, fused: Fused
     ) -> tuple[Tensor, State, Tensor | None]:
-        """Return the output of the activation, the modulation's state, and the history if it is already copied."""
+        """Compute the block up to the part in `fused`.
+
+        Returns:
+            The output of the activation, with the residual if `fused` has its gain; the modulation's next state; and
+            the block's next history, or None if the caller has to copy it.
+        """
         modulation = self.film
         if modulation is None:
             return self._convolve(line, fused.activation, fused.gain), {}, None
@@ -181,12 +198,13 @@ class DilatedBlock(nn.Module):
         return nothing, nothing
 
     def after_silence(self, x: Tensor, condition: Condition) -> tuple[Tensor, Tensor | None, State]:
-        """Return the output for a constant pre-roll, and the state after it.
+        """Return the two results of `outputs` for a constant pre-roll, and the state after it.
 
-        One sample is computed and repeated.
+        One sample is computed and repeated, so the modulation must be steady.
 
         Args:
-            x: (batch, in_channels, time), constant over time, with time at least `span`.
+            x: (batch, in_channels, time), constant over time, with time at least `span`. The outputs have `span`
+                samples less.
             condition: (batch, channels) or None.
         """
         state = self.initial_state(x.shape[0]) | {"history": x[..., : self.span]}

@@ -26,33 +26,34 @@ class DilatedNetwork(StreamedModel):
     """Blocks of dilated convolutions, computed as one stream.
 
     With P = receptive_field - 1, a causal network sees P zeros before the first sample of a file; another network sees
-    P / 2 zeros before the file and P / 2 after it. Blocks shorten their input instead of padding it, so the features of
-    each block begin at a different sample of the file, and so does the grid of the block's conditioning.
+    P / 2 zeros before the file and P / 2 after it. Blocks do not pad their input, so the features of each block begin
+    at a different sample of the padded file, and so do the blocks of samples in which its modulation works.
 
     A subclass builds `blocks` from `_layouts`, then its other layers, calls `_connect` and implements `_output`.
 
     Args:
         num_blocks: number of blocks.
         kernel_size: taps of each convolution; must be odd if ``causal: false``.
-        dilation_growth: factor on the dilation from block to block; block n has the dilation
+        dilation_growth: factor on the dilation from block to block; block n, counted from 0, has the dilation
             dilation_growth^(n mod stack_size).
         channel_width: channels of every block.
         channel_growth: if above 1, each block has that many times the channels of its input, and `channel_width` has
             no effect.
         stack_size: number of blocks after which the dilation starts again at 1.
         causal: use past samples only, without latency unless the conditioning looks ahead; otherwise the network sees
-            as far ahead as back and streams with a latency of (receptive_field - 1) / 2 samples.
+            as far ahead as back, and streams with a latency of (receptive_field - 1) / 2 samples, or more if the
+            conditioning looks ahead.
         residual: add the input of each block to its output.
         direct_path: add the audio, through a gain, to the output of the network.
         bias: add a bias to each convolution.
-        norm: batch normalisation in every block, before the modulation.
+        norm: batch normalisation in every block, before the modulation if there is one.
         alignment: ``start`` aligns the steps of the conditioning with the start of the audio; ``end`` aligns them with
-            its end, for models made with NablAFx 1.0.
-        residual_delay: samples by which residuals, sums and direct path are delayed in a causal model; 1 for models
-            made with NablAFx 1.0.
+            its end, for models made with NablAFx 1.0; only tvfilm with `lookahead` supports it.
+        residual_delay: samples by which residuals, sums and direct path are delayed in a causal model, less than
+            `kernel_size`; 1 for models made with NablAFx 1.0.
 
     Raises:
-        ModelError: if settings cannot be combined.
+        ModelError: if `num_blocks`, `kernel_size` or `residual_delay` is out of range, or settings cannot be combined.
     """
 
     blocks: nn.ModuleList
@@ -103,13 +104,17 @@ class DilatedNetwork(StreamedModel):
             channels = wide
 
     def _checked_alignment(self, alignment: str) -> bool:
-        """Return True for the alignment ``end``, after checking that the conditioning supports it."""
+        """Return True for the alignment ``end``, False for ``start``.
+
+        Raises:
+            ModelError: if the alignment is ``end`` and the conditioning does not support it.
+        """
         chosen, lookahead = self._conditioning.chosen, self._conditioning.blocks.lookahead
         if alignment == "end" and not (chosen.allows_end_alignment and lookahead):
             names = " or ".join(name for name, one in CONDITIONINGS.items() if one.allows_end_alignment)
             raise ModelError(
                 f"{type(self).__name__}: `alignment: end` needs `conditioning: {names}` and `lookahead: true`. "
-                "Set `alignment: start`."
+                "Set these, or `alignment: start`."
             )
         return alignment == "end"
 
@@ -140,28 +145,36 @@ class DilatedNetwork(StreamedModel):
 
     @abstractmethod
     def _output(self, x: Flow, contributions: list[Flow | None], audio: Flow, state: State) -> tuple[Tensor, State]:
-        """Return the output of the model for the samples of x, and the state of the delay lines.
+        """Return the output of the model for the samples of x, and the state of the delay lines for the next call.
 
         Args:
             x: output of the last block.
-            contributions: contribution of each block, see `DilatedBlock.outputs`.
-            audio: input of the model.
-            state: state before.
+            contributions: contribution of each block, see `DilatedBlock.outputs`; not used if the network does not sum
+                over blocks.
+            audio: input of the model in this call.
+            state: state from the call before, with the delay lines of `_delay_lines`; it may have other keys.
+
+        Returns:
+            Audio (batch, 1, samples of x), and the keys of `_delay_lines`.
         """
 
     def _delay_lines(self, batch_size: int, like: Tensor) -> State:
-        """Return empty delay lines for the signals that bypass the blocks."""
+        """Return empty delay lines for the signals that bypass blocks, (batch, 1, 0) each, as part of the state."""
         return {} if self.direct_gain is None else {"direct": like.new_zeros(batch_size, 1, 0)}
 
     def _add_direct_path(self, y: Tensor, x: Flow, audio: Flow, state: State) -> tuple[Tensor, State]:
-        """Add the audio through its gain, if there is a direct path; return the state of its delay line."""
+        """Return y plus the audio times its gain, and the state of the audio's delay line; y and {} without a gain."""
         if self.direct_gain is None:
             return y, {}
         direct, kept = audio.line(state["direct"], x, self._direct_delay)
         return y + self.direct_gain.weight[0, 0] * direct, {"direct": kept}
 
     def _start(self, batch_size: int, controls: Tensor | None, length: int = 0) -> State:
-        """Return the state after silence; its tensors are views of a few numbers if the silence is steady."""
+        """Return the state after the silence before a file; see `StreamedModel._start`.
+
+        If all parts of the conditioning are steady, one sample of silence per block is computed and repeated, and the
+        tensors are views of a few numbers.
+        """
         if self._steady:
             silence = self._blocks()[0].conv.weight.new_zeros(batch_size, 1, 1)
             with running_statistics(self):
@@ -226,12 +239,13 @@ class DilatedNetwork(StreamedModel):
 
 
 def _longest_wait(grids: list[tuple[int, int]], extra: int, past: int) -> int:
-    """Return the largest number of samples for which an output sample waits until blocks are complete.
+    """Return the largest number of samples for which an output sample waits until blocks of the conditioning complete.
 
     Args:
-        grids: start of each grid, in samples of the padded audio, and samples of its blocks; from input to output.
-        extra: samples of delay in addition to the first grid.
-        past: samples of padded audio before the sample of the first output.
+        grids: of each part that holds samples back, from input to output: index in the padded audio of the sample at
+            which its first block begins, and number of samples in a block.
+        extra: number of samples that are held back in addition to the first grid.
+        past: number of samples of padded audio that come before the newest input of the first output sample.
     """
 
     def ready(sample: int) -> int:
@@ -245,7 +259,7 @@ def _longest_wait(grids: list[tuple[int, int]], extra: int, past: int) -> int:
 
 
 def _check(name: str, num_blocks: int, kernel_size: int, causal: bool, residual_delay: int) -> None:
-    """Raise ModelError if settings of a `DilatedNetwork` cannot be combined."""
+    """Raise ModelError if settings of a `DilatedNetwork` are too small or cannot be combined."""
     if num_blocks < 1 or kernel_size < 1:
         raise ModelError(f"{name}: num_blocks {num_blocks} and kernel_size {kernel_size} must be at least 1.")
     if not causal and kernel_size % 2 == 0:

@@ -20,18 +20,20 @@ class LSTM(StreamedModel):
 
     h[n], c[n] = LSTM(x[n], h[n-1], c[n-1]),  y[n] = tanh(lin(h[n]) [+ x[n]] [+ tanh(direct_gain x[n])])
 
-    Before a file, h = c = 0 and the network processes `pre_roll` samples of silence, like a pedal that is switched on
-    and not yet played. Without them, a trained network starts with a click.
+    x is the audio. The LSTM, and only the LSTM, also receives the channels that a conditioning appends to it. Before a
+    file, h = c = 0 and the network processes `pre_roll` samples of silence, like a pedal that is switched on and not
+    yet played. A network that was trained with a pre-roll starts with a click without it.
 
     Args:
         hidden_size: hidden size of the recurrent layers.
         num_layers: number of recurrent layers.
-        residual: add the audio to the output of the network.
-        direct_path: add the audio through a gain and a tanh.
+        residual: add the audio to the output of the network, before the last tanh.
+        direct_path: add the audio, through a gain and a tanh, before the last tanh.
         pre_roll: samples of silence before a file; 0 for models made with NablAFx 1.0.
 
     Raises:
-        ModelError: if the conditioning and the controls cannot be combined, or a setting is too small.
+        ModelError: if a setting is too small, the conditioning would modulate layers, or the conditioning and the
+            controls cannot be combined.
     """
 
     default_tbptt: ClassVar[int | None] = 2048

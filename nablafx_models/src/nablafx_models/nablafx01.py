@@ -15,7 +15,7 @@ from nablafx_core.interfaces import Importer, Model
 from nablafx_core.registry.building import build
 from nablafx_models.conditioning.table import CONDITIONINGS
 
-#: Prefixes of the model's weights in a checkpoint; the longest match is tried first.
+#: Prefixes of the model's weights in a checkpoint, in the order in which they are tried.
 _PREFIXES = ("model.processor.", "processor.", "model.", "")
 
 #: Arguments that all four classes of NablAFx have.
@@ -72,13 +72,17 @@ _CONDITIONINGS = {
 class NablAFx01(Importer):
     """Import a Lightning checkpoint, or a state dict, of a black-box model of NablAFx 1.0.
 
-    The YAML file of the model must contain a ``class_path`` that ends in TCN, GCN, LSTM or S4, with ``init_args``.
-    Missing arguments have the default of NablAFx 1.0, such as ``bias: false`` and ``causal: false``. The import sets
-    what NablAFx does differently: residuals are one sample late in causal networks (``residual_delay: 1``), steps of
-    tvfilm are aligned with the end (``alignment: end``), and there is no silence before a file (``pre_roll: 0``).
+    The YAML file of the model must contain exactly one ``class_path`` of the package nablafx that ends in TCN, GCN,
+    LSTM or S4, with ``init_args``. Missing arguments have the default of NablAFx 1.0, such as ``bias: false`` and
+    ``causal: false``. The weights, not the arguments, tell whether a TCN, GCN or S4 has a batch norm, and the degrees
+    of rational activations.
+
+    The import sets what NablAFx does differently: in causal TCNs and GCNs whose kernels have more than one tap,
+    residuals are one sample late (``residual_delay: 1``); steps of tvfilm in them are aligned with the end
+    (``alignment: end``); and before a file, an LSTM or S4 processes no silence (``pre_roll: 0``).
 
     Args:
-        config: YAML file of the model, or of the whole training.
+        config: YAML file of the model, or of the whole training; required to read a checkpoint.
         sample_rate: sample rate in Hz at which the model was trained; NablAFx's files do not contain it.
         controls: names of the controls, in order; control_1, control_2, … if not given.
     """
@@ -91,14 +95,24 @@ class NablAFx01(Importer):
         self.controls = controls
 
     def reads(self, path: Path) -> bool:
-        """Return True if the YAML file describes one of these models."""
+        """Return True if the YAML file `config` is given, can be read and describes exactly one of these models."""
         try:
             return self.config is not None and bool(described(Path(self.config), "nablafx", ARGUMENTS))
         except NablafxError:
             return False
 
     def read(self, path: Path) -> Model:
-        """Build the model and load its weights; see `Importer`."""
+        """Build the model that `config` describes, and load its weights from a checkpoint.
+
+        Args:
+            path: the checkpoint.
+
+        Raises:
+            ConversionError: if `config` is not given, does not describe exactly one model, or describes one that is
+                unsupported; if the names of the controls are not as many as the controls; if the checkpoint cannot be
+                read; or if its weights are not those of the model.
+            ConfigError: if `config` cannot be read, or a value in it has the wrong type.
+        """
         if self.config is None:
             raise ConversionError(
                 f"{path}: needs the YAML file of its model. Pass it with --config (a NablAFx file with class_path)."
@@ -110,7 +124,11 @@ class NablAFx01(Importer):
             if any(key.startswith(("blocks.0.", "lstm.")) for key in weights):
                 break
         else:
-            raise ConversionError(f"{path}: found no weights of a {name} (under model.processor. or without a prefix).")
+            places = ", ".join(filter(None, _PREFIXES))
+            raise ConversionError(
+                f"{path}: found no weights of a TCN, GCN, LSTM or S4, with a prefix ({places}) or without. "
+                f"Expected those of the {name} in {self.config}."
+            )
         section = _section(name, arguments, weights, self.config)
         has_conditioning = arguments.get("cond_type") is not None
         controls = named_controls(arguments.get("num_controls", 0), self.controls, has_conditioning, self.config)
@@ -125,7 +143,12 @@ class NablAFx01(Importer):
 
 
 def _section(name: str, arguments: Mapping[str, Any], weights: Mapping[str, Tensor], config: str) -> dict[str, Any]:
-    """Return the `model` section of the same network."""
+    """Return the `model` section of the network that the arguments of a class of NablAFx describe.
+
+    Raises:
+        ConversionError: if an argument is unknown or has an unsupported value, or the weights contain rational
+            functions of several sizes.
+    """
     kind, known = ARGUMENTS[name]
     settings = settings_from(arguments, known, f"{config}: NablAFx's {name}")
     for argument in ("num_inputs", "num_outputs", "groups"):
@@ -134,7 +157,8 @@ def _section(name: str, arguments: Mapping[str, Any], weights: Mapping[str, Tens
     condition = settings.pop("conditioning")
     if condition not in _CONDITIONINGS:
         raise ConversionError(
-            f"{config}: cond_type '{condition}' is unknown. Known: {', '.join(filter(None, _CONDITIONINGS))}."
+            f"{config}: cond_type '{condition}' is unsupported. Supported: null, "
+            f"{', '.join(filter(None, _CONDITIONINGS))}."
         )
     section = {"name": f"nablafx-models/{kind}", **settings, "conditioning": _CONDITIONINGS[condition]}
     if name != "LSTM":
@@ -152,7 +176,11 @@ def _section(name: str, arguments: Mapping[str, Any], weights: Mapping[str, Tens
 
 
 def _degrees(weights: Mapping[str, Tensor], config: str) -> list[int]:
-    """Return the degrees of the rational activations, from the lengths of their coefficients."""
+    """Return the degrees of numerator and denominator of the rational activations, from the lengths of their weights.
+
+    Raises:
+        ConversionError: if there are no rational functions, or their lengths differ.
+    """
     lengths: dict[str, set[int]] = {}
     for key, value in weights.items():
         part = key.rpartition(".")[2]
@@ -160,13 +188,14 @@ def _degrees(weights: Mapping[str, Tensor], config: str) -> list[int]:
             lengths.setdefault(part, set()).add(len(value))
     if any(len(found) != 1 for found in lengths.values()) or len(lengths) != 2:
         raise ConversionError(
-            f"{config}: act_type is rational, but the checkpoint does not contain rational functions of one size."
+            f"{config}: act_type is rational, but the checkpoint contains no rational functions, or several of "
+            "different degrees. Check act_type."
         )
     return [lengths["numerator"].pop() - 1, lengths["denominator"].pop()]
 
 
 def _load(model: Model, weights: Mapping[str, Tensor], path: Path) -> None:
-    """Load the weights into the model.
+    """Load the weights into the model. Counters of batches are ignored; a single slope is used for all channels.
 
     Raises:
         ConversionError: if a weight is missing, is not part of the model, or has another shape.
@@ -182,12 +211,14 @@ def _load(model: Model, weights: Mapping[str, Tensor], path: Path) -> None:
             value = value.expand_as(own[key])  # one slope for all channels
         if value.shape != own[key].shape:
             raise ConversionError(
-                f"{path}: '{key}' has the shape {tuple(value.shape)}; --config's model needs {tuple(own[key].shape)}."
+                f"{path}: '{key}' has the shape {tuple(value.shape)}; the model in --config needs "
+                f"{tuple(own[key].shape)}. Check its arguments."
             )
         taken[key] = value
     missing = [key for key in own if key not in taken and not key.endswith("num_batches_tracked")]
     if missing:
         raise ConversionError(
-            f"{path}: '{missing[0]}' and {len(missing) - 1} other weights of the model in --config are missing."
+            f"{path}: {len(missing)} weights of the model in --config are missing, such as '{missing[0]}'. "
+            "Check its arguments."
         )
     model.load_state_dict(taken, strict=False)

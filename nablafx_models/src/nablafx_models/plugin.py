@@ -1,4 +1,4 @@
-"""Components of this pack. Imports nothing heavy."""
+"""Components of the pack nablafx-models, declared without importing torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def nablafx_models() -> Iterable[Component]:
         Component(
             "gcn",
             "nablafx_models.gcn:GCN",
-            "Gated convolutional network: dilated convolutions whose gated outputs are summed",
+            "Gated convolutional network: dilated convolutions whose gated outputs are mixed into one signal",
             example=_SMALL | {"conditioning": "tfilm", "cond_block_size": 16, "controls": [_DRIVE]},
         ),
         Component(
@@ -54,14 +54,14 @@ def nablafx_models() -> Iterable[Component]:
 
 @hookimpl
 def nablafx_importers() -> Iterable[Component]:
-    """Return the importer of checkpoints of NablAFx 1.0."""
+    """Return the importer of checkpoints of the black-box models of NablAFx 1.0."""
     target = "nablafx_models.nablafx01:NablAFx01"
-    return [Component("nablafx01", target, "Checkpoints of NablAFx 1.0 with the YAML file of their model")]
+    return [Component("nablafx01", target, "Black-box checkpoints of NablAFx 1.0 with the YAML file of their model")]
 
 
 @hookimpl
 def nablafx_presets() -> Iterable[Component]:
-    """Return the presets: recipes for a laptop, and the configurations of NablAFx 1.0."""
+    """Return the presets: recipes for a laptop, and NablAFx 1.0's black-box configurations, some under two names."""
     named = {name: (name, summary) for name, summary in (OURS | NABLAFX).items()}
     named |= {name: (file, NABLAFX[file]) for name, file in ALIASES.items()}
     return [Component(name, f"nablafx_models:presets/{file}.yaml", summary) for name, (file, summary) in named.items()]

@@ -25,17 +25,19 @@ from nablafx_models.streamed import Flow, StreamedModel
 class S4Block(nn.Module):
     """x' = act2(modulation(S4D(act1(linear(x))))) [+ res(x)].
 
-    The state has ``s4``, the states of the layer; ``film``, that of the modulation; and ``waiting``, input whose output
-    is held back.
+    The modulation, if there is none a batch norm, and the residual are optional. The state has ``s4``, the states of
+    the state-space layer; ``film.``, that of the modulation; and with a residual ``waiting``, the input whose output
+    the modulation holds back.
 
     Args:
         channels: channels of input and output.
         num_states: complex states per channel.
         residual: add the input, through a gain per channel.
         conditioning: builds the modulation.
-        norm: ``"batch"`` or ``"none"``; a modulation has a norm of its own.
+        norm: batch normalisation before the modulation, which then contains it, or instead of one: ``"batch"`` or
+            ``"none"``.
         make_activation: builds act1 and act2 from the number of channels.
-        ssm_learning_rate: learning rate of A and dt; see `S4D`.
+        ssm_learning_rate: learning rate of the parameters of A and dt; that of the training if None.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class S4Block(nn.Module):
         self.res = nn.Conv1d(channels, channels, 1, groups=channels, bias=False) if residual else None
 
     def initial_state(self, like: Tensor) -> State:
-        """Return the state before the first sample."""
+        """Return the state before the first sample; `like` has the batch size, dtype and device of the audio."""
         state = {"s4": self.s4.initial_state(like.shape[0])}
         if self.film is not None:
             state |= joined({"film": self.film.initial_state(like.shape[0])})
@@ -68,7 +70,14 @@ class S4Block(nn.Module):
         return state
 
     def forward(self, x: Flow, condition: Condition, state: State, final: bool) -> tuple[Flow, State]:
-        """Process x (batch, channels, time); return the output and the state after it."""
+        """Process x, (batch, channels, time); return the output that can be used now, and the state for the next call.
+
+        Args:
+            x: input and its lag.
+            condition: see `Modulation.forward`; with a time axis it may begin before x.
+            state: from `initial_state` or the call before.
+            final: True if no samples follow; then the modulation holds none back.
+        """
         after: State = {"s4": state["s4"]}
         y = x.values
         if y.shape[-1]:
@@ -98,10 +107,10 @@ class S4Block(nn.Module):
 class S4(StreamedModel):
     """Blocks of diagonal state-space layers, `S4D` (Yin et al., 2024, arXiv:2403.16331).
 
-    x_0 = expand(audio),  x_{n+1} = act2(modulation(S4D(act1(linear(x_n))))) + res(x_n),
+    x_0 = expand(audio),  x_{n+1} = act2(modulation(S4D(act1(linear(x_n))))) [+ res(x_n)],
     y = tanh(contract(x_N) [+ direct_gain(audio)])
 
-    Before a file, the network processes `pre_roll` samples of silence; see `LSTM`.
+    Before a file, all states are 0 and the network processes `pre_roll` samples of silence.
 
     Args:
         num_blocks: number of blocks.
@@ -118,7 +127,7 @@ class S4(StreamedModel):
         pre_roll: samples of silence before a file; 0 for models made with NablAFx 1.0.
 
     Raises:
-        ModelError: if settings cannot be combined, or one is too small.
+        ModelError: if a setting is too small, or settings or controls cannot be combined.
     """
 
     default_tbptt: ClassVar[int | None] = None

@@ -30,13 +30,15 @@ _CACHED: WeakKeyDictionary[S4D, tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]
 class S4D(nn.Module):
     """Diagonal state-space layer (Gu et al., 2022, "On the parameterization and initialization of diagonal SSMs").
 
+    It maps u, (batch, channels, time), to y of the same shape.
+
     Each channel has complex states, each of which stands for a conjugate pair. With A = -exp(log_A_real) + i A_imag and
     dt = exp(log_dt):
 
     s_n[t] = exp(A_n dt) s_n[t-1] + u[t],  y[t] = 2 Re sum over n of C'_n s_n[t] + D u[t],  C' = C (exp(A dt) - 1) / A
 
-    This is the convolution of u with the kernel K[l] = 2 Re sum over n of C'_n exp(A_n dt l), plus D u. Powers and
-    states are computed in float64 where the device supports it: in float32 the phase of a long memory drifts.
+    From a zero state this is the convolution of u with the kernel K[l] = 2 Re sum over n of C'_n exp(A_n dt l), plus
+    D u. Powers and states are float64 (float32 on MPS): in float32 the phase of a long memory drifts.
 
     Args:
         channels: number of channels, each with its own states and weights.
@@ -59,7 +61,7 @@ class S4D(nn.Module):
             train_with(parameter, **wanted)
 
     def macs_per_sample(self) -> float:
-        """Return the multiply-accumulates of the recurrence.
+        """Return the multiply-accumulates of the recurrence per sample, for all channels.
 
         Per channel: 4 for the complex product of each state, 2 for its part of y (only the real part is used), and 1
         for D u. The computation in chunks does more arithmetic in less time.
@@ -68,7 +70,7 @@ class S4D(nn.Module):
         return channels * (6 * states + 1)
 
     def initial_state(self, batch_size: int) -> Tensor:
-        """Return zero states, (batch, channels, num_states, 2), real and imaginary parts."""
+        """Return zero states, (batch, channels, num_states, 2), real and imaginary parts, float64 (float32 on MPS)."""
         return torch.zeros(batch_size, *self.C.shape, dtype=_wide_dtype(self.C), device=self.C.device)
 
     def kernel(self, length: int) -> Tensor:
@@ -81,7 +83,11 @@ class S4D(nn.Module):
         return 2 * torch.cat(parts, dim=-1).to(self.D.dtype)
 
     def forward(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Process u (batch, channels, time) from a state; return y and the state after it."""
+        """Process u (batch, channels, time) from a state; return y, of the shape of u, and the state after it.
+
+        If gradients are required, or no compiled loop can process u, it is computed in chunks; otherwise sample by
+        sample.
+        """
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (u, state, *self.parameters())):
             return self._in_chunks(u, state)
         return self._in_samples(u, state) if runs_compiled(u) else self._in_chunks(u, state)
@@ -112,7 +118,7 @@ class S4D(nn.Module):
 
 
 def _cached_recurrence(layer: S4D) -> tuple[Tensor, Tensor]:
-    """Return exp(A dt) and C' of a layer; compute them again only if a parameter changed.
+    """Return exp(A dt) and C' of a layer without gradients; compute them again only if a parameter changed.
 
     In a stream of short blocks, computing them would take longer than processing the samples. The values of the
     parameters are compared, because no other check detects every way to change them.

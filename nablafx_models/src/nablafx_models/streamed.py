@@ -21,7 +21,7 @@ from nablafx_models.conditioning.table import ConditioningName
 
 
 class Flow(NamedTuple):
-    """The samples of a signal inside a model that are available now.
+    """The new samples of a signal inside a model.
 
     Args:
         values: (batch, channels, time).
@@ -32,15 +32,16 @@ class Flow(NamedTuple):
     lag: int
 
     def line(self, kept: Tensor, like: Flow, delay: int = 0) -> tuple[Tensor, Tensor]:
-        """Delay this flow until it is aligned with another one.
+        """Delay this flow until it is aligned with another one, which may lag this one.
 
         Args:
-            kept: samples that the call before kept.
-            like: the other flow, which may lag this one.
-            delay: samples of delay in addition.
+            kept: samples that the call before returned to keep, (batch, channels, any length).
+            like: the other flow.
+            delay: number of samples by which this flow is delayed relative to `like`.
 
         Returns:
-            The samples that belong `delay` samples before those of `like`, and the samples to keep for the next call.
+            As many samples as `like` has, each from `delay` samples before that of `like`; and the later samples, to
+            keep for the next call.
         """
         whole = torch.cat((kept, self.values), dim=-1) if kept.shape[-1] else self.values
         stop = max(whole.shape[-1] - (like.lag - self.lag + delay), 0)
@@ -51,9 +52,10 @@ class Conditions:
     """The conditions of all layers for the samples of one call.
 
     Args:
-        shared: output of the model's Conditioner, or the controls.
-        whole: `shared` with the samples before it, (batch, channels, latency + time), if layers lag the audio.
-        each: steps of each layer, used instead of `shared`.
+        shared: output of the model's Conditioner, or the controls; None if layers have no condition.
+        whole: `shared` with the samples before it, (batch, size, latency + time), if it varies per sample and layers
+            lag the audio; otherwise None.
+        each: steps of each layer, used instead of `shared`; None if all layers share them.
     """
 
     def __init__(self, shared: Condition, whole: Tensor | None = None, each: Sequence[Condition] | None = None) -> None:
@@ -62,31 +64,36 @@ class Conditions:
         self._each = each
 
     def of(self, layer: int, lag: int) -> Condition:
-        """Return the condition of a layer whose last sample lags the audio by `lag` samples."""
+        """Return the condition of a layer whose last sample lags the audio by `lag` samples.
+
+        A condition with a time axis ends with this sample, and may begin before the layer's new samples.
+        """
         if self._whole is not None:
             return self._whole[..., : self._whole.shape[-1] - lag]
         return self.shared if self._each is None else self._each[layer]
 
 
 class StreamedModel(Model):
-    """A model whose offline output is its stream from the start of a file, followed by the flushed rest.
+    """A model whose offline output is its stream from the start of a file and the flushed rest, without the latency.
 
-    Layers may hold samples back until a block is complete and then return many at once. They wait in the state under
-    ``ready``, so that every call returns as many samples as it receives, `latency` samples late.
+    Layers may hold samples back until a block is complete and then return many at once. Output that comes early waits
+    in the state under ``ready``, so that every call returns as many samples as it receives, `latency` samples late.
 
     A subclass sets `latency` and implements `_run` and `_empty`. Before a file, the model processes `pre_roll` samples
-    of silence, of which `_pre_roll_without_output` give no output. After a file, it processes `_silence_after` samples.
+    of silence, of which `_pre_roll_without_output` give no output. After a file, it processes `_silence_after` samples
+    of silence.
 
     Args:
         lookahead: compute the condition of a block from the block itself, which adds latency; otherwise from the block
             before it, without latency. For conditionings that work in blocks.
         cond_block_size: samples of a block, for conditionings that work in blocks.
         cond_num_layers: number of recurrent layers, for conditionings that work in blocks.
-        sample_rate: Hz.
-        controls: the knobs.
+        sample_rate: sample rate in Hz.
+        controls: knobs of the model.
 
     Raises:
-        ModelError: if the conditioning and the controls cannot be combined.
+        ModelError: if a setting of the blocks is below 1, the model does not offer the conditioning, or the
+            conditioning and the controls cannot be combined.
     """
 
     #: False for an architecture whose layers cannot be modulated.
@@ -134,7 +141,7 @@ class StreamedModel(Model):
 
         Args:
             audio: (batch, 1, time).
-            controls: (batch, num_controls) or (batch, num_controls, time).
+            controls: (batch, num_controls) or (batch, num_controls, time); None without controls.
             state: from `_start` or the call before.
             final: True if no audio follows.
             constant: True if the controls have had these values since the start of the file.
@@ -142,7 +149,13 @@ class StreamedModel(Model):
         """
 
     def _start(self, batch_size: int, controls: Tensor | None, length: int = 0) -> State:
-        """Return the state after the silence before a file, (batch_size, ...)."""
+        """Return the state after the silence before a file; its tensors may be views that share memory.
+
+        Args:
+            batch_size: first dimension of the tensors.
+            controls: (batch_size, num_controls), held during the silence; None without controls.
+            length: samples of the whole file; 0 in a stream, where it is unknown.
+        """
         distinct = 1 if controls is None else batch_size  # without controls, all items process the same silence
         silence = next(self.parameters()).new_zeros(distinct, 1, self.pre_roll)
         state = self._empty(silence)
@@ -156,14 +169,25 @@ class StreamedModel(Model):
         return {key: value.expand(batch_size, *value.shape[1:]) for key, value in state.items()}
 
     def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
-        """Return the state at the start of a file; see `Model`."""
+        """Return the state at the start of a file, after the pre-roll; see `Model.initial_state`.
+
+        Raises:
+            ModelError: if the controls do not have the expected shape.
+        """
         controls = _first_sample(self._controls_for(batch_size, controls, None))
         return {key: value.contiguous() for key, value in self._start(batch_size, controls).items()}
 
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
     ) -> tuple[Tensor, State]:
-        """Process audio (batch, 1, time) to (batch, 1, time), offline or stream; see `Model`."""
+        """Process audio (batch, 1, time) to (batch, 1, time): offline if `state` is None, otherwise as a stream.
+
+        Returns:
+            The output, and the state with which a stream continues after the audio; see `Model`.
+
+        Raises:
+            ModelError: if audio or controls do not have the expected shape.
+        """
         controls = self.checked_controls(audio, controls)
         time = audio.shape[-1]
         if state is not None:
@@ -189,7 +213,14 @@ class StreamedModel(Model):
         return torch.cat((state["ready"], rest), dim=-1) if "ready" in state else rest
 
     def _emit(self, out: Tensor, after: State, before: State, time: int) -> tuple[Tensor, State]:
-        """Return `time` samples of output, and a state that keeps the others under ``ready``."""
+        """Return the next `time` samples of output, and a state that keeps the others under ``ready``.
+
+        Args:
+            out: output that `_run` returned.
+            after: state that `_run` returned.
+            before: state from the call before; without ``ready`` (a model without latency), nothing has to wait.
+            time: number of samples to return.
+        """
         if "ready" not in before:
             return out, after
         ready = torch.cat((before["ready"], out), dim=-1)
@@ -198,7 +229,10 @@ class StreamedModel(Model):
     def _conditions(
         self, audio: Tensor, controls: Tensor | None, state: State, final: bool, constant: bool, length: int
     ) -> tuple[Flow, Conditions, State]:
-        """Return the input of the first layer, the conditions of all layers, and the state after them."""
+        """Return the input of the first layer, the conditions of all layers, and the conditioning's next state.
+
+        The arguments are those of `_run`. The input has the condition as channels after the audio if it is appended.
+        """
         flow, shared, each, after = self._run_conditioner(audio, controls, state, final, length)
         appended = self._conditioning.chosen.appended
         after |= self._condition_state(controls, shared, state, audio.shape[-1], constant)
@@ -212,7 +246,11 @@ class StreamedModel(Model):
     def _run_conditioner(
         self, audio: Tensor, controls: Tensor | None, state: State, final: bool, length: int
     ) -> tuple[Flow, Condition, Sequence[Condition] | None, State]:
-        """Return the audio that can be processed, its condition, those of single layers or None, and the state."""
+        """Return the audio that can be processed, its condition, conditions per layer, and the next state.
+
+        The conditions per layer are None if all layers use the same one. The state is that of the conditioning alone.
+        The arguments are those of `_run`.
+        """
         if self.cond_nn is None:
             return Flow(audio, 0), controls, None, {}
         ready, condition, after = self.cond_nn(audio, controls, scoped(state, "cond_nn"), final)
@@ -222,7 +260,18 @@ class StreamedModel(Model):
     def _condition_state(
         self, controls: Tensor | None, condition: Condition, state: State, time: int, constant: bool
     ) -> State:
-        """Return the last controls, and the conditions of the samples that are still inside the model."""
+        """Return, as part of the state, the last controls and the condition of the last `latency` samples.
+
+        Empty for a model without latency or controls. The condition is kept only if it modulates layers and has one
+        value per call or sample, not steps.
+
+        Args:
+            controls: controls of the call.
+            condition: condition of the call.
+            state: state from the call before.
+            time: samples of audio in the call.
+            constant: True if the controls have had these values since the start of the file.
+        """
         if not self.latency or controls is None:
             return {}
         kept = {"controls": _last_sample(controls) if time or controls.ndim == 2 else state["controls"]}
@@ -235,10 +284,10 @@ class StreamedModel(Model):
 
 
 def _first_sample(controls: Tensor | None) -> Tensor | None:
-    """Return the controls (batch, num_controls) at the start of a block."""
+    """Return the controls (batch, num_controls) of the first sample; None without controls."""
     return controls[..., 0] if controls is not None and controls.ndim == 3 else controls
 
 
 def _last_sample(controls: Tensor) -> Tensor:
-    """Return the controls (batch, num_controls) at the end of a block."""
+    """Return the controls (batch, num_controls) of the last sample."""
     return controls[..., -1] if controls.ndim == 3 else controls

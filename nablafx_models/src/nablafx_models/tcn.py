@@ -20,7 +20,10 @@ from nablafx_models.streamed import Flow
 
 
 class TCNBlock(DilatedBlock):
-    """x' = act(modulation(conv(x))) + res(x).
+    """x' = act(modulation(conv(x))) [+ res(x)].
+
+    ``res`` is a convolution with one tap, without bias, in as many groups as the greatest common divisor of the numbers
+    of input and output channels: a gain per output channel if their number is a multiple of the input's.
 
     Args:
         layout: size and settings.
@@ -36,7 +39,7 @@ class TCNBlock(DilatedBlock):
             self.res = nn.Conv1d(layout.in_channels, layout.out_channels, 1, groups=groups, bias=False)
 
     def outputs(self, features: Tensor, residual: Tensor | None) -> tuple[Tensor, None]:
-        """Return the input of the next block; there is no contribution."""
+        """Return the input of the next block, (batch, out_channels, time), and None: a TCN does not sum over blocks."""
         y: Tensor = self.act(features)
         if self.res is None or residual is None:
             return y, None
@@ -45,7 +48,10 @@ class TCNBlock(DilatedBlock):
         return y + self.res(residual), None
 
     def fused(self) -> Fused | None:
-        """Return tanh and residual, unless there is a norm, another activation or a residual that mixes channels."""
+        """Return tanh, and the gain of the residual if there is one.
+
+        None if the block has a batch norm of its own, another activation, or a residual that mixes channels.
+        """
         mixes = self.res is not None and self.res.weight.shape[1] > 1
         if self.bn is not None or type(self.act) is not nn.Tanh or mixes:
             return None
@@ -55,10 +61,10 @@ class TCNBlock(DilatedBlock):
 class TCN(DilatedNetwork):
     """Dilated convolutions in blocks (Bai et al., 2018, arXiv:1803.01271; Steinmetz & Reiss, 2022, arXiv:2102.06200).
 
-    x_{n+1} = act(modulation(conv_n(x_n))) + res_n(x_n),  y = tanh(output(x_N) [+ direct_gain(audio)])
+    x_{n+1} = act(modulation(conv_n(x_n))) [+ res_n(x_n)],  y = tanh(output(x_N) [+ direct_gain(audio)])
 
-    where res_n is a gain per channel. A file begins in silence: its first sample sees zeros before it, as many as the
-    receptive field needs.
+    where res_n is a gain per channel of the block. Only if the number of these is not a multiple of the input's, res_n
+    also sums groups of channels. Before a file the network sees zeros, as many as its receptive field reaches back.
 
     Args:
         activation: activation of every block.

@@ -25,16 +25,17 @@ def cascade(
 
     Each section is a transposed direct form II: y = b0 x + z1;  z1' = b1 x - a1 y + z2;  z2' = b2 x - a2 y.
 
-    State and arithmetic are float64 even for float32 audio; coefficients are read in their own precision. 1 + a1 + a2
-    of a filter of frequency f is about (2 pi f / sample_rate)^2, which is 7e-6 for 20 Hz at 48 kHz. Rounding a1 to
-    float32 changes it by 6e-8, which moves a 20 Hz filter by half a percent and a 1 kHz filter by 2e-6. With float64
-    coefficients, as `nablafx_dsp.functional.cookbook` returns them, only the output is rounded.
+    State and arithmetic are float64 even for float32 audio (float32 on MPS); coefficients are not rounded before. 1 +
+    a1 + a2 of a filter of frequency f is about (2 pi f / sample_rate)^2, which is 7e-6 for 20 Hz at 48 kHz. Rounding a1
+    to float32 changes it by 6e-8, which moves a 20 Hz filter by half a percent and a 1 kHz filter by 2e-6. With float64
+    coefficients, as `nablafx_dsp.functional.cookbook` returns them, only the output is rounded to float32.
 
     Differentiable once, in audio, coefficients and state, through the output and the final state, so that gradients
-    can flow across the chunks of truncated backpropagation. The output is the same, bit for bit, however the signal is
-    cut into blocks. The torch path (on accelerators, or with ``NABLAFX_KERNELS=torch``) is a parallel scan: output,
-    state and gradients are within 1e-9 of the compiled ones in float64 and within 1e-5 for float32 audio, relative to
-    the peak of each; on MPS, which has no float64, within 1e-3 for poles of radius below 0.99.
+    can flow across the chunks of truncated backpropagation. float32 and float64 on the CPU run compiled, and the output
+    is the same, bit for bit, however the signal is cut into blocks. Everything else (accelerators, or
+    ``NABLAFX_KERNELS=torch``) is a parallel scan in torch's operations: output, state and gradients are within 1e-9 of
+    the compiled ones in float64 and within 1e-5 for float32 audio, relative to the peak of each; on MPS, which has no
+    float64, within 1e-3 for poles of radius below 0.99.
 
     Args:
         audio: (batch, time), float32 or float64.
@@ -46,10 +47,11 @@ def cascade(
         skip: number of samples of the last block that come after the signal; the first block may begin before it.
 
     Returns:
-        The output (batch, time) and the final state (batch, sections, 2), in float64 (float32 on MPS).
+        The output (batch, time) in the dtype of the audio, and the final state (batch, sections, 2), in float64
+        (float32 on MPS).
 
     Raises:
-        ModelError: if the shapes do not match.
+        ModelError: if the shape of the coefficients or of the state does not match the audio and the blocks.
     """
     batch, time = audio.shape
     blocks = -(-(time + skip) // block_size)
@@ -86,10 +88,10 @@ def cascade(
 def frequency_sampled(audio: Tensor, coefficients: Tensor) -> Tensor:
     """Approximate a cascade by its sampled frequency response times the spectrum of the audio.
 
-    Recursive filters are often trained like this. The response is sampled at N points, where N is the smallest power of
-    two from twice the signal's length. This folds the impulse response at N samples: the tail beyond N, which is large
-    for a low, sharp filter, is added at the wrong time. There is no state, and coefficients cannot move. `cascade` is
-    exact.
+    Recursive filters are often trained like this. The response is sampled at N points around the unit circle, where N
+    is the smallest power of two that is at least twice the signal's length. This folds the impulse response at N
+    samples: the tail beyond N, which is large for a low, sharp filter, is added at the wrong time. There is no state,
+    and coefficients cannot move. `cascade` is exact. It runs in torch's operations.
 
     Args:
         audio: (batch, time).
@@ -99,7 +101,7 @@ def frequency_sampled(audio: Tensor, coefficients: Tensor) -> Tensor:
         The output from rest, (batch, time).
 
     Raises:
-        ModelError: if there is more than one frame of coefficients.
+        ModelError: if the coefficients do not have this shape, for example if there is more than one frame.
     """
     if coefficients.ndim != 4 or coefficients.shape[2:] != (5, 1):
         raise ModelError(
@@ -121,7 +123,7 @@ def frequency_sampled(audio: Tensor, coefficients: Tensor) -> Tensor:
 
 
 def empty_in_large_pages(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Allocate a large uninitialised tensor, such as coefficients per sample, through numpy.
+    """Allocate a large uninitialised tensor on the CPU, such as coefficients per sample, through numpy.
 
     numpy asks for large memory pages and torch does not. With small pages, a kernel that reads such a tensor once
     spends half its time on page tables.
@@ -130,7 +132,12 @@ def empty_in_large_pages(*shape: int, dtype: torch.dtype = torch.float64) -> Ten
 
 
 class _Plan(NamedTuple):
-    """Segments of a signal: their bounds, and the index of the (first) frame of coefficients of each."""
+    """Segments of a signal, cut at each multiple of `SEGMENT` and where a block of more than one sample begins.
+
+    Args:
+        bounds: index of the first sample of each segment, then the length of the signal.
+        frames: index of the frame of coefficients at the first sample of each segment.
+    """
 
     bounds: Any
     frames: Any
@@ -188,7 +195,7 @@ class _Cascade(torch.autograd.Function):
 
 
 def _in_torch(audio: Tensor, coefficients: Tensor, state: Tensor, block_size: int, skip: int) -> tuple[Tensor, Tensor]:
-    """Filter in torch's operations, section by section."""
+    """Compute `cascade` in torch's operations, section by section, with coefficients in the dtype of the state."""
     if coefficients.shape[-1] > 1 and block_size > 1:
         stop = coefficients.shape[-1] * block_size - skip
         coefficients = coefficients.repeat_interleave(block_size, dim=-1)[..., stop - audio.shape[-1] : stop]
@@ -233,6 +240,6 @@ class _Scan(torch.autograd.Function):
 
 
 def _transition(a1: Tensor, a2: Tensor) -> Tensor:
-    """Return A of z' = A z + B x, (batch, frames, 2, 2)."""
+    """Return A of z' = A z + B x, (batch, frames, 2, 2), with z = (z1, z2) and a1, a2 of (batch, frames)."""
     one = torch.ones_like(a1)
     return torch.stack([torch.stack([-a1, one], -1), torch.stack([-a2, torch.zeros_like(a1)], -1)], -2)

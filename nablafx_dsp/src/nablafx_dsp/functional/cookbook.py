@@ -1,7 +1,7 @@
-"""Coefficients of the standard second-order filters.
+"""Coefficients of five second-order filters: peaking, low-pass, high-pass, low shelf and high shelf.
 
-Robert Bristow-Johnson, "Cookbook formulae for audio EQ biquad filter coefficients" (W3C Note, 2021); shelves are
-parametrised by Q.
+Formulas by Robert Bristow-Johnson, "Cookbook formulae for audio EQ biquad filter coefficients" (W3C Note, 2021). Its
+band-pass, notch and all-pass are not here. Shelves are set by Q, not by the slope S.
 """
 
 from __future__ import annotations
@@ -68,13 +68,16 @@ def cascade_coefficients(
 
     w0 = 2 pi cutoff_hz / sample_rate,  alpha = sin(w0) / (2 q),  A = 10^(gain_db / 40)
 
-    On the CPU the formulas and their derivatives are compiled; only sines, cosines and powers are torch's.
+    On the CPU the formulas and their derivatives are compiled and differentiable once; only sines, cosines and powers
+    are torch's. Everything else runs in torch's operations.
 
     Args:
         types: filter type of each section, keys of `FORMULAS`.
-        cutoff_hz: cutoff in Hz, (batch, sections, frames); clamped to 0.49 of the sample rate.
+        cutoff_hz: cutoff in Hz (the centre of a peaking filter, the middle of a shelf's slope), (batch, sections,
+            frames), above 0; clamped to 0.49 of the sample rate.
         q: quality factor, (batch, sections, frames), above 0.
-        gain_db: gain in dB, (batch, sections, frames); not used by low-pass and high-pass filters.
+        gain_db: gain in dB at the centre of a peaking filter or on the shelf, (batch, sections, frames); not used by
+            low-pass and high-pass filters.
         sample_rate: sample rate in Hz.
 
     Returns:
@@ -92,7 +95,7 @@ def cascade_coefficients(
 
 
 def _in_torch(types: Sequence[str], w0: Tensor, q: Tensor, gain_db: Tensor) -> Tensor:
-    """Compute the coefficients in torch's operations, (batch, frames, sections, 5)."""
+    """Compute the coefficients in torch's operations, (batch, frames, sections, 5), from (batch, sections, frames)."""
     c, alpha, amplitude = w0.cos(), w0.sin() / (2 * q), 10 ** (gain_db / 40)
     sections = []
     for i, type in enumerate(types):

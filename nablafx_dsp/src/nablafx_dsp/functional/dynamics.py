@@ -27,7 +27,7 @@ class CurveKind(NamedTuple):
         side: 1 if it acts above the threshold, -1 if below.
         slope: function from the ratio to the gain in dB per dB beyond the threshold.
         ratio: fixed ratio; None if the ratio is a parameter.
-        ranged: true if a parameter limits the gain reduction.
+        ranged: true if a parameter, ``range_db``, limits the gain reduction.
     """
 
     side: float
@@ -63,22 +63,25 @@ def dynamics(
 
     Args:
         audio: (batch, channels, time).
-        parameters: parameters in units, see `dynamics_coefficients`.
-        state: state before the first sample, (batch, 1 or channels, 3); that after a long silence if None.
+        parameters: parameters in dB and milliseconds, see `dynamics_coefficients`.
+        state: state before the first sample, (batch, 1, 3) if linked, or (batch, channels, 3); that after a long
+            silence if None.
         kind: a key of `CURVES`.
         sample_rate: sample rate in Hz.
         smoothing: see `dynamics_gain`.
-        link: if true, all channels get the gain of the loudest one at each sample, which keeps a stereo image in place;
-            otherwise each channel gets its own gain.
+        link: if true, all channels get one gain, detected from the largest absolute value of all channels at each
+            sample, which keeps a stereo image in place; otherwise each channel gets its own gain.
         key: side-chain signal that is detected instead of the audio, (batch, channels, time); it may have any number of
-            channels if linked.
+            channels if linked, otherwise as many as the audio. The audio if None.
         block_size, skip: position of the parameters' frames over the audio, see `dynamics_gain`.
 
     Returns:
         The output, of the audio's shape, and the final state: (batch, 1, 3) if linked, or (batch, channels, 3).
 
     Raises:
-        ModelError: if the shapes do not match.
+        ModelError: if the shapes of audio and key do not match, the kind or the smoothing is unknown, a parameter is
+            missing, the frames of the parameters do not match each other or do not cover the audio, or the function
+            is traced.
     """
     heard = audio if key is None else key
     if audio.ndim != 3 or heard.ndim != 3 or (heard.shape[0], heard.shape[2]) != (audio.shape[0], audio.shape[2]):
@@ -109,26 +112,28 @@ def dynamics(
 def dynamics_coefficients(
     parameters: Mapping[str, Tensor], kind: Kind, sample_rate: float, smoothing: Smoothing, like: Tensor
 ) -> Tensor:
-    """Convert parameters in units to the coefficients that `dynamics_gain` reads.
+    """Convert parameters in dB and milliseconds to the coefficients that `dynamics_gain` reads.
 
-    The pole of a time constant is exp(-1000 / (ms sample_rate)): after that time, 63 % (1 - 1/e) of a step in dB is
-    done.
+    The pole of a time constant is exp(-1000 / (ms sample_rate)): after that time, 63 % (1 - 1/e) of a step is done, of
+    the gain in dB for attack and release, and of the detected power for ``rms_ms``.
 
     Args:
-        parameters: ``threshold_db``, ``attack_ms``, ``release_ms``; ``ratio`` and ``range_db`` if the kind has them as
-            parameters; and optionally ``knee_db``, ``makeup_db`` and ``rms_ms``, the time over which power is averaged
-            (no averaging if not given, which detects peaks). Each is (batch,) or (batch, frames).
+        parameters: ``threshold_db``, ``attack_ms``, ``release_ms``; ``ratio`` for a compressor or an expander;
+            ``range_db``, the largest gain reduction, for an expander or a gate; and optionally ``knee_db``, the width
+            of the knee, and ``makeup_db``, 0 if not given, and ``rms_ms``, the time over which power is averaged (no
+            averaging if not given, which detects peaks). Each is (batch,) or (batch, frames).
         kind: a key of `CURVES`.
         sample_rate: sample rate in Hz.
         smoothing: see `dynamics_gain`.
         like: a tensor on the device to use.
 
     Returns:
-        Averaging pole, threshold, slope, knee, range, attack pole, release pole, smoothing pole and make-up gain:
-        (batch, 9, frames), in float64 (float32 on MPS).
+        Averaging pole, threshold in dB, slope in dB per dB, knee in dB, range in dB, attack pole, release pole,
+        smoothing pole and make-up gain in dB: (batch, 9, frames), in float64 (float32 on MPS).
 
     Raises:
-        ModelError: if the kind or the smoothing is unknown, or a parameter is missing.
+        ModelError: if the kind or the smoothing is unknown, a parameter is missing, or two parameters have different
+            numbers of frames above 1.
     """
     if kind not in CURVES or smoothing not in ("branching", "decoupled"):
         raise ModelError(
@@ -140,7 +145,7 @@ def dynamics_coefficients(
     needed = {"threshold_db", "attack_ms", "release_ms"}
     needed |= ({"ratio"} if curve.ratio is None else set()) | ({"range_db"} if curve.ranged else set())
     if missing := sorted(needed - values.keys()):
-        raise ModelError(f"dynamics: a {kind} requires the parameters {', '.join(missing)}.")
+        raise ModelError(f"dynamics: a {kind} also requires the parameters {', '.join(missing)}. Pass them.")
     threshold = values["threshold_db"]
     ratio = values["ratio"] if curve.ratio is None else torch.full_like(threshold, curve.ratio)
     none = torch.zeros_like(threshold)
@@ -179,7 +184,7 @@ def dynamics_gain(
     block_size: int = 1,
     skip: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Return the gain of a dynamic range processor for each sample of the signal that it detects.
+    """Return the gain of a dynamic range processor, a linear factor, for each sample of the signal that it detects.
 
     Level, static curve with a quadratic knee, and smoothing of the gain in dB, as Giannoulis, Massberg and Reiss
     ("Digital dynamic range compressor design", J. Audio Eng. Soc. 60(6), 2012) recommend::
@@ -214,7 +219,8 @@ def dynamics_gain(
         The gain (batch, time), and the final state, (batch, 3), in float64 (float32 on MPS).
 
     Raises:
-        ModelError: if the shapes do not match, or the function is traced.
+        ModelError: if the coefficients are not of this shape, their frames do not cover the signal, or the function is
+            traced.
     """
     (batch, time), wide = key.shape, wide_dtype(key.device)
     if coefficients.ndim != 3 or coefficients.shape[:2] != (batch, 9):
@@ -242,7 +248,7 @@ def dynamics_gain(
 
 
 def silent_state(coefficients: Tensor, side: float) -> Tensor:
-    """Return the state after a long silence, (batch, 3), for coefficients (batch, 9)."""
+    """Return the state m, v and y of `dynamics_gain` after a long silence, (batch, 3), for coefficients (batch, 9)."""
     nothing = torch.zeros_like(coefficients[:, 0])
     level = nothing + 10 * torch.log10(nothing + recursion.FLOOR)
     u = -side * static_curve(side, level, *coefficients[:, 1:5].unbind(1))
@@ -252,7 +258,7 @@ def silent_state(coefficients: Tensor, side: float) -> Tensor:
 def static_curve(
     side: float, level_db: Tensor, threshold_db: Tensor, slope: Tensor, knee_db: Tensor, range_db: Tensor
 ) -> Tensor:
-    """Return the gain in dB at a constant level, without make-up gain; see `dynamics_gain`."""
+    """Return the gain in dB at a constant level, without make-up gain: max(slope h, -range) of `dynamics_gain`."""
     # The clamp only avoids 0 / 0 at a hard knee.
     z, half = side * (level_db - threshold_db), knee_db / 2
     q = ((z + half) / knee_db.clamp(min=1e-12)).clamp(0, 1)
@@ -275,9 +281,15 @@ def _in_torch(key: Tensor, coefficients: Tensor, side: float, state: Tensor) -> 
 
 
 def _branches(u: Tensor, attack: Tensor, release: Tensor, before: Tensor) -> Tensor:
-    """Return the samples that take the attack branch.
+    """Return a mask of the samples that take the attack branch, (batch, time).
 
-    Each pass is right for at least one sample more than the pass before, so that the loop ends.
+    Each pass computes the whole signal with the branches of the pass before, and is right for at least one sample more,
+    so that the loop ends.
+
+    Args:
+        u: gain reduction in dB before smoothing, (batch, time).
+        attack, release: poles, (batch, time or 1).
+        before: v before the first sample, (batch,).
     """
     enough = 1e-12 if u.dtype == torch.float64 else 1e-6  # relative change of v that is only rounding
     v, taken = torch.full_like(u, float("inf")), u > before[:, None]

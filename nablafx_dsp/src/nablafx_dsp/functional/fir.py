@@ -13,29 +13,30 @@ from nablafx_core.errors import ModelError
 from nablafx_core.kernels.choice import compiled_for
 from nablafx_dsp.kernels.fir import correlate
 
-#: Number of taps from which a response is multiplied in the frequency domain, which is faster for longer ones.
+#: Largest number of taps whose sums are computed directly; longer responses are multiplied in the frequency domain,
+#: which is faster for them.
 LONG = 256
 
 
 def fir(audio: Tensor, taps: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Filter a signal by a finite impulse response, without latency: y[t] = sum over k of taps[k] x[t - k].
 
-    Up to `LONG` taps the sums are computed directly, compiled for float32 and float64 on the CPU, and a stream gives
+    Up to `LONG` taps the sums are computed directly, compiled for float32 and float64 on the CPU, where a stream gives
     the same bits as the whole signal. Longer responses use fast Fourier transforms of overlapping blocks
-    (overlap-save). Both are within 1e-6 (float32) or 1e-14 (float64) of the output's peak.
+    (overlap-save). The errors of both are within 1e-6 (float32) or 1e-14 (float64) of the output's peak.
 
-    Differentiable in audio, taps and state, once where compiled.
+    Differentiable in audio, taps and state: once where compiled, otherwise any number of times.
 
     Args:
         audio: (batch, time).
         taps: impulse response, (batch, taps), or (1, taps) for all items.
-        state: last samples of the audio before, the latest one last, (batch, taps - 1); silence if None.
+        state: the taps - 1 samples of audio before the first one, the latest last, (batch, taps - 1); silence if None.
 
     Returns:
-        The output (batch, time), and the final state.
+        The output (batch, time), and the final state, (batch, taps - 1), in the dtype of the audio.
 
     Raises:
-        ModelError: if the shapes do not match.
+        ModelError: if the shape of the taps or of the state does not match the audio.
     """
     (batch, time), past = audio.shape, taps.shape[-1] - 1
     if taps.ndim != 2 or taps.shape[0] not in (1, batch) or past < 0:
@@ -62,7 +63,7 @@ def fir(audio: Tensor, taps: Tensor, state: Tensor | None = None) -> tuple[Tenso
 
 
 class _Correlate(torch.autograd.Function):
-    """`correlate`, whose gradients are correlations too."""
+    """The function `correlate` with its gradients, which are correlations too."""
 
     @staticmethod
     def forward(ctx: Any, signal: Tensor, weights: Tensor) -> Tensor:
@@ -88,8 +89,11 @@ def _overlap_save(signal: Tensor, taps: Tensor) -> Tensor:
     """Convolve by overlap-save: blocks of a circular convolution without the first taps - 1 samples of each.
 
     Args:
-        signal: (batch, taps - 1 + time).
+        signal: the past and then the audio, (batch, taps - 1 + time).
         taps: (batch or 1, taps).
+
+    Returns:
+        (batch, time).
     """
     past = taps.shape[-1] - 1
     time = signal.shape[-1] - past

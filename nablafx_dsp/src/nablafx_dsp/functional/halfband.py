@@ -55,16 +55,16 @@ def half_band(size: int) -> NDArray[np.float64]:
 
 
 def up(audio: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-    """Double the sample rate: keep the samples and interpolate one after each.
+    """Double the sample rate: keep the samples and interpolate one between each two.
 
-    Sample 2 t + M of the result is sample t of the input. M is odd, so that interpolated samples have even numbers.
+    Sample 2 t + M of the result is sample t of the input. M is odd, so that interpolated samples have even indices.
 
     Args:
         audio: (batch, time).
-        past: the M samples before, (batch, M); zeros at the start of a file.
+        past: the M samples of audio before, (batch, M); its length sets the filter; zeros at the start of a file.
 
     Returns:
-        The output, (batch, 2 time), and `past` for the next block.
+        The output, (batch, 2 time), delayed by M of its own samples, and `past` for the next block.
     """
     size, time = past.shape[-1], audio.shape[-1]
     between, after = fir(audio, 2 * _taps(size, audio), past)
@@ -73,11 +73,12 @@ def up(audio: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def down(audio: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-    """Halve the sample rate: filter, and keep the samples with even numbers.
+    """Halve the sample rate: filter, and keep the samples with even indices.
 
     Args:
         audio: (batch, 2 time).
-        past: the 2 M samples before, (batch, 2 M); zeros at the start of a file.
+        past: the 2 M samples of audio before, (batch, 2 M), M odd; its length sets the filter; zeros at the start of a
+            file.
 
     Returns:
         The output, (batch, time), delayed by M samples of the higher rate, and `past` for the next block.

@@ -12,13 +12,13 @@ RIPPLE_DB = 60.0
 
 
 def half_length(lowest_hz: float, sample_rate: float) -> int:
-    """Return the number of taps on each side of the middle of a Hilbert transformer, by Kaiser's formula; odd.
+    """Return the number of taps on each side of the middle of a Hilbert transformer: odd, at least (N - 1) / 2.
 
-    N = (A - 7.95) / (2.285 dw) taps, where A is `RIPPLE_DB` and the magnitude passes through 0 at 0 Hz, so that the
-    transition takes dw = 4 pi lowest_hz / sample_rate.
+    Kaiser's formula gives N = (A - 7.95) / (2.285 dw) taps, where A is `RIPPLE_DB`. The magnitude passes through 0 at
+    0 Hz, so that the transition, from -lowest_hz to lowest_hz, takes dw = 4 pi lowest_hz / sample_rate.
 
     Args:
-        lowest_hz: lower end of the band in Hz, above 0.
+        lowest_hz: lower end of the band in Hz, above 0; the upper end is sample_rate / 2 - lowest_hz.
         sample_rate: sample rate in Hz.
     """
     taps = (RIPPLE_DB - 7.95) / (2.285 * 4 * math.pi * lowest_hz / sample_rate)

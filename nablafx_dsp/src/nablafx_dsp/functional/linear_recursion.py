@@ -1,4 +1,4 @@
-"""A linear recursion with moving coefficients as a parallel scan, for accelerators.
+"""A linear recursion with moving coefficients as a parallel scan in torch's operations, which suits accelerators.
 
 Sample t maps the state v by v' = A[t] v + drive[t]. Such maps compose, so T of them take log2(T) steps, each over the
 whole signal at once.

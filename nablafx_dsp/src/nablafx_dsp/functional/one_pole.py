@@ -28,7 +28,8 @@ def one_pole(
 
     Args:
         audio: (batch, time).
-        pole: a, between -1 and 1: (batch, 1), (batch, time), or (batch, blocks) for one value per block.
+        pole: a, between -1 and 1 (above 0 for a cutoff as above): (batch, 1), (batch, time), or (batch, blocks) for one
+            value per block.
         state: y before the first sample, (batch,); 0 if None.
         block_size: number of samples of a block.
         skip: number of samples of the last block that come after the signal.
@@ -37,7 +38,7 @@ def one_pole(
         The output (batch, time) and the final state, (batch,), in float64 (float32 on MPS).
 
     Raises:
-        ModelError: if the shapes do not match.
+        ModelError: if the poles do not have a shape (batch, frames), or their frames do not cover the audio.
     """
     (batch, time), wide = audio.shape, wide_dtype(audio.device)
     if pole.ndim != 2 or pole.shape[0] != batch:

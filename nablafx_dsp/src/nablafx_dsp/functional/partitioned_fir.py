@@ -19,7 +19,7 @@ SIZE = 256
 
 
 class Partitions(NamedTuple):
-    """An impulse response in parts of equal length.
+    """An impulse response in parts of equal length, the last one padded with zeros.
 
     Args:
         head: first part, (batch or 1, size).
@@ -45,21 +45,22 @@ def partitions(taps: Tensor, size: int = SIZE) -> Partitions:
 
 
 def partitioned_fir(audio: Tensor, response: Partitions, state: State | None = None) -> tuple[Tensor, State]:
-    """Filter a signal by an impulse response, at a cost per sample that does not depend on the block size.
+    """Filter a signal by an impulse response, at a cost per sample that does not depend on the length of each call.
 
     y[t] = sum over k of taps[k] x[t - k], as `fir` computes it. The first part is summed directly, so that there is no
-    latency. The other parts are multiplied with the spectra of earlier blocks, on a grid that begins with the signal
-    (uniformly partitioned overlap-save, Wefers, "Partitioned convolution algorithms for real-time auralization", 2015).
-    A stream needs one forward and one inverse transform per length of a part. For a whole signal, `fir` is faster.
+    latency. The spectra of the other parts are multiplied with those of earlier blocks of the signal; blocks are as
+    long as a part and begin with the signal (uniformly partitioned overlap-save, Wefers, "Partitioned convolution
+    algorithms for real-time auralization", 2015). A stream needs one forward and one inverse transform per block. For a
+    whole signal, `fir` is faster.
 
     Differentiable in audio, response and state, once where compiled.
 
     Args:
         audio: x, (batch, time).
         response: impulse response from `partitions`.
-        state: state that the call before returned; silence if None. ``past``: the last complete block and the
-            unfinished one, whose length is the phase of the grid; ``spectra``: spectra of the earlier blocks; ``tail``:
-            what they add to the unfinished block.
+        state: state that the call before returned; silence if None. It has ``past``, the last complete block and then
+            the samples of the unfinished one; ``spectra``, the spectra of the earlier blocks; and ``tail``, what these
+            add to the output of the unfinished block.
 
     Returns:
         The output (batch, time) and the final state.
@@ -93,7 +94,7 @@ def _planes(spectrum: Tensor) -> Tensor:
 
 
 def _multiplied(blocks: Tensor, parts: Tensor) -> Tensor:
-    """Multiply and sum spectra; see `nablafx_dsp.kernels.partitioned_fir.forward`."""
+    """Multiply spectra of blocks and parts and sum them; see `nablafx_dsp.kernels.partitioned_fir.forward`."""
     if compiled_for(blocks, parts, dtypes=(torch.float32, torch.float64)):
         product: Tensor = _Multiplied.apply(blocks.contiguous(), parts.contiguous())  # type: ignore[no-untyped-call]
         return product

@@ -31,20 +31,24 @@ def ramp(
     given, u + (v - u) (i + 1) / n, which is v at the last sample. If the v of each block is the u of the next, nothing
     jumps at a block's edge.
 
-    Blocks of float32 and float64 on the CPU run compiled and are differentiable once. Everything else runs in torch's
-    operations.
+    Blocks of more than one sample run compiled for float32 and float64 on the CPU and are then differentiable once.
+    Everything else runs in torch's operations.
 
     Args:
         audio: x, (batch, time).
-        gain: (batch, 1), (batch, time), or (batch, blocks) for one value per block; 1 if None.
-        offset: of the same shape as `gain`; 0 if None.
-        gain_before, offset_before: value u of each block, of the shapes of `gain` and `offset`; None to hold the
-            values.
+        gain: v of the gain: (batch, blocks); with a `block_size` of 1 also (batch, 1) for a constant. 1 if None.
+        offset: v of the offset, of the same shape as `gain`; 0 if None.
+        gain_before, offset_before: u of each block, of the shapes of `gain` and `offset`; None to hold v over the whole
+            block. Not used without `gain` or `offset`, or with a `block_size` of 1.
         block_size: number of samples of a block; 1 for values that are constant or one per sample.
         skip: number of samples of the last block that come after the signal.
 
+    Returns:
+        y, of the shape and dtype of the audio.
+
     Raises:
-        ModelError: if the shapes do not match.
+        ModelError: if `block_size` is above 1, and the values do not all have one shape (batch, blocks) or the blocks
+            do not cover the audio.
     """
     given = [(value.to(audio), before if before is None else before.to(audio)) if value is not None else (None, None)
              for value, before in ((gain, gain_before), (offset, offset_before))]  # fmt: skip
@@ -56,7 +60,8 @@ def ramp(
         return y if offset is None else y + offset
     if len(shapes) > 1 or any(len(shape) != 2 or shape[0] != len(audio) for shape in shapes):
         raise ModelError(
-            f"ramp: expected gain and offset of the same shape ({len(audio)}, blocks), got {sorted(shapes)}."
+            f"ramp: expected gain and offset, and their values before, of one shape ({len(audio)}, blocks), got "
+            f"{sorted(shapes)}."
         )
     if not present:
         return audio
@@ -72,7 +77,7 @@ def ramp(
 
 
 def _curve(value: Tensor, before: Tensor | None, time: int, block_size: int, skip: int) -> Tensor:
-    """Return the value at each sample, (batch, time)."""
+    """Return the gain or offset at each sample, (batch, time), from v (`value`) and u (`before`) of `ramp`."""
     held = Steps(value, skip, block_size).over(time)
     if before is None:
         return held

@@ -15,22 +15,24 @@ from nablafx_dsp.kernels import siren as kernel
 
 
 def siren(values: Tensor, w0: float, *parameters: Tensor) -> Tensor:
-    """Evaluate a sinusoidal representation network of one number (Sitzmann et al., 2020, arXiv:2006.09661).
+    """Evaluate a sinusoidal representation network for each number (Sitzmann et al., 2020, arXiv:2006.09661).
 
     h_1 = sin(w0 (W_1 x + b_1)),  h_i = sin(W_i h_{i-1} + b_i),  y = W h_n + b
 
-    Layers of a multiple of four units in float32 on the CPU run compiled, forward and backward. Everything else, and
-    derivatives of second order, run as torch's operations.
+    If all sine layers have the same number of units, a multiple of four, float32 on the CPU runs compiled, forward and
+    backward. Everything else, and derivatives of second order, run as torch's operations.
 
     Args:
-        values: x, of any shape.
+        values: x, of any shape; the network has one input, and is evaluated for each element.
         w0: frequency factor of the first layer.
-        parameters: weight (units, inputs) and bias (units,) of each layer. The last layer is linear and has one unit.
+        parameters: weight (units, inputs) and bias (units,) of each layer, in order: sine layers, and last a linear
+            layer of one unit.
 
     Returns:
         y, of the shape of `values`.
     """
-    if parameters[-2].shape[1] % kernel.UNITS_AT_ONCE == 0 and compiled_for(values, *parameters):
+    alike = len({bias.shape[0] for bias in parameters[1:-1:2]}) == 1
+    if alike and parameters[-2].shape[1] % kernel.UNITS_AT_ONCE == 0 and compiled_for(values, *parameters):
         y: Tensor = _Siren.apply(values.contiguous(), w0, *parameters)  # type: ignore[no-untyped-call]
         return y
     return _in_torch(values, w0, *parameters)

@@ -26,7 +26,7 @@ def state_variable_filter(
     block_size: int = 1,
     skip: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Filter a signal by a second-order state-variable filter, which stays stable however its coefficients move.
+    """Filter a signal by a second-order state-variable filter, which stays stable however g > 0 and k > 0 move.
 
     It is the trapezoidal rule applied to the analogue state-variable filter (Zavalishin, "The art of VA filter design",
     2018; Simper, "Linear trapezoidal integrated state variable filter", 2013). Each sample solves::
@@ -50,7 +50,8 @@ def state_variable_filter(
         The output (batch, time) and the final state, (batch, 2), in float64 (float32 on MPS).
 
     Raises:
-        ModelError: if the shapes do not match.
+        ModelError: if the shapes of g, k and mix do not match the audio and each other, or their frames do not cover
+            the audio.
     """
     (batch, time), wide = audio.shape, wide_dtype(audio.device)
     coefficients = _coefficients(g.to(wide), k.to(wide), mix.to(wide), batch)
@@ -67,13 +68,13 @@ def state_variable_filter(
 
 
 def _coefficients(g: Tensor, k: Tensor, mix: Tensor, batch: int) -> Tensor:
-    """Stack g, k, low, band and high on one grid, (batch, 5, frames)."""
+    """Check the shapes of g, k and mix, and stack g, k, low, band and high on one grid, (batch, 5, frames)."""
     shapes = (g.shape, k.shape, (mix.shape[0], mix.shape[-1]))
     counts = {shape[-1] for shape in shapes} - {1}
     if any(len(shape) != 2 or shape[0] != batch for shape in shapes) or mix.shape[1:-1] != (3,) or len(counts) > 1:
         raise ModelError(
-            f"state_variable_filter: expected g and k of shape ({batch}, frames) and mix of ({batch}, 3, frames), got "
-            f"{tuple(g.shape)}, {tuple(k.shape)} and {tuple(mix.shape)}."
+            f"state_variable_filter: expected g and k of shape ({batch}, frames) and mix of ({batch}, 3, frames), each "
+            f"with 1 or the same number of frames, got {tuple(g.shape)}, {tuple(k.shape)} and {tuple(mix.shape)}."
         )
     count = max(shape[-1] for shape in shapes)
     parts = g[:, None], k[:, None], mix

@@ -1,6 +1,7 @@
 """Curves of nonlinearities, their antiderivatives, and antiderivative antialiasing.
 
-All functions are elementwise and differentiable; parameters broadcast against the input.
+All functions are elementwise and differentiable; parameters broadcast against the input. ``X_integral`` is the
+antiderivative of the curve ``X`` that is 0 at an input of 0.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ NEAR = {torch.float64: 1e-4, torch.float32: 3e-2}
 
 
 def tanh_integral(x: Tensor) -> Tensor:
-    """Return the integral of tanh from 0 to x, log cosh x, without overflow."""
+    """Return the integral of tanh from 0 to x, which is log cosh x, computed without overflow."""
     size = x.abs()
     return size + torch.log1p(torch.exp(-2 * size)) - math.log(2)
 
 
 def hard_clip(x: Tensor, threshold: Tensor) -> Tensor:
-    """Clip x to [-threshold, threshold]."""
+    """Clip x to [-threshold, threshold]; the threshold is at least 0."""
     return torch.minimum(torch.maximum(x, -threshold), threshold)
 
 
@@ -43,12 +44,12 @@ def hard_clip_integral(x: Tensor, threshold: Tensor) -> Tensor:
 def soft_clip(x: Tensor, threshold: Tensor, knee: Tensor) -> Tensor:
     """Clip x with a rounded corner: y = T s(x / T), odd, with a continuous slope.
 
-    s(v) = v up to 1 - k, v - (v - 1 + k)^2 / (4 k) up to 1 + k, 1 beyond.
+    For v >= 0, s(v) = v up to 1 - k, v - (v - 1 + k)^2 / (4 k) up to 1 + k, 1 beyond.
 
     Args:
         x: input.
-        threshold: T, limit of the output.
-        knee: k, half the width of the corner relative to the threshold, above 0.
+        threshold: T, limit of the output, above 0.
+        knee: k, half the width of the corner relative to the threshold, above 0 and at most 1.
     """
     v = x / threshold
     over = (torch.minimum(v.abs(), 1 + knee) - 1 + knee).clamp(min=0)
@@ -98,22 +99,22 @@ def diode_clip(x: Tensor, thermal_voltage_volt: Tensor, saturation_volt: Tensor)
 
     Args:
         x: source voltage in volts.
-        thermal_voltage_volt: V, the ideality factor times the thermal voltage.
-        saturation_volt: R Is, the voltage that the saturation current drops over the resistor.
+        thermal_voltage_volt: V, the ideality factor times the thermal voltage, in volts, above 0.
+        saturation_volt: R Is, the voltage that the saturation current drops over the resistor, in volts, above 0.
     """
     side, omega, a = _conducting(x, thermal_voltage_volt, saturation_volt)
     return side * thermal_voltage_volt * torch.log(omega / a)
 
 
 def diode_clip_integral(x: Tensor, thermal_voltage_volt: Tensor, saturation_volt: Tensor) -> Tensor:
-    """Return the integral of `diode_clip` from 0 to x: V^2 (w (d - 1) + d^2 / 2 + a) with d = log(w / a)."""
+    """Return the integral of `diode_clip` from 0 to x: V^2 (w (d - 1) + d^2 / 2 + a), d = log(w / a), w for |x|."""
     _, omega, a = _conducting(x, thermal_voltage_volt, saturation_volt)
     d = torch.log(omega / a)
     return thermal_voltage_volt.square() * (omega * (d - 1) + d.square() / 2 + a)
 
 
 def _conducting(x: Tensor, thermal_voltage_volt: Tensor, saturation_volt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the sign of the conducting diode's side, the Wright omega function and a of `diode_clip`."""
+    """Return the sign of x (1 at 0), and w and a of `diode_clip` for |x|."""
     # Not x.sign(): it is 0 at 0, which would stop the gradient of silence.
     side = torch.where(x < 0, -1.0, 1.0).to(x.dtype)
     a = saturation_volt / thermal_voltage_volt
@@ -132,7 +133,10 @@ def segment_mean(curve: Curve, integral: Curve, start: Tensor, end: Tensor, **pa
         curve: f.
         integral: F, an antiderivative of f.
         start, end: inputs, of the same shape.
-        parameters: parameters of the curve.
+        parameters: parameters of the curve and of its antiderivative.
+
+    Returns:
+        The means, in the dtype of `end`.
     """
     wide = wide_dtype(end.device)
     given = {name: value.to(wide) for name, value in parameters.items()}

@@ -12,10 +12,11 @@ from nablafx_dsp.kernels import wright_omega as kernel
 
 
 def wright_omega(z: Tensor) -> Tensor:
-    """Return the solution w > 0 of w + log w = z, for real z.
+    """Return the solution w > 0 of w + log w = z for each element of a real z.
 
     Two steps of the iteration by Fritsch, Shafer and Crowley ("Solution of the transcendental equation w e^w = x",
-    Communications of the ACM 16, 1973) from an approximation, which is exact in float64. Compiled on the CPU.
+    Communications of the ACM 16, 1973) from an approximation reach the precision of float64. float32 and float64 on the
+    CPU run compiled, in float64; everything else runs in torch's operations in the dtype of z.
 
     Differentiable any number of times: w' = w / (1 + w).
     """

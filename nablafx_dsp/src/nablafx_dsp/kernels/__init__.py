@@ -1,1 +1,1 @@
-"""Compiled numba code: kernels/X.py is what functional/X.py makes differentiable."""
+"""Forward and backward passes compiled by numba: functional/X.py makes a differentiable function of kernels/X.py."""

@@ -97,7 +97,7 @@ def _memories(_: Any, array: Any, sections: Any) -> Any:
 
 @_intrinsic
 def _keep(_: Any, array: Any, index: Any, pair: Any) -> Any:
-    """Write a pair at an index of an array."""
+    """Write a pair to array[index] and array[index + 1]."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = _place(context, builder, signature.args[0], arguments[0], arguments[1])
@@ -109,7 +109,7 @@ def _keep(_: Any, array: Any, index: Any, pair: Any) -> Any:
 
 @_intrinsic
 def _section(_: Any, coefficients: Any, at: Any, x: Any, pair: Any) -> Any:
-    """Return y and the next state of a section whose coefficients begin at an index."""
+    """Return y and the next state of a section for input x, with b0, b1, b2, a1, a2 at coefficients[at] and after."""
     signature = types.Tuple([types.float64, pair])(coefficients, types.uintp, types.float64, pair)  # type: ignore[no-untyped-call]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -137,7 +137,7 @@ def _section(_: Any, coefficients: Any, at: Any, x: Any, pair: Any) -> Any:
 
 @_intrinsic
 def _fetch(_: Any, array: Any, index: Any) -> Any:
-    """Prefetch an element that will soon be written; kernels that write backwards would wait for it otherwise."""
+    """Prefetch array[index], which will soon be written; kernels that write backwards would wait for it otherwise."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         first = builder.gep(context.make_array(signature.args[0])(context, builder, arguments[0]).data, [arguments[1]])
@@ -150,7 +150,7 @@ def _fetch(_: Any, array: Any, index: Any) -> Any:
 
 @_intrinsic
 def _flush(_: Any) -> Any:
-    """Flush subnormal numbers to zero on x86, in this thread only; return the word that `_restore` needs."""
+    """Flush subnormal numbers to zero on x86, in this thread; return the word that `_restore` needs (0 elsewhere)."""
 
     def generate(_: Any, builder: Any, __: Any, ___: Any) -> Any:
         if not builder.module.triple.startswith("x86"):
@@ -191,16 +191,18 @@ def _set(builder: Any, word: Any) -> None:
 def forward_of(sections: int) -> Callable[..., None]:
     """Return the kernel of a cascade of `sections`, 1 to `MOST_SECTIONS`.
 
-    It is called for one item of a batch with
+    It is called for one item of a batch, with its index and
 
     - audio: (batch, time), float32 or float64;
-    - coefficients: (batch, frames, sections, 5), flat, float32 or float64;
-    - bounds, frames: the samples between two bounds use one frame, or one frame each from that one on if `moves`;
+    - coefficients: b0, b1, b2, a1, a2 of each section, (batch, frames, sections, 5), flat, float32 or float64;
+    - bounds: index of the first sample of each segment, then the number of samples;
+    - frames: for each segment, the index of the frame of all its samples or, if `moves` is 1, of its first sample; each
+      further sample then uses the next frame;
     - moves: 1 if each sample has a frame of its own, otherwise 0;
-    - state: state before the first sample, (batch, 2 sections), float64;
+    - state: z1 and z2 of each section before the first sample, (batch, 2 sections), float64;
     - kept: 1 if all rows of `marks` are kept, 0 if each row may overwrite the one before;
-    - marks: states at each bound but the last, (batch, rows, 2 sections), written;
-    - output: like audio, written; final: like state, written.
+    - marks: states before the first sample of each segment, (batch, segments, or 1 if not kept, 2 sections), written;
+    - output: like audio, written; final: like state, the state after the last sample, written.
 
     All are contiguous.
     """
@@ -256,13 +258,14 @@ def backward_of(sections: int, moving: bool) -> Callable[..., None]:
         db0 += h x;  db1 += l1 x;  db2 += l2 x;  da1 -= l1 y;  da2 -= l2 y
         dx = b0 h + b1 l1 + b2 l2;   l2' = l1;   l1' = h
 
-    `moving` is true if each sample has a frame of its own. The kernel is called for one item of a batch with the
-    arguments that `forward_of` describes (all rows of marks) and
+    `moving` is true if each sample has a frame of its own. The kernel is called for one item of a batch, with its
+    index, with audio, coefficients, bounds, frames and marks (all rows) as `forward_of` describes them, and with
 
     - grad_output: like audio; grad_state: like state, the gradient of the final state, which is replaced by that of the
       initial state;
     - grad_audio: like audio, written;
-    - grad_coefficients: (batch, frames, sections, 5), flat; written if `moving`, otherwise added to.
+    - grad_coefficients: (batch, frames, sections, 5), flat, in the dtype of the coefficients and written if `moving`,
+      otherwise float64 and added to.
     """
 
     @compiled

@@ -1,8 +1,8 @@
 """The cookbook's formulas and their derivatives on the CPU, many frames at a time.
 
-With c = cos(w0), alpha and A as in `nablafx_dsp.functional.cookbook`, each of a filter's six coefficients is
-P + Q c +- R alpha, where P, Q and R depend on A alone. b0 and b2 share P, Q and R, and so do a0 and a2; b1 and a1 have
-no R. Low-pass and high-pass differ only by a sign, and so do the two shelves.
+With c = cos(w0), alpha = sin(w0) / (2 q) and A = 10^(gain_db / 40), each of a filter's six coefficients is
+P + Q c +- R alpha, where P, Q and R depend on the filter type and A alone. b0 (with +) and b2 (with -) share P, Q and
+R, and so do a0 and a2; b1 and a1 have no R. Low-pass and high-pass differ only by a sign, and so do the two shelves.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _factors(kind: int, sign: float, a: float) -> Any:
 
 @inlined
 def _derivatives(kind: int, sign: float, a: float) -> Any:
-    """Return the derivatives of `_factors` by A."""
+    """Return the derivatives of the results of `_factors` by A."""
     if kind == _PASS:
         return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     if kind == _PEAK:
@@ -57,8 +57,9 @@ def _derivatives(kind: int, sign: float, a: float) -> Any:
 def coefficients_of(kind: int, sign: float) -> Callable[..., None]:
     """Return the kernel that computes the coefficients of one filter type.
 
-    It is called with an item of a batch, a section, a first frame, the frame after the last, then c, sin(w0), q and A,
-    each (batch, sections, frames), and `coefficients`, (batch, frames, sections, 5), which it writes. All are float64.
+    It is called with the indices of an item of the batch, of a section, of a first frame and of the frame after the
+    last, then with c, sin(w0), q and A, each (batch, sections, frames), and with `coefficients`, (batch, frames,
+    sections, 5), of which it writes b0, b1, b2, a1, a2, divided by a0, of these frames. All arrays are float64.
     """
 
     @compiled
@@ -91,10 +92,11 @@ def coefficients_of(kind: int, sign: float) -> Callable[..., None]:
 
 @cache
 def gradients_of(kind: int, sign: float) -> Callable[..., None]:
-    """Return the kernel that computes the gradients of w0, q and gain_db.
+    """Return the kernel that computes the gradients of w0, q and gain_db of one filter type.
 
-    It is called like the kernel of `coefficients_of`, with the coefficients that this wrote, then with `gradient`, that
-    of the coefficients, and `by_w0`, `by_q` and `by_gain`, each (batch, sections, frames), which it writes.
+    It is called like the kernel of `coefficients_of`, with the coefficients that this one wrote. Further arguments are
+    `gradient`, the gradient of the coefficients, of their shape; and `by_w0`, `by_q` and `by_gain`, the gradients of
+    w0, q and gain_db, each (batch, sections, frames), which it writes.
     """
 
     @compiled

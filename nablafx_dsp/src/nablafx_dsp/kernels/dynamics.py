@@ -1,8 +1,8 @@
 """The gain of a dynamic range processor and its adjoint on the CPU, in float64 for any audio.
 
-Coefficients and equations are those of `nablafx_dsp.functional.dynamics`. Both kinds of smoothing are one recursion
-with three poles, one of which is 0: the attack pole of the first filter (decoupled), or the pole of the second
-(branching).
+Coefficients and equations are those of `nablafx_dsp.functional.dynamics.dynamics_gain`. Both kinds of smoothing are one
+recursion with three poles, one of which is 0: the attack pole of the first filter (decoupled), or the pole of the
+second filter (branching).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def forward(
         state: m, v and y before the first sample, (batch, 3), float64.
         side: 1 for a processor that acts above the threshold, -1 below.
         frames: position of the coefficients' frames over the key.
-        keep: keep the level and the state of each sample, which `backward` needs.
+        keep: keep the level and the state of each sample, which `backward` needs; otherwise only the final state.
 
     Returns:
         The gain, of the key's shape and dtype; the level in dB at each sample, (batch, time or 0); and the states
@@ -66,8 +66,8 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the gradients of key, coefficients and initial state by the adjoint recursion, backwards in time.
 
-    With j, k, l the gradients of the state (m, v, y) from the samples after, e that of the gain in dB, and p the pole
-    of the branch that was taken::
+    With j, k, l the gradients of the state (m, v, y) from the samples after, e that of the gain in dB, p the pole of
+    the branch that was taken, s the smoothing pole, a the averaging pole, and x the key::
 
         l = l - side e;      ds += l (y' - v);   k = k + (1 - s) l;   l' = s l
         dp += k (v' - u);    du = (1 - p) k;     k' = p k
@@ -185,7 +185,7 @@ def _backward(
 
 @inlined
 def _read(c: Any, frame: int) -> Any:
-    """Return the coefficients of a frame."""
+    """Return the nine coefficients of a frame."""
     return (
         c[0, frame],
         c[1, frame],
@@ -201,7 +201,7 @@ def _read(c: Any, frame: int) -> Any:
 
 @inlined
 def _over_knee(z: float, knee: float) -> Any:
-    """Return 0 below the knee, z above it and a parabola in between; and the slope."""
+    """Return h of `dynamics_gain` (0 below the knee, z above it, a parabola in between), and its derivative by z."""
     half = knee / 2
     if z >= half:
         return z, 1.0
@@ -215,7 +215,7 @@ def _over_knee(z: float, knee: float) -> Any:
 def _add(
     grad: Any, frame: int, d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any, d6: Any, d7: Any, d8: Any
 ) -> None:
-    """Add to the gradients of a frame's coefficients."""
+    """Add nine numbers to the gradients of a frame's coefficients."""
     grad[0, frame] += d0
     grad[1, frame] += d1
     grad[2, frame] += d2

@@ -12,8 +12,8 @@ from nablafx_core.kernels.compiled import compiled
 from nablafx_core.kernels.pool import for_each
 from nablafx_core.kernels.simd import add, broadcast, fma, full, load, store
 
-#: Number of samples that are computed together, and number of terms that are summed before they are added to the total:
-#: partial sums lose less precision in float32.
+#: Number of samples that are computed together, and number of terms that are summed in float32 before they are added to
+#: the total: partial sums lose less precision.
 TILE, TERMS = 64, 128
 
 _ZERO = np.float32(0)

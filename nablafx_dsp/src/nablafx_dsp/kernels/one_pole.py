@@ -13,7 +13,7 @@ from nablafx_dsp.frames import Frames
 
 
 def forward(audio: Tensor, pole: Tensor, state: Tensor, frames: Frames) -> tuple[Tensor, Tensor]:
-    """Compute y = (1 - a) x + a y'.
+    """Compute y = (1 - a) x + a y', where y' is y at the sample before.
 
     Args:
         audio: x, (batch, time), float32 or float64.
@@ -22,7 +22,7 @@ def forward(audio: Tensor, pole: Tensor, state: Tensor, frames: Frames) -> tuple
         frames: position of the pole's frames over the audio.
 
     Returns:
-        The output, of the audio's shape and dtype, and the final state.
+        The output, of the audio's shape and dtype, and the final state, (batch,).
     """
     output, final = torch.empty_like(audio), state.clone()
     x, a, y, last = audio.numpy(), pole.numpy(), output.numpy(), final.numpy()
@@ -43,7 +43,8 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the gradients of audio, pole and state by the adjoint recursion, backwards in time.
 
-    With l the gradient of y, from the gradient g of the output and from the sample after::
+    With g the gradient of the output, l the gradient of y through all samples from this one on, a' and l' at the sample
+    after and y' at the sample before::
 
         l = g + a' l';   dx = (1 - a) l;   da += l (y' - x)
 

@@ -16,7 +16,7 @@ from nablafx_core.kernels.pool import for_each
 
 
 def forward(blocks: Tensor, parts: Tensor) -> Tensor:
-    """Compute Y[c] = sum over p of parts[p] blocks[c + parts - 1 - p], adding the terms in the order of p.
+    """Compute Y[c] = sum over p of parts[p] blocks[c + P - 1 - p] for P parts, adding complex products in order of p.
 
     Args:
         blocks: (batch, count + parts - 1, 2, bins), float32 or float64, the oldest first.
@@ -33,11 +33,14 @@ def forward(blocks: Tensor, parts: Tensor) -> Tensor:
 
 
 def backward(gradient: Tensor, blocks: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute the gradients of blocks and parts: the gradient g times the conjugate of the other.
+    """Compute the gradients of blocks and parts: sums of products of g and the conjugate of the other factor.
 
     Args:
-        gradient: g, (batch, count, 2, bins).
+        gradient: g, gradient of the result of `forward`, (batch, count, 2, bins).
         blocks, parts: arguments of `forward`.
+
+    Returns:
+        The gradients, of the shapes of blocks and parts.
     """
     grad_blocks, grad_parts = torch.zeros_like(blocks), parts.new_zeros(len(blocks), *parts.shape[1:])
     g, x, h, dx, dh = (t.numpy() for t in (gradient, blocks, parts, grad_blocks, grad_parts))

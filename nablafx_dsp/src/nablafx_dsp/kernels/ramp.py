@@ -18,7 +18,8 @@ def forward(audio: Tensor, ends: Tensor, blocks: Frames) -> Tensor:
 
     Args:
         audio: x, (batch, time), float32 or float64.
-        ends: u, v, p and q of each block, (batch, 4, blocks), of the same dtype.
+        ends: gain u before and v at the end, offset p before and q at the end of each block, (batch, 4, blocks), of the
+            same dtype.
         blocks: position of the blocks over the audio.
     """
     output = torch.empty_like(audio)
@@ -28,7 +29,10 @@ def forward(audio: Tensor, ends: Tensor, blocks: Frames) -> Tensor:
 
 
 def backward(gradient: Tensor, audio: Tensor, ends: Tensor, blocks: Frames) -> tuple[Tensor, Tensor]:
-    """Compute the gradients of audio and ends: sums over each block of g x (1 - w), g x w, g (1 - w) and g w.
+    """Compute the gradients of audio and of u, v, p and q, from the gradient g of the output.
+
+    That of audio is (u + (v - u) w) g. Those of u, v, p and q are the sums over each block of g x (1 - w), g x w,
+    g (1 - w) and g w.
 
     Args:
         gradient: g, (batch, time).
@@ -81,7 +85,7 @@ def _backward(g: Any, x: Any, ends: Any, grad_x: Any, grad_ends: Any, block_size
 
 @inlined
 def _sum(values: Any, count: int) -> Any:
-    """Sum the first values in pairs, which is more exact than one by one and vectorised; overwrites the values."""
+    """Return the sum of the first `count` values, added in pairs for speed and precision; overwrite the values."""
     while count > 1:
         half = (count + 1) // 2
         low, high = values[:half], values[half:count]

@@ -44,10 +44,10 @@ _C0, _C1, _C2, _C3, _C4, _C5, _C6 = _COS
 
 
 class Weights(NamedTuple):
-    """Weights of a network, float32 and flat.
+    """Weights of a network whose sine layers all have the same number of units, float32 and flat.
 
     Args:
-        first: w0 times the weights and then the biases of the first layer.
+        first: w0 times the weights, and then w0 times the biases, of the first layer.
         hidden: matrices (outputs, inputs) of the other sine layers, in order.
         turned: the same matrices transposed, (inputs, outputs).
         biases: biases of the other sine layers.
@@ -62,7 +62,7 @@ class Weights(NamedTuple):
 
 
 def forward(values: Tensor, weights: Weights) -> Tensor:
-    """Compute the network's output for each value; values are float32, of any shape, contiguous."""
+    """Compute the network's output for each value, in the values' shape; values are float32 and contiguous."""
     output = torch.empty_like(values)
     x, y = values.view(-1).numpy(), output.view(-1).numpy()
     parts = _parts(len(x))
@@ -71,9 +71,9 @@ def forward(values: Tensor, weights: Weights) -> Tensor:
 
 
 def backward(gradient: Tensor, values: Tensor, weights: Weights) -> tuple[Tensor, tuple[Any, ...]]:
-    """Compute the gradients of the values, and of first, hidden, biases and last of the weights, flat.
+    """Compute the gradients of the values, and of `first`, `hidden`, `biases` and `last` of the weights, flat.
 
-    The features are recomputed instead of kept.
+    The features are recomputed instead of kept. The gradient of `first` is by w0 times the weights and biases.
 
     Args:
         gradient: gradient of the output, of the values' shape, contiguous.
@@ -89,7 +89,7 @@ def backward(gradient: Tensor, values: Tensor, weights: Weights) -> tuple[Tensor
 
 
 def _parts(count: int) -> list[slice]:
-    """Split the samples into a part for each thread, in whole pieces."""
+    """Split `count` samples into at most one part per thread, each but the last a whole number of pieces."""
     size = max(-(-count // (torch.get_num_threads() * PIECE)) * PIECE, PIECE)
     return [slice(start, min(start + size, count)) for start in range(0, max(count, 1), size)]
 

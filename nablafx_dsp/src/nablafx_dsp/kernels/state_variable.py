@@ -1,7 +1,7 @@
 """The state-variable recursion and its adjoint on the CPU, in float64 for any audio.
 
-With the state (s, r) before a sample and (s', r') after it, and g, k, low, band and high as in
-`nablafx_dsp.functional.state_variable`, whose equations are solved once per frame::
+With the state (s, r) before a sample x and (s', r') after it, the coefficients g, k and the weights low, band and high
+of the output y, the equations of `nablafx_dsp.functional.state_variable` are solved once per frame::
 
     h = 2 / (1 + g (g + k));   c1 = h - 1;   c2 = g h;   c3 = g^2 h
     m0 = high;   m1 = (band - k high) / 2;   m2 = (low - high) / 2
@@ -23,7 +23,7 @@ from nablafx_dsp.frames import Frames
 
 
 def forward(audio: Tensor, coefficients: Tensor, state: Tensor, frames: Frames, keep: bool) -> tuple[Tensor, Tensor]:
-    """Filter a signal.
+    """Filter a signal by the equations of this module.
 
     Args:
         audio: (batch, time), float32 or float64.
@@ -49,7 +49,7 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the gradients of audio, coefficients and initial state by the adjoint recursion, backwards in time.
 
-    With j, k the gradients of s', r' and g that of y::
+    With j, k the gradients of s', r' and g that of y (not the coefficients k and g), and v = x - r::
 
         p = j + m1 g;   q = k + m2 g;   d = c2 p + c3 q
         dx = m0 g + d;   j' = c1 p + c2 q + m1 g;   k' = q - d + m2 g
@@ -145,7 +145,7 @@ def _solved(c: Any, frame: int) -> Any:
 
 @inlined
 def _add(c: Any, grad: Any, frame: int, d1: Any, d2: Any, d3: Any, n0: Any, n1: Any, n2: Any) -> None:
-    """Add the gradients of a frame's coefficients, from those of `_solved`."""
+    """Add to the gradients of a frame's g, k, low, band and high, given those of the six results of `_solved`."""
     g, k, high = c[0, frame], c[1, frame], c[4, frame]
     h = 2 / (1 + g * (g + k))
     of_sum = -(d1 + g * d2 + g * g * d3) * h * h / 2

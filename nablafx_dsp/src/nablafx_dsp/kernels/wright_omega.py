@@ -19,10 +19,10 @@ SERIES_FROM, SERIES_TO = -1.5, 4.0
 
 
 def forward(z: Tensor) -> Tensor:
-    """Compute `nablafx_dsp.functional.wright_omega.wright_omega` of each element.
+    """Return the solution w > 0 of w + log w = z for each element, computed in float64, in the shape and dtype of z.
 
     Args:
-        z: of any shape, float32 or float64; computed in float64.
+        z: of any shape, float32 or float64. NaN and infinity give themselves, and -infinity gives 0.
     """
     z = z.contiguous()
     output = torch.empty_like(z)

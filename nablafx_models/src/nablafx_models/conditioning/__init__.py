@@ -1,1 +1,1 @@
-"""Conditionings: how the controls reach the layers of a model, for every architecture."""
+"""Conditionings: how controls, and features of the audio, modulate the layers of a model or extend its input."""

@@ -1,4 +1,4 @@
-"""Controls as input channels after the audio."""
+"""Append the controls to the audio as input channels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from nablafx_models.conditioning.interface import Condition, Conditioning, over_
 
 
 def append_condition(audio: Tensor, condition: Condition) -> Tensor:
-    """Return audio (batch, channels, time) with the condition as more channels."""
+    """Return audio (batch, channels, time) with the condition as channels after its own; the audio itself for None.
+
+    A condition (batch, size), or one with a step per block, is repeated over the samples that it holds for.
+    """
     if condition is None:
         return audio
     time = audio.shape[-1]

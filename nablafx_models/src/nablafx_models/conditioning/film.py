@@ -21,10 +21,12 @@ from nablafx_models.conditioning.interface import (
 
 
 class ControlMLP(Conditioner):
-    """condition = MLP(controls): three layers of 32 with ReLU, for each sample separately.
+    """condition = MLP(controls): three linear layers with 32 outputs, each followed by ReLU.
+
+    Controls that move (automation) give a condition for each sample, computed separately.
 
     Args:
-        num_controls: number of controls of the model.
+        num_controls: number of controls of the model, at least 1.
     """
 
     condition_size = 32
@@ -37,7 +39,14 @@ class ControlMLP(Conditioner):
     def forward(
         self, audio: Tensor, controls: Tensor | None, state: State, final: bool = False
     ) -> tuple[Tensor, Condition, State]:
-        """Return (batch, 32) for controls (batch, num_controls), (batch, 32, time) for automation; no state."""
+        """Return the audio unchanged, the condition and an empty state.
+
+        The condition is (batch, 32) for controls (batch, num_controls), and (batch, 32, time) for controls
+        (batch, num_controls, time).
+
+        Raises:
+            ModelError: if there are no controls.
+        """
         if controls is None:
             raise ModelError("conditioning 'film' needs controls. Pass `controls` to the model.")
         return audio, _per_sample(self.layers, controls), {}
@@ -49,7 +58,7 @@ class FiLM(AffineModulation):
     Args:
         channels: channels of the features.
         condition_size: channels of the condition.
-        norm: ``"batch"`` normalises x first, without a learned scale; ``"none"`` does not.
+        norm: ``"batch"`` normalises x first, without a learned scale or shift; ``"none"`` does not.
     """
 
     samples_per_step = math.inf  # runs only when a control changes
@@ -61,7 +70,13 @@ class FiLM(AffineModulation):
         initialize_to_identity(self.adaptor)
 
     def scale_and_shift(self, given: LayerInput) -> BlockStep:
-        """Return one step for a condition (batch, size), one per sample for (batch, size, time); no state."""
+        """Return the features, normalised if there is a norm, with their steps and an empty state.
+
+        A condition (batch, size) gives one step for all samples, and (batch, size, time) one step per sample.
+
+        Raises:
+            ModelError: if the condition is not a tensor.
+        """
         features, condition = given.features, given.condition
         if not isinstance(condition, Tensor):
             raise ModelError("conditioning 'film' needs controls. Pass `controls` to the model.")

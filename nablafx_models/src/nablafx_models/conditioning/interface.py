@@ -1,7 +1,7 @@
 """Parts of a conditioning: one per model, which computes the condition, and one per layer, which applies it.
 
 Both pass their state in and out of each call, as models do. Both may hold samples back until they can process them.
-Then they return fewer samples than they received, and a call with ``final=True`` returns the rest.
+Then a call may return fewer samples than it receives, or more, and a call with ``final=True`` returns the rest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from nablafx_core.steps import BlockStep, Steps
 from nablafx_models.functional.dilated_convolution import FusedActivation
 from nablafx_models.functional.modulation import modulated
 
-#: Condition of a layer: (batch, size) for the whole call, (batch, size, time) for each sample, or one step per block.
+#: Condition of a layer: (batch, size) for the whole call, (batch, size, time) for each sample, one step per block, or
+#: None for no condition.
 Condition = Tensor | Steps | None
 
 
@@ -29,8 +30,8 @@ class Conditioner(nn.Module):
     Attributes:
         condition_size: channels of the condition.
         steady: True if constant controls give a constant condition, whatever the audio.
-        grid: samples of the blocks for which audio is held back, counted from the first sample of the audio; 1 if
-            none is held back.
+        grid: number of samples in a block of audio that is held back until it is complete; blocks are counted from the
+            first sample of the audio; 1 if no audio is held back.
     """
 
     condition_size: int
@@ -38,11 +39,11 @@ class Conditioner(nn.Module):
 
     @property
     def grid(self) -> int:
-        """Samples of the blocks for which audio is held back."""
+        """Number of samples in a block of audio that is held back until it is complete; 1 if none is held back."""
         return 1
 
     def initial_state(self, batch_size: int) -> State:
-        """Return the state before the first sample; empty for a condition without memory."""
+        """Return the state before the first sample of the audio; empty for a condition without memory."""
         return {}
 
     def held(self, state: State) -> int:
@@ -52,10 +53,10 @@ class Conditioner(nn.Module):
     def forward(
         self, audio: Tensor, controls: Tensor | None, state: State, final: bool = False
     ) -> tuple[Tensor, Condition, State]:
-        """Return the audio that can be processed now, its condition, and the state after it.
+        """Return the audio that can be processed now, the condition for this audio, and the state for the next call.
 
         Args:
-            audio: (batch, 1, time), the input of the model.
+            audio: (batch, 1, time), the new input of the model, without the samples that are held back.
             controls: (batch, num_controls) or (batch, num_controls, time); None for a model without controls.
             state: from `initial_state` or the call before.
             final: True if no audio follows.
@@ -67,21 +68,22 @@ class Modulation(nn.Module):
     """Apply the condition to the features of one layer.
 
     Attributes:
-        steady: True if there is no memory: constant features and a constant condition give a constant output. Then the
-            state at the start of a file costs one sample per layer; otherwise the layer processes its whole pre-roll.
-        grid: samples of the blocks for which features are held back, counted from the first feature of the layer; 1
-            if none are held back.
+        steady: True if constant features give a constant output whenever the condition is constant; False if there is
+            memory or the condition follows the audio. If all parts of a `DilatedNetwork` are steady, the state at the
+            start of a file costs one sample per layer; otherwise each layer processes the whole pre-roll.
+        grid: number of samples in a block of features that is held back until it is complete; blocks are counted from
+            the first feature of the layer; 1 if no features are held back.
     """
 
     steady: bool = True
 
     @property
     def grid(self) -> int:
-        """Samples of the blocks for which features are held back."""
+        """Number of samples in a block of features that is held back until it is complete; 1 if none is held back."""
         return 1
 
     def initial_state(self, batch_size: int) -> State:
-        """Return the state before the first feature of the layer; empty without memory."""
+        """Return the state before the first feature of the layer; empty for a modulation without memory."""
         return {}
 
     def held(self, state: State) -> int:
@@ -91,12 +93,12 @@ class Modulation(nn.Module):
     def forward(
         self, features: Tensor, condition: Condition, state: State, final: bool = False
     ) -> tuple[Tensor, State]:
-        """Modulate features (batch, channels, time).
+        """Return the modulated features that can be used now, and the state for the next call.
 
         Args:
-            features: features of one layer.
+            features: new features of one layer, (batch, channels, time), without those that are held back.
             condition: condition for these features: the output of the Conditioner, or the controls if the conditioning
-                has no Conditioner.
+                has no Conditioner; None if there are no controls either.
             state: from `initial_state` or the call before.
             final: True if no features follow.
         """
@@ -111,10 +113,12 @@ class LayerInput(NamedTuple):
         condition: condition for the new features, as in `Modulation.forward`.
         state: from `initial_state` or the call before.
         final: True if no features follow.
-        whole: True if `features` begin with those that were held back, and the new ones follow.
-        maxima: maxima of the features over blocks, (batch, channels, blocks), if they are already known. The first
-            block begins `lead` samples before the features; the last one may be unfinished. The modulation then returns
-            all features, of which the first `ready` can be used.
+        whole: True if `features` begin with those that were held back, and the new ones follow; False if they are only
+            the new ones.
+        maxima: maxima of the features over blocks, (batch, channels, blocks), if they are already known; None if not.
+            The first block begins `AffineModulation.lead` samples before the features; the last one may be unfinished.
+            If they are given, `AffineModulation.scale_and_shift` returns all features, of which the first
+            `AffineModulation.ready` can be used.
     """
 
     features: Tensor
@@ -126,18 +130,22 @@ class LayerInput(NamedTuple):
 
 
 class AffineModulation(Modulation):
-    """y = g x + b, with g and b of each channel held over steps.
+    """y = g x + b, with one g and one b per channel and step; a step lasts one or more samples.
 
-    A subclass computes the steps; this class applies them, and a layer may fuse them with its convolution instead.
+    A subclass computes the steps in `scale_and_shift`. `forward` applies them; a layer may instead compute this
+    together with its convolution.
 
     Attributes:
-        pooled: samples of the blocks whose maxima `scale_and_shift` can use; 0 if it needs none.
+        pooled: number of samples in the blocks whose maxima `scale_and_shift` can use; 0 if it uses none.
     """
 
     pooled: int = 0
 
     def ready(self, count: int, final: bool = False) -> int:
-        """Return how many of `count` features can be used, counted from the first one that was held back."""
+        """Return how many of `count` features can be used: those of complete blocks, or all if `final`.
+
+        The features that were held back are counted too; they begin at the start of a block.
+        """
         return count if final else count - count % self.grid
 
     def lead(self, state: State) -> int:
@@ -156,7 +164,16 @@ class AffineModulation(Modulation):
         final: bool = False,
         activation: FusedActivation = "identity",
     ) -> tuple[Tensor, State]:
-        """Modulate features (batch, channels, time) and apply an activation of `ConvolutionSettings`."""
+        """Modulate features (batch, channels, time) and apply an activation.
+
+        Args:
+            features, condition, state, final: as in `Modulation.forward`.
+            activation: see `ConvolutionSettings`; a gate halves the number of channels.
+
+        Returns:
+            The modulated features that can be used now, and the state for the next call. If there are no new features,
+            and none that were held back come out, the features and the state that were passed.
+        """
         if not features.shape[-1] and not (final and self.held(state)):
             return features, state
         step = self.scale_and_shift(LayerInput(features, condition, state, final))
@@ -172,6 +189,9 @@ class BlockSettings:
         lookahead: compute the condition of a block from the block itself, which adds latency; otherwise from the block
             before it.
         num_layers: number of recurrent layers.
+
+    Raises:
+        ModelError: if the block size or the number of layers is below 1.
     """
 
     block_size: int = 128
@@ -190,8 +210,8 @@ class LayerSettings(NamedTuple):
 
     Args:
         channels: channels of the features.
-        condition_size: channels of the condition.
-        norm: ``"batch"`` or ``"none"``.
+        condition_size: channels of the condition; the number of controls if the condition is the controls.
+        norm: batch normalisation before the modulation, ``"batch"`` or ``"none"``.
         blocks: settings for conditionings that work in blocks.
     """
 
@@ -207,14 +227,14 @@ class Conditioning:
 
     Args:
         summary: completes the sentence "With this conditioning, the model …"; shown with the setting `conditioning`.
-        conditioner: builds the Conditioner of a model from its number of controls; None if the condition is the
-            controls themselves.
+        conditioner: builds the Conditioner of a model from its number of controls and the settings of the blocks; None
+            if the condition is the controls themselves.
         modulation: builds the Modulation of a layer; None if layers are not modulated.
         condition_size: channels of the condition; None for one per control.
-        appended: the condition becomes input channels after the audio.
-        needs_controls: a model without controls cannot use it.
-        allows_norm: it can be combined with ``norm: batch``.
-        allows_end_alignment: it can be combined with ``alignment: end``.
+        appended: True if the condition becomes input channels after the audio.
+        needs_controls: True if a model without controls cannot use it.
+        allows_norm: True if it can be combined with ``norm: batch``.
+        allows_end_alignment: True if it can be combined with ``alignment: end``.
     """
 
     summary: str
@@ -228,9 +248,9 @@ class Conditioning:
 
 
 def initialize_to_identity(adaptor: nn.Linear | nn.Conv1d) -> None:
-    """Set the bias of a new adaptor, so that its scales are about 1 and its shifts about 0.
+    """Set the bias of a new adaptor to 1 for the scales and 0 for the shifts; its weights stay as they are.
 
-    With scales about 0, the network would be almost silent at first.
+    The first half of its outputs are the scales. With scales about 0, the network would be almost silent at first.
     """
     assert adaptor.bias is not None
     with torch.no_grad():
@@ -240,5 +260,5 @@ def initialize_to_identity(adaptor: nn.Linear | nn.Conv1d) -> None:
 
 
 def over_time(condition: Tensor, time: int) -> Tensor:
-    """Return a condition (batch, channels) or (batch, channels, time) as (batch, channels, time)."""
+    """Repeat a condition (batch, size) over `time` samples; return a condition (batch, size, time) unchanged."""
     return condition if condition.ndim == 3 else condition[..., None].expand(-1, -1, time)

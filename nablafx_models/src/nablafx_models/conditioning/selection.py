@@ -34,19 +34,19 @@ class ModelConditioning:
     blocks: BlockSettings
 
     def build_conditioner(self) -> Conditioner | None:
-        """Build the part that a model keeps as ``cond_nn``."""
+        """Build the Conditioner, which a model keeps as ``cond_nn``; None if the condition is the controls."""
         build = self.chosen.conditioner
         return None if build is None else build(self.num_controls, self.blocks)
 
     def build_modulation(self, channels: int, norm: str = "none") -> Modulation | None:
-        """Build the part that a layer keeps as ``film``.
+        """Build the Modulation, which a layer keeps as ``film``; None if the conditioning does not modulate layers.
 
         Args:
             channels: channels of the layer's features.
             norm: batch normalisation before the modulation, ``"batch"`` or ``"none"``.
 
         Raises:
-            ModelError: if the conditioning cannot be combined with the norm.
+            ModelError: if the norm is ``"batch"`` and the conditioning cannot be combined with it.
         """
         if norm == "batch" and not self.chosen.allows_norm:
             raise ModelError(
@@ -58,7 +58,7 @@ class ModelConditioning:
 
     @property
     def extra_channels(self) -> int:
-        """Number of input channels after the audio."""
+        """Number of channels that the condition adds to the input of the model; 0 if it is not appended."""
         return self._condition_size if self.chosen.appended else 0
 
     @property
@@ -76,11 +76,11 @@ def select_conditioning(
         name: name of the conditioning.
         num_controls: number of controls of the model.
         blocks: settings for conditionings that work in blocks.
-        modulates: whether layers of the model can be modulated; otherwise only the names in `APPENDED` are offered.
+        modulates: True if layers of the model can be modulated; otherwise only the names in `APPENDED` are offered.
 
     Raises:
         ModelError: if the model does not offer the conditioning, if the conditioning needs controls and there are none,
-            or if it would ignore controls.
+            or if the conditioning is ``none`` and there are controls.
     """
     offered = tuple(CONDITIONINGS) if modulates else APPENDED
     if name not in offered:
@@ -94,7 +94,7 @@ def select_conditioning(
     if name == "none" and num_controls > 0:
         others = ", ".join(other for other in offered if other != "none")
         raise ModelError(
-            f"{model}: conditioning 'none' would ignore the {num_controls} controls of the data. "
+            f"{model}: conditioning 'none' would ignore the model's {num_controls} controls. "
             f"Set `conditioning` to one of: {others}; or set `controls: []`."
         )
     return ModelConditioning(model, name, chosen, num_controls, blocks)

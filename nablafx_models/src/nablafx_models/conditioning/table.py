@@ -29,7 +29,7 @@ APPENDED = tuple(name for name, conditioning in CONDITIONINGS.items() if conditi
 
 
 def _name_setting(names: Iterable[str]) -> Any:
-    """Return the type of a setting that is one of these names, with its documentation."""
+    """Return the type of the setting `conditioning` that allows these names, with its documentation."""
     names = tuple(names)
     summaries = "; ".join(f"``{name}`` {CONDITIONINGS[name].summary}" for name in names if name != "none")
     return Annotated[Literal[names], Described(f"how the controls reach the network: {summaries}.")]

@@ -12,15 +12,17 @@ from nablafx_models.conditioning.interface import AffineModulation, Conditioning
 
 
 class TFiLM(BlockRecurrence, AffineModulation):
-    """y = g_b x + h_b in block b, [g_b, h_b] = LSTM(max over the block of x, controls) (Birnbaum et al., 2019).
+    """y = g_b x + h_b in block b, [g_b, h_b] = LSTM(m_b, controls at the block's first sample) (Birnbaum et al., 2019).
 
-    "Temporal FiLM", arXiv:1909.06628; for audio effects Comunità et al., 2022, arXiv:2211.00497. Blocks are counted
-    from the first feature of the layer.
+    "Temporal FiLM", arXiv:1909.06628; for audio effects Comunità et al., 2022, arXiv:2211.00497. With look-ahead, m_b
+    is the maximum of x per channel over block b, and a block is held back until it is complete. Without it, m_b is the
+    maximum over the block before (0 for the first block). Blocks are counted from the first feature of the layer.
 
     Args:
         channels: channels of the features.
-        num_controls: number of controls, appended to the maxima.
-        hidden_size: hidden size of the LSTM; twice the channels if None.
+        num_controls: number of controls, appended to the maxima; 0 for none.
+        hidden_size: hidden size of the LSTM; twice the channels if None. A subclass that passes another size overrides
+            `adapt` and `step_channels`.
         recurrence: `block_size`, `lookahead`, `num_layers` and `reduced` of `BlockRecurrence`.
     """
 
@@ -31,17 +33,23 @@ class TFiLM(BlockRecurrence, AffineModulation):
 
     @property
     def pooled(self) -> int:  # type: ignore[override]
-        """Samples of the blocks whose maxima `scale_and_shift` uses."""
+        """Number of samples in the blocks whose maxima `scale_and_shift` can use."""
         return self.block_size
 
     def lead(self, state: State) -> int:
-        """Return the samples of the unfinished block; 0 with look-ahead, because then they are held back."""
+        """Return the number of samples of the unfinished block; 0 with look-ahead, because then they are held back."""
         return 0 if self.lookahead else state["block"].shape[-1]
 
     def scale_and_shift(self, given: LayerInput) -> BlockStep:
-        """Return one step per block; the condition is the controls for the new features."""
+        """Return the features that can be used, with one step per block, and the next state.
+
+        The condition is the controls for the new features, or None without controls.
+
+        Raises:
+            ModelError: if the condition is steps.
+        """
         if isinstance(given.condition, Steps):
-            raise ModelError(f"{type(self).__name__} takes the controls as its condition, not steps.")
+            raise ModelError(f"{type(self).__name__}: expected the controls as the condition, got steps.")
         return self.advance(
             given.features, given.condition, given.state, given.final, whole=given.whole, maxima=given.maxima
         )

@@ -11,15 +11,15 @@ from nablafx_models.conditioning.tfilm import TFiLM, block_arguments
 
 
 class TinyTFiLM(TFiLM):
-    """Reduce the maxima to a narrow LSTM and expand its output again (Comunità et al., 2025, arXiv:2502.11668).
+    """`TFiLM` with fewer channels in its LSTM (Comunità et al., 2025, arXiv:2502.11668).
 
-    [g_b, h_b] = ReLU(W3 ReLU(W2 ReLU(W1 LSTM(W0 m_b, controls)))), from 4 to 16 to 32 to twice the channels, where m_b
-    are the maxima of block b.
+    [g_b, h_b] = ReLU(W3 ReLU(W2 ReLU(W1 LSTM(W0 m_b, controls)))) with the maxima m_b of `TFiLM`. W0 reduces the maxima
+    to the bottleneck; W1, W2 and W3 expand the output of the LSTM to 16, 32 and twice the channels. Each has a bias.
 
     Args:
         channels: channels of the features.
         num_controls: number of controls, appended to the reduced maxima.
-        bottleneck: channels of the LSTM.
+        bottleneck: channels of the reduced maxima, and hidden size of the LSTM.
         recurrence: `block_size`, `lookahead` and `num_layers` of `BlockRecurrence`.
     """
 
@@ -33,7 +33,7 @@ class TinyTFiLM(TFiLM):
 
     @property
     def step_channels(self) -> int:
-        """Number of scales and shifts."""
+        """Number of scales and shifts of a step: twice the channels."""
         return 2 * self.channels
 
     def reduce(self, maxima: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class TinyTFiLM(TFiLM):
         return out
 
     def adapt(self, sequence: Tensor) -> Tensor:
-        """Expand (batch, bottleneck, blocks) to scales and shifts (batch, 2 channels, blocks)."""
+        """Expand the LSTM's output (batch, bottleneck, blocks) to scales and shifts (batch, 2 channels, blocks)."""
         out: Tensor = self.adaptor(sequence)
         return out
 

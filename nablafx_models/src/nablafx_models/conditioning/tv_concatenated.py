@@ -1,4 +1,4 @@
-"""A condition that varies over time as input channels after the audio."""
+"""Append a condition that follows the audio, block by block, to the audio as input channels."""
 
 from __future__ import annotations
 

@@ -15,14 +15,14 @@ _SIZE = 32  # as in NablAFx 1.0
 
 
 class TVFiLM(AffineModulation):
-    """y = g x + b per channel, [g, b] = Conv1d(condition), with one step per block.
+    """y = g x + b per channel, [g, b] = Conv1d(condition) with one tap, with one step per block.
 
     From NablAFx (Comunità et al., 2025, arXiv:2502.11668).
 
     Args:
         channels: channels of the features.
         condition_size: channels of the condition.
-        block_size: samples of a block.
+        block_size: samples of a block of the condition, declared as `samples_per_step`.
     """
 
     steady = False
@@ -34,19 +34,28 @@ class TVFiLM(AffineModulation):
         initialize_to_identity(self.adaptor)
 
     def scale_and_shift(self, given: LayerInput) -> BlockStep:
-        """Return steps that end where the features end; no state."""
+        """Return the features, one scale and one shift per channel for each step of the condition, and an empty state.
+
+        The last step of the condition is that of the last feature.
+
+        Raises:
+            ModelError: if the condition is not steps.
+        """
         if not isinstance(given.condition, Steps):
-            raise ModelError("TVFiLM takes steps as its condition, one per block.")
+            raise ModelError(
+                f"TVFiLM: expected a condition with one step per block, got {type(given.condition).__name__}."
+            )
         return BlockStep(given.features, given.condition._replace(values=self.adaptor(given.condition.values)), {})
 
 
 class EndAligned(nn.Module):
-    """Pass steps to layers as NablAFx 1.0 does: the last steps, on a grid of each layer's own.
+    """Assign steps to the blocks of layers as NablAFx 1.0 does: the last step goes to the last block of each layer.
 
     The features of layer n begin O_n samples after the audio, and the layer has its own grid of blocks. In its block b
     it uses step b + s_n, where s_n aligns its last block with the last step. This shifts the condition in time by
     d_n = s_n block_size - O_n samples, -block_size < d_n < block_size, which depends on the total length. A stream uses
-    the shifts of a length that is a multiple of the block. Audio is held back by the largest d_n in addition.
+    the shifts of a length that is a multiple of the block. Audio is held back by the largest d_n, if it is above 0, in
+    addition to what the conditioner holds back.
 
     Args:
         offsets: O_n of each layer, increasing; the last one is that of the whole model.
@@ -59,7 +68,7 @@ class EndAligned(nn.Module):
         self.block_size = block_size
 
     def shifts(self, time: int = 0) -> list[int]:
-        """Return d_n of each layer for audio of `time` samples; 0 for a stream."""
+        """Return d_n of each layer, in samples, for a file of `time` samples; a stream passes `time` 0."""
         total = time + self.offsets[-1]
         return [
             (-(-total // self.block_size) - -(-(total - offset) // self.block_size)) * self.block_size - offset
@@ -67,13 +76,27 @@ class EndAligned(nn.Module):
         ]
 
     def initial_state(self, batch_size: int, like: Tensor, channels: int) -> State:
-        """Return the state before the first sample: ``held`` audio and past ``steps``, both empty."""
+        """Return the state before the first sample: ``held`` audio and past ``steps``, both of length 0.
+
+        Args:
+            batch_size: number of items.
+            like: a tensor with the dtype and device to use.
+            channels: channels of the condition.
+        """
         return {"held": like.new_zeros(batch_size, 1, 0), "steps": like.new_zeros(batch_size, channels, 0)}
 
     def forward(
         self, audio: Tensor, steps: Steps, state: State, shifts: list[int], final: bool = False
     ) -> tuple[Tensor, list[Steps], State]:
-        """Return the audio for which every layer has steps, the steps of each layer, and the next state."""
+        """Return the audio for which every layer has steps, the steps of each layer, and the next state.
+
+        Args:
+            audio: (batch, 1, time), new audio from the conditioner.
+            steps: condition of this audio.
+            state: from `initial_state` or the call before.
+            shifts: from `shifts`.
+            final: True if no audio follows.
+        """
         largest, size = max(0, *shifts), self.block_size
         audio = torch.cat((state["held"], audio), dim=-1)
         values = torch.cat((state["steps"], steps.values), dim=-1)

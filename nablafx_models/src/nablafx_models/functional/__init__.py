@@ -1,1 +1,1 @@
-"""Differentiable functions of tensors; each has its equation in its docstring."""
+"""Functions of tensors, each with its equation in its docstring; differentiable unless the docstring says otherwise."""

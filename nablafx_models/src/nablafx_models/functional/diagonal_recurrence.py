@@ -22,11 +22,11 @@ class ChunkMatrices(NamedTuple):
     """The layer inside a chunk of `size` samples, as matrices whose rows are the inputs.
 
     Args:
-        direct: from the samples of a chunk to its output, with the state before it zero, (channels, size, size).
-        into_state: from the samples of a chunk to their part of the state after it, (channels, size, 2 states).
+        direct: from the samples of a chunk to its output for a zero state, D u included, (channels, size, size).
+        into_state: from the samples of a chunk to what they add to the state after it, (channels, size, 2 states).
         from_state: from the state before a chunk to its output, (channels, 2 states, size).
-        log_decay: logarithm of the state's decay over the chunk, (channels, states), complex, in the precision of the
-            state.
+        log_decay: size times log a, the logarithm of the state's decay over the chunk, (channels, states), complex, in
+            the precision of the state.
     """
 
     direct: Tensor
@@ -36,7 +36,7 @@ class ChunkMatrices(NamedTuple):
 
 
 def runs_compiled(like: Tensor) -> bool:
-    """Return whether compiled loops can process this signal: float32 or float64 on the CPU."""
+    """Return True if compiled loops can process a float32 or float64 signal on the CPU; see `compiled_for`."""
     return compiled_for(like, dtypes=(torch.float32, torch.float64))
 
 
@@ -51,7 +51,8 @@ def in_samples(u: Tensor, state: Tensor, decay: Tensor, readout: Tensor, direct:
         direct: D, (channels,).
 
     Returns:
-        y, (batch, channels, time), in which the items of a channel are adjacent in memory; and s after the last sample.
+        y, (batch, channels, time), in which the items of a channel are adjacent in memory; and s after the last sample,
+        of the shape and dtype of `state`.
     """
     after = state.clone(memory_format=torch.contiguous_format)
     y = u.new_empty(u.shape[1], u.shape[0], u.shape[2])
@@ -77,7 +78,7 @@ def in_chunks(u: Tensor, state: Tensor, matrices: ChunkMatrices) -> tuple[Tensor
 
 
 class _InChunks(torch.autograd.Function):
-    """Keeps u and the states between chunks, and adds products in place instead of joining copies."""
+    """`in_chunks` outside a trace: it keeps only u, the states between chunks and the matrices for its gradients."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, state: Tensor, *matrices: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,7 +107,7 @@ class _InChunks(torch.autograd.Function):
 
 
 def _forward(u: Tensor, state: Tensor, matrices: ChunkMatrices) -> tuple[Tensor, Tensor, Tensor]:
-    """Return y, the state after it, and the states that enter the chunks, (channels, batch, chunks, states, 2)."""
+    """Return y, the state after u, and the states that enter the chunks, (channels, batch, chunks, states, 2)."""
     channels, size, pairs = matrices.into_state.shape
     samples = _chunked(u, size)
     added = torch.bmm(samples, matrices.into_state).view(channels, u.shape[0], -1, pairs // 2, 2)
@@ -126,14 +127,14 @@ def _joined(rows: Tensor, like: Tensor) -> Tensor:
 
 
 def chunk_matrices(log_decay: Tensor, readout: Tensor, direct: Tensor, size: int, dtype: torch.dtype) -> ChunkMatrices:
-    """Compute the matrices of a chunk in the precision of `log_decay`.
+    """Compute the matrices of a chunk in the precision of `log_decay`, and round all but `log_decay` to `dtype`.
 
     Args:
         log_decay: log a, (channels, states), complex.
         readout: C', (channels, states), complex.
         direct: D, (channels,).
         size: samples of a chunk.
-        dtype: of the signals.
+        dtype: dtype of the signals.
     """
     powers = powers_of(log_decay, range(size + 1))
     into_state = torch.view_as_real(powers[..., :size].flip(-1)).permute(0, 2, 1, 3)
@@ -149,7 +150,7 @@ def chunk_matrices(log_decay: Tensor, readout: Tensor, direct: Tensor, size: int
 
 
 def powers_of(log_decay: Tensor, exponents: range) -> Tensor:
-    """Return exp(log_decay l) for each exponent l, (channels, num_states, len(exponents))."""
+    """Return exp(log_decay l) for each exponent l of a range in steps of 1, (channels, states, len(exponents))."""
     steps = torch.arange(exponents.start, exponents.stop, device=log_decay.device, dtype=log_decay.real.dtype)
     return torch.exp(log_decay[..., None] * steps)
 
@@ -157,8 +158,8 @@ def powers_of(log_decay: Tensor, exponents: range) -> Tensor:
 def _carry(x: Tensor, start: Tensor, log_decay: Tensor) -> tuple[Tensor, Tensor]:
     """Carry the state from chunk to chunk: s[0] = start,  s[m+1] = a s[m] + x[m].
 
-    The recurrence runs in the precision of `start`, whatever the precision of x. The compiled form records no
-    gradients; `_InChunks` calls the adjoint, `_carry_back`.
+    Here a is the decay over a whole chunk. The recurrence runs in the precision of `start`, whatever the precision of
+    x. The compiled form records no gradients; `_InChunks` calls the adjoint, `_carry_back`.
 
     Args:
         x: (channels, batch, chunks, states, 2), real and imaginary parts, at least one chunk.
@@ -166,15 +167,16 @@ def _carry(x: Tensor, start: Tensor, log_decay: Tensor) -> tuple[Tensor, Tensor]
         log_decay: log a, (channels, states), complex, in the precision of `start`.
 
     Returns:
-        The states that enter the chunks, of the shape of x; and the state after the last chunk, of the shape of start.
+        The states s[m] that enter the chunks, of the shape and dtype of x; and the state after the last chunk, of the
+        shape and dtype of start.
     """
     return _carry_compiled(x, start, log_decay) if runs_compiled(x) else _carry_torch(x, start, log_decay)
 
 
 def _carry_back(gradient: Tensor, at_end: Tensor, entering: Tensor, log_decay: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the adjoint of `_carry`, which is the same recurrence from the end.
+    """Compute the adjoint of `_carry`: the same recurrence with conj(a), from the last chunk to the first.
 
-    g[m] = conj(a) g[m+1] + gradient[m],  dx[m] = g[m+1],  dstart = g[0],  da = sum over m of conj(s[m]) g[m+1]
+    g[m] = conj(a) g[m+1] + gradient[m],  dx[m] = g[m+1],  dstart = g[0],  da = sum over items, m of conj(s[m]) g[m+1]
 
     Args:
         gradient: gradient of the states that enter the chunks, (channels, batch, chunks, states, 2).

@@ -16,7 +16,7 @@ from nablafx_core.kernels.pool import for_each
 from nablafx_core.kernels.simd import REGISTER_LANES
 from nablafx_models.kernels import dilated_convolution as loops
 
-#: The activations that compiled loops apply; a gate takes two channels for one, so it is no activation of a layer.
+#: The activations that compiled loops apply. A gate makes one channel of two, so no layer has it as its `activation`.
 FusedActivation = Literal["identity", "tanh", "gate"]
 Array = NDArray[np.float32]
 
@@ -31,7 +31,7 @@ class ConvolutionSettings(NamedTuple):
         dilation: samples between taps.
         activation: ``"tanh"``; ``"gate"``, which is the tanh of the first half of the channels times the sigmoid of
             the second half; or ``"identity"``.
-        residual_start: index of the sample of x that is added to the first sample of y.
+        residual_start: index of the sample of x that, times the gain, is added to the first sample of y.
     """
 
     dilation: int
@@ -44,8 +44,8 @@ class ConvolutionParts(NamedTuple):
 
     Args:
         features: conv(x) + bias, (batch, out_channels, length - (taps - 1) dilation).
-        residual: samples of x to add, (batch, in_channels, channels // in_channels, request.residual_samples); None if
-            there is no gain.
+        residual: samples of x to multiply by the gain and add, (batch, in_channels, channels // in_channels,
+            request.residual_samples); None if there is no gain.
         rest: copy of the samples of x from index request.residual_samples on, (batch, in_channels, time).
         maxima: maxima of the features over blocks, (batch, out_channels, blocks); None if not requested.
     """
@@ -60,9 +60,9 @@ class PartsRequest(NamedTuple):
     """Sizes of the parts that a convolution returns for its modulation.
 
     Args:
-        residual_samples: length of the residual.
+        residual_samples: number of samples of the residual, and index in x at which `ConvolutionParts.rest` begins.
         block_size: samples of a block, for the maxima; 0 for no maxima.
-        lead: samples of the first block that come before the features.
+        lead: number of samples of the first block that come before the features.
     """
 
     residual_samples: int
@@ -116,7 +116,8 @@ def _convolution_parts(
     gradient is written anyway.
 
     Args:
-        x, weight, bias, settings, gain: as in `dilated_convolution`; the activation must be ``"identity"``.
+        x, weight, bias, settings, gain: as in `dilated_convolution`; the activation must be ``"identity"``. `gain` has
+            one value per channel after the activation of `modulated_convolution`.
         request: sizes of the parts.
     """
     if not _runs_compiled(x, weight, bias, gain):
@@ -135,7 +136,7 @@ def _needs_gradients(*tensors: Tensor | None) -> bool:
 
 
 def apply_activation(y: Tensor, activation: FusedActivation) -> Tensor:
-    """Apply an activation of `ConvolutionSettings` to y (batch, channels, time) with torch's operations."""
+    """Apply an activation to y (batch, channels, time) with torch's operations; see `ConvolutionSettings`."""
     if activation == "tanh":
         return torch.tanh(y)
     if activation == "gate":
@@ -181,7 +182,7 @@ def _parts_torch(
 
 
 def _residual_view(x: Tensor, start: int, channels: int, samples: int) -> Tensor:
-    """Return a view of x, (batch, in_channels, channels // in_channels, samples)."""
+    """Return x from index `start` on as a view, each channel repeated, (batch, in_channels, repetitions, samples)."""
     part = x[..., start : start + samples].unsqueeze(2)
     return part.expand(-1, -1, channels // x.shape[1], -1)
 
@@ -303,7 +304,7 @@ class _DilatedConvolution(torch.autograd.Function):
 
 
 def _add_maxima_gradients(inside: Array, rows: NDArray[np.int64], places: Tensor, gradients: Tensor) -> None:
-    """Add the gradient of each maximum to the gradient of the sample that was the maximum."""
+    """Add the gradient of each maximum to the gradient of the (first) sample that was the maximum."""
     indices = rows[:, None] + places.numpy()
     inside[indices.ravel()] += gradients.detach().contiguous().numpy().ravel()
 
@@ -311,7 +312,7 @@ def _add_maxima_gradients(inside: Array, rows: NDArray[np.int64], places: Tensor
 def _differentiable_gradients(
     ctx: Any, gradients: tuple[Tensor | None, ...], *inputs: Tensor | None
 ) -> tuple[Any, ...]:
-    """Compute the gradients with torch's operations, so that they can be differentiated again."""
+    """Compute the gradients of the arguments of `_DilatedConvolution` as torch's operations, differentiable again."""
     x, weight, bias, gain = inputs
     assert x is not None and weight is not None
     if ctx.request is None:
@@ -326,12 +327,15 @@ def _differentiable_gradients(
 
 
 def contiguous_in_time(x: Tensor) -> Tensor:
-    """Return x, or a copy of it whose samples are adjacent in memory."""
+    """Return x if its samples are adjacent in memory, otherwise a contiguous copy of it."""
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def flat_array(item: Tensor) -> Array:
-    """Return the memory from the first to the last sample of an item (channels, time) as a flat array."""
+    """Return the memory from the first to the last sample of an item (channels, time) as a flat array, without a copy.
+
+    The samples of a channel must be adjacent in memory; the channels may be apart.
+    """
     size = (item.shape[0] - 1) * item.stride(0) + item.shape[1]
     array: NDArray[np.float32] = item.detach().as_strided((size,), (1,)).numpy()
     return array
@@ -353,7 +357,13 @@ def _padded_bias(bias: Tensor | None, weight: Tensor) -> Array:
 
 
 def _term_offsets(weight: Tensor, stride: int, dilation: int) -> NDArray[np.int64]:
-    """Return the offset of each term in the input, ordered by input channel and then by tap."""
+    """Return the offset of each term in the flat input, ordered by input channel and then by tap.
+
+    Args:
+        weight: (out_channels, in_channels, taps).
+        stride: distance between input channels in memory.
+        dilation: samples between taps.
+    """
     offsets = np.arange(weight.shape[1])[:, None] * stride + np.arange(weight.shape[2]) * dilation
     return offsets.ravel()
 
@@ -361,13 +371,13 @@ def _term_offsets(weight: Tensor, stride: int, dilation: int) -> NDArray[np.int6
 def _residual_rows(
     gain: Tensor | None, x: Tensor, settings: ConvolutionSettings, stride: int | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return the gains, and the index at which each channel's residual begins.
+    """Return the gains, and the index at which each channel's residual begins; two empty arrays without a residual.
 
     Args:
         gain: (channels,); None for no residual.
         x: (batch, in_channels, length).
         settings: start of the residual.
-        stride: distance between channels; that of x if None.
+        stride: distance between the channels of x in memory; x.stride(1) if None.
     """
     if gain is None:
         return np.empty(0, np.float32), np.empty(0, np.int64)
@@ -377,6 +387,6 @@ def _residual_rows(
 
 
 def _clear_margins(rows: NDArray[np.float32], lead: int, time: int) -> None:
-    """Set everything before and after the signal in each row to zero."""
+    """Set the samples before and after the signal in each row to zero; it begins at `lead` and has `time` samples."""
     rows[:, :lead] = 0
     rows[:, lead + time :] = 0

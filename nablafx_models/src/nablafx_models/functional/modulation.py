@@ -30,9 +30,9 @@ class ModulationSettings(NamedTuple):
     """Extent and activation of one call of `modulated`.
 
     Args:
-        samples: number of features to use, from the first one on.
-        block_size: samples over which a step is held.
-        skip: samples of the last block that come after those features.
+        samples: number of samples to modulate, from the first one on.
+        block_size: number of samples over which a step is held.
+        skip: number of samples of the last block that come after the modulated samples.
         activation: see `ConvolutionSettings`.
     """
 
@@ -52,7 +52,8 @@ def modulated(features: Tensor, steps: Steps, count: int, activation: FusedActiv
 
     Args:
         features: x, (batch, channels, at least `count`).
-        steps: g and h, (batch, 2 channels, blocks), for the first `count` samples.
+        steps: g of all channels and then h of all channels, (batch, 2 channels, blocks), for the first `count` samples;
+            the last block ends `steps.skip` samples after them.
         count: number of samples to modulate.
         activation: see `ConvolutionSettings`; a gate halves the number of channels.
 
@@ -82,7 +83,8 @@ def modulated_convolution(
         x, weight, bias, settings, gain: as in `dilated_convolution`.
         request: number of samples of y, and the blocks whose maxima `modulate` needs.
         modulate: function of the features f, (batch, out_channels, length - (taps - 1) dilation), and their maxima over
-            blocks, (batch, out_channels, blocks) or None; it returns the features to modulate and their steps.
+            blocks, (batch, out_channels, blocks) or None; it returns the features to modulate, at least
+            request.residual_samples of them, and the steps of this many.
 
     Returns:
         y, (batch, channels, request.residual_samples); the result of `modulate`; and a copy of the samples of x from
@@ -106,8 +108,9 @@ def _modulated(
 
     Args:
         features, steps, count, activation: as in `modulated`.
-        residual: of any shape that becomes that of y when its middle dimensions are flattened. Its gradient is that of
-            the product with the gain, as `_convolution_parts` needs it.
+        residual: signal to multiply by the gain and add, of any shape that becomes that of y when its middle dimensions
+            are flattened; None for no residual. Its gradient is that of the product with the gain, as
+            `_convolution_parts` needs it.
         gain: (channels of y,), or None for no residual; it receives no gradient here.
     """
     settings = ModulationSettings(count, steps.block_size, steps.skip, activation)
@@ -124,7 +127,7 @@ def _modulated(
 def modulated_torch(
     features: Tensor, steps: Tensor, residual: Tensor | None, gain: Tensor | None, settings: ModulationSettings
 ) -> Tensor:
-    """Compute `_modulated` with torch's operations."""
+    """Compute `_modulated` with torch's operations; `steps` are the values of its steps."""
     held = Steps(steps, settings.skip, settings.block_size).over(settings.samples)
     scale, shift = held.chunk(2, dim=1)
     y = apply_activation(torch.addcmul(shift, features[..., : settings.samples], scale), settings.activation)

@@ -13,7 +13,7 @@ from nablafx_core.kernels.choice import traced
 def tanh_residual(y: Tensor, x: Tensor, gain: Tensor) -> Tensor:
     """out[c, t] = tanh(y[c, t]) + gain[c] x[c, t].
 
-    Differentiable once while gradients are recorded.
+    Differentiable once; a trace records torch's operations instead.
 
     Args:
         y: (batch, channels, time).
@@ -30,10 +30,10 @@ def tanh_residual(y: Tensor, x: Tensor, gain: Tensor) -> Tensor:
 
 
 class _TanhResidual(torch.autograd.Function):
-    """The gradients need tanh(y), which is out - gain x.
+    """`tanh_residual` without keeping tanh(y) for the gradients, which compute it again as out - gain x.
 
-    Both signals are kept anyway: `out` enters the next layer, and x entered this one. The difference has the rounding
-    error of `out`.
+    `out` and x are in memory anyway: `out` enters the next layer, and x entered this one. The difference has the
+    rounding error of `out`.
     """
 
     @staticmethod

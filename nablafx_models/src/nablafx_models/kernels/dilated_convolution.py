@@ -91,16 +91,18 @@ def forward(
     """Compute y = act(conv(x) + bias) + gain residual, and keep the values of act for the gradients.
 
     Args:
-        x: input channels at equal strides.
-        offsets: offset of each term in x, (terms,).
-        weights: (rows / 4, terms, 4), flat, with zeros in the rows of the padding.
+        x: input channels at equal strides, flat.
+        offsets: offset in x of each term, an input channel and a tap, (terms,).
+        weights: (rows / 4, terms, 4), flat; rows are the output channels of the convolution, padded with zeros to a
+            multiple of 4.
         bias: (rows,).
         activation: `IDENTITY`, `TANH` or `GATE`, which is the tanh of the first half of the channels times the sigmoid
             of the second half.
         gain: gain of each channel's residual, (channels,); (0,) for no residual.
         residual: index in x at which each channel's residual begins, (channels,).
         time: samples of y.
-        features: values of tanh and sigmoid, (channels before the gate, time), flat, written; (0,) to keep none.
+        features: values of tanh, and then of the sigmoid for a gate, (channels before the gate, time), flat, written;
+            (0,) to keep none.
         y: (channels, time), flat, written.
     """
     rows, channels = bias.shape[0], y.shape[0] // time
@@ -146,20 +148,21 @@ def _add_residual(tile: Any, row: Any, x: Any, position: Any, gain: Any, count: 
 def before_activation(
     grad: Any, source: Any, activation: Any, features: Any, time: Any, out: Any, lead: Any, stride: Any
 ) -> None:
-    """Compute the gradient before the activation from the gradient after it.
+    """Compute the gradient of the activation's input, which is conv(x) + bias, from the gradient of its output.
 
-    The derivative of tanh is 1 - tanh^2. For a gate with t = tanh and s = sigmoid, the derivatives are s (1 - t^2) and
-    t s (1 - s).
+    The gradient of the output is multiplied by the derivative: 1 - tanh^2 for tanh, 1 for the identity. For a gate
+    t s with t = tanh and s = sigmoid, the derivatives by its two inputs are s (1 - t^2) and t s (1 - s).
 
     Args:
-        grad: gradient of y.
-        source: stride and number of the channels of `grad`.
+        grad: gradient of the activation's output, flat.
+        source: distance between the channels of `grad`, and their number.
         activation: as in `forward`.
-        features: values of tanh and sigmoid that `forward` kept.
-        time: samples of y.
-        out: written; channel c begins at index c * stride + lead.
-        lead: samples before the signal in each channel of `out`.
-        stride: stride of the channels of `out`.
+        features: values of tanh and sigmoid, as `forward` keeps them; not read for the identity.
+        time: samples of a channel.
+        out: gradient of the activation's input, flat, written; channel c begins at index c * stride + lead. For a gate
+            it has twice as many channels as `grad`.
+        lead: samples before the signal in each channel of `out`, which are not written.
+        stride: distance between the channels of `out`.
     """
     between, channels = source
     one = np.float32(1.0)
@@ -211,10 +214,10 @@ def input_gradient(
     Args:
         grad: gradient of the convolution's output, with zeros before and after each row; the array ends at least one
             tile after the last row's signal.
-        offsets: offset of each term in grad.
+        offsets: offset in grad of each term, an output channel and a tap.
         weights: weights of the transposed and mirrored convolution, packed as in `forward`.
-        zeros: zero bias, (rows,).
-        grad_output: gradient of y, or of the residual times its gain.
+        zeros: zero bias, (input channels, padded to a multiple of 4).
+        grad_output: gradient of gain times residual, which is the gradient of y; not read without a residual.
         sources: index in grad_output at which each channel begins.
         gain: as in `forward`.
         residual: index in `out` at which each channel's residual begins.
@@ -240,7 +243,7 @@ def input_gradient(
 
 @inlined
 def _add_pair(out: Any, row: Any, term: Any, first: Any, second: Any, valid: Any, two: Any) -> None:
-    """Add the sums of two vectors to out[row, term] and out[row, term + 1], or only the first if not `two`."""
+    """Add the sums of two vectors to out[row, term] and, if `two`, out[row, term + 1]; do nothing unless `valid`."""
     if valid:
         out[row, term] += sum_of(first)
         if two:
@@ -249,9 +252,10 @@ def _add_pair(out: Any, row: Any, term: Any, first: Any, second: Any, valid: Any
 
 @compiled
 def correlations(grad: Any, rows: Any, x: Any, offsets: Any, time: Any, out: Any) -> None:
-    """Add the gradient of the weights: out[o, j] += sum over t of grad[rows[o] + t] x[offsets[j] + t], in float64.
+    """Add the gradient of the weights: out[o, j] += sum over t of grad[rows[o] + t] x[offsets[j] + t].
 
-    Four rows and two terms are computed together. If fewer remain, the last one is computed again and discarded.
+    Sums over `BLOCK` samples are float32; `out`, to which they are added, is float64. Four rows and two terms are
+    computed together. If fewer remain, the last one is computed again and discarded.
     """
     count, terms = rows.shape[0], offsets.shape[0]
     whole = time // REGISTER_LANES * REGISTER_LANES
@@ -286,7 +290,10 @@ def correlations(grad: Any, rows: Any, x: Any, offsets: Any, time: Any, out: Any
 
 @compiled
 def totals(grad: Any, rows: Any, time: Any, out: Any) -> None:
-    """Add the gradient of a bias: out[o] += sum over t of grad[rows[o] + t], in float64."""
+    """Add the gradient of a bias: out[o] += sum over t of grad[rows[o] + t].
+
+    Sums over `BLOCK` samples are float32; `out`, to which they are added, is float64.
+    """
     for o in range(rows.shape[0]):
         for start in range(0, time, BLOCK):
             stop = min(start + BLOCK, time)
@@ -302,7 +309,10 @@ def totals(grad: Any, rows: Any, time: Any, out: Any) -> None:
 
 @compiled
 def products(first: Any, starts: Any, second: Any, others: Any, time: Any, out: Any) -> None:
-    """Add the gradient of a gain: out[o] += sum over t of first[starts[o] + t] second[others[o] + t], in float64."""
+    """Add the gradient of a gain: out[o] += sum over t of first[starts[o] + t] second[others[o] + t].
+
+    Sums over `BLOCK` samples are float32; `out`, to which they are added, is float64.
+    """
     for o in range(starts.shape[0]):
         for start in range(0, time, BLOCK):
             stop = min(start + BLOCK, time)

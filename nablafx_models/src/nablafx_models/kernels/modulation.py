@@ -30,7 +30,7 @@ def _modulated(y: Any, at: Any, gate: Any, step: Any, activation: Any) -> Any:
 
 @inlined
 def _step(steps: Any, o: Any, block: Any, channels: Any, blocks: Any, activation: Any, results: Any) -> Any:
-    """Return g and b of channel `o`, and g and b of the channel of its gate."""
+    """Return g and b of channel `o`, then g and b of the channel of its gate (of `o` again without a gate)."""
     other = o + results if activation == GATE else o
     return (
         steps[o * blocks + block],
@@ -42,7 +42,7 @@ def _step(steps: Any, o: Any, block: Any, channels: Any, blocks: Any, activation
 
 @inlined
 def _adjoint(grad: Any, y: Any, places: Any, step: Any, activation: Any, of_y: Any, targets: Any, sums: Any) -> Any:
-    """Store the gradient of y at one or (for a gate) two indices; return the sums for the gradients of g and b."""
+    """Store the gradient of y at one or (for a gate) two indices; add the gradients of g and b to `sums`, returned."""
     scale, shift, scale2, shift2 = step
     products, total, products2, total2 = sums
     source, at, gate = places
@@ -65,7 +65,7 @@ def _adjoint(grad: Any, y: Any, places: Any, step: Any, activation: Any, of_y: A
 
 
 def _compiled_for(activation: int) -> tuple[Any, Any]:
-    """Compile the forward and backward loops for one activation, so that its values stay in registers."""
+    """Return the compiled forward and backward loops for one activation; with one each, values stay in registers."""
 
     def forward(
         y: Any,
@@ -82,16 +82,16 @@ def _compiled_for(activation: int) -> tuple[Any, Any]:
         """Compute out = act(g y + b) + gain x, where g and b are held over blocks.
 
         Args:
-            y: features to modulate.
+            y: features to modulate, flat.
             rows: index in y at which each channel begins.
             steps: g of each channel, then b of each channel, (2 channels of y, blocks), flat.
             grid: samples of a block; samples of the first block that come before y; index of the first block in
                 `steps`; number of blocks in `steps`.
             count: samples to compute.
             gain: gain of each channel's residual, (channels,); (0,) for no residual.
-            x: signal of the residual.
+            x: signal of the residual, flat; not read without a gain.
             residual: index in x at which each channel's residual begins, (channels,).
-            out: written.
+            out: flat, written.
             targets: index in out at which each channel begins, (channels,).
         """
         size, lead, first, blocks = grid
