@@ -23,8 +23,8 @@ def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tup
         overrides: new locations of the data and other observers, in the form of ``--set``.
 
     Raises:
-        RunError: if there is no such run, or it is finished.
-        ConfigError: if an override sets anything else.
+        RunError: if no run matches, or several do, or the run is finished or has no file ``config.yaml``.
+        ConfigError: if an override sets anything else, or the recorded experiment is not valid any more.
     """
     check_overrides(overrides)
     if not is_first_process():  # "latest" may be another run now than when rank 0 looked it up
@@ -43,8 +43,12 @@ def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tup
 def resumed_folder(runs_dir: Path, run_id: str) -> Path:
     """Return the folder of a run to resume, which every process of the training must see.
 
+    Args:
+        runs_dir: folder of the runs.
+        run_id: id of the run, or its first characters.
+
     Raises:
-        RunError: if there is no such run.
+        RunError: if no run matches, or several do.
     """
     try:
         return find_run(runs_dir, run_id).folder
