@@ -23,7 +23,8 @@ def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tup
         overrides: new locations of the data and other observers, in the form of ``--set``.
 
     Raises:
-        RunError: if no run matches, or several do, or the run is finished or has no file ``config.yaml``.
+        RunError: if no run matches, or several do, or the run is not a training, is finished or has no file
+            ``config.yaml``.
         ConfigError: if an override sets anything else, or the recorded experiment is not valid any more.
     """
     check_overrides(overrides)
@@ -31,6 +32,11 @@ def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tup
         run_id = os.environ.get(RUN_VARIABLE, run_id)
     trainings = [run.id for run in list_runs(runs_dir) if run.command == "train"]
     found = find_run(runs_dir, trainings[0] if run_id == "latest" and trainings else run_id)
+    if found.command not in ("train", None):
+        raise RunError(
+            f"the run {found.id} is not a training: `nablafx {found.command}` made it. Write the id of a training; "
+            "`nablafx runs` lists all runs."
+        )
     if found.status == "COMPLETED":
         raise RunError(f"the run {found.id} is finished. To train its model further, use --init {found.folder}.")
     if not os.path.isfile(found.folder / "config.yaml"):
