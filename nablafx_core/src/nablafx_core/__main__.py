@@ -1,4 +1,4 @@
-"""Run the command line as ``python -m nablafx_core``, for torchrun."""
+"""Run the command line as ``python -m nablafx_core``, for example under torchrun."""
 
 from nablafx_core.cli import main
 

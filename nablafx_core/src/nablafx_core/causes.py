@@ -10,11 +10,11 @@ from nablafx_core.pack_code import PackFailure
 
 
 def cause(error: BaseException, package: str = "") -> str:
-    """Format an exception as ``ValueError: message (nablafx_acme/ladder.py:31)``.
+    """Format an exception as ``ValueError: message (nablafx_acme/ladder.py:31)``, with the first line of its message.
 
     Args:
-        error: exception.
-        package: top-level package; the place is added only if the exception passed through its code.
+        error: exception; a `PackFailure` stands for the exception that it contains.
+        package: top-level package. The place, its innermost line, is added only if the exception passed through it.
     """
     if isinstance(error, PackFailure):
         error = error.original
@@ -27,7 +27,8 @@ def cause(error: BaseException, package: str = "") -> str:
 def raised_at(error: BaseException, package: str) -> str:
     """Return the innermost line of a package that an exception passed through, such as ``nablafx_acme/ladder.py:31``.
 
-    The result is empty if it passed through none. If an exception replaced another one, the last one counts.
+    The result is empty if it passed through none. If the exception was raised while another one was handled, that one
+    counts only if the exception itself did not pass through the package.
     """
     seen: BaseException | None = error
     while seen is not None:

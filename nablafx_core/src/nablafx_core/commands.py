@@ -1,4 +1,4 @@
-"""Options and output that commands share, also commands of packs."""
+"""Options, arguments and output that commands share, also commands of packs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ mongo_option = click.option(
 
 
 def experiment_options(command: Command) -> Command:
-    """Add FILE …, ``--preset`` and ``--set``, the options of commands that read an experiment."""
+    """Add FILE …, ``--preset`` and ``--set``, which say what the experiment is, to a command.
+
+    The command receives them as `files`, `preset` and `overrides`.
+    """
     for decorate in (
         click.argument("files", nargs=-1, type=click.Path(dir_okay=False)),
         click.option("--preset", metavar="NAME", help="Preset that the files override."),
@@ -56,18 +59,25 @@ controls_option = click.option(
 
 
 def control_settings(controls: Sequence[str]) -> dict[str, str]:
-    """Return the values of ``--control`` by the knob's name."""
+    """Return the values of ``--control NAME=VALUE`` by the knob's name, as text; the last one of a name counts.
+
+    Raises:
+        click.UsageError: if an item has no ``=``.
+    """
     values = {}
     for item in controls:
         name, equals, value = item.partition("=")
         if not equals:
-            raise click.UsageError(f"--control {item}: write it as name=value.")
+            raise click.UsageError(f"--control {item}: expected name=value, such as drive=0.5.")
         values[name] = value
     return values
 
 
 def conversion_options(command: Command) -> Command:
-    """Add ``--format`` and ``--set``, the options that choose and configure an importer or exporter."""
+    """Add ``--format`` and ``--set``, which choose and configure an importer or exporter, to a command.
+
+    The command receives them as `format_name` and `overrides`.
+    """
     for decorate in (
         click.option(
             "--format", "format_name", metavar="NAME", help="Format of the file, if its suffix does not identify it."
@@ -79,7 +89,13 @@ def conversion_options(command: Command) -> Command:
 
 
 def setting_values(overrides: Sequence[str]) -> dict[str, Any]:
-    """Parse settings of the form ``key=value``; the values are YAML."""
+    """Parse settings of the form ``key=value``; a dot in a key leads into a mapping or a list.
+
+    The values are YAML, or the text itself if it is not YAML.
+
+    Raises:
+        ConfigError: if a setting has another form, or an index is outside its list.
+    """
     from nablafx_core.config.layers import Layer, with_override
 
     layer = Layer({})
@@ -89,12 +105,16 @@ def setting_values(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def say(text: str = "") -> None:
-    """Print progress or a warning on stderr."""
+    """Print a line on stderr: progress, a warning or a hint, which are not the answer of a command."""
     click.echo(text, err=True)
 
 
 def answer(value: Any) -> None:
-    """Print a result as JSON on stdout; bytes of a file name that are not UTF-8 become escapes such as ``\\udcff``."""
+    """Print a command's result as JSON on stdout.
+
+    NaN and infinity become ``NaN`` and ``Infinity``; bytes of a file name that are not UTF-8 become escapes such as
+    ``\\udcff``.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True)
     click.echo(text.encode("utf-8", "backslashreplace").decode())
 
@@ -107,7 +127,7 @@ def yaml_text(value: Any) -> str:
 
 
 def table(rows: Sequence[tuple[str, ...]], header: tuple[str, ...] | None = None) -> str:
-    """Format rows as aligned columns; the last column is not padded."""
+    """Format rows of equal length as aligned columns; the last column is not padded. Empty without rows and header."""
     everything = [*([header] if header else []), *rows]
     if not everything:
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class NablafxError(Exception):
-    """Base class of all errors that NablAFx raises on purpose; the command line prints them without a traceback."""
+    """Base class of all errors that NablAFx raises for its users; the command line prints them without a traceback."""
 
 
 class ConfigError(NablafxError):
@@ -12,7 +12,7 @@ class ConfigError(NablafxError):
 
 
 class RegistryError(NablafxError):
-    """Raised if a component is in no installed pack or in several, or if its pack is broken."""
+    """Raised if a component or pack is not installed, ambiguous or broken, or a component has the wrong kind."""
 
 
 class AmbiguousNameError(RegistryError):
@@ -20,27 +20,30 @@ class AmbiguousNameError(RegistryError):
 
 
 class ModelError(NablafxError, ValueError):
-    """Raised if a model, processor or controller receives unsupported input, such as a tensor of the wrong shape."""
+    """Raised if a model, processor or controller cannot do what it is asked for.
+
+    Examples: a tensor of the wrong shape, a stream of a model that needs the whole file, a model that is too large.
+    """
 
 
 class DataError(NablafxError):
-    """Raised if recordings cannot be used; the message names the file."""
+    """Raised if audio files, recordings or a dataset cannot be used; the message names them."""
 
 
 class BundleError(NablafxError):
-    """Raised if a bundle file cannot be read or written."""
+    """Raised if a bundle cannot be found, read or written, or its model cannot be built."""
 
 
 class ConversionError(NablafxError):
-    """Raised if a model file of another project cannot be read or written; the message names the unsupported part."""
+    """Raised if a model file of another project cannot be read or written; the message says why."""
 
 
 class RunError(NablafxError):
-    """Raised if a run folder cannot be found, read or resumed."""
+    """Raised if a run cannot be found, read, recorded or resumed."""
 
 
 class TrainingError(NablafxError):
-    """Raised if training cannot continue, for example because the loss is NaN or infinite."""
+    """Raised if a training that has begun cannot go on or finish, for example because the loss is NaN or infinite."""
 
 
 class NablafxDeprecationWarning(DeprecationWarning):

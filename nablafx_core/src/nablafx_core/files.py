@@ -1,4 +1,4 @@
-"""Read and write files; writes are atomic: the content goes to a temporary name first, then `os.replace`."""
+"""Read, check and write files; writes are atomic: to a temporary file in the same folder, then `os.replace`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from nablafx_core.errors import ConfigError, RunError
 
 @contextmanager
 def replacing(path: Path, alone: bool = True) -> Iterator[Path]:
-    """Yield a temporary path that replaces `path` at the end of the ``with``; it is removed if the block raises.
+    """Yield a temporary path in the same folder; its file replaces `path` at the end of the ``with``.
+
+    If the ``with`` raises, the temporary file is removed and `path` stays as it was.
 
     Args:
         path: path of the file; its folder must exist.
@@ -52,6 +54,9 @@ def replace_bytes(path: Path, content: bytes | memoryview, sync: bool = False) -
         path: path of the file; its folder must exist. Only one process may write it at a time.
         content: content of the file.
         sync: True to wait until the content is on the disk, so that a power failure cannot leave an empty file.
+
+    Raises:
+        OSError: if the file cannot be written; it names `path`.
     """
     with replacing(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
@@ -61,29 +66,46 @@ def replace_bytes(path: Path, content: bytes | memoryview, sync: bool = False) -
 
 
 def replace_text(path: Path, text: str, sync: bool = False) -> None:
-    """Write a text file atomically, as UTF-8; see `replace_bytes`."""
+    """Write a text file atomically, as UTF-8; the arguments and errors are those of `replace_bytes`."""
     replace_bytes(path, text.encode(), sync)
 
 
 def replace_json(path: Path, value: Any, sync: bool = False) -> None:
-    """Write JSON atomically, in the format of Sacred's FileStorageObserver; not-a-number is written as ``NaN``."""
+    """Write JSON atomically, in the format of Sacred's FileStorageObserver; NaN is written as ``NaN``.
+
+    Raises:
+        OSError: as `replace_bytes`.
+        TypeError: if the value is not plain data.
+    """
     replace_text(path, json.dumps(value, indent=2, sort_keys=True), sync)
 
 
 def replace_copy(source: Path, path: Path) -> None:
-    """Copy a file to `path` atomically; create the folder of `path` if it is missing."""
+    """Copy the content of a file to `path` atomically; create the folder of `path` if it is missing.
+
+    Only one process may write `path` at a time.
+
+    Raises:
+        OSError: if the file cannot be read or written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         shutil.copyfile(source, temporary)
 
 
 def cache_root() -> str:
-    """Return the folder for cached files: `NABLAFX_CACHE` if set, else the system's cache folder of the user."""
+    """Return the folder for cached files, which may not exist.
+
+    It is the environment variable ``NABLAFX_CACHE`` if that is set and not empty, else ``nablafx`` in the user's cache
+    folder of the system.
+    """
     return os.environ.get("NABLAFX_CACHE") or user_cache_dir("nablafx", appauthor=False)
 
 
 def read_json(path: str) -> Any:
-    """Return the content of a JSON file. It is read as bytes, which is faster: a list of runs reads thousands of files.
+    """Return the content of a JSON file; NaN and infinity are accepted.
+
+    The file is read as bytes, which is faster than as text: a list of runs reads thousands of files.
 
     Raises:
         OSError: if the file cannot be read.
@@ -123,22 +145,27 @@ def opened(path: str | Path) -> BinaryIO:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Return the path of a file that a record names, and check that it is inside the record's folder.
+    """Return the path of a file that the record of a run names, and check that it is inside the run's folder.
+
+    The file need not exist.
 
     Args:
         folder: folder that must contain the file.
-        name: relative name, with "/" between its parts on every system.
+        name: name relative to the folder, with "/" between its parts on every system.
 
     Raises:
-        RunError: if the name is empty or absolute, contains a drive, "..", a backslash or NUL, or leads out of the
-            folder through a symbolic link.
+        RunError: if the name is empty or absolute, contains an empty part, ".", "..", a colon (as of a drive), a
+            backslash or NUL, or leads out of the folder through a symbolic link.
     """
     parts = name.split("/")
     if not name or any(part in ("", ".", "..") for part in parts) or re.search(r"[\\\0:]", name):
-        raise RunError(f"'{name[:100]}' is not a valid name of a file of a run.")
+        raise RunError(
+            f"'{name[:100]}' is not a valid name of a file of a run: expected a relative path without '.', '..', ':' "
+            "and '\\'."
+        )
     path = folder.joinpath(*parts)
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise RunError(f"'{name[:100]}' leads out of the folder of its run.")
+        raise RunError(f"'{name[:100]}' leads out of the folder of its run through a symbolic link. Remove the link.")
     return path
 
 
@@ -150,7 +177,7 @@ def readable(path: Path, what: str) -> str:
         what: description of the file, for the message.
 
     Raises:
-        ConfigError: if the file does not exist or cannot be read.
+        ConfigError: if the file does not exist, is a folder or cannot be read.
     """
     path = path.expanduser()
     try:

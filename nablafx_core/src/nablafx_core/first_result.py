@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class first_result(Generic[T]):  # noqa: N801 - a decorator
-    """Make a function always return its first result, the same one to every thread.
+    """Make a function always return its first result, the same object in every thread.
 
     Threads that call it first at the same time may each run the function; one result is kept and the others are
     dropped. No lock is held while it runs, because it may import: an importing thread may wait for another importing
@@ -27,7 +27,7 @@ class first_result(Generic[T]):  # noqa: N801 - a decorator
         self._results: list[T] = []
 
     def __call__(self) -> T:
-        """Return the result."""
+        """Return the first result; call the function if there is none yet. Its exceptions are raised, not kept."""
         results = self._results
         if not results:
             result = self._function()
@@ -37,5 +37,5 @@ class first_result(Generic[T]):  # noqa: N801 - a decorator
         return results[0]
 
     def cache_clear(self) -> None:
-        """Forget the result."""
+        """Forget the result, so that the next call calls the function again."""
         self._results = []

@@ -16,7 +16,8 @@ _seen: bool | None = None
 def noted_interrupts() -> Iterator[None]:
     """Record each Ctrl-C inside the ``with``, so that `is_interrupt` recognises a KeyboardInterrupt raised by code.
 
-    A handler that is not Python's own is kept: it was installed, or the signal was ignored, on purpose.
+    A handler that is not Python's own is kept: it was installed, or the signal was ignored, on purpose. Then, and
+    outside the main thread, nothing is recorded.
     """
     global _seen
     before = signal.getsignal(signal.SIGINT)
@@ -34,7 +35,7 @@ def noted_interrupts() -> Iterator[None]:
 
 
 def note_interrupt() -> None:
-    """Record a Ctrl-C; for signal handlers that raise KeyboardInterrupt."""
+    """Record a Ctrl-C; to be called by other signal handlers that raise KeyboardInterrupt."""
     global _seen
     _seen = True
 
@@ -47,8 +48,8 @@ def _on_interrupt(number: int, frame: Any) -> None:
 def is_interrupt(error: BaseException | None) -> bool:
     """Return True if an exception is a Ctrl-C, or was raised because of one or while one was handled.
 
-    A subclass of KeyboardInterrupt is not a Ctrl-C. While Ctrl-C is recorded, no KeyboardInterrupt counts as one before
-    the first was recorded.
+    A subclass of KeyboardInterrupt is not a Ctrl-C. Inside `noted_interrupts`, a KeyboardInterrupt counts as a Ctrl-C
+    only after one was recorded; elsewhere, every KeyboardInterrupt counts.
     """
     passed: set[int] = set()
     while error is not None and id(error) not in passed:  # an exception that is raised again may be its own context

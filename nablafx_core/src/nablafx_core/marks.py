@@ -11,14 +11,24 @@ from pydantic_core.core_schema import CoreSchema, no_info_after_validator_functi
 
 @dataclass(frozen=True)
 class Section:
-    """Mark for a setting that is a section of a kind itself: ``Annotated[dict[str, Any], Section("processor")]``."""
+    """Mark for a setting, or an item of one, that is a component: ``Annotated[dict[str, Any], Section("processor")]``.
+
+    The value is a section: a mapping with a ``name`` and the settings of the component.
+
+    Args:
+        kind: kind of the component.
+    """
 
     kind: str
 
 
 @dataclass(frozen=True)
 class Named:
-    """Mark for a setting that is the name of a component: ``Annotated[str, Named("device")]``."""
+    """Mark for a setting that is the name of a component: ``Annotated[str, Named("device")]``.
+
+    Args:
+        kind: kind of the component.
+    """
 
     kind: str
 
@@ -28,9 +38,12 @@ Mark = Section | Named
 
 @dataclass(frozen=True)
 class Described:
-    """Documents a setting by its type: ``Annotated[Literal["a", "b"], Described("…")]``.
+    """Mark that documents a setting by its type: ``Annotated[Literal["a", "b"], Described("…")]``.
 
-    An entry of the setting under ``Args:`` takes precedence.
+    An entry of the setting under ``Args:`` of the class takes precedence.
+
+    Args:
+        doc: documentation, one sentence or more.
     """
 
     doc: str

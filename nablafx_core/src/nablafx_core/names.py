@@ -7,7 +7,10 @@ from itertools import chain, count
 
 
 def canonical(name: str) -> str:
-    """Return a distribution's name as packaging tools compare it: lower case, runs of ``-_.`` as one dash."""
+    """Return a distribution's name as packaging tools compare it: lower case, runs of ``-_.`` as one dash.
+
+    Such runs at its ends are removed.
+    """
     return "-".join(part for part in name.lower().replace("_", "-").replace(".", "-").split("-") if part)
 
 
@@ -39,7 +42,7 @@ def _pack(name: str) -> str:
 
 
 def figure_names(names: Iterable[str]) -> list[str]:
-    """Return short names of losses or metrics, for tables and curves; a repeated name gets a number.
+    """Return the names of losses or metrics without their packs, for tables and curves; a repeated one gets a number.
 
     ``[nablafx-core/esr, nablafx-core/mr_stft, acme/esr]`` gives ``[esr, mr_stft, esr_2]``.
     """
@@ -51,9 +54,10 @@ def figure_names(names: Iterable[str]) -> list[str]:
 
 
 def told_apart(names: Sequence[str]) -> dict[str, str]:
-    """Map each name to its short form, or to itself if several packs have that form.
+    """Map each name to its form without the pack, or to itself if names of several packs have the same short form.
 
-    A name without a pack, as older records contain it, counts as the name of any pack.
+    A name without a pack, as older records contain it, is no pack of its own: with one pack's name of that short form,
+    both map to the short form.
     """
     packs: dict[str, set[str]] = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""Run the code of a pack: define which exceptions are its failures, and redirect its output."""
+"""Run the code of a pack: define which exceptions are failures of the pack, and redirect its output to stderr."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ def is_failure(error: BaseException) -> bool:
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Convert every failure inside the ``with`` to an Exception, so that handlers of exceptions catch it.
+    """Convert exceptions that do not derive from Exception, so that ``except Exception`` catches all failures.
+
+    Exceptions that derive from Exception, and a Ctrl-C, pass unchanged.
 
     Raises:
-        PackFailure: if an exception that does not derive from Exception is raised inside. A Ctrl-C passes unchanged.
+        PackFailure: if any other exception, such as SystemExit, is raised inside the ``with``.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Call one function for many items, on every core."""
+"""Call one function for many items, in threads on every core."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ R = TypeVar("R")
 
 
 def mapped(function: Callable[[T], R], items: Iterable[T], what: str, threads: int | None = None) -> list[R]:
-    """Call a function for each item in threads, with progress on stderr.
+    """Call a function for each item in threads, with progress on stderr if it takes more than a second.
 
-    For functions that release Python's lock most of the time, such as reading files and NumPy's FFT. Ctrl-C takes
-    effect at once: no further item is started, and running ones are abandoned.
+    For functions that release Python's lock most of the time, such as reading files and NumPy's FFT. At a Ctrl-C or an
+    exception, no further item is started. At a Ctrl-C, running calls are stopped, too; those inside one long call of
+    compiled code are abandoned after ten seconds. With one item or one thread, the calls are made in this thread.
 
     Args:
         function: function that is called in several threads at a time.
         items: one argument per call.
         what: text before the progress, such as ``"Examining 3,000 recordings"``.
-        threads: number of threads; if None, the number of cores that this process may use.
+        threads: largest number of threads; if None, the number of cores that this process may use.
 
     Returns:
         The results in the order of the items.
 
     Raises:
-        Exception: the exception of the first item for which the function raised one.
+        BaseException: any exception that the function raised; if there are several, that of the first of these items.
     """
     waiting = list(enumerate(items))
     results: list[Any] = [None] * len(waiting)
@@ -75,11 +76,14 @@ def mapped(function: Callable[[T], R], items: Iterable[T], what: str, threads: i
 
 
 class _Stopped(BaseException):
-    """Raised in a thread whose result is no longer needed."""
+    """Raised in a thread from outside, when its result is no longer needed."""
 
 
 def _stop(workers: list[threading.Thread]) -> None:
-    """End threads so that they clean up; a thread that is killed at exit makes the program crash."""
+    """Raise `_Stopped` in threads, so that they clean up, and wait at most `_PATIENCE_SECONDS` for all of them.
+
+    A thread that is killed at exit makes the program crash.
+    """
     for worker in workers:
         if worker.ident is not None:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(_Stopped))

@@ -1,4 +1,7 @@
-"""Components of core itself, provided through the same hooks as those of any pack. Imports nothing heavy."""
+"""Components of core itself, provided through the same hooks as those of any pack.
+
+This module imports nothing heavy, because it is imported before it is known which component is needed.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ _SMALL_STFT = {"fft_sizes": [64, 128], "hop_sizes": [16, 32], "win_lengths": [40
 
 @hookimpl
 def nablafx_models() -> list[Component]:
-    """Gray-box models."""
+    """Return the gray-box model."""
     branches = {"parallel": [[], [{"name": "nablafx-dsp/tanh"}]], "mix": {"controller": "nablafx-dsp/static"}}
     example = {"processors": [{"name": "nablafx-dsp/gain", "controller": "nablafx-dsp/static"}, branches]}
     summary = "Processors in series, in branches and side-chains, each driven by a controller"
@@ -21,13 +24,13 @@ def nablafx_models() -> list[Component]:
 
 @hookimpl
 def nablafx_controllers() -> list[Component]:
-    """Controller for processors without driven parameters."""
+    """Return the controller for processors without parameters to drive."""
     return [Component("none", "nablafx_core.graybox.nothing:NoController", "For processors without driven parameters")]
 
 
 @hookimpl
 def nablafx_losses() -> list[Component]:
-    """Losses in the time domain and on spectra."""
+    """Return losses in the time domain and on spectra."""
     return [
         Component("l1", f"{_LOSSES}:L1", "Mean absolute error"),
         Component("mse", f"{_LOSSES}:MSE", "Mean squared error"),
@@ -45,7 +48,7 @@ def nablafx_losses() -> list[Component]:
 
 @hookimpl
 def nablafx_metrics() -> list[Component]:
-    """Figures of merit of a split."""
+    """Return metrics: figures of merit of predictions on the recordings of a split."""
     return [
         Component("mae", f"{_METRICS}:MAE", "Mean absolute error"),
         Component("mse", f"{_METRICS}:MSE", "Mean squared error"),

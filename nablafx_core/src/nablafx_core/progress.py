@@ -16,17 +16,18 @@ Advance = Callable[[float], None]
 
 @contextmanager
 def progress(what: str, total: float, patience: float = _PATIENCE_SECONDS) -> Iterator[Advance]:
-    """Show progress of an operation that has taken longer than `patience`.
+    """Show the progress of an operation on stderr when it has taken `patience` seconds and is not finished.
 
-    On a terminal, a bar that disappears at the end. Elsewhere, one line that names the operation.
+    On a terminal, a bar that disappears at the end. Elsewhere, one line that names the operation. Nothing is shown
+    before the yielded function is called.
 
     Args:
         what: description such as ``"Examining 3,000 recordings"``.
-        total: total amount of work.
+        total: total amount of work, in any unit.
         patience: seconds before anything is shown.
 
     Yields:
-        A function that adds an amount to the finished work. Any thread may call it.
+        A function that adds an amount, in the unit of `total`, to the finished work. Any thread may call it.
     """
     shown = _Shown(what, total, patience)
     try:

@@ -1,4 +1,4 @@
-"""Import and configure Sacred; no other module imports it."""
+"""Import and configure Sacred; all other modules import Sacred's names from here."""
 
 from __future__ import annotations
 

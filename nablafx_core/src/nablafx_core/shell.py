@@ -11,7 +11,7 @@ def command(*words: object, runs_dir: str | Path | None = None) -> str:
 
     Args:
         words: words after ``nablafx``.
-        runs_dir: added as ``--runs-dir`` unless it is the default, ``runs``.
+        runs_dir: folder of the runs, added as ``--runs-dir`` unless it is None or the default, ``runs``.
     """
     place = () if runs_dir is None or str(runs_dir) == "runs" else ("--runs-dir", str(runs_dir))
     return shlex.join(["nablafx", *map(str, words), *place])

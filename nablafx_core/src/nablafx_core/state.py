@@ -15,11 +15,11 @@ def joined(states: Mapping[str, State]) -> State:
 
 
 def scoped(state: State, part: str) -> State:
-    """Return the state of one part, as it was passed to `joined`."""
+    """Return the state of one part, as it was passed to `joined`: its keys without prefix. Empty if there is none."""
     prefix = f"{part}."
     return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
 
 
 def detached(state: State) -> State:
-    """Return the same values without their history, so that gradients stop here (truncated backpropagation)."""
+    """Return a state with the same values but without autograd history, so that gradients stop at it."""
     return {key: value.detach() for key, value in state.items()}

@@ -13,7 +13,8 @@ class Steps(NamedTuple):
     """One vector per block of samples, for a signal that ends `skip` samples before the last block does.
 
     Args:
-        values: values of shape (batch, channels, blocks), or (batch, blocks) for one quantity.
+        values: values of shape (batch, channels, blocks), or (batch, blocks) for one quantity; one for each block that
+            the signal overlaps, in order of time.
         skip: number of samples of the last block that come after the signal; less than a block.
         block_size: number of samples of a block.
     """
@@ -34,19 +35,21 @@ class Steps(NamedTuple):
         return held[..., max(stop, 0) - time : max(stop, 0)]
 
     def last(self, time: int) -> Steps:
-        """Return only the steps of the last `time` samples of the signal."""
+        """Return only the steps of the blocks that the last `time` samples of the signal overlap."""
         blocks = (time + self.skip - 1) // self.block_size + 1 if time else 0
         return self._replace(values=self.values[..., self.values.shape[-1] - blocks :])
 
 
 class BlockStep(NamedTuple):
-    """The samples that can be processed now, and the values that hold for their blocks.
+    """Result of one call of a recurrence over blocks of samples; see `nablafx_core.nn.block_recurrence`.
 
     Args:
-        signal: usable samples so far, of shape (batch, channels, time); with look-ahead the last, unfinished block is
-            held back, so the signal may be shorter or longer than the input.
-        steps: steps for these samples.
-        state: state after these samples.
+        signal: samples to process now, of shape (batch, channels, time). Without look-ahead, those of the input. With
+            look-ahead, a block is held back until it is complete: the samples held back before and those of the input,
+            up to the last complete block, or to the end if the signal ends here. A caller of `advance` that passes
+            `maxima` also gets the samples of the unfinished block.
+        steps: steps for the samples that are not held back.
+        state: state for the next call; it contains the samples that are held back.
     """
 
     signal: Tensor

@@ -1,4 +1,4 @@
-"""Number of threads that torch uses."""
+"""Set the number of threads that torch uses for one operation on the CPU."""
 
 from __future__ import annotations
 

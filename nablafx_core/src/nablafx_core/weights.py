@@ -13,7 +13,10 @@ _FOLLOW: ContextVar[bool] = ContextVar("weights_follow", default=False)
 
 @contextmanager
 def weights_follow() -> Iterator[None]:
-    """Declare, inside the ``with``, that the weights of models are loaded after building, for example from a bundle."""
+    """Declare that the weights of models built inside the ``with`` are loaded afterwards, for example from a bundle.
+
+    Components that read a file of initial weights then skip it; see `are_weights_to_follow`.
+    """
     token = _FOLLOW.set(True)
     try:
         yield
@@ -22,7 +25,7 @@ def weights_follow() -> Iterator[None]:
 
 
 def are_weights_to_follow() -> bool:
-    """Return True if a component can skip its file of initial weights, which may not exist on this machine."""
+    """Return True inside `weights_follow`: a component need not read a file of initial weights, which may not exist."""
     return _FOLLOW.get()
 
 
@@ -31,7 +34,8 @@ def train_with(parameter: nn.Parameter, **settings: float) -> None:
 
     Args:
         parameter: parameter such as a pole of a state-space layer.
-        settings: ``lr`` and ``weight_decay``; the experiment's values are the defaults.
+        settings: ``lr`` (learning rate), ``weight_decay`` or both. The experiment's values are the defaults. Settings
+            of an earlier call are dropped.
     """
     parameter.optimizer_settings = settings  # type: ignore[attr-defined]
 

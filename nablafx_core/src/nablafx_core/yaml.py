@@ -22,7 +22,7 @@ class YamlError(ConfigError):
     """Raised if a text is not plain YAML.
 
     Attributes:
-        place: file and line, such as ``e.yaml:4``.
+        place: name of the text and line, such as ``e.yaml:4``; only the name if the line is not known.
     """
 
     def __init__(self, place: str, problem: str) -> None:
@@ -49,7 +49,7 @@ NUMBERS_AND_WORDS = _Loader.yaml_implicit_resolvers
 
 
 def dotted(path: Path) -> str:
-    """Format a path as ``--set`` expects it."""
+    """Format a path as ``--set`` expects it, such as ``model.channels.0``."""
     return ".".join(str(part) for part in path)
 
 
@@ -58,15 +58,19 @@ def plain_yaml(
 ) -> Any:
     """Parse untrusted YAML: only mappings, lists and values are allowed, up to a limit on depth and size.
 
+    Names in mappings are always text. Dates stay text, and numbers such as 1e-3 are accepted. An empty text gives None.
+
     Args:
         text: YAML text.
         name: name of the text in error messages.
         what: description of the content, such as ``"an experiment"``.
         as_text: True to keep every value as text; False to convert numbers, truth values and null.
-        marks: mapping to which the place of each value is added, such as ``e.yaml:4``.
+        marks: mapping to which the place of each value, such as ``e.yaml:4``, is added by the value's path.
 
     Raises:
-        ConfigError: with the line, if the text has bad syntax, tags, duplicate keys or excessive nesting.
+        YamlError: with the line where it is known, if the text has bad syntax, tags, duplicate names, names that are
+            lists or mappings, merge keys, values that do not fit their tag, more than `MAX_NODES` values, or more than
+            `MAX_DEPTH` levels.
     """
     loader = None
     try:
@@ -103,7 +107,7 @@ class _Reading:
         if len(path) > MAX_DEPTH or self.nodes > MAX_NODES:
             raise YamlError(where, f"nested more than {MAX_DEPTH} levels deep, or larger than {self.what} can be.")
         if node.tag not in _TAGS:
-            raise YamlError(where, f"the tag '{node.tag}' is not allowed; {self.what} is plain data.")
+            raise YamlError(where, f"the tag '{node.tag}' is not allowed; {self.what} is plain data. Remove the tag.")
         self.marks[path] = where
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
@@ -120,10 +124,16 @@ class _Reading:
         found: dict[str, Any] = {}
         for key_node, item in node.value:
             key, where = key_node.value, self._where(key_node)
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
-                raise YamlError(where, "a setting's name must be a word.")
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                raise YamlError(where, "merge keys ('<<') are not supported. Write the settings out.")
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise YamlError(
+                    where,
+                    "expected a name before ':', got a list or a mapping. Put a name that contains brackets or braces "
+                    "in quotes.",
+                )
             if key in found:
-                raise YamlError(where, f"{dotted((*path, key))} is set twice.")
+                raise YamlError(where, f"{dotted((*path, key))} is set twice. Remove one of the two.")
             place = (*path, key)
             found[key] = self.value(item, place)
             self.marks[place] = where

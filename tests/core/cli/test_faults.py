@@ -487,7 +487,7 @@ FAULTS = [
     Fault("a control beyond its end", f"{RENDER} -c drive=11", "Error: control 'drive': 11 is outside 0 to 10 dB."),
     Fault("a control that is NaN", f"{RENDER} -c drive=nan", "Error: control 'drive': nan is outside 0 to 10 dB."),
     Fault("a control that is no number", f"{RENDER} -c drive=loud", "Error: control 'drive': 'loud' is not a number."),
-    Fault("a control without a value", f"{RENDER} -c drive", "Error: --control drive: write it as name=value.", code=2),
+    Fault("a control without a value", f"{RENDER} -c drive", "Error: --control drive: expected name=value", code=2),
     Fault(
         "an ending that is none",
         "render m.nfx di.wav out.xyz",

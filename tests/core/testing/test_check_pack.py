@@ -75,13 +75,13 @@ def test_a_declared_exception_is_shown_with_its_reason(install):
 @pytest.mark.parametrize(
     ("exceptions", "law", "failure"),
     [
-        ({IDLE: "no reason any more"}, IDLE, "it holds, although the Component declares an exception: 'no reason any"),
+        ({IDLE: "no reason any more"}, IDLE, "the law holds, but the Component declares an exception: 'no reason any"),
         (
             {"every parameter moves the outputs": "why"},
             "every parameter moves the outputs",
             f"`exceptions` names a law that a model does not have. Did you mean '{IDLE}'?",
         ),
-        ({"settings are documented": "none"}, "settings are documented", "it holds, although"),
+        ({"settings are documented": "none"}, "settings are documented", "the law holds, but"),
     ],
 )
 def test_a_declared_exception_whose_law_holds_fails(install, exceptions, law, failure):

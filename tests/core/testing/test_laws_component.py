@@ -71,14 +71,18 @@ def test_correct_components_keep_all_laws(install):
         (
             ("model", "reference.faulty:ByPosition", {}),
             "settings can be written",
-            "width: positional-only.",
+            "width: positional-only, ",
         ),
         (
             faulty("device", "Clipper", "deaf"),
             "every knob moves the output",
             "Clipper: turning gain from end to end changed the output by at most 0; expected more than 1e-06.",
         ),
-        (faulty("dataset", "Noise", "shorter"), "recordings are well formed", "r0: dry has 1000 samples, wet 999."),
+        (
+            faulty("dataset", "Noise", "shorter"),
+            "recordings are well formed",
+            "r0: dry has 1000 samples and wet has 999; ",
+        ),
         (
             faulty("command", "silent"),
             "its help is printed",
@@ -92,23 +96,23 @@ def test_correct_components_keep_all_laws(install):
         (
             faulty("observer", "Listener", "broken"),
             "is built from its example",
-            "it raised KeyError: 'url' (reference/faulty.py:LINE) while it was built. ",
+            "the observer raised KeyError: 'url' (reference/faulty.py:LINE) while it was built. ",
         ),
         (
             faulty("observer", "Listener", "result"),
             "takes every event of a run",
-            "in a run that ends well it raised in heartbeat_event: ValueError: no room for a result "
+            "in a run that ends well, the observer raised in heartbeat_event: ValueError: no room for a result "
             "(reference/faulty.py:LINE). ",
         ),
         (
             faulty("observer", "Listener", "artifact"),
             "takes every event of a run",
-            "in a run that ends well it raised in artifact_event: OSError: no room (reference/faulty.py:LINE).",
+            "in a run that ends well, the observer raised in artifact_event: OSError: no room (reference/faulty.py",
         ),
         (
             faulty("observer", "Listener", "failure"),
             "takes every event of a run",
-            "in a run that fails it raised in failed_event: ValueError: no words (reference/faulty.py:LINE).",
+            "in a run that fails, the observer raised in failed_event: ValueError: no words (reference/faulty.py",
         ),
         (
             ("metric", "reference.toys:ErrorToSignal", {"floor": 0}),
@@ -133,13 +137,13 @@ def test_a_law_that_cannot_be_checked_says_why(install):
         ("model", "reference.faulty:Whole", {}),
     )
     assert {name: result.note for name, result in found.items() if result.outcome == "not checked"} == {
-        ("observer", "is built from its example"): "it cannot be built here (ConnectionRefusedError: no server at "
-        "localhost:1). Check it on a machine that can reach its server.",
+        ("observer", "is built from its example"): "the observer cannot be built here (ConnectionRefusedError: no "
+        "server at localhost:1). Check it on a machine that can reach its server.",
         ("exporter", "is imported as it was"): "its pack has no importer of .tiny that could read the files.",
-        ("dataset", "is built from its example"): "its Component has no example with dry, wet. Write "
-        "Component(…, example={'dry': …, 'wet': …}).",
+        ("dataset", "is built from its example"): "the example of the Component has no dry and no wet, which "
+        "the constructor requires. Write Component(…, example={'dry': …, 'wet': …}).",
         **{
-            ("model", law): "it needs the whole file and cannot stream."
+            ("model", law): "the model needs the whole file and cannot stream."
             for law in (
                 "stream = offline, float64",
                 "stream = offline, float32",
@@ -179,7 +183,7 @@ def test_weights_that_are_not_saved_are_found(install):
         ("return []", None),
         (
             "return [config['model']]",
-            "it returned dict: {'name': 'nablafx_core.testing.tiny:TinyModel'}; expected only lightning.Callback",
+            "nablafx_callbacks returned dict: {'name': 'nablafx_core.testing.tiny:TinyModel'}; expected",
         ),
         ("return config['no']", "nablafx_callbacks() failed: KeyError: 'no' (nablafx_acme.py:7)."),
     ],

@@ -30,12 +30,16 @@ def test_a_correct_embedding_keeps_every_law():
     ("embedding", "law", "message"),
     [
         (Frames(lambda frames: frames - frames.mean(0)), embedding_is_per_item, "items are independent"),
-        (Frames(lambda frames: frames[:, 0]), embedding_is_per_item, r"shape \(2, 100\) .* expected \(batch, frames"),
+        (
+            Frames(lambda frames: frames[:, 0]),
+            embedding_is_per_item,
+            r"shape \(2, 100\) .* expected a tensor \(batch, frames",
+        ),
         (Frames(lambda frames: frames[:, :0]), embedding_is_per_item, r"shape \(2, 0, 100\)"),
-        (Frames(lambda frames: None), embedding_is_per_item, "gave NoneType"),
+        (Frames(lambda frames: None), embedding_is_per_item, "returned NoneType"),
         (Frames(rate=16e3), embedding_is_per_item, "sample_rate is 16000.0"),
         (Frames(torch.log), embedding_survives_silence, "NaN or infinite"),
-        (Frames(torch.zeros_like), embedding_survives_silence, "same vectors for silence and for noise"),
+        (Frames(torch.zeros_like), embedding_survives_silence, "vectors for silence and for noise are the same"),
     ],
 )
 def test_a_faulty_embedding_breaks_its_law(embedding, law, message):

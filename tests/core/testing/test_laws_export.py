@@ -17,31 +17,31 @@ CONVERSION = (("model", "nablafx_core.testing.tiny:TinyModel", {"controls": [{"n
             "refuses",
             "",
             "writes or refuses every model",
-            "it refused all 4 models",
+            "the exporter refused all 4 models",
         ),
         (
             "raises",
             "",
             "writes or refuses every model",
-            "for echo, it raised TypeError: only TinyModel. (reference/faulty.py:LINE). ",
+            "for echo, the exporter raised TypeError: only TinyModel. (reference/faulty.py:LINE). ",
         ),
         (
             "leaves",
             "",
             "writes or refuses every model",
-            "refusing echo, it left left.bin; expected no file.",
+            "refusing echo, the exporter left left.bin; expected no file.",
         ),
         (
             "beside",
             "",
             "writes or refuses every model",
-            "writing tinymodel, it left beside.bin, model.tiny; expected model.tiny.",
+            "writing tinymodel, the exporter left beside.bin, model.tiny; expected model.tiny.",
         ),
         (
             "spoils",
             "",
             "writes or refuses every model",
-            "for tinymodel, it changed weight of the model. Work on a copy.",
+            "for tinymodel, the exporter changed weight of the model. Work on a copy.",
         ),
         (
             "rounds",
@@ -65,10 +65,15 @@ CONVERSION = (("model", "nablafx_core.testing.tiny:TinyModel", {"controls": [{"n
             "",
             "trusts",
             "damage is refused",
-            "for a file of 0 bytes that begins with b'' it raised JSONDecodeError: Expecting value: line 1 column 1 "
+            "for a file of 0 bytes that begins with b'', it raised JSONDecodeError: Expecting value: line 1 column 1 "
             "(char 0) (reference/faulty.py:LINE). Refuse such a file with a ConversionError that says why.",
         ),
-        ("", "reads nothing", "damage is refused", "it read an empty file. Refuse it with a ConversionError."),
+        (
+            "",
+            "reads nothing",
+            "damage is refused",
+            "the importer read an empty file. Refuse it with",
+        ),
         (
             "",
             "trains",

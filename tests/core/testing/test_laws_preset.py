@@ -57,7 +57,7 @@ def test_a_right_preset_holds(install, more):
         (
             "model: {name: reference.refusing:Refusing}",
             2,
-            "its model cannot be built for any data:\n  with 0 knobs: one knob, not 0.",
+            "the preset's model cannot be built for any number of knobs tried:\n  with 0 knobs: one knob, not 0.",
         ),
         (
             "model: {name: reference.refusing:Fragile}",
@@ -122,9 +122,9 @@ def test_a_right_bundle_holds(bundle):
             "",
             {},
             0,
-            "its Component has no licence and no sha256. Write licence=",
+            "the Component of the bundle has no licence and no sha256. Add to it licence=",
         ),
-        (", licence='CC0-1.0'", {}, 0, 'its Component has no sha256. Write sha256="DIGEST".'),
+        (", licence='CC0-1.0'", {}, 0, 'the Component of the bundle has no sha256. Add to it sha256="DIGEST".'),
         (", licence='CC0-1.0', sha256='00'", {}, 0, "the file's sha256 is DIGEST, but 00 is declared."),
         (", licence='CC0-1.0', sha256='DIGEST'", {"fault": "NaN in silence"}, 1, "silence gives no NaN (Echo): "),
         (", licence='CC0-1.0', sha256='DIGEST'", {"fault": "forgets"}, 2, "stream = offline (Echo, blocks [1, 61,"),

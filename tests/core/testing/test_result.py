@@ -40,7 +40,7 @@ def test_the_packs_own_line_is_shown_and_what_it_prints_is_kept_out(install):
     assert "in forward" not in shown.stdout
     told = shown.stdout[shown.stdout.index("broken: model ladder: items are independent") :]
     assert told.splitlines()[1] == (
-        "  RuntimeError: shape '[7, -1]' is invalid for input of size 1536 (nablafx_acme_ladder.py:12). Its arguments "
+        "  RuntimeError: shape '[7, -1]' is invalid for input of size 1536 (nablafx_acme_ladder.py:12). The arguments "
         "were valid for its interface, so it must not raise."
     )
 

@@ -17,6 +17,7 @@ from lightning import Callback
 import nablafx_core as nfx
 from nablafx_core.config import load_experiment
 from nablafx_core.errors import ConfigError, NablafxError, RunError, TrainingError
+from nablafx_core.runs.recorder import record
 from nablafx_core.runs.records import find_run, list_runs
 from nablafx_core.scoring.losses import L1, WeightedLoss
 from nablafx_core.training.fit import train
@@ -99,16 +100,29 @@ def test_killed_and_resumed_equals_uninterrupted(forked, tmp_path, model):
     )
     done = forked.run(["-c", script], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    record = find_run(tmp_path / "killed", "latest")
-    assert record.status == "DIED"
+    killed = find_run(tmp_path / "killed", "latest")
+    assert killed.status == "DIED"
     run_id, experiment = resumable("latest", tmp_path / "killed")
     resumed = train(experiment, resume=run_id)
-    assert resumed.id == record.id
+    assert resumed.id == killed.id
     assert find_run(tmp_path / "killed", run_id).status == "COMPLETED"
     assert same(last_weights(whole), last_weights(resumed))
     assert resumed.validation == whole.validation
     with pytest.raises(RunError, match="finished"):
         resumable(run_id, tmp_path / "killed")
+
+
+def test_a_run_of_another_command_is_not_resumed(tmp_path):
+    config = load_experiment(sections=sections(tmp_path)).config
+
+    def fails(run):
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        record("test", config, tmp_path, fails, run_id="20260101-failed-test-0000")
+    for key in ("20260101-failed-test-0000", "latest"):
+        with pytest.raises(RunError, match="nablafx test"):
+            resumable(key, tmp_path)
 
 
 def checkpoint_of(result):

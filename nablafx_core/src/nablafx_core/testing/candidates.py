@@ -20,10 +20,11 @@ from nablafx_core.testing.tiny import TINY_DATA, TinyData
 
 
 def models_to_export(pack: Pack | None) -> Iterator[tuple[str, Model]]:
-    """Yield small models of every registered architecture.
+    """Yield name and model of every registered architecture, in evaluation mode, with the weights of `_used`.
 
-    Models of `pack` come first, built from their examples, from the examples without knobs, and from their defaults. A
-    model of another pack is built from its example only. Models that cannot be built are skipped.
+    Architectures of `pack` come first, built from their examples, from the examples without knobs and conditioning, and
+    from their defaults. Those of other packs are built from their examples only. Models that cannot be built or run are
+    skipped.
     """
     for entry in sorted(Registry.discover().entries("model"), key=lambda entry: entry.pack is not pack):
         example = dict(entry.component.example)
@@ -37,7 +38,10 @@ def models_to_export(pack: Pack | None) -> Iterator[tuple[str, Model]]:
 
 
 def preset_models(pack: Pack | None) -> Iterator[tuple[str, Model]]:
-    """Yield the models of a pack's presets for data without knobs and with two; skip those that cannot be built."""
+    """Yield name and model of each preset of a pack, for data without knobs and with two, as `models_to_export` does.
+
+    Models that cannot be built or run are skipped.
+    """
     for entry in Registry.discover().entries("preset"):
         for count in (0, 2) if entry.pack is pack else ():
             name = f"preset {entry.component.name} with {count} knobs"
@@ -54,23 +58,31 @@ def _usable(name: str, make: Callable[[], Model]) -> Iterator[tuple[str, Model]]
 
 
 def preset_model(name: str, num_controls: int) -> Model:
-    """Return the model of a preset for data with a number of knobs.
+    """Build the model of a preset for data with a number of knobs, at 48 kHz.
 
     Raises:
-        NablafxError: if the preset is not an experiment, or its model refuses the knobs.
+        NablafxError: if the preset is not a valid experiment, or its model cannot be built for so many knobs.
     """
     experiment = load_experiment(sections={"data": {"name": TINY_DATA}}, preset=name)
     return model_of(experiment.config["model"], TinyData(num_controls))
 
 
 def model_of(section: Mapping[str, Any], data: TinyData) -> Model:
-    """Return the model of a section; its sample rate and knobs default to those of the data."""
+    """Build the model of a section; the sample rate and the knobs default to those of the data.
+
+    Raises:
+        NablafxError: if there is no such model, its code cannot be imported, or it rejects its settings.
+    """
     model: Model = build("model", section, sample_rate=data.sample_rate, controls=list(data.controls))
     return model
 
 
 def _used(model: Model) -> Model:
-    """Return the model as after some training: no initial weights, and statistics of norms that are not 0 and 1."""
+    """Add noise to all weights, update the statistics of norms by a call in training mode, and return the model.
+
+    Then no weight is at its initial value, and no statistic 0 or 1, so that an exporter that omits one is detected. The
+    model is in evaluation mode.
+    """
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))

@@ -25,9 +25,12 @@ CALLBACKS = "nablafx_callbacks"
 def pack_results(name: str, only: str | Sequence[str] = ()) -> Iterator[Result]:
     """Check a pack law by law, and yield each result immediately.
 
+    First come the problems and the warnings about the pack itself, whatever `only` selects; then its components by
+    kind; then the hook ``nablafx_callbacks``, if the pack has it.
+
     Args:
         name: name of the pack, with or without the prefix ``nablafx-``.
-        only: patterns of the components to check, such as ``"exporter/*"``; see `check_pack`.
+        only: one or more patterns of the components to check, such as ``"exporter/*"``; all if empty. See `check_pack`.
 
     Raises:
         RegistryError: if the pack is not installed, or a pattern matches no component.
@@ -48,13 +51,15 @@ def pack_results(name: str, only: str | Sequence[str] = ()) -> Iterator[Result]:
 
 
 def entries_of(pack: Pack) -> list[Entry]:
-    """Return all entries that a pack registers, ordered by kind."""
+    """Return the entries of all components that a pack registers, ordered by kind."""
     registry = Registry.discover()
     return [entry for kind in KINDS for entry in registry.entries(kind) if entry.pack is pack]
 
 
 def chosen_components(pack: Pack, only: str | Sequence[str]) -> list[str]:
-    """Return the components of a pack to check, as ``KIND/NAME``: all, or those that match a pattern.
+    """Return the components of a pack to check, as ``KIND/NAME``: all, or those that match one of the patterns.
+
+    The hook ``nablafx_callbacks``, if the pack has it, counts as the component ``hook/nablafx_callbacks``.
 
     Raises:
         RegistryError: if a pattern matches nothing.
@@ -75,12 +80,15 @@ def _path(entry: Entry) -> str:
 
 
 def _matches(pattern: str, path: str) -> bool:
-    """Return true if a pattern matches a component; a pattern without a kind matches every kind."""
+    """Return true if a pattern matches a component, ``KIND/NAME``; a pattern without ``/`` is compared with NAME."""
     return fnmatchcase(path if "/" in pattern else path.partition("/")[2], pattern)
 
 
 def component_results(entry: Entry) -> Iterator[Result]:
-    """Check one component law by law; if a law marked `first` does not hold, leave out the laws after it."""
+    """Check one component law by law; if a law marked `first` does not hold or cannot be checked, stop after it.
+
+    A name in `exceptions` that is no law of the component's kind is yielded first, as a broken law.
+    """
     kind, name, exceptions = entry.kind.name, entry.component.name, entry.component.exceptions
     laws = LAWS[kind]
     for unknown in [law for law in exceptions if law not in {one.name for one in laws}]:
@@ -113,8 +121,8 @@ def check_pack(name: str, only: str | Sequence[str] = ()) -> list[Result]:
         The result of each law.
 
     Raises:
-        LawBroken: if laws do not hold without being declared exceptions, or the law of a declared exception holds; the
-            message lists them.
+        LawBroken: if the pack itself has a problem, a law is broken without a declared exception, the law of a declared
+            exception holds, or an exception names an unknown law; the message lists all of these.
         RegistryError: if the pack is not installed, or a pattern matches no component.
     """
     results = list(pack_results(name, only))

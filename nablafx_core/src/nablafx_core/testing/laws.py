@@ -1,7 +1,7 @@
 """Laws of components that stream: blocks, batches, look-ahead, silence. Each function returns what it measured.
 
 A law takes a model, a processor (whose parameters become controls over their whole physical range) or a controller. It
-works on a copy in evaluation mode, and raises LawBroken if the law does not hold.
+works on a copy in evaluation mode, in float64 by default, and raises LawBroken if the law does not hold.
 """
 
 from __future__ import annotations
@@ -27,19 +27,25 @@ def stream_equals_offline(
     tolerance: float | None = None,
     seed: int = 0,
 ) -> float:
-    """Check law 1: any partition into blocks, with the state carried on and then `flush`, gives the offline output.
+    """Check that the stream of a signal cut into blocks gives the offline output.
+
+    The stream begins with `initial_state`, passes the state from block to block and ends with `flush`; its first
+    `latency` samples are dropped.
 
     Args:
         subject: model, processor or controller.
-        cuts: lengths of the blocks; the signal is as long as their sum.
+        cuts: lengths of the blocks in samples; the signal is as long as their sum.
         dtype: precision of the computation.
-        moving_controls: if true, use automation instead of one setting per item.
+        moving_controls: if true, use controls that change at every sample instead of one setting per item.
         batch_size: number of items.
         tolerance: largest allowed difference; None for 1e-9 in float64 and 1e-5 in float32.
         seed: seed of the audio and the controls.
 
     Returns:
         The largest difference relative to the larger of 1 and the peak.
+
+    Raises:
+        LawBroken: if the difference is larger than the tolerance, or the lengths differ.
     """
     model, time = prepared(subject, dtype), sum(cuts)
     audio = noise(model, batch_size, time, dtype, seed)
@@ -60,7 +66,11 @@ def stream_equals_offline(
 
 
 def streamed(model: Model, audio: Tensor, controls: Tensor | None, cuts: Sequence[int]) -> Tensor:
-    """Return the offline output computed in blocks, as the contract of streaming describes."""
+    """Stream a signal in blocks of the lengths `cuts`, and flush; drop the first `latency` samples of the output.
+
+    If the lengths add up to that of the signal, the result has the shape of the offline output, (batch, out_channels,
+    time).
+    """
     first = controls[..., 0] if controls is not None and controls.ndim == 3 else controls
     state, parts, start = model.initial_state(audio.shape[0], first), [], 0
     for length in cuts:
@@ -75,10 +85,13 @@ def streamed(model: Model, audio: Tensor, controls: Tensor | None, cuts: Sequenc
 
 
 def items_are_independent(subject: Subject, *, time: int = 512, tolerance: float = 1e-9) -> float:
-    """Check law 2: a batch of three gives the same output as three batches of one.
+    """Check that a batch of three gives the same output as three batches of one.
 
     Returns:
         The largest difference relative to the larger of 1 and the peak.
+
+    Raises:
+        LawBroken: if the difference is larger than the tolerance.
     """
     model = prepared(subject)
     audio, controls = noise(model, 3, time), knobs(model, 3)
@@ -94,20 +107,24 @@ def items_are_independent(subject: Subject, *, time: int = 512, tolerance: float
 
 
 def no_look_ahead(subject: Subject, *, phases: int = 128, threshold: float = 1e-12, draws: int = 12) -> int:
-    """Check law 3: an input change at sample t changes the output at t - latency, and nothing before it.
+    """Check that the subject looks ahead by exactly its declared latency.
 
-    The audio, and then the controls, are changed from t on, for `phases` successive t, so that the largest look-ahead
-    of a component that works in blocks is found. Several inputs are tried, because a look-ahead may depend only on the
+    The look-ahead is t - n if a change of the input from sample t on changes the offline output from sample n on. The
+    audio, and then the controls, are changed for `phases` successive t; the largest look-ahead counts, because that of
+    a component that works in blocks depends on t. Several inputs are tried, because a look-ahead may depend only on the
     largest sample of a block.
 
     Args:
         subject: model, processor or controller.
-        phases: number of values of t; at least the length of the subject's blocks.
-        threshold: smallest difference that counts as a change, relative to the larger of 1 and the peak.
+        phases: number of values of t; at least the length of the subject's blocks in samples.
+        threshold: largest difference that does not count as a change, relative to the larger of 1 and the peak.
         draws: maximum number of inputs that are tried until the declared latency is observed.
 
     Returns:
         The measured look-ahead in samples.
+
+    Raises:
+        LawBroken: if the measured look-ahead is not the declared latency.
     """
     model = prepared(subject)
     time = model.latency + phases + 64
@@ -142,10 +159,15 @@ def _look_ahead(before: Tensor, changed: Tensor, changes: Tensor, threshold: flo
 
 
 def silence_gives_no_nan(subject: Subject, *, time: int = 512) -> float:
-    """Check law 2: silence, a constant and full scale give finite output at both ends and the middle of the controls.
+    """Check that silence, a constant of 1 and a step from 1 to -1 give finite output, offline and as a stream.
+
+    All controls together are at 0, at 0.5 and at 1. A model that cannot stream is checked offline only.
 
     Returns:
-        The largest output.
+        The largest absolute value of the output.
+
+    Raises:
+        LawBroken: if a value of the output is NaN or infinite.
     """
     model = prepared(subject)
     square = torch.ones(time, dtype=torch.float64)
@@ -162,9 +184,9 @@ def silence_gives_no_nan(subject: Subject, *, time: int = 512) -> float:
         for out in outputs:
             if not bool(out.isfinite().all()):
                 raise LawBroken(
-                    f"silence gives no NaN ({name_of(subject)}): {int((~out.isfinite()).sum())} values are NaN or "
-                    f"infinite with every control at {end:g}. Add a floor to denominators, and under logarithms and "
-                    "roots."
+                    f"silence gives no NaN ({name_of(subject)}): for silence, a constant or a step of full scale, with "
+                    f"every control at {end:g}, {int((~out.isfinite()).sum())} values of the output are NaN or "
+                    "infinite. Add a floor to denominators, and under logarithms and roots."
                 )
             peak = max(peak, float(out.abs().max()))
     return peak

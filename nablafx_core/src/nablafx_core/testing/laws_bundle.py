@@ -12,10 +12,13 @@ from nablafx_core.testing.subject import LawBroken
 
 
 def bundle_is_declared(bundle: Entry) -> int:
-    """Check that the Component has the licence of the weights and the right hash of the file.
+    """Check that the Component of a bundle has the licence of the weights and the SHA-256 of the file.
 
     Returns:
         The size of the file in bytes.
+
+    Raises:
+        LawBroken: if one of the two is missing, or the file has another SHA-256.
     """
     content = bundle.resource().read_bytes()
     digest = hashlib.sha256(content).hexdigest()
@@ -24,7 +27,8 @@ def bundle_is_declared(bundle: Entry) -> int:
     if missing:
         advice = {"licence": 'licence="CC-BY-4.0", or another licence', "sha256": f'sha256="{digest}"'}
         raise LawBroken(
-            f"its Component has no {' and no '.join(missing)}. Write {', '.join(advice[name] for name in missing)}."
+            f"the Component of the bundle has no {' and no '.join(missing)}. Add to it "
+            f"{', and '.join(advice[name] for name in missing)}."
         )
     if component.sha256 != digest:
         raise LawBroken(
@@ -35,24 +39,32 @@ def bundle_is_declared(bundle: Entry) -> int:
 
 
 def bundle_renders(bundle: Entry) -> float:
-    """Check that the bundle loads, and gives finite output for silence and full scale at the ends of its knobs.
+    """Check that a bundle loads, and gives finite output for silence and full scale.
+
+    All knobs together are at both ends and in the middle of their ranges.
 
     Returns:
-        The largest output.
+        The largest absolute value of the output.
+
+    Raises:
+        LawBroken: if a value of the output is NaN or infinite.
+        NablafxError: if the bundle cannot be loaded.
     """
     return laws.silence_gives_no_nan(load(bundle.qualified_name))
 
 
 def bundle_streams(bundle: Entry) -> float:
-    """Check that rendering in blocks gives the same as rendering at once.
+    """Check that the model of a bundle gives the same output in blocks as offline, in float64.
 
     Returns:
         The largest difference relative to the larger of 1 and the peak.
 
     Raises:
         NotChecked: if the model cannot stream.
+        LawBroken: if the difference is larger than 1e-9.
+        NablafxError: if the bundle cannot be loaded.
     """
     model = load(bundle.qualified_name)
     if not model.streams:
-        raise NotChecked("its model needs the whole file and cannot stream.")
+        raise NotChecked("the model of the bundle needs the whole file and cannot stream.")
     return laws.stream_equals_offline(model, (1, 61, 64, 300, 3, 153))

@@ -1,4 +1,4 @@
-"""Laws of all components that are code: they fit their kind, and their settings can be written, shown and read."""
+"""Laws of all components that are code: they fit their kind, and their settings can be written and are documented."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ from nablafx_core.testing.subject import LawBroken
 
 
 def is_of_its_kind(target: Any, kind: Kind) -> None:
-    """Check that the target of a component has the type that its kind requires."""
+    """Check that the target of a component is a subclass, or for commands an instance, of the class of its kind.
+
+    The targets of presets and bundles are files, which are not checked here.
+
+    Raises:
+        LawBroken: if the target has another type.
+    """
     if kind.content or kind.fits(target, interface_of(kind)):
         return
     name = kind.interface.replace(":", ".")
@@ -36,13 +42,18 @@ def is_of_its_kind(target: Any, kind: Kind) -> None:
 
 
 def settings_can_be_written(target: Any, kind: Kind) -> int:
-    """Check that each setting can be written in an experiment file or has a default, and that defaults can be read.
+    """Check that an experiment file can contain the settings of a component.
 
-    A setting must not have the name of a key of the framework in sections of its kind. A default must fit its own
-    annotation, because ``nablafx config`` writes all defaults into a file.
+    A setting without a default must have a type that a file can contain, unless the data determines it. A default that
+    a file can contain must fit its own annotation, because ``nablafx config`` writes all defaults into a file. A
+    setting must not have the name of a key of the framework in sections of its kind, and no argument may be
+    positional-only.
 
     Returns:
         The number of settings.
+
+    Raises:
+        LawBroken: if a setting violates one of these rules; the message lists all violations.
     """
     settings = settings_of(target, without=kind.injected)
     problems = [problem for setting in settings.values() if (problem := _problem(setting, kind))]
@@ -54,7 +65,10 @@ def settings_can_be_written(target: Any, kind: Kind) -> int:
     ]
     by_position = [p.name for p in inspect.signature(target).parameters.values() if p.kind is p.POSITIONAL_ONLY]
     if by_position:
-        problems.append(f"{', '.join(by_position)}: positional-only. Remove the '/' from the constructor.")
+        problems.append(
+            f"{', '.join(by_position)}: positional-only, but settings are passed by name. Remove the '/' from the "
+            "constructor."
+        )
     if problems:
         raise LawBroken("\n".join(problems))
     return len(settings)
@@ -88,7 +102,9 @@ def _has_schema(setting: Setting) -> bool:
 
 
 def settings_are_documented(target: Any, kind: Kind) -> int:
-    """Check that each setting has a line under ``Args:``, which `nablafx show` and error messages quote.
+    """Check that each setting has a line under ``Args:`` of the class, which `nablafx show` and error messages quote.
+
+    Settings that the data determines, such as the sample rate of a model, may have none.
 
     Returns:
         The number of documented settings.

@@ -14,27 +14,32 @@ from nablafx_core.interfaces import AudioSource, Dataset, Recording
 from nablafx_core.interfaces.dataset import channels_of
 from nablafx_core.testing.subject import LawBroken
 
-#: Maximum number of recordings of a dataset that are read, and of samples from either end of each.
+#: Maximum number of recordings of a dataset that are read, and of samples that are read at either end of each.
 MOST_RECORDINGS, MOST_SAMPLES = 8, 1 << 16
 
 
 def recordings_are_well_formed(dataset: Dataset) -> int:
-    """Check names, lengths, spans and channels of the recordings.
+    """Check the sample rate of a dataset, and the names, lengths, spans and channels of its recordings.
 
-    There is at least one recording. Each has a unique name, dry and wet signals of one length, a span inside them, and
-    the same numbers of dry and wet channels as the others.
+    The sample rate is a positive integer. There is at least one recording. Each has a unique name, dry and wet signals
+    of equal length, 0 <= start < stop <= num_samples, and as many dry and wet channels, at least 1, as the first one.
 
     Returns:
         The number of recordings.
+
+    Raises:
+        LawBroken: if one of these does not hold; the message names the recording.
     """
     rate = getattr(dataset, "sample_rate", None)
     if isinstance(rate, bool) or not isinstance(rate, int) or rate <= 0:
-        raise LawBroken(f"sample_rate is {rate!r}; expected a positive whole number of Hz. Set it in the constructor.")
+        raise LawBroken(f"sample_rate is {rate!r}; expected a positive int in Hz. Set it in the constructor.")
     if not dataset.recordings:
-        raise LawBroken("it has no recordings; expected at least one. Fill `recordings`, or raise a DataError.")
+        raise LawBroken("there are no recordings; expected at least one. Fill `recordings`, or raise a DataError.")
     name, count = Counter(recording.name for recording in dataset.recordings).most_common(1)[0]
     if count > 1:
-        raise LawBroken(f"{count} recordings have the name {name!r}. Add the setting of the knobs to the name.")
+        raise LawBroken(
+            f"{count} recordings have the name {name!r}; expected unique names. Add the setting of the knobs to it."
+        )
     for recording in dataset.recordings:
         _check_spans(recording)
         _check_channels(recording, dataset.recordings[0])
@@ -44,11 +49,14 @@ def recordings_are_well_formed(dataset: Dataset) -> int:
 def _check_spans(recording: Recording) -> None:
     dry, wet = recording.dry.num_samples, recording.wet.num_samples
     if dry != wet:
-        raise LawBroken(f"{recording.name}: dry has {dry} samples, wet {wet}. Cut both to where they are aligned.")
+        raise LawBroken(
+            f"{recording.name}: dry has {dry} samples and wet has {wet}; expected the same number. Cut both to the "
+            "part where they are aligned."
+        )
     if not 0 <= recording.start < recording.stop <= dry:
         raise LawBroken(
             f"{recording.name}: start {recording.start} and stop {recording.stop} of {dry} samples; expected "
-            "0 <= start < stop <= num_samples. Set `stop`, whose default is an empty recording."
+            "0 <= start < stop <= num_samples. Set `stop`; with its default, 0, the recording is empty."
         )
 
 
@@ -58,7 +66,7 @@ def _check_channels(recording: Recording, first: Recording) -> None:
         if here < 1 or here != there:
             raise LawBroken(
                 f"{recording.name}: {which} has {here} channels, but {there} in {first.name}; expected the same "
-                "number in every recording, at least 1."
+                "number in every recording, at least 1. Leave out recordings with another number of channels."
             )
 
 
@@ -67,12 +75,18 @@ def settings_fit_the_knobs(dataset: Dataset) -> int:
 
     Returns:
         The number of knobs.
+
+    Raises:
+        LawBroken: if a recording has another number of values, or a value outside [0, 1].
     """
     names = [control.name for control in dataset.controls]
     for recording in dataset.recordings:
         values = recording.controls
         if len(values) != len(names):
-            raise LawBroken(f"{recording.name}: {len(values)} values for the knobs {', '.join(names) or '(none)'}.")
+            raise LawBroken(
+                f"{recording.name}: has {len(values)} values in `controls`; expected one for each of the "
+                f"{len(names)} knobs of the dataset: {', '.join(names) or 'none'}."
+            )
         outside = [name for name, value in zip(names, values, strict=True) if not 0 <= value <= 1]
         if outside:
             raise LawBroken(
@@ -83,22 +97,30 @@ def settings_fit_the_knobs(dataset: Dataset) -> int:
 
 
 def pieces_are_the_whole(dataset: Dataset) -> int:
-    """Check that reading in pieces gives the same as reading at once: finite float32 of shape (time,).
+    """Check that reading in pieces gives exactly the same as reading at once: finite float32 of shape (time,).
 
-    A source with several `channels` returns (channels, time). Only the beginning and the end of long recordings are
-    read, and only the first recordings.
+    A source with several `channels` returns (channels, time). The dry and wet sources of the first 8 recordings are
+    read, at most 65,536 samples at their beginning and as many at their end.
 
     Returns:
-        The number of samples that were read.
+        The length of the part that was read at the beginning, in samples, summed over the sources.
+
+    Raises:
+        LawBroken: if a source returns another type or shape, NaN or infinite samples, or other samples in pieces.
     """
     return _each_source(dataset, _check_reading)
 
 
 def recordings_can_be_pickled(dataset: Dataset) -> int:
-    """Check that a pickled source, as worker processes (``num_workers``) get it, returns the same samples.
+    """Check that a pickled copy of a source, as worker processes (``num_workers``) get it, returns the same samples.
+
+    The first 1,024 samples of the dry and wet sources of the first 8 recordings are compared.
 
     Returns:
-        The number of samples that were read.
+        The number of samples that were compared, summed over the sources.
+
+    Raises:
+        LawBroken: if a source cannot be pickled, or its copy returns other samples.
     """
     return _each_source(dataset, _check_pickled)
 

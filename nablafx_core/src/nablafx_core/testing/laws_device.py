@@ -16,10 +16,14 @@ RATES = (44_100, 96_000)  # two rates of recordings that are no multiples of eac
 def device_renders(device: Device, *, time: int = 1024) -> float:
     """Check that silence, full scale and noise give finite float64 of the same length at the ends of all knobs.
 
-    Two sample rates are tried; all knobs together at either end, and each alone with the others at their defaults.
+    At 44.1 kHz and 96 kHz, with the knobs at their defaults, all together at either end, and each alone at either end
+    with the others at their defaults; also for noise of 1 and 7 samples. The device must not change its input.
 
     Returns:
-        The largest output.
+        The largest absolute value of the output.
+
+    Raises:
+        LawBroken: if the output has another type or length, or is NaN or infinite, or the input was changed.
     """
     peak = 0.0
     for rate in RATES:
@@ -52,10 +56,13 @@ def _checked(device: Device, name: str, audio: Any, rate: int, knobs: Sequence[f
 
 
 def device_keeps_no_state(device: Device, *, time: int = 1024) -> float:
-    """Check that the same input gives the same output after another rendering.
+    """Check that the same input gives exactly the same output after another rendering.
 
     Returns:
         The largest difference, which is 0.0.
+
+    Raises:
+        LawBroken: if there is a difference.
     """
     audio, knobs = _inputs(time)["noise"], _defaults(device)
     first = device.render(audio.copy(), RATES[0], knobs)
@@ -70,10 +77,15 @@ def device_keeps_no_state(device: Device, *, time: int = 1024) -> float:
 
 
 def every_knob_moves_the_device(device: Device, *, time: int = 1024, threshold: float = 1e-6) -> float:
-    """Check that turning each knob from end to end changes the output for noise, for some setting of the others.
+    """Check that turning each knob from 0 to 0.5 or 1 changes the output for noise, for some setting of the others.
+
+    The other knobs are at their defaults, all at 0.5, or all at 1.
 
     Returns:
-        The smallest of the knobs' largest movements; infinite without knobs.
+        The largest change of a sample for each knob, and of these the smallest; infinite without knobs.
+
+    Raises:
+        LawBroken: if the largest change for a knob is not more than `threshold`.
     """
     audio = _inputs(time)["noise"]
     moved = {}
@@ -103,7 +115,7 @@ def _inputs(time: int) -> dict[str, Any]:
 
 
 def _settings(device: Device) -> Iterator[list[float]]:
-    """Yield settings of the knobs: the defaults, all knobs at either end, and each knob alone at either end."""
+    """Yield the knobs' defaults, all knobs at either end, and each at either end with the others at their defaults."""
     defaults = _defaults(device)
     yield defaults
     if defaults:

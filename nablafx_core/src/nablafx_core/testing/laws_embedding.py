@@ -1,4 +1,4 @@
-"""Laws of embeddings: vectors for each frame, which depend on their own item only."""
+"""Laws of embeddings: they return finite vectors for each frame, which depend on their own item only."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from nablafx_core.testing.subject import LawBroken, check, error
 
 
 def embedding_is_per_item(embedding: Embedding) -> float:
-    """Check that a batch of two gives the same as two batches of one: (batch, frames, size), for one second of audio.
+    """Check that a batch of two gives the same as two batches of one: (batch, frames, size), for one second of noise.
 
     Returns:
         The largest difference relative to the larger of 1 and the peak.
+
+    Raises:
+        LawBroken: if the difference is larger than 1e-5, the output has another shape, or the sample rate is invalid.
     """
     audio = _audio(embedding)
     together = _embedded(embedding, audio)
@@ -23,24 +26,31 @@ def embedding_is_per_item(embedding: Embedding) -> float:
 
 
 def embedding_survives_silence(embedding: Embedding) -> float:
-    """Check that silence gives finite vectors, and that noise gives other vectors.
+    """Check that one second of silence and one of noise give finite vectors, and different ones.
 
     Returns:
-        The largest value.
+        The largest absolute value for noise.
+
+    Raises:
+        LawBroken: if a value is NaN or infinite, the vectors are the same, the output does not have the shape (batch,
+            frames, size), or the sample rate is invalid.
     """
     audio = _audio(embedding)
     silence, noise = _embedded(embedding, torch.zeros_like(audio)), _embedded(embedding, audio)
     if not bool(silence.isfinite().all() and noise.isfinite().all()):
-        raise LawBroken("it gives numbers that are NaN or infinite. Add a floor under logarithms, roots and divisors.")
+        raise LawBroken(
+            "the vectors for silence or for noise contain NaN or infinite values. Add a floor to denominators, and "
+            "under logarithms and roots."
+        )
     if torch.equal(silence, noise):
-        raise LawBroken("it gives the same vectors for silence and for noise. Check that it uses its input.")
+        raise LawBroken("the vectors for silence and for noise are the same. Check that the embedding uses its input.")
     return float(noise.abs().max())
 
 
 def _audio(embedding: Embedding) -> Tensor:
     rate = embedding.sample_rate
     if isinstance(rate, bool) or not isinstance(rate, int) or rate <= 0:
-        raise LawBroken(f"sample_rate is {rate!r}; expected a positive whole number of Hz, as a class attribute.")
+        raise LawBroken(f"sample_rate is {rate!r}; expected a positive int in Hz, as a class attribute.")
     return torch.rand(2, 1, rate, generator=torch.Generator().manual_seed(0)) - 0.5
 
 
@@ -49,5 +59,8 @@ def _embedded(embedding: Embedding, audio: Tensor) -> Tensor:
         out: object = embedding.eval()(audio)
     if not isinstance(out, Tensor) or out.ndim != 3 or out.shape[0] != len(audio) or 0 in out.shape:
         found = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
-        raise LawBroken(f"it gave {found} for audio of shape {tuple(audio.shape)}; expected (batch, frames, size).")
+        raise LawBroken(
+            f"the embedding returned {found} for audio of shape {tuple(audio.shape)}; expected a tensor (batch, "
+            "frames, size) with at least one frame."
+        )
     return out

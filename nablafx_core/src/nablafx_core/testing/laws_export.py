@@ -22,7 +22,13 @@ TOLERANCE = 1e-5  # of float32, relative to max(1, peak)
 
 @dataclass(frozen=True)
 class Exported:
-    """Model and the file that an exporter wrote for it."""
+    """Model and the file that an exporter wrote for it.
+
+    Args:
+        name: name of the model, for messages.
+        model: model.
+        path: path of the file.
+    """
 
     name: str
     model: Model
@@ -30,9 +36,11 @@ class Exported:
 
 
 def exports(exporter: Entry, folder: Path) -> list[Exported]:
-    """Check that each registered model is written completely, or refused with a NablafxError and without a file left.
+    """Check that each registered model is written, or refused with a NablafxError and without a file left.
 
-    At least one model must be written. If no registered model is, presets of the exporter's pack are tried.
+    Only the given path may be written, and the model must not be changed. At least one model must be written. If no
+    registered model is, the models of the presets of the exporter's pack are tried. That the content of the files is
+    right is checked by `imported_as_exported`.
 
     Args:
         exporter: exporter, which is built from its example.
@@ -40,6 +48,9 @@ def exports(exporter: Entry, folder: Path) -> list[Exported]:
 
     Returns:
         The models that were written, with their files.
+
+    Raises:
+        LawBroken: if the exporter raises another error, leaves other files or none, changes a model, or refuses all.
     """
     written: list[Exported] = []
     refusals: list[str] = []
@@ -55,12 +66,16 @@ def exports(exporter: Entry, folder: Path) -> list[Exported]:
                 refusals.append(f"  {name}: {refusal}")
         if written:
             return written
-    head = f"it refused all {len(refusals)} models; it must write at least one of them:"
+    head = f"the exporter refused all {len(refusals)} models; it must write at least one of them:"
     raise LawBroken("\n".join([head, *refusals[:5]]))
 
 
 def _refusal(exporter: Entry, name: str, model: Model, path: Path) -> str | None:
-    """Return why the exporter refused a model; None if it wrote it."""
+    """Export a model, and return why the exporter refused it; None if the exporter wrote it.
+
+    Raises:
+        LawBroken: if it raised another error than NablafxError, left other files than `path`, or changed the model.
+    """
     weights = {key: value.clone() for key, value in model.state_dict().items()}
     refusal = None
     try:
@@ -69,31 +84,35 @@ def _refusal(exporter: Entry, name: str, model: Model, path: Path) -> str | None
         refusal = str(error)
     except Exception as error:
         raise LawBroken(
-            f"for {name}, it raised {cause(error, exporter.package)}. Refuse a model that the format cannot contain "
-            "with a ConversionError that names the part."
+            f"for {name}, the exporter raised {cause(error, exporter.package)}. Refuse a model that the format cannot "
+            "contain with a ConversionError that names the part."
         ) from error
     left = sorted(item.name for item in path.parent.iterdir())
     expected = [] if refusal else [path.name]
     if left != expected:
         raise LawBroken(
-            f"{'refusing' if refusal else 'writing'} {name}, it left {', '.join(left) or 'no file'}; expected "
-            f"{', '.join(expected) or 'no file'}. Write only to the path that `write` receives."
+            f"{'refusing' if refusal else 'writing'} {name}, the exporter left {', '.join(left) or 'no file'}; "
+            f"expected {', '.join(expected) or 'no file'}. Write only to the path that `write` receives."
         )
     changed = [key for key, value in model.state_dict().items() if not torch.equal(weights[key], value)]
     if changed or model.training:
         what = f"changed {changed[0]} of the model" if changed else "left the model in training mode"
-        raise LawBroken(f"for {name}, it {what}. Work on a copy.")
+        raise LawBroken(f"for {name}, the exporter {what}. Work on a copy.")
     return refusal
 
 
 def imported_as_exported(exporter: Entry, exported: Sequence[Exported]) -> float:
-    """Check that the pack's importer of the same extension reads each file, and that it renders the same in float32.
+    """Check that each importer of the same pack and extension reads each file, and that it renders the same in float32.
+
+    The sample rate, the channels, the latency and the number of knobs must be the same, too.
 
     Returns:
         The largest difference relative to the larger of 1 and the peak.
 
     Raises:
         NotChecked: if the pack has no such importer.
+        LawBroken: if an imported model differs from the exported one.
+        NablafxError: if an importer refuses a file.
     """
     suffix = exporter.load().suffix
     importers = [entry for entry in same_pack(exporter, "importer") if suffix and suffix in entry.load().suffixes]
@@ -107,7 +126,10 @@ def _difference(item: Exported, importer: Entry) -> float:
     again = import_model(item.path, importer.qualified_name, **importer.component.example)
     for fact in ("sample_rate", "in_channels", "out_channels", "latency"):
         if getattr(again, fact) != getattr(item.model, fact):
-            raise LawBroken(f"{what}, has {fact} {getattr(again, fact)} instead of {getattr(item.model, fact)}.")
+            raise LawBroken(
+                f"{what}, has {fact} {getattr(again, fact)} instead of {getattr(item.model, fact)}. An exporter must "
+                "refuse a model whose properties its format cannot contain."
+            )
     if len(again.controls) != len(item.model.controls):
         raise LawBroken(
             f"{what}, has {len(again.controls)} knobs instead of {len(item.model.controls)}. An exporter must refuse a "
@@ -124,7 +146,7 @@ def _difference(item: Exported, importer: Entry) -> float:
 
 
 def same_pack(entry: Entry, kind: str) -> Iterator[Entry]:
-    """Yield the components of one kind that the same pack provides, without those whose code cannot be imported."""
+    """Yield the components of one kind in the pack of `entry`, without those whose code cannot be imported."""
     for other in Registry.discover().entries(kind):
         if other.pack is entry.pack and not _broken(other):
             yield other

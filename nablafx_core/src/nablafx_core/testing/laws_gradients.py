@@ -1,4 +1,7 @@
-"""Laws of training: all controls and parameters change the output, and gradients are right and finite."""
+"""Laws of training: all controls and parameters change the output, and gradients are right and finite.
+
+A law works on a copy of a model, processor or controller in evaluation mode and float64.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,17 @@ from nablafx_core.testing.subject import LawBroken, Subject, automation, knobs, 
 
 
 def every_control_moves_output(subject: Subject, *, time: int = 1024, threshold: float = 1e-6) -> float:
-    """Check law 4: turning each control changes the output, for some input and setting of the others.
+    """Check that turning each control changes the output, for one of 32 inputs and settings of the others.
 
     The ends and the middle of the range are compared, because both ends of an angle may be the same. The input is noise
-    whose second half is 40 dB quieter, because a release is audible when the level falls. A parameter whose range is a
+    whose second half is 40 dB quieter, because a release is audible when the level falls. A control whose range is a
     single value is skipped.
 
     Returns:
-        The smallest of the controls' largest movements; infinite without controls.
+        The largest change of an output sample for each control, and of these the smallest; infinite if none is turned.
+
+    Raises:
+        LawBroken: if the largest change for a control is not more than `threshold`.
     """
     model, draws = prepared(subject), 32
     audio, setting = noise(model, draws, time), knobs(model, draws)
@@ -38,18 +44,21 @@ def every_control_moves_output(subject: Subject, *, time: int = 1024, threshold:
     still = [name for name, distance in moved.items() if not distance > threshold]
     if still:
         raise LawBroken(
-            f"every control moves the output ({name_of(subject)}): {', '.join(still)} changed it by "
-            f"{max(moved[name] for name in still):.3g} over the whole range; expected more than {threshold:g}. "
-            "Use the control, or do not declare it."
+            f"every control moves the output ({name_of(subject)}): turning {', '.join(still)} over the "
+            f"whole range changed the output by at most {max(moved[name] for name in still):.3g}; expected more than "
+            f"{threshold:g}. Use the control, or do not declare it."
         )
     return min(moved.values(), default=float("inf"))
 
 
 def every_parameter_moves_output(subject: Subject, *, time: int = 512) -> float:
-    """Check law 4 for parameters: every parameter tensor receives a gradient that is finite and not zero.
+    """Check that every trainable parameter tensor receives a gradient that is finite, and not 0 everywhere.
 
     Returns:
-        The smallest of the tensors' largest gradients; infinite without parameters.
+        The largest absolute gradient of each tensor, and of these the smallest; infinite without trainable parameters.
+
+    Raises:
+        LawBroken: if the gradient of a tensor is missing, 0 everywhere, NaN or infinite.
     """
     model = prepared(subject)
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -62,22 +71,27 @@ def every_parameter_moves_output(subject: Subject, *, time: int = 512) -> float:
     bad = [name for name, peak in peaks.items() if not 0 < peak < float("inf")]
     if bad:
         raise LawBroken(
-            f"every parameter moves the output ({name_of(subject)}): no usable gradient for {', '.join(bad)}. "
-            "Do not build parts that are not used."
+            f"every parameter moves the output ({name_of(subject)}): the gradient of {', '.join(bad)} is missing, 0, "
+            "NaN or infinite. Do not build parts that are not used."
         )
     return min(peaks.values())
 
 
 def gradients_are_right(subject: Subject, *, time: int = 24, moving_controls: bool = False) -> int:
-    """Check law 5: gradients for audio, controls and all parameters equal finite differences (float64, gradcheck).
+    """Check that gradients with respect to audio, controls and trainable parameters equal finite differences.
+
+    The check is torch's gradcheck in its fast mode, in float64.
 
     Args:
         subject: model, processor or controller.
         time: number of samples; keep it small, because the check repeats the call many times.
-        moving_controls: if true, use automation instead of one setting per item.
+        moving_controls: if true, use controls that change at every sample instead of one setting per item.
 
     Returns:
         The number of tensors that were checked.
+
+    Raises:
+        LawBroken: if a gradient is wrong, or the output does not require a gradient.
     """
     model = prepared(subject)
     audio = noise(model, 2, time, seed=3)
@@ -110,10 +124,13 @@ def gradients_are_right(subject: Subject, *, time: int = 24, moving_controls: bo
 
 
 def gradients_are_finite(subject: Subject, *, time: int = 256) -> float:
-    """Check law 5: gradients are finite for silence and for full scale, with all controls at either end.
+    """Check that gradients are finite for silence and for noise of -1 and 1, with all controls at either end.
 
     Returns:
-        The largest gradient.
+        The largest absolute gradient with respect to audio, controls and trainable parameters.
+
+    Raises:
+        LawBroken: if a gradient is NaN or infinite.
     """
     model = prepared(subject)
     largest = 0.0
@@ -128,8 +145,9 @@ def gradients_are_finite(subject: Subject, *, time: int = 256) -> float:
                 peak = 0.0 if gradient is None or not gradient.numel() else float(gradient.abs().max())
                 if not peak < float("inf"):
                     raise LawBroken(
-                        f"gradients are finite ({name_of(subject)}): {peak} for input at {level:g} of full scale and "
-                        f"every control at {end:g} of its range. Keep roots, logarithms and quotients away from 0."
+                        f"gradients are finite ({name_of(subject)}): the largest gradient is {peak} with the input at "
+                        f"{level:g} of full scale and every control at {end:g} of its range. Add a floor to "
+                        "denominators, and under logarithms and roots."
                     )
                 largest = max(largest, peak)
     return largest

@@ -26,18 +26,21 @@ DAMAGED = 20
 
 
 def damage_is_refused(importer: Entry, folder: Path, files: Sequence[Exported], count: int = DAMAGED) -> int:
-    """Check that damaged files are read or refused with a NablafxError, and an empty file is refused.
+    """Check that damaged files are read or refused with a NablafxError, and that an empty file is refused.
 
-    The damaged files are made from the given files, and from text and bytes that are not a model.
+    The files are damaged copies of the given ones, and texts and bytes that are not a model.
 
     Args:
         importer: importer, which is built from its example.
         folder: folder for the damaged files.
-        files: files that can be read; see `files_for`.
-        count: number of files to damage.
+        files: files to damage; see `files_for`. If empty, only the texts and bytes are tried.
+        count: number of damaged copies.
 
     Returns:
         The number of files that were refused.
+
+    Raises:
+        LawBroken: if the importer raises another error, or reads an empty file.
     """
     wholes = [item.path.read_bytes() for item in files]
     chance = random.Random(importer.component.name)
@@ -53,30 +56,32 @@ def damage_is_refused(importer: Entry, folder: Path, files: Sequence[Exported], 
             refused += 1
         except Exception as problem:
             raise LawBroken(
-                f"for a file of {len(content)} bytes that begins with {content[:24]!r} it raised "
+                f"for a file of {len(content)} bytes that begins with {content[:24]!r}, it raised "
                 f"{cause(problem, importer.package)}. Refuse such a file with a ConversionError that says why."
             ) from problem
         if not content and not refused:
-            raise LawBroken("it read an empty file. Refuse it with a ConversionError.")
+            raise LawBroken("the importer read an empty file. Refuse it with a ConversionError.")
     return refused
 
 
 def imports_fit_a_bundle(importer: Entry, folder: Path, files: Sequence[Exported]) -> int:
-    """Check that an imported model is in evaluation mode and can be saved as a bundle that renders the same.
+    """Check that imported models are in evaluation mode and can be saved as bundles that render exactly the same.
 
     Args:
         importer: importer, which is built from its example.
         folder: folder for the bundle.
-        files: files that can be read; see `files_for`.
+        files: files to import; see `files_for`.
 
     Returns:
         The number of files that were read.
 
     Raises:
-        NotChecked: if no exporter of the pack writes a file for it.
+        NotChecked: if there are no files, because no exporter of the pack writes one for the importer.
+        LawBroken: if a model is in training mode, or its bundle renders differently in float32.
+        NablafxError: if the importer refuses a file, or a model cannot be saved as a bundle.
     """
     if not files:
-        raise NotChecked(f"no exporter of its pack writes a file of type {' or '.join(importer.load().suffixes)}.")
+        raise NotChecked(f"no exporter of the pack writes a file of type {' or '.join(importer.load().suffixes)}.")
     for item in files:
         model = importer_of(importer).read(item.path)
         if model.training:
@@ -97,7 +102,10 @@ def importer_of(entry: Entry) -> Importer:
 
 
 def files_for(importer: Entry, folder: Path) -> list[Exported]:
-    """Return files that the importer can read, written by the exporters of its pack."""
+    """Let the exporters of an importer's pack write files that have one of its extensions, and return them.
+
+    Exporters whose law is broken are skipped. An exporter that writes folders gives no file.
+    """
     found: list[Exported] = []
     for exporter in same_pack(importer, "exporter"):
         if exporter.load().suffix in importer.load().suffixes:

@@ -1,4 +1,4 @@
-"""Law of observers: they accept every event of a run that completes, and of one that fails."""
+"""Law of observers: they raise nothing at any event of a run that completes, and of one that fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nablafx_core.testing.subject import LawBroken
 
 
 class Witness:
-    """Pass Sacred's events on to an observer, and record the exceptions that it raises."""
+    """Pass Sacred's events on to an observer, and store instead of raise its first exception at each kind of event."""
 
     def __init__(self, observer: Any) -> None:
         self.priority = getattr(observer, "priority", 0)
@@ -42,10 +42,13 @@ def observer_survives(build: Callable[[], Any], folder: Path, package: str) -> i
     Args:
         build: function that creates the observer; each run gets its own.
         folder: folder for the run folders.
-        package: package whose line is shown if the observer raises.
+        package: top-level package of the observer's code; the message names the line of it that raised.
 
     Returns:
-        The number of events that the observer received.
+        The number of events that the observer received in both runs.
+
+    Raises:
+        LawBroken: if the observer raises at an event; the message names the event.
     """
 
     def fails(run: Run) -> None:
@@ -59,7 +62,7 @@ def observer_survives(build: Callable[[], Any], folder: Path, package: str) -> i
         if witness.failures:
             told = "; ".join(f"{event}: {cause(error, package)}" for event, error in witness.failures.items())
             raise LawBroken(
-                f"in a run that {name} it raised in {told}. A run continues without its observer after one warning. "
+                f"in a run that {name}, the observer raised in {told}. A run then continues without its observer. "
                 "Accept all arguments that Sacred passes, and ignore those that are not needed."
             )
         count += len(witness.events)

@@ -34,7 +34,8 @@ def begins_anywhere(subject: Subject, *, tolerance: float = 1e-6) -> float:
     With `remembers_position` the initial state receives the position of each start; without it, the output must not
     depend on the start. A transient of the start itself (a network that settles in silence) must at least halve from
     one start to the next earlier one. The distance of the starts is a multiple of the declared blocks; see
-    `nablafx_core.interfaces.position.block_grid`.
+    `nablafx_core.interfaces.position.block_grid`. With `remembers_position`, start 0 must also equal the offline
+    output, and an int a tensor with one value per item.
 
     Args:
         subject: model, processor or controller.
@@ -42,6 +43,9 @@ def begins_anywhere(subject: Subject, *, tolerance: float = 1e-6) -> float:
 
     Returns:
         The largest difference that is not such a transient.
+
+    Raises:
+        LawBroken: if this difference is larger than the tolerance, or `start` has another meaning than above.
     """
     model = prepared(subject)
     _fill_zeros(model)
@@ -71,7 +75,7 @@ def _fill_zeros(model: Model) -> None:
 
 
 def _steps(model: Model) -> int:
-    """Return the number of samples in the blocks of a controller that yields steps; 1 for other parts."""
+    """Return the number of samples in the blocks of a controller that returns steps; 1 for all others."""
     if not isinstance(model, ControllerAsModel):
         return 1
     with torch.no_grad():
@@ -80,7 +84,7 @@ def _steps(model: Model) -> int:
 
 
 def _middle(model: Model, batch_size: int) -> Tensor | None:
-    """Return constant controls that are equal for all items and away from the ends of their ranges."""
+    """Return constant controls, equal for all items, in [0.25, 0.75]; None if the model has none."""
     controls = knobs(model, 1)
     return None if controls is None else (0.25 + 0.5 * controls).expand(batch_size, -1)
 
@@ -88,7 +92,8 @@ def _middle(model: Model, batch_size: int) -> Tensor | None:
 def _differences(model: Model, sound: Tensor, before: Tensor, position: int) -> float:
     """Return by how much the output of a sound at `position` depends on the number of samples of silence `before` it.
 
-    The result is the largest change that is more than half of the previous change, and 0 for a transient.
+    The outputs for each two successive entries of `before`, which ascend, are compared. The result is the largest
+    difference that is more than half of the previous one; 0 if each is at most half, as for a transient.
     """
     time = sound.shape[-1]
     audio = sound.new_zeros(len(before), sound.shape[1], int(before[-1]) + time + model.latency)
@@ -102,7 +107,11 @@ def _differences(model: Model, sound: Tensor, before: Tensor, position: int) -> 
 
 
 def _check_file_start(model: Model, sound: Tensor) -> None:
-    """Check that start 0 is the beginning of the file, and that an int equals a tensor with one value per item."""
+    """Check that start 0 is the beginning of the file, and that an int equals a tensor with one value per item.
+
+    Raises:
+        LawBroken: if the outputs differ by more than 1e-9 of the larger of 1 and the peak.
+    """
     pair, controls, starts = sound.expand(2, -1, -1), _middle(model, 2), torch.tensor([0, 12_345])
     with torch.no_grad():
         whole = model(pair, controls)[0]
@@ -111,6 +120,7 @@ def _check_file_start(model: Model, sound: Tensor) -> None:
     for found, expected, what in ((both[:1], whole[:1], "0"), (both[1:], one[1:], "12345")):
         if not (measured := error(found, expected)) <= 1e-9:
             raise LawBroken(
-                f"begins anywhere ({name_of(model)}): start = {what} as an item of a tensor differs by {measured:.3g} "
-                f"from {'the file' if what == '0' else 'the int'}. `start` is an int or a tensor (batch,)."
+                f"begins anywhere ({name_of(model)}): the output with start = {what} as an item of a tensor differs by "
+                f"{measured:.3g} from that {'without a start' if what == '0' else 'with the int'}; allowed 1e-09. "
+                "Accept an int and an integer tensor (batch,) as `start` of initial_state."
             )

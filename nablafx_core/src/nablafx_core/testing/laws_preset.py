@@ -26,17 +26,19 @@ from nablafx_core.training.task import chunk_length
 
 #: Numbers of knobs of the data with which a preset is tried; it must work with at least one of them.
 KNOBS = (0, 2)
-#: Maximum number of samples of the step: enough for a window of 2048, and fast for any receptive field.
+#: Maximum number of samples of the optimiser step: enough for a window of 2048, and fast for any receptive field.
 MOST_SAMPLES = 4096
 
 _LOOK = "Check the output of the untrained model for noise."
 
 
 def preset_experiment(preset: Entry) -> Experiment:
-    """Return the experiment of a preset on small data; check every section, and build losses and metrics.
+    """Return the experiment of a preset with its data replaced by `TinyData`.
+
+    Every section is checked, and losses and metrics are built; the model is not built.
 
     Raises:
-        NablafxError: if something is wrong; the message has the file, the line and what to do.
+        NablafxError: if a section is invalid, or a loss or metric cannot be built.
     """
     experiment = load_experiment(sections={"data": {"name": TINY_DATA}}, preset=preset.qualified_name)
     rate = TinyData().sample_rate
@@ -49,7 +51,7 @@ def preset_names_packs(preset: Entry) -> int:
     """Check that every component in a preset is named with its pack, so that other packs may use the same names.
 
     Returns:
-        The number of named components.
+        The number of components in the preset.
 
     Raises:
         Remark: if components are named without a pack; the message names them.
@@ -66,23 +68,34 @@ def preset_names_packs(preset: Entry) -> int:
 
 
 def preset_builds(experiment: Experiment) -> int:
-    """Check that the model can be built for data without knobs, with two, or with those that the preset names.
+    """Check that the model can be built for data with at least one of the numbers of knobs in `KNOBS`.
+
+    If the preset names the model's controls, only their number is tried.
 
     Returns:
-        The number of parameters of the model.
+        The number of parameters of the model for the first number of knobs that it accepts.
+
+    Raises:
+        LawBroken: if the model refuses each number of knobs.
+        NablafxError: if the model raises another error than a NablafxError while it is built.
     """
     models = [model for _, model in _models(experiment)]
     return sum(parameter.numel() for parameter in models[0].parameters())
 
 
 def preset_trains(experiment: Experiment) -> float:
-    """One step of training on a short segment is made, with a loss and gradients that are finite and not all 0.
+    """Check that one optimiser step works, with a finite loss and with gradients that are finite and not all 0.
 
-    As the experiment trains: whole segments, or a chunk from an initial state. For each number of knobs that the
-    model accepts.
+    The step is made for each number of knobs in `KNOBS` that the model accepts, on a segment of noise of the
+    experiment's length, at most `MOST_SAMPLES`; if the experiment trains by truncated backpropagation, from an initial
+    state.
 
     Returns:
         The largest loss.
+
+    Raises:
+        LawBroken: if the loss or a gradient is NaN or infinite, all gradients are 0, or the model refuses each number
+            of knobs.
     """
     return max(_step(model, experiment, f"with {count} knobs") for count, model in _models(experiment))
 
@@ -101,7 +114,7 @@ def _models(experiment: Experiment) -> Iterator[tuple[int, Model]]:
         else:
             yield count, model
     if len(refusals) == len(KNOBS) or (named is not None and refusals):
-        raise LawBroken("\n".join(["its model cannot be built for any data:", *refusals]))
+        raise LawBroken("\n".join(["the preset's model cannot be built for any number of knobs tried:", *refusals]))
 
 
 def _step(model: Model, experiment: Experiment, what: str) -> float:

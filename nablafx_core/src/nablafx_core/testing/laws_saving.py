@@ -13,7 +13,9 @@ from nablafx_core.testing.subject import LawBroken, Subject, knobs, name_of, noi
 
 
 def saves_what_it_loads(subject: Subject, build: Callable[[], Subject] | None = None, *, time: int = 256) -> float:
-    """Check law 6: a component with loaded weights and state gives exactly the same output as the original.
+    """Check that a component with saved and loaded weights and state gives exactly the same output as the original.
+
+    The state is checked only if the component streams.
 
     Args:
         subject: model, processor or controller.
@@ -23,6 +25,9 @@ def saves_what_it_loads(subject: Subject, build: Callable[[], Subject] | None = 
 
     Returns:
         The largest difference, which is 0.0.
+
+    Raises:
+        LawBroken: if the weights cannot be loaded, or an output differs.
     """
     torch.manual_seed(1)
     other = copy.deepcopy(subject) if build is None else build()

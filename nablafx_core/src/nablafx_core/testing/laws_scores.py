@@ -14,10 +14,15 @@ from nablafx_core.testing.subject import LawBroken, check, error
 
 
 def loss_is_per_item(loss: Loss, *, time: int = 8192, channels: int = 1, tolerance: float = 1e-6) -> float:
-    """Check that a batch of two gives the same values (batch,) as two batches of one.
+    """Check that a batch of two gives one value per item, of shape (2,), the same as two batches of one.
+
+    The signals are noise of `time` samples, or `min_samples` if that is more.
 
     Returns:
-        The largest difference relative to the larger of 1 and the value.
+        The largest difference relative to the larger of 1 and the largest value.
+
+    Raises:
+        LawBroken: if the shape is wrong, or the difference is larger than the tolerance.
     """
     prediction, target = _pair(max(time, loss.min_samples), channels)
     with torch.no_grad():
@@ -34,10 +39,13 @@ def loss_is_per_item(loss: Loss, *, time: int = 8192, channels: int = 1, toleran
 
 
 def loss_is_zero_at_equality(loss: Loss, *, time: int = 8192, channels: int = 1, tolerance: float = 1e-6) -> float:
-    """Check that a perfect prediction gives 0, and a wrong one more.
+    """Check that a loss is 0 if prediction and target are equal, and larger for a wrong prediction.
 
     Returns:
-        The largest value at equality.
+        The largest absolute value at equality.
+
+    Raises:
+        LawBroken: if it is larger than the tolerance, or the loss of a wrong prediction is not larger.
     """
     prediction, target = _pair(max(time, loss.min_samples), channels)
     with torch.no_grad():
@@ -54,7 +62,10 @@ def loss_survives_silence(loss: Loss, *, time: int = 8192, channels: int = 1) ->
     """Check that values and gradients are finite if prediction, target or both are silent, or both are equal.
 
     Returns:
-        The largest gradient.
+        The largest absolute gradient with respect to the prediction.
+
+    Raises:
+        LawBroken: if a value or a gradient is NaN or infinite.
     """
     largest = 0.0
     for prediction, target in _hard_pairs(max(time, loss.min_samples), channels):
@@ -72,26 +83,32 @@ def loss_survives_silence(loss: Loss, *, time: int = 8192, channels: int = 1) ->
 
 
 def loss_takes_what_it_declares(loss: Loss, *, channels: int = 1) -> int:
-    """Check that a loss accepts every signal of at least `min_samples`, because training passes any length.
+    """Check that a loss gives finite values for signals of `min_samples` and of 1, 2, 9 and 1,000 samples more.
 
     Returns:
         The value of `min_samples`.
+
+    Raises:
+        LawBroken: if the loss raises for one of these lengths, or gives NaN or infinity.
     """
     for time in (loss.min_samples + more for more in (0, 1, 2, 9, 1000)):
         why = _failure(loss, *_pair(time, channels))
         if why:
             raise LawBroken(
                 f"{_name(loss)} fails on {time:,} samples: {why}. It declares min_samples = {loss.min_samples:,}: set "
-                "it to the smallest number of samples that the loss can compare."
+                "it to the smallest number of samples that the loss can compare, and accept all longer signals."
             )
     return loss.min_samples
 
 
 def metric_takes_any_length(metric: Metric) -> int:
-    """Check that a metric accepts signals of any length, because recordings have any length.
+    """Check that a metric has finite statistics for signals of 1 to 1,000 samples, because recordings have any length.
 
     Returns:
         The number of lengths that were tried.
+
+    Raises:
+        LawBroken: if the metric raises for one of these lengths, or gives NaN or infinity.
     """
     lengths = (1, 2, 3, 64, 127, 1000)
     for time in lengths:
@@ -102,7 +119,7 @@ def metric_takes_any_length(metric: Metric) -> int:
 
 
 def _failure(compare: Callable[[Tensor, Tensor], Tensor], prediction: Tensor, target: Tensor) -> str | None:
-    """Return why a comparison fails, or None."""
+    """Return the exception of a comparison or its NaN or infinite values, as text; None if all values are finite."""
     try:
         with torch.no_grad():
             values = compare(prediction, target)
@@ -112,10 +129,13 @@ def _failure(compare: Callable[[Tensor, Tensor], Tensor], prediction: Tensor, ta
 
 
 def metric_is_a_sum(metric: Metric, *, time: int = 8192, channels: int = 1, tolerance: float = 1e-6) -> float:
-    """Check that statistics of a batch of two equal those of two batches of one, so that batches have no effect.
+    """Check that the statistics of a batch of two, (2, n) in float64, equal those of two batches of one.
 
     Returns:
-        The largest difference relative to the larger of 1 and the statistic.
+        The largest difference relative to the larger of 1 and the largest statistic.
+
+    Raises:
+        LawBroken: if shape or type are wrong, or the difference is larger than the tolerance.
     """
     prediction, target = _pair(time, channels)
     together = metric.statistics(prediction, target)
@@ -140,6 +160,9 @@ def metric_at_equality(metric: Metric, *, best: float = 0.0, time: int = 8192, t
 
     Returns:
         The distance of a perfect prediction's figure from `best`.
+
+    Raises:
+        LawBroken: if it is larger than the tolerance, or a wrong prediction ranks as high.
     """
     _, target = _pair(time, 1)
     metric_ranks(metric, time=time)
@@ -150,10 +173,13 @@ def metric_at_equality(metric: Metric, *, best: float = 0.0, time: int = 8192, t
 
 
 def metric_ranks(metric: Metric, *, time: int = 8192) -> float:
-    """Check that a perfect prediction ranks above a wrong one, by `lower_is_better`.
+    """Check that a perfect prediction has a better figure than a wrong one: lower or higher, by `lower_is_better`.
 
     Returns:
         The figure of a perfect prediction.
+
+    Raises:
+        LawBroken: if its figure is not better.
     """
     prediction, target = _pair(time, 1)
     right, wrong = _figure(metric, target, target), _figure(metric, prediction, target)
@@ -166,10 +192,13 @@ def metric_ranks(metric: Metric, *, time: int = 8192) -> float:
 
 
 def metric_survives_silence(metric: Metric, *, time: int = 8192) -> float:
-    """Check that the figure is finite if prediction, target or both are silent.
+    """Check that the figure is finite if prediction, target or both are silent, or both are equal.
 
     Returns:
         The largest figure.
+
+    Raises:
+        LawBroken: if a figure is NaN or infinite.
     """
     figures = []
     for prediction, target in _hard_pairs(time, 1):

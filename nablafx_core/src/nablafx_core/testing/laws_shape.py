@@ -10,7 +10,7 @@ from torch import Tensor
 from nablafx_core.interfaces import Processor
 from nablafx_core.testing.subject import LawBroken, check, error, knobs, name_of, noise, prepared
 
-_TOLERANCE = 1e-9  # of float64, relative to the peak
+_TOLERANCE = 1e-9  # of float64, relative to the larger of 1 and the peak
 
 
 def has_its_shape(processor: Processor, *, time: int = 512) -> float:
@@ -22,6 +22,9 @@ def has_its_shape(processor: Processor, *, time: int = 512) -> float:
 
     Returns:
         The largest difference relative to the larger of 1 and the peak; infinite for ``"other"``.
+
+    Raises:
+        LawBroken: if the difference is larger than 1e-9, or there is no such shape.
     """
     if processor.shape == "other":
         return float("inf")

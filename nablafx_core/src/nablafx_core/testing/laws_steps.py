@@ -1,4 +1,4 @@
-"""Law of processors that accept parameters as steps, which are constant for blocks."""
+"""Law of processors that accept parameters as steps: values that are constant within blocks of samples."""
 
 from __future__ import annotations
 
@@ -30,14 +30,17 @@ def steps_are_their_samples(
     for all but the first.
 
     Args:
-        processor: processor to check; without `takes_steps`, it keeps the law.
+        processor: processor to check; one without `takes_steps` keeps the law, with a difference of 0.
         block_sizes: numbers of samples of a step.
         cuts: lengths of the blocks of the stream; the signal is as long as their sum.
-        dtype: precision of the audio.
+        dtype: precision of the computation.
         tolerance: largest allowed difference; None for 1e-9 in float64 and 1e-5 in float32.
 
     Returns:
         The largest difference relative to the larger of 1 and the peak.
+
+    Raises:
+        LawBroken: if the difference is larger than the tolerance.
     """
     if not processor.takes_steps:
         return 0.0
@@ -61,7 +64,7 @@ def steps_are_their_samples(
         largest,
         TOLERANCE[dtype] if tolerance is None else tolerance,
         f"steps are their samples ({name_of(processor)})",
-        "Let the audio end `skip` samples before the end of the last block.",
+        "Apply each value to its block; the audio ends `skip` samples before the end of the last block.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Results of laws: a law holds, is broken, holds with a remark, or could not be checked."""
+"""Results of laws: a law holds, holds with a remark, is broken, is a declared exception, or could not be checked."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class Result:
         component: name of the component.
         law: name of the law.
         outcome: result of the check; ``"exception"`` is a broken law that the component declares, with its reason.
-        measured: value that the law measured, such as an error or a latency; None if there is none.
-        failure: why the law is broken and what to do; None if it is not broken.
-        note: remark, reason of an exception, or reason why it was not checked.
-        seconds: duration of the check.
+        measured: value that the law measured, such as an error or a latency; None without a finite value.
+        failure: why the law is broken and what to do; None unless the outcome is ``"broken"``.
+        note: remark, reason and failure of an exception, or reason why it was not checked; None for other outcomes.
+        seconds: duration of the check in seconds.
     """
 
     kind: str
@@ -62,14 +62,17 @@ class Result:
 
 
 def result_of(kind: str, component: str, law: str, check: Callable[[], Any], package: str = "") -> Result:
-    """Run one check, and return its result; exceptions become results too.
+    """Run one check with torch's seed at 0 and one torch thread, and return its result; only a Ctrl-C is raised.
 
     Args:
         kind: kind of the component.
         component: name of the component.
         law: name of the law.
-        check: function that returns a number; None or infinity if there is nothing to measure.
-        package: package of the component; an exception is shown with its line in this package.
+        check: function that returns a number, or None or infinity if there is nothing to measure. If it raises
+            `NotChecked`, the law could not be checked; if it raises `Remark`, the law holds with a remark; any other
+            exception means that the law is broken.
+        package: top-level package of the component's code; the failure names the line of it that raised. Empty for
+            none.
     """
     began = time.perf_counter()
     outcome: Outcome = "holds"
@@ -91,7 +94,10 @@ def result_of(kind: str, component: str, law: str, check: Callable[[], Any], pac
 
 
 def excepted(result: Result, reason: str) -> Result:
-    """Return the result of a law from which a component declares an exception.
+    """Return the result of a law that a component declares as an exception.
+
+    A broken law becomes ``"exception"``. A law that holds, with or without a remark, becomes ``"broken"``, because the
+    declaration is obsolete. A law that could not be checked stays as it is.
 
     Args:
         result: result of the check.
@@ -104,7 +110,7 @@ def excepted(result: Result, reason: str) -> Result:
     return replace(
         result,
         outcome="broken",
-        failure=f"it holds, although the Component declares an exception: {reason!r}. Remove it from `exceptions`.",
+        failure=f"the law holds, but the Component declares an exception: {reason!r}. Remove it from `exceptions`.",
     )
 
 
@@ -112,4 +118,4 @@ def _raised(error: BaseException, package: str) -> str:
     if isinstance(error, NablafxError):  # its message says what to do
         where = raised_at(error, package)
         return f"{error} ({where})" if where else str(error)
-    return f"{cause(error, package)}. Its arguments were valid for its interface, so it must not raise."
+    return f"{cause(error, package)}. The arguments were valid for its interface, so it must not raise."

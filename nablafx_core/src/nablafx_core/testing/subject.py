@@ -18,11 +18,15 @@ Subject = Model | Processor | Controller
 
 
 class LawBroken(AssertionError):
-    """Raised if a component does not keep a law; the message says which law, by how much, and what to do."""
+    """Raised if a component does not keep a law; the message says what is wrong and what to do."""
 
 
 class _AsModel(Model):
-    """Wrapper that makes a part a model; its state has the part's state under ``inner``, and the last controls."""
+    """Wrapper that makes a processor or controller a model.
+
+    The keys of the inner part's state get the prefix ``inner.``. With latency, the last controls are stored under
+    ``controls``, for `flush`.
+    """
 
     inner: Processor | Controller
 
@@ -57,7 +61,7 @@ class _AsModel(Model):
 
 
 class ProcessorAsModel(_AsModel):
-    """Wrapper that makes a processor a model: controls in [0, 1] are mapped to the ranges of its parameters."""
+    """Wrapper that makes a processor a model: each control, in [0, 1], is mapped to the range of one parameter."""
 
     def __init__(self, processor: Processor) -> None:
         controls = [Control(p.name, p.minimum, p.maximum, p.unit, p.curve) for p in processor.effect_parameters]
@@ -75,7 +79,7 @@ class ProcessorAsModel(_AsModel):
 
 
 class ControllerAsModel(_AsModel):
-    """Wrapper that makes a controller a model: its output channels are the controller's parameters, held over time."""
+    """Wrapper that makes a controller a model: each output channel is one parameter, with a value at every sample."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__(controls=[Control(f"knob_{i}") for i in range(controller.num_controls)])
@@ -90,23 +94,28 @@ class ControllerAsModel(_AsModel):
 
 
 def samples(steps: Steps, time: int, name: str) -> Tensor:
-    """Return a controller's steps at each of `time` samples, (batch, n, time).
+    """Return a controller's steps as one value per sample, of shape (batch, n, time).
+
+    Args:
+        steps: steps that the controller returned for a signal.
+        time: number of samples of the signal.
+        name: name of the controller, for the message.
 
     Raises:
-        LawBroken: if the steps do not cover the samples, or there is a block after the last sample.
+        LawBroken: if there are too few steps for the samples, or `skip` is not in 0 to block_size - 1.
     """
     over = steps.over(time)
     if over.shape[-1] != time or not 0 <= steps.skip < steps.block_size:
         raise LawBroken(
             f"steps cover the samples ({name}): {steps.values.shape[-1]} steps of {steps.block_size} samples with a "
             f"skip of {steps.skip} samples do not fit a signal of {time} samples. Return one step for each block that "
-            "overlaps the signal, and a skip of less than a block."
+            "overlaps the signal, and as skip the number of samples of the last block that come after the signal."
         )
     return over
 
 
 def prepared(subject: Subject, dtype: torch.dtype = torch.float64) -> Model:
-    """Return a copy of the subject as a model in evaluation mode and in a precision; do not change the subject."""
+    """Return a copy of the subject as a model in evaluation mode, with its numbers in `dtype`."""
     subject = copy.deepcopy(subject)
     if isinstance(subject, Processor):
         subject = ProcessorAsModel(subject)
@@ -116,14 +125,14 @@ def prepared(subject: Subject, dtype: torch.dtype = torch.float64) -> Model:
 
 
 def noise(model: Model, batch_size: int, time: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor:
-    """Return uniform white noise (batch, in_channels, time); the peak of each item is between 0.05 and 1."""
+    """Return uniform white noise (batch, in_channels, time): the first item in [-1, 1], the last in [-0.05, 0.05]."""
     generator = torch.Generator().manual_seed(seed)
     audio = torch.rand(batch_size, model.in_channels, time, generator=generator, dtype=torch.float64) * 2 - 1
     return (audio * torch.logspace(0, -1.3, batch_size, dtype=torch.float64).view(-1, 1, 1)).to(dtype)
 
 
 def knobs(model: Model, batch_size: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> Tensor | None:
-    """Return random controls (batch, num_controls), a third of them at an end of their range; None without controls."""
+    """Return random controls (batch, num_controls), about a third of them 0 or 1; None if the model has none."""
     if not model.controls:
         return None
     generator = torch.Generator().manual_seed(seed)
@@ -134,7 +143,10 @@ def knobs(model: Model, batch_size: int, dtype: torch.dtype = torch.float64, see
 def automation(
     model: Model, batch_size: int, time: int, dtype: torch.dtype = torch.float64, seed: int = 0
 ) -> Tensor | None:
-    """Return moving controls (batch, num_controls, time): lines between random points, with one jump in the middle."""
+    """Return moving controls (batch, num_controls, time) in [0, 1]; None if the model has none.
+
+    They are straight lines between random points, mirrored about 0.5 from the middle on, so that they jump there.
+    """
     if not model.controls:
         return None
     generator = torch.Generator().manual_seed(seed)
@@ -145,15 +157,21 @@ def automation(
 
 
 def name_of(subject: nn.Module) -> str:
-    """Return the name of the subject for messages."""
+    """Return the name of the subject's class, for messages."""
     return type(subject).__name__
 
 
 def check(measured: float, limit: float, law: str, advice: str) -> float:
     """Return `measured` if it is at most `limit`.
 
+    Args:
+        measured: measured value.
+        limit: largest allowed value.
+        law: beginning of the message.
+        advice: end of the message.
+
     Raises:
-        LawBroken: if it is larger, or NaN.
+        LawBroken: if the value is larger than the limit, or NaN.
     """
     if not measured <= limit:
         raise LawBroken(f"{law}: measured {measured:.3g}, allowed {limit:.3g}. {advice}")
@@ -161,7 +179,10 @@ def check(measured: float, limit: float, law: str, advice: str) -> float:
 
 
 def error(actual: Tensor, expected: Tensor) -> float:
-    """Return the largest difference relative to the larger of 1 and the expected peak; infinity if shapes differ."""
+    """Return the largest difference relative to the larger of 1 and the peak of `expected`.
+
+    Return infinity if the shapes differ, and 0 if both are empty.
+    """
     if actual.shape != expected.shape:
         return float("inf")
     if expected.numel() == 0:

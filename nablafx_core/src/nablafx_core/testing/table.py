@@ -46,7 +46,8 @@ class Law:
     Args:
         name: name of the law in results and in `exceptions`.
         check: function that checks a case, and returns what it measured, if anything.
-        first: if true and the law does not hold, the laws after it are left out, because they would fail too.
+        first: if true, the laws after it are left out if this one is broken, a declared exception or not checked,
+            because they would fail, too.
     """
 
     name: str
@@ -55,16 +56,16 @@ class Law:
 
 
 def of_built(name: str, law: Callable[[Any], Any]) -> Law:
-    """Return a law that is checked on the component that the example builds."""
+    """Return a law that is checked on the component built from its example."""
     return Law(name, lambda case: law(case.built))
 
 
 def streamed(name: str, law: Callable[[Any], Any]) -> Law:
-    """Return a law for components that stream; it is not checked for models that need the whole file."""
+    """Return a law that is checked on the component built from its example, but not on a model that cannot stream."""
 
     def check(case: Case) -> Any:
         if isinstance(case.built, Model) and not case.built.streams:
-            raise NotChecked("it needs the whole file and cannot stream.")
+            raise NotChecked("the model needs the whole file and cannot stream.")
         return law(case.built)
 
     return Law(name, check)
@@ -72,7 +73,7 @@ def streamed(name: str, law: Callable[[Any], Any]) -> Law:
 
 def _builds(case: Case) -> None:
     if isinstance(case.built, Controller) and case.built.num_parameters == 0:
-        raise NotChecked("it has no parameters to control, so there is nothing to measure.")
+        raise NotChecked("the controller has no parameters to control, so there is nothing to measure.")
 
 
 def _observer_builds(case: Case) -> None:
@@ -82,12 +83,12 @@ def _observer_builds(case: Case) -> None:
         if error.__cause__ is None or isinstance(error.__cause__, NablafxError):
             raise
         raise LawBroken(
-            f"it raised {cause(error.__cause__, case.entry.package)} while it was built. If it needs a server, let it "
-            "raise a NablafxError that names the server and the setting for it."
+            f"the observer raised {cause(error.__cause__, case.entry.package)} while it was built. If it needs a "
+            "server, let it raise a NablafxError that names the server and the setting for it."
         ) from error
     except (NablafxError, OSError) as error:
         raise NotChecked(
-            f"it cannot be built here ({cause(error)}). Check it on a machine that can reach its server."
+            f"the observer cannot be built here ({cause(error)}). Check it on a machine that can reach its server."
         ) from error
 
 

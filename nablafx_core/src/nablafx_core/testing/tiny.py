@@ -18,7 +18,7 @@ TINY_DATA, TINY_MODEL = "nablafx_core.testing.tiny:TinyData", "nablafx_core.test
 
 
 class TinyData(Dataset):
-    """Dataset of noise and tanh of this noise, in memory.
+    """Dataset of four mono recordings in memory: dry x is noise, wet is tanh(3 x).
 
     Args:
         num_controls: number of knobs, which have no effect.
@@ -64,7 +64,11 @@ class TinyModel(Model):
 
 
 def tiny_sections(num_controls: int = 0) -> dict[str, Any]:
-    """Return the sections `data` and `model` of an experiment with both."""
+    """Return the sections `data` and `model` of an experiment with `TinyData` and `TinyModel`.
+
+    Args:
+        num_controls: number of knobs of the data, and so of the model.
+    """
     return {
         "data": {"name": TINY_DATA, "num_controls": num_controls, "segment_length": 1024, "batch_size": 2},
         "model": {"name": TINY_MODEL},

@@ -1,1 +1,1 @@
-"""Training models."""
+"""Train models, and resume trainings."""

@@ -11,10 +11,11 @@ _NEVER = 2**31 - 1  # the largest value of mallopt's int
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep freed memory, up to the peak of the process; return true if it is glibc and accepts that.
+    """Let glibc keep the memory of freed buffers, except of those larger than 32 MiB; return true if it accepts that.
 
-    A step of a convolutional network on the CPU frees hundreds of megabytes and requests as much again at once. The
-    system would hand out each large buffer page by page, cleared, which takes a fifth of the time of such a step.
+    Return false and change nothing if the C library is not glibc. A step of a convolutional network on the CPU frees
+    hundreds of megabytes and requests as much again at once. The system would hand out each large buffer page by page,
+    cleared, which takes a fifth of the time of such a step.
 
     The setting stays until the process ends, so call this only in a process whose job is a training.
     """

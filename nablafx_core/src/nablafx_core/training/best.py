@@ -21,12 +21,16 @@ _log = logging.getLogger(__name__)
 class KeepBest(Callback):
     """Write the model with the lowest validation loss so far to a bundle.
 
-    If the disk refuses the bundle, the model is kept in memory, a warning is logged once, and writing is tried again
-    after each validation. A resumed training reads the best figures from the bundle on the disk, because the bundle
-    may be newer than the checkpoint.
+    If the disk refuses the bundle, a copy of the model is kept in memory, a warning is logged once, and writing is
+    tried again after each validation and at the end. Before a training is resumed, call `resume`.
+
+    Args:
+        path: path of the bundle.
+        info: description of the training for the bundle, with the id of the run as ``run``; the figures of the
+            validation are added as ``validation``.
 
     Attributes:
-        best: figures of the validation with the lowest loss, with its ``step``.
+        best: figures of the validation with the lowest loss, with its ``step``; empty before the first validation.
     """
 
     def __init__(self, path: Path, info: dict[str, Any]) -> None:
@@ -38,7 +42,11 @@ class KeepBest(Callback):
         self._once = Once()
 
     def resume(self) -> None:
-        """Read this run's best figures from the bundle on the disk, and remove temporary files that a kill left."""
+        """Read this run's best figures from the bundle, and remove temporary files that a killed process left.
+
+        The figures in a checkpoint may be older than those in the bundle. If the bundle is missing, damaged or that of
+        another run, `best` stays empty.
+        """
         for path in self.path.parent.glob(f".{self.path.name}.*.tmp"):
             path.unlink(missing_ok=True)
         try:
@@ -49,7 +57,7 @@ class KeepBest(Callback):
             self.best = self._written = info["validation"]
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Compare the validation loss with the best one, and write the model if it is lower."""
+        """Write the model if its validation loss is the lowest so far, else one that could not be written before."""
         figures = pl_module.validation
         if figures["loss"] < self.best.get("loss", math.inf):
             self.best = {**figures, "step": trainer.global_step}
@@ -63,7 +71,7 @@ class KeepBest(Callback):
                     _log.warning("%s The best model is kept in memory and written as soon as there is room.", error)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Write the best model if it is still only in memory.
+        """Write the best model if an earlier attempt failed.
 
         Raises:
             BundleError: if the disk still refuses it.
@@ -72,7 +80,10 @@ class KeepBest(Callback):
             self._write(self._waiting)
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
-        """If the first validation fails, save the weights that it was measuring, unless they are NaN or infinite."""
+        """If an exception ends the first validation, save the weights to the bundle, unless they are NaN or infinite.
+
+        A warning says whether they were saved.
+        """
         if not trainer.validating or self.best or not all(w.isfinite().all() for w in pl_module.model.parameters()):
             return
         try:
@@ -87,11 +98,17 @@ class KeepBest(Callback):
         self._waiting, self._written = None, self.best
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the figures of the bundle on the disk, for checkpoints; a model in memory is lost by a kill."""
+        """Return the figures of the last bundle written, for checkpoints; a kill loses a better model in memory."""
         return {"best": self._written}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Write a missing bundle again if the checkpoint has its weights; else warn."""
+        """Write the bundle again if `resume` found none and the checkpoint has its weights; else warn that it is lost.
+
+        Do nothing if `resume` found it, or the checkpoint was written before there was one.
+
+        Raises:
+            BundleError: if the bundle cannot be written.
+        """
         lost = checkpoint["callbacks"].get(self.state_key, {}).get("best")
         if not lost or self.best:
             return
@@ -100,7 +117,7 @@ class KeepBest(Callback):
             self._write(pl_module.model)
         else:
             _log.warning(
-                "%s: is missing or damaged; it was the best model, of step %d. The best model from now on is saved.",
+                "%s is missing or damaged: the best model, of step %d, is lost. The best model from now on is saved.",
                 self.path,
                 lost["step"],
             )

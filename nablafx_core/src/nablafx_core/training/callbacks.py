@@ -24,9 +24,10 @@ RECORD_EVERY = 20
 
 
 class RecordFigures(Callback):
-    """Write losses and figures into the run's record, and stop a training whose loss is NaN or infinite.
+    """Write losses, validation figures and the learning rate into the run's record; stop at a NaN or infinite loss.
 
-    All processes stop together, and before the next checkpoint is written, so that the last one is good.
+    Rank 0 then raises TrainingError and the other ranks SystemExit, all before the next checkpoint is written, so that
+    the last one is good.
 
     Args:
         run: the run's record on rank 0; None on the other ranks.
@@ -36,12 +37,20 @@ class RecordFigures(Callback):
         self.run = run
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Record the mean losses since the last record, every `RECORD_EVERY` batches."""
+        """Record the mean losses since the last record, every `RECORD_EVERY` batches.
+
+        Raises:
+            TrainingError: if a loss since the last record was NaN or infinite (on other ranks than 0, SystemExit).
+        """
         if (batch_idx + 1) % RECORD_EVERY == 0:
             self._record(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Record the losses of the remaining batches, before the next checkpoint."""
+        """Record the losses of the remaining batches, before the next checkpoint.
+
+        Raises:
+            TrainingError: as `on_train_batch_end` does.
+        """
         self._record(trainer, pl_module)
 
     def _record(self, trainer: Trainer, task: TrainingTask) -> None:
@@ -55,7 +64,7 @@ class RecordFigures(Callback):
             raise self._error(min(broken)[1])
 
     def _broken(self, trainer: Trainer, task: TrainingTask) -> tuple[int, str] | None:
-        """Return the first step whose loss was NaN or infinite, and the message about it."""
+        """Return the first step since the last record whose loss was NaN or infinite, and a message, or None."""
         broken = task.broken_step()
         if broken is None:
             return None
@@ -68,11 +77,11 @@ class RecordFigures(Callback):
             self.run.log(name, value, step)
 
     def _error(self, message: str) -> BaseException:
-        """Return the exception that ends this process; rank 0 raises the message, the other ranks exit quietly."""
+        """Return the exception that ends this process: TrainingError on rank 0, SystemExit on the other ranks."""
         if self.run is None:
             return SystemExit(1)
         if not (self.run.folder / BUNDLE_IN_RUN).is_file():
-            kept = "No validation came before. Lower train.learning_rate or train.gradient_clip_val."
+            kept = "No model has been saved yet. Lower train.learning_rate or train.gradient_clip_val."
         else:
             kept = (
                 f"The best model and the last good checkpoint are kept. To continue from the best model, use --init "
@@ -84,7 +93,7 @@ class RecordFigures(Callback):
         """Record the figures of the validation, and the learning rate.
 
         Raises:
-            TrainingError: if the validation loss is NaN or infinite.
+            TrainingError: if the validation loss is NaN or infinite (on other ranks than 0, SystemExit).
         """
         for name, value in pl_module.validation.items():
             self._log(f"validation/{name}", value, trainer.global_step)
@@ -108,13 +117,14 @@ def _input_of(broken: BrokenStep, segments: list[Segment]) -> str:
 class CosineSchedule(Callback):
     """Set the learning rate to initial min(1, (step + 1) / warm_up) (1 + cos(pi done)) / 2.
 
-    Loshchilov and Hutter, "SGDR", 2017, without restarts. `done` is the fraction of the training that is done, by
-    steps or by minutes, whichever ends the training earlier.
+    Loshchilov and Hutter, "SGDR", 2017, without restarts. `initial` is the ``initial_lr`` of each parameter group,
+    `step` the number of optimiser steps so far. `done` is the larger of step / max_steps and elapsed time / time limit,
+    at most 1.
 
     Args:
-        limit: time limit of the training.
+        limit: time limit of the training; it counts the time.
         max_steps: last step of the training; None for no limit.
-        warm_up: number of steps over which the learning rate rises.
+        warm_up: number of steps over which the learning rate rises; 0 for none.
     """
 
     def __init__(self, limit: TimeLimit, max_steps: int | None, warm_up: int) -> None:
@@ -131,48 +141,56 @@ class CosineSchedule(Callback):
 
 
 class EarlyStopping(callbacks.EarlyStopping):
-    """End a training whose validation loss does not improve; count only validations at multiples of the interval.
+    """End a training whose validation loss does not improve.
+
+    Only validations count that are due after ``train.validate_every`` steps or at the end, not those that are due by
+    time; see `nablafx_core.training.epochs.Epochs`.
 
     Args:
-        validations: number of validations without improvement after which the training ends.
+        validations: number of validations that count, without improvement, after which the training ends.
     """
 
     def __init__(self, validations: int) -> None:
         super().__init__("validation/loss", patience=validations, check_on_train_epoch_end=False)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Compare the loss with the best one, and end the training if patience is exhausted."""
+        """If the validation counts, compare its loss with the best, and end the training if patience is exhausted."""
         if pl_module.counts:
             super().on_validation_end(trainer, pl_module)
 
 
 class EndEarly(Callback):
-    """Let a caller that compares trainings, such as a sweep, end this one as after its last step.
+    """Let a caller that compares trainings, such as a sweep, end this one as if its last step were done.
 
-    The run is COMPLETED, keeps its best model, records the reason as `stopped_early`, and is not tested.
+    The run becomes COMPLETED, keeps its best model, records the reason as `stopped_early`, and is not tested.
 
     Attributes:
-        reason: reason why the training was ended; None while it runs.
+        reason: reason why the training was ended; None if `end` was not called.
     """
 
     reason: str | None = None
 
     def end(self, trainer: Trainer, reason: str) -> None:
-        """End the training after the current step or validation; call this between two batches."""
+        """End the training after the current batch or validation.
+
+        Args:
+            trainer: trainer of the training.
+            reason: reason for the record.
+        """
         self.reason = reason
         trainer.should_stop = True
 
 
 class TimeLimit(Callback):
-    """End the training after a number of minutes, including validation and the time before a resume.
+    """End the training after a number of minutes; validations and the training time before a resume count.
 
     Args:
         minutes: limit in minutes; None for no limit.
-        shared: if true, all processes use the clock of rank 0, even without a limit.
+        shared: if true, all processes use the clock of rank 0 even without a limit; with a limit, they always do.
 
     Attributes:
         limit: limit in seconds; infinity for no limit.
-        elapsed: seconds of training so far.
+        elapsed: seconds of training up to the last batch, including those before a resume.
     """
 
     def __init__(self, minutes: float | None, shared: bool = False) -> None:
@@ -186,7 +204,7 @@ class TimeLimit(Callback):
         self._last = now()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Stop the training when the limit is reached; Lightning validates once more."""
+        """Add the time since the last batch, and stop the training above the limit; Lightning validates once more."""
         here = now()
         self.elapsed += here - self._last
         self._last = here

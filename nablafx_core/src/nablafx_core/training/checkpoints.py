@@ -21,7 +21,7 @@ from nablafx_core.hints import Once
 
 _log = logging.getLogger(__name__)
 LAST, PREVIOUS, DAMAGED = (f"checkpoints/{name}.ckpt" for name in ("last", "previous", "damaged"))
-"""Paths in a run's folder: the last checkpoint, the one before it, and a damaged one that was renamed."""
+"""Paths in a run's folder: the last checkpoint, the one before it, and a damaged one (see `set_damaged_aside`)."""
 
 #: Required parts of a checkpoint, and callbacks without whose state a resumed training would give other weights.
 _PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step")
@@ -31,8 +31,11 @@ _CALLBACKS = ("RandomStates", "SaveCheckpoints", "TimeLimit")
 class SaveCheckpoints(Checkpoint):
     """Write a checkpoint at the end of each epoch, after the validation and after all other callbacks.
 
-    The checkpoint records that early stopping or the time limit has ended the training, so that a resumed training
-    ends too.
+    The checkpoint records whether the training was to end there, such as by early stopping or the time limit; a
+    training that is resumed from it then ends, too.
+
+    Args:
+        folder: folder of the run; the checkpoint is its file ``checkpoints/last.ckpt``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,31 +43,39 @@ class SaveCheckpoints(Checkpoint):
         self._over = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Write the checkpoint; Lightning calls this kind of callback last."""
+        """Write the checkpoint and, in it, whether the training ends now.
+
+        Lightning calls callbacks of the class Checkpoint after all others, so that their decisions are included.
+        """
         self._over = trainer.should_stop
         trainer.save_checkpoint(self.path)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the flag that says that the training has ended, for checkpoints."""
+        """Return for the checkpoint whether the training was to end when it was written."""
         return {"over": self._over}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Restore from a checkpoint the flag that says that the training has ended."""
+        """End the resumed training if it was to end when the checkpoint was written."""
         trainer.should_stop = checkpoint["callbacks"][self.state_key]["over"]
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Write checkpoints atomically: a new one is complete on the disk before an old one is removed.
+    """Write checkpoints atomically: a new one is complete on the disk before an old one is replaced.
 
-    Lightning writes to the folder for temporary files, often on another disk, and copies the file from there.
-    A failure to write is reported once; the last checkpoint stays, and the training continues.
+    The last checkpoint and the one before it are kept. If one cannot be written, a warning is logged once, the last
+    checkpoint stays, and the training continues. (Lightning's own plugin writes to the folder for temporary files,
+    often on another disk, and copies the file from there.)
     """
 
     def __init__(self) -> None:
         self._once = Once()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint; the existing one becomes the previous one."""
+        """Write a checkpoint; an existing one at `path` becomes ``previous.ckpt`` beside it.
+
+        States of callbacks that could not be read without unpickling are left out. If the disk refuses the file, only
+        log a warning, once.
+        """
         checkpoint = {**checkpoint, "callbacks": self._readable(checkpoint["callbacks"])}
         content, path = io.BytesIO(), Path(path)
         torch.save(checkpoint, content)
@@ -83,10 +94,10 @@ class CheckpointFiles(TorchCheckpointIO):
             )
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint to the CPU; execute nothing in it.
+        """Read a checkpoint to the CPU, whatever `map_location` and `weights_only` are; execute nothing in it.
 
         Raises:
-            RunError: if it cannot be read.
+            RunError: if it cannot be read, is damaged, or contains objects.
         """
         try:
             content: dict[str, Any] = read_torch_file(Path(path), objects=False)
@@ -95,7 +106,10 @@ class CheckpointFiles(TorchCheckpointIO):
         return content
 
     def _readable(self, states: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the callback states that can be read without unpickling; any other would make the file unreadable."""
+        """Return the states of callbacks that can be read without unpickling; log a warning, once, for each other one.
+
+        A single other state would make the whole file unreadable.
+        """
         readable = {}
         for name, state in states.items():
             content = io.BytesIO()
@@ -119,10 +133,15 @@ class CheckpointFiles(TorchCheckpointIO):
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """Newest usable checkpoint of a run, or None if none was written yet; warn about damaged ones.
+    """Return the path of a run's last checkpoint, or of the one before it if the last is damaged.
+
+    Return None if the run has no checkpoint. Log a warning about a damaged one.
+
+    Args:
+        folder: folder of the run.
 
     Raises:
-        RunError: if there are checkpoints but none is usable, or if a different version of the code wrote them.
+        RunError: if there are checkpoints but all are damaged, or one was written by a different version of the code.
     """
     found = [path for path in (folder / LAST, folder / PREVIOUS) if os.path.lexists(path)]
     for path in found:
@@ -139,7 +158,14 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def set_damaged_aside(folder: Path, good: Path) -> None:
-    """Rename a damaged last checkpoint, which would replace `good` at the next write, and log its new name.
+    """Rename a damaged last checkpoint to ``damaged.ckpt``, and log that.
+
+    Otherwise, it would replace `good`, the checkpoint before it, at the next write. Do nothing if `good` is the last
+    checkpoint, or there is no last one.
+
+    Args:
+        folder: folder of the run.
+        good: checkpoint that is used, from `newest_checkpoint`.
 
     Raises:
         RunError: if it cannot be renamed.
@@ -150,12 +176,15 @@ def set_damaged_aside(folder: Path, good: Path) -> None:
     try:
         os.replace(last, aside)
     except OSError as error:
-        raise RunError(f"{last}: is damaged and cannot be renamed to {aside.name}: {error.strerror}.") from error
+        raise RunError(
+            f"{last}: is damaged and cannot be renamed to {aside.name}: {error.strerror}. Rename or remove it, and "
+            "resume again."
+        ) from error
     _log.warning("%s: the damaged checkpoint is kept as %s.", last, aside.name)
 
 
 def _problem(path: Path) -> str | None:
-    """Return what is wrong with a checkpoint, or None; execute nothing in it.
+    """Return what is wrong with a checkpoint, or None if it is usable; execute nothing in it.
 
     Raises:
         RunError: if it is not damaged, but was written by a different version of the code.

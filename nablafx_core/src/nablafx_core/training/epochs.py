@@ -21,14 +21,15 @@ class Epochs(Callback):
     """End each epoch, which starts a validation and then writes a checkpoint, and end the training at its last step.
 
     An epoch ends at the first batch that reaches a multiple of ``validate_every`` steps, counted from the start of
-    the training. If that takes longer than ``validate_minutes``, it ends earlier. An early end does not change the
-    weights or the schedules: the next multiple stays where it was, and only validations at multiples count for
-    patience and the plateau. See docs/decisions/0018.
+    the training. If that takes longer than ``validate_minutes``, it ends earlier, unless the time limit is near. An
+    early end does not change the weights or the schedules: the next multiple stays where it was, and only validations
+    at multiples and at the end count for patience and the plateau. See docs/decisions/0018.
 
-    All processes use the clock of rank 0. This callback must come after `clock`.
+    This callback must come after `clock` in the list of callbacks.
 
     Args:
-        clock: callback that counts the seconds of training.
+        clock: callback that counts the seconds of training; with several processes and a time between validations, it
+            must be shared by them.
         settings: settings of the training.
     """
 
@@ -44,11 +45,11 @@ class Epochs(Callback):
         self._last = self._cost = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Start counting at the step and the time of the checkpoint, if there is one."""
+        """Start counting at the step and the time of the checkpoint; at 0 for a new training."""
         self._step, self._began, self._last = trainer.global_step, self.clock.elapsed, self.clock.elapsed
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """End the epoch or the training after this batch, if step or time requires it."""
+        """End the epoch after this batch if a validation is due by steps or time; end the training at the last step."""
         step, late = trainer.global_step, self._is_late()
         self._due = step // self.every > self._step // self.every
         self._step = step
@@ -68,16 +69,22 @@ class Epochs(Callback):
         return now - self._began >= wait and now + wait / 2 < self.clock.limit
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Set the task's `counts`: true if the validation counts for patience and the plateau."""
+        """Set the task's `counts`: true if the validation is due by steps, or the training ends.
+
+        Only then it counts for early stopping and the plateau of the learning rate.
+        """
         pl_module.counts = self._due or trainer.should_stop
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Restart the clock of early validations."""
+        """Count the time until the next early validation from the next batch on."""
         self._began = None
 
 
 def counted(steps: Iterable[int], every: int) -> list[int]:
-    """Return the steps at which a validation counts, out of the ordered steps of all validations."""
+    """Return those of the ordered steps of all validations that are the first at or after a multiple of `every`.
+
+    These are the validations due by steps. One at the end of the training, between two multiples, is not among them.
+    """
     found, before = [], 0
     for step in steps:
         if step // every > before // every:
@@ -87,7 +94,10 @@ def counted(steps: Iterable[int], every: int) -> list[int]:
 
 
 def early_seconds(settings: TrainSettings) -> float:
-    """Return the seconds without a validation after which one is started; infinity for never."""
+    """Return the seconds of training without a validation after which one is started; infinity for never.
+
+    ``validate_minutes: auto`` means a tenth of ``max_minutes``, and never if there is no ``max_minutes``.
+    """
     minutes = settings.validate_minutes
     if minutes == "auto":
         minutes = None if settings.max_minutes is None else AUTO_PART * settings.max_minutes

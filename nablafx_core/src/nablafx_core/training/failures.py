@@ -12,13 +12,17 @@ from nablafx_core.errors import NablafxError, TrainingError
 
 @contextmanager
 def memory_explained(batch: str) -> Iterator[None]:
-    """Explain errors for too little memory or an unsupported precision; remove tracebacks from a data worker's errors.
+    """Explain errors inside the ``with``: too little memory, an unsupported precision, and errors of a data worker.
+
+    Torch puts the traceback of a data worker (``data.num_workers``) into the error's message. A NablafxError is raised
+    again without it.
 
     Args:
-        batch: description of what did not fit, such as ``"a batch of 16 segments of 144,000 samples"``.
+        batch: description of what may not fit, such as ``"a batch of 16 segments of 144,000 samples"``.
 
     Raises:
-        TrainingError: if the memory of the CPU or a GPU is too small, or the CPU does not support the precision.
+        TrainingError: if the memory of the CPU or a GPU is too small, the CPU does not support the precision, or a
+            data worker failed with another error than a NablafxError.
     """
     try:
         yield
@@ -38,18 +42,21 @@ def memory_explained(batch: str) -> Iterator[None]:
             ) from error
         if "Original Traceback" not in str(error):
             raise
-        raise TrainingError(f"a recording cannot be read: {str(error).strip().splitlines()[-1]}") from error
+        raise TrainingError(
+            f"a recording cannot be read: {str(error).strip().splitlines()[-1].rstrip('.')}. Run again with "
+            "--traceback to see where."
+        ) from error
 
 
 @contextmanager
 def disk_explained(left: str) -> Iterator[None]:
-    """Turn a failure to write a file into a TrainingError that names the file and the cause.
+    """Turn an OSError inside the ``with``, or a NablafxError that one caused, into a TrainingError with advice.
 
     Args:
         left: end of the message: which files exist nevertheless, and how to make the rest.
 
     Raises:
-        TrainingError: if a file cannot be written.
+        TrainingError: if a file cannot be written; it names the file and the cause.
     """
     try:
         yield

@@ -65,6 +65,9 @@ from nablafx_core.training.trainer import Trainer
 class TrainResult:
     """Result of a training.
 
+    Only rank 0 returns all of it. On other ranks, `id`, `validation` and `test` are empty, and `folder` is the runs
+    folder unless the run is resumed.
+
     Args:
         id: id of the run.
         folder: run folder.
@@ -81,7 +84,7 @@ class TrainResult:
 
     @property
     def verdict(self) -> str | None:
-        """Description of the test's ESR in words; None without a test or an ESR."""
+        """Description of the test's error-to-signal ratio in words; None without a test or this metric."""
         return verdict(self.test[MAIN_FIGURE]) if MAIN_FIGURE in self.test else None
 
 
@@ -97,10 +100,13 @@ def train(
 ) -> TrainResult:
     """Train, test and record a model.
 
+    With several processes, rank 0 records, tests and writes; the other ranks only train. A training that a callback
+    `EndEarly` ends is not tested.
+
     Args:
         experiment: experiment returned by `load_experiment`, its sections as plain data, or an experiment file.
         resume: id of a run to continue from its newest usable checkpoint, or from the beginning if it has none yet;
-            `experiment` must be the experiment of that run.
+            `experiment` must be the experiment of that run. None for a new run.
         callbacks: Lightning callbacks, in addition to those of packs.
         progress: if true, show the progress of the training on stderr.
         say: function that is called with each line for the user; if None, the lines go to stderr if `progress` is
@@ -108,7 +114,7 @@ def train(
         parent: id of the run that starts this one, such as a sweep.
         mongo: MongoDB that keeps a copy of the run: a URL or the name of a profile; ``""`` for the address in the
             environment or in the user's config file, if there is one; None for no copy.
-        run_id: requested id of a new run; a generated id if None.
+        run_id: requested id of a new run; a generated id if None. Ignored with `resume`.
 
     Returns:
         Id, folder, bundle and figures of the run.
@@ -292,7 +298,7 @@ class _Training:
             raise ConfigError(f"train: these settings do not work on this machine ({hardware}): {error}") from error
 
     def _facts(self) -> dict[str, str]:
-        """Return names and values that must be equal in all processes of one training."""
+        """Return values that must be equal in all processes of one training, by their names in the message."""
         config = json.dumps(self.experiment.config, sort_keys=True).encode()
         return {
             "the experiment": hashlib.sha256(config).hexdigest()[:12],

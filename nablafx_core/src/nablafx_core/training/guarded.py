@@ -23,9 +23,11 @@ _HOOKS = tuple(name for name, value in vars(Callback).items() if callable(value)
 def pack_callbacks(config: Mapping[str, Any], beside: Iterable[Callback] = ()) -> list[Callback]:
     """Return the callbacks that packs add to a training, each `guarded`; warn about unusable ones and leave them out.
 
+    If a pack's hook fails with another exception than a NablafxError, all its callbacks are left out.
+
     Args:
         config: validated experiment; each pack gets a copy.
-        beside: other callbacks of the training.
+        beside: other callbacks of the training, whose state_key a callback with a state must not have.
 
     Raises:
         NablafxError: if a pack's hook raises it, to reject the experiment.
@@ -67,11 +69,11 @@ def _has_state(callback: Callback) -> bool:
 
 
 def guarded(callback: Callback, pack: str) -> Callback:
-    """Return the same callback; if one of its hooks raises, warn once and do not call its hooks again.
+    """Change a callback so that if one of its hooks raises, a warning is logged and none is called again; return it.
 
-    NablafxError, KeyboardInterrupt and SystemExit are not caught, because they end a training on purpose. Only the
-    hooks that its class overrides are replaced, on the instance, so that the callback keeps its class for Lightning
-    and for pickle.
+    NablafxError, a Ctrl-C and SystemExit are not caught, because they end a training on purpose. Only the hooks that
+    its class overrides are replaced, on the instance, so that the callback keeps its class for Lightning and for
+    pickle.
 
     Args:
         callback: callback of the pack.
@@ -91,7 +93,10 @@ class _Guard:
         self.failed = False
 
     def call(self, hook: str, own: Callable[..., Any] | None, *arguments: Any, **named: Any) -> Any:
-        """Call the instance's own hook, or that of its class if `own` is None."""
+        """Call the instance's own hook, or that of its class if `own` is None.
+
+        If it raises, warn; from then on call nothing, and return None, or {} for ``state_dict``.
+        """
         nothing: Any = {} if hook == "state_dict" else None
         if self.failed:
             return nothing

@@ -27,24 +27,29 @@ def fit_lengths(
 ) -> None:
     """Check that losses and metrics can use every segment of the training, the validation and the test.
 
-    Validation recordings are cut into segments of at least the loss's `min_samples`. A loss that needs more than it
-    declares is detected by calling it on noise.
+    They are called with mono noise of these lengths. Validation segments get at least the loss's `min_samples`, or more
+    if the loss fails on the shortest one; recordings that are too short for that are left out, with a note.
 
     Args:
-        data: data whose validation segments are set accordingly.
+        data: data of the training; its validation segments are changed accordingly.
         loss: loss of the training.
         metrics: metrics of validation and test, by name.
         model: model that is trained.
         settings: settings of the training.
 
     Raises:
-        ConfigError: if the loss cannot use a segment or a chunk of the training, or a metric a segment at all.
+        ConfigError: if the loss fails on a segment or a chunk of the training, or declares that it needs more samples,
+            or a metric fails on the shortest signal of the validation and the test.
         DataError: if no validation recording is long enough for the loss.
+        ModelError: if ``train.tbptt`` gives a chunk length and the model cannot stream.
     """
     trained = _trained_lengths(data.loading.segment_length, model, settings, loss)
     for length in trained:
         if problem := _problem(loss, length):
-            raise ConfigError(f"loss: {_names(loss)} failed on a training signal of {length:,} samples: {problem}")
+            raise ConfigError(
+                f"loss: {_names(loss)} failed on a training signal of {length:,} samples: {problem} Increase "
+                "data.segment_length or train.tbptt, or choose settings of the loss that need fewer samples."
+            )
     data.require(loss.min_samples, f"the loss '{loss.neediest}'")
     shortest = data.validation_batches().shortest
     if shortest < trained[0] and (problem := _problem(loss, shortest)):
@@ -60,10 +65,11 @@ def fit_lengths(
 
 
 def _trained_lengths(time: int, model: Model, settings: TrainSettings, loss: WeightedLoss) -> list[int]:
-    """Return the lengths of signal that the loss receives in training, in ascending order.
+    """Return the numbers of samples that the loss receives in training, in ascending order.
 
     Raises:
-        ConfigError: if the loss declares that it needs more.
+        ConfigError: if a segment or a chunk is shorter than the loss's `min_samples`.
+        ModelError: if ``train.tbptt`` gives a chunk length and the model cannot stream.
     """
     needs = f"the loss '{loss.neediest}' needs at least {loss.min_samples:,} samples"
     chunk = chunk_length(model, settings, loss.min_samples)
@@ -99,7 +105,7 @@ def _shortest_usable(works: Callable[[int], bool], too_short: int, long_enough: 
 
 
 def _problem(score: Callable[[Tensor, Tensor], Any], length: int) -> str | None:
-    """Return why a loss or metric cannot compare signals of a length, or None if it can."""
+    """Return the exception that a loss or metric raises for mono noise of a length, as text; None if it raises none."""
     generator = torch.Generator().manual_seed(0)
     prediction, target = 0.1 * torch.randn(2, 1, 1, length, generator=generator)
     with _random_states_restored(), torch.no_grad():
@@ -113,7 +119,7 @@ def _problem(score: Callable[[Tensor, Tensor], Any], length: int) -> str | None:
 
 @contextmanager
 def _random_states_restored() -> Iterator[None]:
-    """Restore the random states at the end of the block."""
+    """Restore the states of all random generators at the end of the ``with``."""
     before = random_states()
     try:
         yield

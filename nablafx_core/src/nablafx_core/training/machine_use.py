@@ -13,9 +13,10 @@ from nablafx_core.training.processes import gathered
 
 
 class MachineUse(Callback):
-    """Record `system/rankN/samples_per_second` at each validation: audio samples trained per second since the last one.
+    """Record the speed of each rank N at each validation, as ``system/rankN/samples_per_second``.
 
-    The figures are recorded at optimiser steps, as other figures of a validation.
+    The speed is the number of samples of the wet signals, of all items and channels, that were trained per second since
+    the last validation, without the time of validations.
 
     This callback must come after `RecordFigures`, which reads the losses of the last step: only then has a GPU
     finished.
@@ -24,7 +25,8 @@ class MachineUse(Callback):
         run: the run's record on rank 0; None on the other ranks.
 
     Attributes:
-        peaks: peak GPU memory in MiB of each rank, by the name of the figure; empty on the CPU.
+        peaks: peak GPU memory that torch allocated, in MiB, for each rank N as ``peak_memory_mib/gpuN``; empty on
+            other devices.
     """
 
     def __init__(self, run: Run | None) -> None:
@@ -34,7 +36,7 @@ class MachineUse(Callback):
         self._began = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Start counting samples and time; the time of validations is not counted."""
+        """Start counting samples and time again; an epoch begins after each validation."""
         self._samples, self._began = 0, time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -42,7 +44,7 @@ class MachineUse(Callback):
         self._samples += batch.wet.numel()
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Record speed and peak memory; all processes must call this together."""
+        """Record the speed and update the peaks; all processes must call this together."""
         speed = self._samples / max(time.monotonic() - self._began, 1e-9)
         for rank, (one, peak) in enumerate(gathered((speed, _peak_mib(pl_module.device)))):
             if self.run is not None:
@@ -65,7 +67,7 @@ def _peak_mib(device: torch.device) -> float | None:
 
 
 def gpu_uuids(trainer: Trainer) -> list[str]:
-    """Return the NVML UUIDs of the GPUs in use on this host, in the order of the training."""
+    """Return the NVML UUIDs of the CUDA GPUs that a trainer uses on this host, in its order; empty without any."""
     strategy: Any = trainer.strategy
     devices = getattr(strategy, "parallel_devices", None) or [strategy.root_device]
     return [

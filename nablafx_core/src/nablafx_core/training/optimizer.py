@@ -12,11 +12,12 @@ from nablafx_core.weights import trained_with
 
 
 def optimizer_of(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """Return AdamW over the parameters of a model, grouped by their learning rate and weight decay.
+    """Return AdamW over the trainable parameters of a model, grouped by their learning rate and weight decay.
 
-    A module with an attribute ``lr_multiplier`` scales the learning rate of all parameters inside it. Settings that
-    `nablafx_core.weights.train_with` gave to a parameter override these values, as the parameters of a state-space
-    model need.
+    A module inside the model with an attribute ``lr_multiplier`` scales the learning rate of all parameters inside it;
+    the factors of nested modules are multiplied. Settings that `nablafx_core.weights.train_with` gave to a parameter
+    override these values, as the parameters of a state-space model need. Each group stores its rate as ``initial_lr``,
+    too, for schedules.
     """
     groups: dict[tuple[tuple[str, float], ...], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():

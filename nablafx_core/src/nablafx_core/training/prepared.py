@@ -16,21 +16,31 @@ from nablafx_core.weights import weights_follow
 
 
 def prepared_data(experiment: Experiment) -> Dataset:
-    """Return the dataset of an experiment."""
+    """Build the dataset of an experiment, and check it.
+
+    Raises:
+        DataError: if the recordings cannot be used; see `nablafx_core.data.contract.checked`.
+        NablafxError: if the dataset cannot be built from its section.
+    """
     with experiment.code.used():
         return checked(build("dataset", experiment.dataset))
 
 
 def prepared_model(experiment: Experiment, dataset: Dataset, from_checkpoint: bool = False) -> Model:
-    """Return the model of an experiment; its sample rate and controls default to those of the data.
+    """Build the model of an experiment; its sample rate and controls default to those of the data.
+
+    With ``train.init``, the model gets the weights of that bundle or run, unless `from_checkpoint` is true.
 
     Args:
         experiment: experiment whose model is built.
         dataset: dataset of the experiment.
-        from_checkpoint: if true, do not read files of initial weights, because a checkpoint has the weights.
+        from_checkpoint: if true, read no initial weights, because the caller loads those of a checkpoint.
 
     Raises:
-        ConfigError: if the sample rate, the controls or the channels of the experiment differ from those of the data.
+        ConfigError: if the sample rate, the number of controls or the channels differ from those of the data, or the
+            weights of ``train.init`` do not fit the model.
+        ModelError: if the model would need more memory than this machine has.
+        NablafxError: if the model cannot be built from its section, or ``train.init`` cannot be loaded.
     """
     section = experiment.config["model"]
     controls = list(dataset.controls)
@@ -57,11 +67,19 @@ def _initialise(model: Model, source: str) -> None:
     try:
         model.load_state_dict(load(source).state_dict())
     except RuntimeError as error:
-        raise ConfigError(f"train.init: the weights of {source} do not fit this model: {error}") from error
+        raise ConfigError(
+            f"train.init: the weights of {source} do not fit this model. Use a bundle or run of a model with the same "
+            f"settings. {error}"
+        ) from error
 
 
 def data_module(experiment: Experiment, dataset: Dataset, model: Model) -> AudioDataModule:
-    """Return the batches of an experiment, with the context that its model needs.
+    """Return the batches of an experiment, in which each segment follows as much audio as its model needs.
+
+    Args:
+        experiment: experiment whose data is split and cut into segments.
+        dataset: dataset of the experiment.
+        model: model of the experiment; with an unbounded memory, it needs ``train.warm_up`` samples.
 
     Raises:
         DataError: if the data cannot be split or cut into segments.

@@ -26,12 +26,15 @@ _POLL_SECONDS = 0.2  # between two looks at the other processes
 
 
 def is_first_process() -> bool:
-    """Return true on rank 0 of torchrun, SLURM or Lightning and in a single process: the process that records."""
+    """Return true on rank 0 of torchrun, SLURM or Lightning, and in a single process; only this process records."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def gathered(value: T) -> list[T]:
-    """Return the values of all processes, ordered by rank; every process must call this."""
+    """Return the values of all processes, ordered by rank; every process must call this at the same point.
+
+    In a single process, return its own value alone. The value must be picklable.
+    """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [value]
     values: list[Any] = [None] * torch.distributed.get_world_size()
@@ -53,7 +56,7 @@ class SameTraining(Callback):
         """Compare the facts of all processes.
 
         Raises:
-            TrainingError: in every process, if a fact differs between processes.
+            TrainingError: in every process, if a fact of a process differs from that of rank 0.
         """
         all_facts = gathered(self.facts)
         for name, first in all_facts[0].items():
@@ -102,10 +105,10 @@ class Children:
         launcher.launch = launch_watched
 
     def failure(self, wait: float = 0.0) -> str | None:
-        """Return a message about the first process that failed, or None.
+        """Return a message about a child process that ended with an error, the lowest rank first, or None.
 
         Args:
-            wait: seconds to wait for a failure, if no process has failed yet.
+            wait: seconds to wait for a failure, if no child has failed yet.
         """
         until = time.monotonic() + wait
         while True:
@@ -118,10 +121,12 @@ class Children:
 
     @contextmanager
     def ended_with_this(self) -> Iterator[None]:
-        """Stop watching at the end of the block; if it raises, kill the processes at once.
+        """Stop watching at the end of the ``with``; if an exception leaves it, kill the children.
+
+        An exception that is not a NablafxError may be caused by a child; the children then have two seconds to end.
 
         Raises:
-            TrainingError: if an error of the block was caused by a process that failed.
+            TrainingError: in place of such an exception, if a child ended with an error.
         """
         try:
             yield
@@ -159,7 +164,7 @@ def _exit_message(rank: int, code: int) -> str:
 
 @contextmanager
 def told_to_children(run_id: str | None) -> Iterator[None]:
-    """Pass this process's pid and the resumed run's id to child processes that are started inside the block."""
+    """Pass this process's pid and, if not None, the resumed run's id to child processes started inside the ``with``."""
     told = {_PARENT_VARIABLE: str(os.getpid()), **({RUN_VARIABLE: run_id} if run_id else {})}
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
@@ -175,7 +180,10 @@ def told_to_children(run_id: str | None) -> Iterator[None]:
 
 @contextmanager
 def ended_with_first() -> Iterator[None]:
-    """End this process soon after rank 0, its parent, has ended, even if it hangs in an exchange."""
+    """End this process if it is still inside the ``with`` `GRACE_SECONDS` after its parent, rank 0, has ended.
+
+    It may hang in an exchange. Do nothing if this process was not started by rank 0 inside `told_to_children`.
+    """
     over = threading.Event()
     parent = int(os.environ.get(_PARENT_VARIABLE, 0))
     if parent == os.getppid():
@@ -188,10 +196,10 @@ def ended_with_first() -> Iterator[None]:
 
 @contextmanager
 def exchange_explained() -> Iterator[None]:
-    """Turn the error of an exchange with a process that has ended into a TrainingError.
+    """Turn the error of torch.distributed about a failed exchange between processes into a TrainingError.
 
     Raises:
-        TrainingError: if an exchange between the processes failed.
+        TrainingError: if an exchange inside the ``with`` failed, usually because another process has ended.
     """
     try:
         yield
@@ -200,7 +208,8 @@ def exchange_explained() -> Iterator[None]:
         if not broken and not any(word in str(error) for word in ("gloo", "Connection closed by peer", "NCCL")):
             raise
         raise TrainingError(
-            "another process of this training has ended or does not answer. The files written so far are kept."
+            "another process of this training has ended or does not answer. Its own output says why. The files written "
+            "so far are kept."
         ) from error
 
 

@@ -31,7 +31,7 @@ class Status:
         total_steps: number of optimiser steps at the end; None for no limit.
         elapsed: seconds of training so far, including those before a resume.
         limit: seconds after which the training ends; None for no limit.
-        speed: recent steps per second; None before the second step.
+        speed: recent steps per second, without validations; None if unknown.
         pace: steps per second since this process began to train, including validations; None if unknown.
         figures: text of the losses and the learning rate.
         doing: current activity, such as ``"validating"``; empty while it trains.
@@ -48,13 +48,13 @@ class Status:
 
     @property
     def done(self) -> float:
-        """Fraction of the training that is done, from 0 to 1, by steps or by time: whichever ends it earlier."""
+        """Fraction of the training that is done, from 0 to 1: the larger of the fractions of steps and of time."""
         by_steps = self.step / self.total_steps if self.total_steps else 0.0
         return min(1.0, max(by_steps, self.elapsed / self.limit if self.limit else 0.0))
 
     @property
     def left(self) -> float | None:
-        """Seconds until the end; None while unknown."""
+        """Seconds until the end by time or by steps, whichever comes first; None if unknown."""
         by_time = None if self.limit is None else self.limit - self.elapsed
         by_steps = (self.total_steps - self.step) / self.pace if self.total_steps and self.pace else None
         known = [max(0.0, seconds) for seconds in (by_time, by_steps) if seconds is not None]
@@ -67,7 +67,7 @@ class Status:
 
     @property
     def details(self) -> str:
-        """Text after the bar: percentage, speed, figures, times and current activity."""
+        """Text after the bar: percentage, speed, figures, elapsed and remaining time, and current activity."""
         speed = "" if self.speed is None else f"{self.speed:.3g} steps/s"
         left = "" if self.left is None else f", {_clock(self.left)} left"
         parts = (f"{100 * self.done:.0f} %", speed, self.figures, f"{_clock(self.elapsed)}{left}", self.doing)
@@ -142,7 +142,7 @@ class RichProgress(Callback):
             self._draw(trainer, pl_module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Show that the training validates."""
+        """Show on a terminal that the training validates."""
         if self._live:
             self._draw(trainer, pl_module, "validating")
 
@@ -157,7 +157,7 @@ class RichProgress(Callback):
             self._draw(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Draw the last state, which stays on the screen."""
+        """Draw the last progress, which stays on the screen."""
         if self._running:
             self._draw(trainer, pl_module, "done")
         self._close()

@@ -10,7 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Hide Lightning's messages, which repeat the user's settings or give advice that does not apply."""
+    """Hide Lightning's info messages and its Python warnings inside the ``with``; its logged warnings stay.
+
+    They repeat the user's settings, or give advice that does not apply.
+    """
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

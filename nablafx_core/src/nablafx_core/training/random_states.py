@@ -13,11 +13,12 @@ from nablafx_core.training.processes import gathered
 
 
 class RandomStates(Callback):
-    """Keep the states of torch (CPU and CUDA), numpy and `random` of every process in the checkpoints.
+    """Keep the states of torch's, numpy's and Python's global random generators of every process in the checkpoints.
 
-    The states before a validation are set again at the start of the next epoch, so that the time of a validation does
-    not change the weights. After a resume, they are set at the start of the epoch: after all code that seeds or draws
-    while a training starts, and before any code that draws during it. This must therefore be the first callback.
+    The states before a validation are set again at the start of the next epoch, so that it makes no difference to the
+    weights when a training validates. After a resume, the states of the checkpoint are set at the start of the first
+    epoch: after all code that seeds or draws while a training starts, and before any code that draws during it. This
+    must therefore be the first callback.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,10 @@ class RandomStates(Callback):
         self._loaded = state_dict["ranks"]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Set the stored or loaded states once; a rank that did not exist when they were saved keeps its own."""
+        """Set the states of the checkpoint, or else those before the last validation; do nothing without either.
+
+        A rank that did not exist when the checkpoint was written keeps its own states.
+        """
         if trainer.global_rank < len(self._loaded):
             self._kept = self._loaded[trainer.global_rank]
         if self._kept is not None:
@@ -46,7 +50,10 @@ class RandomStates(Callback):
 
 
 def random_states() -> dict[str, Any]:
-    """Return the states of torch, numpy and `random` as plain values, which can be read without unpickling."""
+    """Return the states of torch, numpy and `random` as plain values, which can be read without unpickling.
+
+    The state of CUDA is that of the current GPU; None if this process has not used CUDA.
+    """
     version, words, gauss = random.getstate()
     numpy: Any = np.random.get_state()  # noqa: NPY002 - packs draw from this global generator
     return {
@@ -58,7 +65,7 @@ def random_states() -> dict[str, Any]:
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Set the states that `random_states` returned."""
+    """Set the states that `random_states` returned; that of CUDA only if this process has used CUDA."""
     version, words, gauss = states["random"]
     random.setstate((version, tuple(words), gauss))
     kind, key, *rest = states["numpy"]

@@ -23,14 +23,20 @@ def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tup
         overrides: new locations of the data and other observers, in the form of ``--set``.
 
     Raises:
-        RunError: if there is no such run, or it is finished.
-        ConfigError: if an override sets anything else.
+        RunError: if no run matches, or several do, or the run is not a training, is finished or has no file
+            ``config.yaml``.
+        ConfigError: if an override sets anything else, or the recorded experiment is not valid any more.
     """
     check_overrides(overrides)
     if not is_first_process():  # "latest" may be another run now than when rank 0 looked it up
         run_id = os.environ.get(RUN_VARIABLE, run_id)
     trainings = [run.id for run in list_runs(runs_dir) if run.command == "train"]
     found = find_run(runs_dir, trainings[0] if run_id == "latest" and trainings else run_id)
+    if found.command not in ("train", None):
+        raise RunError(
+            f"the run {found.id} is not a training: `nablafx {found.command}` made it. Write the id of a training; "
+            "`nablafx runs` lists all runs."
+        )
     if found.status == "COMPLETED":
         raise RunError(f"the run {found.id} is finished. To train its model further, use --init {found.folder}.")
     if not os.path.isfile(found.folder / "config.yaml"):
@@ -43,8 +49,12 @@ def resumable(run_id: str, runs_dir: Path, overrides: Sequence[str] = ()) -> tup
 def resumed_folder(runs_dir: Path, run_id: str) -> Path:
     """Return the folder of a run to resume, which every process of the training must see.
 
+    Args:
+        runs_dir: folder of the runs.
+        run_id: id of the run, or its first characters.
+
     Raises:
-        RunError: if there is no such run.
+        RunError: if no run matches, or several do.
     """
     try:
         return find_run(runs_dir, run_id).folder

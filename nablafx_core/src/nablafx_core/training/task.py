@@ -40,7 +40,8 @@ class BrokenStep(NamedTuple):
 class TrainingTask(LightningModule):
     """Train a model on whole segments, or by truncated backpropagation through time.
 
-    Whole: the model runs offline over context and segment, and the context is left out of the loss.
+    The context is the audio before a segment. Whole: the model runs offline over context and segment, and the context
+    is left out of the loss.
     Truncated: the model runs over the context without gradients; then each chunk is one optimiser step and passes
     its state, detached from its gradients, to the next. The target is delayed by the model's latency.
 
@@ -54,7 +55,7 @@ class TrainingTask(LightningModule):
         chunk: length of a chunk in samples; None for whole segments.
         latest: losses of the last step, for a progress display; still on the device.
         validation: figures of the last validation.
-        counts: true if the current validation counts for patience and the plateau.
+        counts: true if the current validation counts for early stopping and for the plateau of the learning rate.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class TrainingTask(LightningModule):
         self._noted: list[tuple[int, int, Tensor]] = []
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW, and with ``lr_schedule: plateau`` a schedule that lowers its rate when the loss stagnates."""
+        """Return AdamW; with ``lr_schedule: plateau``, also a schedule that lowers its rate if validations stagnate."""
         optimizer = optimizer_of(self.model, self.settings)
         if self.settings.lr_schedule != "plateau":
             return optimizer
@@ -87,7 +88,7 @@ class TrainingTask(LightningModule):
 
     @contained()
     def training_step(self, batch: Batch, batch_index: int) -> None:
-        """Do one optimiser step for whole segments, or one per chunk of truncated ones; stop after `max_steps`."""
+        """Do one optimiser step for whole segments, or one for each chunk, but none after ``train.max_steps``."""
         if self.chunk is None:
             self._step(self.predict(batch), batch.wet)
             return
@@ -97,7 +98,7 @@ class TrainingTask(LightningModule):
                 break
 
     def predict(self, batch: Batch) -> Tensor:
-        """Return the offline output for the segments, without their context."""
+        """Return the offline output for the segments of a batch, without their context: (batch, channels, time)."""
         context = batch.dry.shape[-1] - batch.wet.shape[-1]
         return self.model.offline(batch.dry, _controls(batch), batch.start)[..., context:]
 
@@ -136,13 +137,13 @@ class TrainingTask(LightningModule):
             self._losses[name] = self._losses[name] + value if name in self._losses else value
 
     def mean_losses(self) -> dict[str, float]:
-        """Return the mean of each loss over the steps since the last call. Wait for the device."""
+        """Return the mean of each loss over the steps since the last call, empty without one. Wait for the device."""
         means = {name: float(total) / self._steps for name, total in self._losses.items()}
         self._losses, self._steps = {}, 0
         return means
 
     def broken_step(self) -> BrokenStep | None:
-        """Return the first step since the last call whose loss was NaN or infinite. Wait for the device."""
+        """Return the first step since the last call whose loss was NaN or infinite, or None. Wait for the device."""
         noted, self._noted = self._noted, []
         if not noted:
             return None
@@ -180,7 +181,10 @@ class TrainingTask(LightningModule):
 
     @contained()
     def on_validation_epoch_end(self) -> None:
-        """Compute the figures of the whole split, and step the schedule if the validation counts."""
+        """Compute the figures of the whole split; if the validation counts, step the schedule of the plateau.
+
+        All ranks use the figures of rank 0.
+        """
         figures = {name: metric.value(self._sums[f"metric {name}"]) for name, metric in self.metrics.items()}
         losses = {key[5:]: float(sums[0] / sums[1]) for key, sums in self._sums.items() if key.startswith("loss ")}
         self.validation = {**{f"loss/{name}": value for name, value in losses.items() if name != "loss"}, **figures}
@@ -196,7 +200,7 @@ class TrainingTask(LightningModule):
         """Reject a checkpoint of another model before anything is loaded.
 
         Raises:
-            RunError: if the names or shapes of the weights, or the groups of parameters, differ.
+            RunError: if the names or shapes of the weights, or the sizes of the optimiser's parameter groups, differ.
         """
         mine, theirs = self.state_dict(), checkpoint["state_dict"]
         wrong = [name for name in mine if name not in theirs or theirs[name].shape != mine[name].shape]
@@ -216,12 +220,12 @@ def chunk_length(model: Model, settings: TrainSettings, min_samples: int = 1) ->
     """Return the number of samples between two cuts of backpropagation; None for whole segments.
 
     Args:
-        model: model whose `default_tbptt` is used for ``auto``.
+        model: model whose `default_tbptt` is used for ``train.tbptt: auto``.
         settings: settings of the training.
-        min_samples: minimum number of samples of the loss; ``auto`` is at least as long.
+        min_samples: minimum number of samples that the loss can use; with ``auto``, a chunk is at least as long.
 
     Raises:
-        ModelError: if ``train.tbptt`` is set and the model cannot stream.
+        ModelError: if the result is not None and the model cannot stream.
     """
     length = model.default_tbptt if settings.tbptt == "auto" else settings.tbptt
     if length is not None and not model.streams:
@@ -233,7 +237,8 @@ def chunk_cuts(time: int, length: int, latency: int, min_samples: int) -> list[i
     """Return the cuts of a segment for truncated backpropagation: 0, …, `time`.
 
     Cuts are `length` apart, but a chunk whose outputs are too few for the loss is joined to the next chunk, or at the
-    end to the previous one. The first `latency` outputs do not count, because they belong to the context.
+    end to the previous one. The first `latency` outputs of the segment do not count, because they belong to the
+    context; a chunk that has only such outputs stays, and gives no loss.
 
     Args:
         time: number of samples in the segment.
