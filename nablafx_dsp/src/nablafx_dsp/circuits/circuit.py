@@ -61,8 +61,8 @@ class Circuit(Device):
         if audio.ndim != 1 or len(units) != len(self.controls):
             knobs = ", ".join(control.name for control in self.controls)
             raise DataError(
-                f"{self.name}: expected audio (time,) and {len(self.controls)} controls ({knobs}), got audio of "
-                f"shape {audio.shape} and {len(units)} controls."
+                f"{self.name}: expected audio (time,) and {len(self.controls)} controls ({knobs}), or none for their "
+                f"defaults, got audio of shape {audio.shape} and {len(units)} controls."
             )
         values = {c.name: float(c.from_unit(unit)) for c, unit in zip(self.controls, units, strict=True)}
         volts = self._resampled(audio, self.oversampling, 1)
@@ -85,8 +85,8 @@ class Circuit(Device):
         """Warn if Newton's method did not converge at `failures` of `samples` samples; do nothing if there are none."""
         if failures:
             warnings.warn(
-                f"{self.name}: the solver did not converge at {failures:,} of {samples:,} samples; the output is "
-                "inexact there. Lower the input or raise the oversampling.",
+                f"{self.name}: the solver did not converge at {failures:,} of {samples:,} samples of the internal "
+                "rate; the output is inexact there. Lower the input or raise the oversampling.",
                 stacklevel=3,
             )
 

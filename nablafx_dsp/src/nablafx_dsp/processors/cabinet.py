@@ -89,7 +89,7 @@ class Cabinet(Processor):
                 yield ("path",), str(problem)
 
     def macs_per_sample(self) -> float:
-        """Return one operation per tap, as if the sum over k were computed directly."""
+        """Return one multiply-accumulate per tap, as if the sum over k were computed directly."""
         return float(self.taps.shape[-1])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *more: Any) -> None:

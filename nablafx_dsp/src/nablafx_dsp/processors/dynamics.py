@@ -106,7 +106,10 @@ class Dynamics(Processor):
         self.effect_parameters = with_ranges(self.kind, table, ranges or {}, curves, least={"ratio": 1.0})
 
     def macs_per_sample(self) -> float:
-        """Return 7, whatever the settings: two each for average, ballistics and smoothing, and one for the gain."""
+        """Return 7 multiply-accumulates, whatever the settings.
+
+        There are two each for the average of the power and the two stages of smoothing, and one for the gain.
+        """
         return 7.0
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:

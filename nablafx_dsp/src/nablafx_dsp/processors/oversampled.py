@@ -97,7 +97,11 @@ class Oversampled(Processor):
                 yield ("processor", setting.name), f"write {setting.name} beside `name: oversampled`, not inside."
 
     def macs_per_sample(self) -> float:
-        """Return one operation per non-zero tap of the filters, and `factor` times those of the inner processor."""
+        """Return the multiply-accumulates per sample of `sample_rate`.
+
+        There is one for each non-zero tap and output sample of the filters, and `factor` times those of the inner
+        processor.
+        """
         filters = sum((1 << i) * (stage.up + stage.down + 3) for i, stage in enumerate(self.stages))
         return filters + self.factor * count_macs(self.processor).per_sample
 

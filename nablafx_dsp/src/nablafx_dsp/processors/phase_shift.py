@@ -67,7 +67,7 @@ class PhaseShift(Processor):
         self.register_buffer("_taps", taps, persistent=False)
 
     def macs_per_sample(self) -> float:
-        """Return one operation per non-zero tap, and two for the sum."""
+        """Return one multiply-accumulate per non-zero tap of H, and two for cos(s) x + sin(s) H{x}."""
         return float(torch.count_nonzero(self._taps)) + 2
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:

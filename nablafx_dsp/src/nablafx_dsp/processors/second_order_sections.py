@@ -114,7 +114,7 @@ class SecondOrderSections(Processor):
             )
 
     def macs_per_sample(self) -> float:
-        """Return five operations per section: y = b0 x + b1 x' + b2 x'' - a1 y' - a2 y''."""
+        """Return five multiply-accumulates per section: y = b0 x + b1 x' + b2 x'' - a1 y' - a2 y''."""
         return 5.0 * len(self.bands)
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:

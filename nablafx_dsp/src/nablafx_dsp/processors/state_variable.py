@@ -89,7 +89,7 @@ class StateVariable(Processor):
         self.effect_parameters = (cutoff, Parameter("q", min_q, max_q, "", curve), *mix)
 
     def macs_per_sample(self) -> float:
-        """Return 7: two operations per integrator, and three for the mix of the outputs."""
+        """Return 7 multiply-accumulates: two per integrator, and three for the mix of the outputs."""
         return 7.0
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:

@@ -63,7 +63,7 @@ class StaticFIR(Processor):
         return {"w0": float(self.net.w0), "num_taps": self.coords.shape[-1]}
 
     def macs_per_sample(self) -> float:
-        """Return one operation per tap; the network, which runs once per call of `forward`, is not counted."""
+        """Return one multiply-accumulate per tap; the network, which runs once per `forward`, is not counted."""
         return float(self.coords.shape[-1])
 
     def taps(self) -> Tensor:

@@ -53,7 +53,7 @@ class StaticMLP(Memoryless):
         return {"w0": float(self.net.w0)}
 
     def macs_per_sample(self) -> float:
-        """Return one operation per weight of the network, without its biases."""
+        """Return one multiply-accumulate per weight of the network, without its biases."""
         return float(sum(weight.numel() for name, weight in self.named_parameters() if name.endswith("weight")))
 
     def effect(self, audio: Tensor) -> Tensor:  # type: ignore[override]
