@@ -185,7 +185,7 @@ def test_ranges_are_settings_and_invalid_ones_are_refused():
     assert (drive.minimum, drive.maximum, drive.unit, threshold.maximum) == (0, 6, "dB", 1)
     with pytest.raises(ModelError, match="hard clipper: .* 'knee'"):
         HardClip(ranges={"knee": (0, 1)})
-    with pytest.raises(ModelError, match="soft clipper: knee .* 0"):
+    with pytest.raises(ModelError, match="soft clipper: .*knee .* 0;"):
         SoftClip(ranges={"knee": (0, 1)})
     with pytest.raises(ModelError, match="not a range"):
         HardClip(ranges={"drive_db": (3, 1)})

@@ -1,4 +1,7 @@
-"""Read checkpoints of gray-box chains of NablAFx 1.0 (Comunità, Steinmetz and Reiss, 2025, arXiv:2502.11668)."""
+"""Read gray-box checkpoints and pretrained processors of NablAFx 1.0.
+
+Comunità, Steinmetz and Reiss, 2025, arXiv:2502.11668.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,15 @@ from nablafx_dsp.processors.equalizers import ParametricEQ, ShelvingEQ
 
 _log = logging.getLogger(__name__)
 
-#: Class names of its chain in a configuration.
+#: Class names of the chain of NablAFx 1.0 in its configurations.
 MODELS = ("GreyBoxModel", "GrayBoxModel")
 
 
 def _range(name: str, ours: str, lowest: float, highest: float) -> dict[str, Argument]:
-    """Return the two arguments of a parameter's range."""
+    """Return the two arguments of NablAFx 1.0 for a parameter's range, with our settings and its defaults.
+
+    `name` is its argument and `ours` our setting, each with ``{}`` for min or max.
+    """
     low, high = (Argument(ours.format(end), value) for end, value in (("min", lowest), ("max", highest)))
     return {name.format("min"): low, name.format("max"): high}
 
@@ -49,7 +55,7 @@ _SIREN = _LEARNED | {
 _LINEAR = {"curves": "linear"}
 
 
-#: Names of its equalizers' bands, and ours.
+#: Names of the bands of equalizers: those of NablAFx 1.0, and ours.
 BANDS = {
     "low_shelf": "lowshelf",
     "band0": "peak1",
@@ -60,7 +66,8 @@ BANDS = {
     "lowpass": "lowpass",
 }
 
-#: Its processors: our processor, the arguments, and the settings that make ours compute the same.
+#: For each processor of NablAFx 1.0: our processor, the arguments that can be imported, and settings of ours that are
+#: needed for the same output.
 PROCESSORS: dict[str, tuple[str, dict[str, Argument], dict[str, Any]]] = {
     "Gain": ("gain", _DRIVEN | _range("{}_gain_db", "{}_gain_db", -32.0, 32.0), {}),
     "DCOffset": ("dc_offset", _DRIVEN | _range("{}_offset", "{}_offset", -2.0, 2.0), {}),
@@ -89,7 +96,7 @@ PROCESSORS: dict[str, tuple[str, dict[str, Argument], dict[str, Any]]] = {
     "Tanh": ("tanh", _RATE, {}),
 }
 
-#: Its control types: our controller, and the arguments of its model that become settings.
+#: For each control type of NablAFx 1.0: our controller, and the arguments of the chain that become its settings.
 CONTROLLERS: dict[str, tuple[str, dict[str, Argument]]] = {
     "static": ("static", {}),
     "static-cond": (
@@ -113,14 +120,15 @@ _MODEL_ARGUMENTS = {"processors", "num_controls", "stat_control_params_initial"}
 class NablAFx01Chain(Importer):
     """Read a Lightning checkpoint or a state dict of a gray-box chain of NablAFx 1.0, with the YAML of its model.
 
-    The YAML is NablAFx's own: it contains a ``class_path`` that ends in GreyBoxModel, with its processors. Parameters
-    cover their ranges linearly, as in NablAFx. Filters are exact here: NablAFx trains them by frequency sampling with
-    clipping at each section, or restarts them every 128 samples; the imported filter is the one that the parameters
-    describe.
+    The YAML is that of NablAFx 1.0: it contains a ``class_path`` of the package nablafx that ends in GreyBoxModel or
+    GrayBoxModel, with its processors. Parameters cover their ranges linearly, as in NablAFx 1.0. Filters are exact
+    here: NablAFx 1.0 trains them by frequency sampling with clipping at each section, or restarts them every 128
+    samples; the imported filter is the one that the parameters describe. Its Highshelf, which computes a low shelf, is
+    imported as a low shelf, with a warning.
 
     Args:
-        config: YAML file of the model or of the whole training.
-        sample_rate: sample rate in Hz; that of the processors if not given.
+        config: path of the YAML file of the model or of the whole training; required to read a checkpoint.
+        sample_rate: sample rate in Hz; if not given, that of the processors, or 48,000 Hz if they have none.
         controls: names of the controls, in order; control_1, control_2, … if not given.
     """
 
@@ -134,17 +142,23 @@ class NablAFx01Chain(Importer):
         self.controls = controls
 
     def reads(self, path: Path) -> bool:
-        """Return True if the YAML describes a chain."""
+        """Return True if `config` is given and its YAML describes exactly one chain; the checkpoint is not read."""
         try:
             return self.config is not None and bool(described(Path(self.config), "nablafx", MODELS))
         except NablafxError:
             return False
 
     def read(self, path: Path) -> Model:
-        """Build the model; see `Importer`."""
+        """Build the chain that `config` describes, and load the weights of the checkpoint; see `Importer`.
+
+        Raises:
+            ConversionError: if `config` is not given or describes no chain that can be imported, or the checkpoint
+                cannot be read or has other weights than the chain.
+            ConfigError: if the YAML file cannot be read.
+        """
         if self.config is None:
             raise ConversionError(
-                f"{path}: requires --config: the YAML file of its model, a NablAFx file with class_path."
+                f"{path}: requires --config: the YAML file of its model, with the class_path of a gray-box model."
             )
         _, arguments = described(Path(self.config), "nablafx", MODELS)
         sections = sections_of(arguments, self.config)
@@ -170,8 +184,8 @@ class NablAFxPretrained(Importer):
 
     Args:
         sample_rate: sample rate in Hz, which the files do not contain.
-        w0: frequency factor of the first layer, which the files do not contain; if not given, that of NablAFx's
-            presets: 30 for nonlinearities and 1,000 for FIR filters.
+        w0: frequency factor of the first layer, which the files do not contain; if not given, that of the presets of
+            NablAFx 1.0: 30 for nonlinearities and 1,000 for FIR filters.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = NABLAFX_SUFFIXES
@@ -181,14 +195,18 @@ class NablAFxPretrained(Importer):
         self.w0 = w0
 
     def reads(self, path: Path) -> bool:
-        """Return True if the file contains exactly one processor."""
+        """Return True if the file contains only the network of a static_mlp or a static_fir processor."""
         try:
             return bool(nablafx_network(path))
         except NablafxError:
             return False
 
     def read(self, path: Path) -> Model:
-        """Build the model; see `Importer`."""
+        """Build a chain of the processor, and load its weights; see `Importer`.
+
+        Raises:
+            ConversionError: if the file cannot be read or contains something else.
+        """
         weights, num_taps = nablafx_network(path)
         section: dict[str, Any] = {"name": "nablafx-dsp/static_mlp", "pretrained": "none", **siren_size(weights)}
         if num_taps is not None:
@@ -206,21 +224,24 @@ class NablAFxPretrained(Importer):
 
 
 def sections_of(arguments: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
-    """Convert the arguments of a GreyBoxModel to the processor sections of an equal chain.
+    """Convert the arguments of a GreyBoxModel of NablAFx 1.0 to the processor sections of a chain of ours.
 
     Args:
         arguments: ``init_args`` of its model.
         where: file that contains them, for messages.
 
     Raises:
-        ConversionError: if a processor, a control type or an argument cannot be imported.
+        ConversionError: if there are no processors, or a processor, a control type or an argument cannot be imported.
     """
     for argument in arguments:
         if argument not in _MODEL_ARGUMENTS:
-            raise ConversionError(f"{where}: the argument '{argument}' of NablAFx's chain cannot be imported.")
+            raise ConversionError(
+                f"{where}: the argument '{argument}' of NablAFx's chain cannot be imported. Arguments: "
+                f"{', '.join(sorted(_MODEL_ARGUMENTS))}."
+            )
     items = arguments.get("processors") or []
     if not items:
-        raise ConversionError(f"{where}: the chain has no processors.")
+        raise ConversionError(f"{where}: the chain has no processors. Name the file that lists them.")
     return [_section(item, arguments, f"{where}: processors[{index}]") for index, item in enumerate(items)]
 
 
@@ -243,7 +264,7 @@ def _section(item: Any, arguments: Mapping[str, Any], where: str) -> dict[str, A
     if "control_type" in known:
         kind = given.get("control_type", known["control_type"].default)
         if kind not in CONTROLLERS:
-            raise ConversionError(f"{where}: there is no control_type '{kind}'. Types: {', '.join(CONTROLLERS)}.")
+            raise ConversionError(f"{where}: unknown control_type '{kind}'; expected one of {', '.join(CONTROLLERS)}.")
         controller, arguments_of = CONTROLLERS[kind]
         own = {key: value for key, value in arguments.items() if key in arguments_of}
         section["controller"] = {"name": f"nablafx-dsp/{controller}", **settings_from(own, arguments_of, where)}
@@ -251,9 +272,10 @@ def _section(item: Any, arguments: Mapping[str, Any], where: str) -> dict[str, A
 
 
 def _cutoffs(name: str, given: dict[str, Any]) -> dict[str, list[float]]:
-    """Return the ranges of an equalizer's bands, and remove them from its arguments.
+    """Return the cutoff ranges in Hz of an equalizer's bands, by our band, and remove them from the arguments `given`.
 
-    A parametric EQ always gets them, because ours changes its default ranges at low sample rates.
+    A shelving EQ gets those that are given. A parametric EQ gets all, because ours changes its default ranges at low
+    sample rates. Other processors get none, and their arguments do not change.
     """
     table = {"ParametricEQ": ParametricEQ.table, "ShelvingEQ": ShelvingEQ.table}.get(name, ())
     ranges = {band.name: [band.lowest, band.highest] for band in table}
@@ -268,38 +290,53 @@ def _cutoffs(name: str, given: dict[str, Any]) -> dict[str, list[float]]:
 
 
 def _sample_rate(arguments: Mapping[str, Any], where: str) -> int:
-    """Return the sample rate of the processors; 48,000 Hz if they do not say it."""
+    """Return the sample rate of the processors in Hz; 48,000 if none has one.
+
+    Raises:
+        ConversionError: if they have different ones.
+    """
     given = [(item.get("init_args") or {}).get("sample_rate") for item in arguments["processors"]]
     rates = sorted({int(rate) for rate in given if rate is not None}) or [48000]
     if len(rates) > 1:
-        raise ConversionError(f"{where}: its processors have different sample rates: {', '.join(map(str, rates))}.")
+        raise ConversionError(
+            f"{where}: its processors have different sample rates: {', '.join(map(str, rates))}. Choose one with "
+            "--set sample_rate=…"
+        )
     return rates[0]
 
 
 def _load(model: Model, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load the weights, all of them and nothing else.
+    """Load the weights of processors and controllers in `tensors` into the model; `path` is for messages.
 
     Raises:
-        ConversionError: if weights are missing, left over, or of another shape.
+        ConversionError: if the model lacks one of them, or the other way round, or if one has another shape.
     """
     own, taken = model.state_dict(), {}
     for key, value in _renumbered(_renamed(tensors), own).items():
         if key not in own:
-            raise ConversionError(f"{path}: the chain that --config describes has no weights '{key}'.")
+            raise ConversionError(
+                f"{path}: the chain that --config describes has no weights '{key}'. Name the checkpoint's own YAML "
+                "file."
+            )
         if value.shape != own[key].shape:
             raise ConversionError(
-                f"{path}: '{key}' has the shape {tuple(value.shape)}; --config describes {tuple(own[key].shape)}."
+                f"{path}: '{key}' has the shape {tuple(value.shape)}; --config describes {tuple(own[key].shape)}. Name "
+                "the checkpoint's own YAML file."
             )
         taken[key] = value
     if missing := [key for key in own if key not in taken]:
         raise ConversionError(
-            f"{path}: lacks the weights '{missing[0]}' (and {len(missing) - 1} others) of the chain in --config."
+            f"{path}: lacks the weights '{missing[0]}' (in all, {len(missing)} are missing) of the chain that --config "
+            "describes. Name the checkpoint's own YAML file."
         )
     model.load_state_dict(taken)
 
 
 def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename weights to our names, without the prefixes and the duplicates of an MLP's layers."""
+    """Return the weights of processors and controllers under our names.
+
+    Other tensors, and the duplicates of an MLP's layers, are left out.
+    """
     found = {}
     for key, value in tensors.items():
         match = re.fullmatch(r"(?:model\.)?(?:processor|controller)\.((?:processors|controllers)\.\d+\..+)", key)
@@ -309,7 +346,7 @@ def _renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _renumbered(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Number the controllers like ours if only those with weights are numbered."""
+    """Renumber the controllers in `weights` like those in `own`, ours, if they are numbered without gaps from 0."""
     ours, theirs = (
         {int(key.split(".")[1]) for key in keys if key.startswith("controllers.")} for keys in (own, weights)
     )

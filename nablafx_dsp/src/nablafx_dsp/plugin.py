@@ -1,4 +1,4 @@
-"""Components of this pack. Imports nothing heavy."""
+"""List the components of this pack by import path. Importing this module imports neither torch nor the components."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nablafx_core.registry.hookspecs import hookimpl
 from nablafx_dsp.preset_table import ALIASES, NABLAFX, OURS, summary
 
 _FILTERS = {
-    "peaking": "a bell around a frequency",
+    "peaking": "a gain around its centre frequency",
     "lowpass": "-12 dB per octave above its cutoff",
     "highpass": "-12 dB per octave below its cutoff",
     "lowshelf": "a gain below its cutoff",
@@ -18,7 +18,7 @@ _FILTERS = {
 
 _DYNAMICS = {
     "compressor": "Less gain above a threshold",
-    "limiter": "Holds the level at a threshold",
+    "limiter": "Reduces levels above a threshold to it",
     "expander": "Less gain below a threshold",
     "gate": "Closes below a threshold",
 }
@@ -63,7 +63,7 @@ def nablafx_processors() -> Iterable[Component]:
         Component(
             "phase_shift",
             "nablafx_dsp.processors.phase_shift:PhaseShift",
-            "The same phase shift at every frequency",
+            "The same phase shift at every frequency of a band",
             example={"lowest_hz": 1000.0},
         ),
         *(
@@ -89,7 +89,7 @@ def nablafx_processors() -> Iterable[Component]:
         Component(
             "cabinet",
             "nablafx_dsp.processors.cabinet:Cabinet",
-            "Impulse response from a file",
+            "Filter by an impulse response from a file",
             example={"num_taps": 300, "trainable": True},
         ),
         Component("static_fir", "nablafx_dsp.processors.static_fir:StaticFIR", "Learned impulse response"),
@@ -109,25 +109,25 @@ def nablafx_controllers() -> Iterable[Component]:
         Component(
             "static",
             "nablafx_dsp.controllers.static:Static",
-            "One learned setting",
+            "One learned value per parameter",
             example={"num_parameters": 3},
         ),
         Component(
             "static_cond",
             "nablafx_dsp.controllers.static:StaticConditional",
-            "A setting that depends on the controls",
+            "Parameter values that depend on the controls",
             example={"num_parameters": 3, "num_controls": 2, "hidden_size": 4},
         ),
         Component(
             "dynamic",
             "nablafx_dsp.controllers.dynamic:Dynamic",
-            "Follows the audio, one step per block",
+            "Parameter values that follow the audio, one step per block",
             example={"num_parameters": 3, "block_size": 16},
         ),
         Component(
             "dynamic_cond",
             "nablafx_dsp.controllers.dynamic:DynamicConditional",
-            "Follows the audio and the controls, one step per block",
+            "Parameter values that follow the audio and the controls, one step per block",
             example={"num_parameters": 3, "num_controls": 2, "block_size": 16},
         ),
     ]
@@ -135,7 +135,7 @@ def nablafx_controllers() -> Iterable[Component]:
 
 @hookimpl
 def nablafx_devices() -> Iterable[Component]:
-    """Return the circuits that render audio."""
+    """Return the devices of this pack: analogue circuits that render synthetic data."""
     return [
         Component(
             "diode_clipper",
@@ -162,7 +162,7 @@ def nablafx_devices() -> Iterable[Component]:
 
 @hookimpl
 def nablafx_commands() -> Iterable[Component]:
-    """Return the command that fits initial weights of processors."""
+    """Return the command ``nablafx pretrain``, which fits the initial weights of processors."""
     return [
         Component(
             "pretrain", "nablafx_dsp.pretraining.command:pretrain", "Fit a processor to a curve, a table or a response."
@@ -182,7 +182,7 @@ def nablafx_importers() -> Iterable[Component]:
 
 @hookimpl
 def nablafx_presets() -> Iterable[Component]:
-    """Return this pack's own chains and the gray-box configurations of NablAFx 1.0."""
+    """Return the presets: this pack's own chains, the gray-box configurations of NablAFx 1.0, and their short names."""
     named = {name: name for name in NABLAFX} | ALIASES
     lines = {name: (name, line) for name, line in OURS.items()}
     lines |= {name: (file, summary(file)) for name, file in named.items()}

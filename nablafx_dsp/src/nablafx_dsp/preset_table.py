@@ -1,4 +1,4 @@
-"""Presets by name, with a one-line description each. Imports nothing."""
+"""Names of this pack's presets, with a description of one line each. This module imports nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ OURS = {
     "amp": "Amplifier: two oversampled stages between EQs, then a cabinet",
 }
 
-#: Gray-box configurations of NablAFx 1.0, under its names, which list the processors and how each is driven: s for
-#: static, sc by the controls, d by the audio, dc by both.
+#: Gray-box configurations of NablAFx 1.0, under its names, which list the processors and what drives each: s for
+#: static values, sc for the controls, d for the audio, dc for both. A name without a suffix has nothing to drive.
 NABLAFX = (
     "gb-param_dist-mlp-fir_peq.sc+g.sc+off.sc+mlp+g.sc+peq.sc+fir.s+lp.s",
     "gb-param_dist-mlp-fir_peq.sc+g.sc+off.sc+phinv+mlp+g.sc+peq.sc+fir.s+lp.s",
@@ -43,7 +43,7 @@ NABLAFX = (
     "gb_fuzz-rnl_peq.s+g.s+off.d+rnl+g.s+peq.s+lp.s",
 )
 
-#: Short names of some of them.
+#: Short names of some of the presets in `NABLAFX`.
 ALIASES = {
     "gb-comp": "gb_comp_peq.s+g.d+peq.s+g.s",
     "gb-dist-rnl": "gb_dist-rnl_peq.s+g.s+off.s+rnl+g.s+peq.s+lp.s",
@@ -78,7 +78,11 @@ _WORDS = {
 
 
 def summary(name: str) -> str:
-    """Describe a preset of `NABLAFX` in one line, from its name."""
+    """Describe a preset in one line from its name: the effect, its processors, and whether its data need controls.
+
+    Args:
+        name: one of `NABLAFX`.
+    """
     kind, _, chain = name.removeprefix("gb-param_").removeprefix("gb_").partition("_")
     parts = ", ".join(_WORDS[part.partition(".")[0]] for part in chain.split("+"))
     line = f"{_WORDS[kind.partition('-')[0]]}: {parts}"

@@ -25,12 +25,13 @@ _FOLDER = Path(__file__).parent / "pretrained"
 
 
 def save_pretrained(net: nn.Module, path: Path, settings: Mapping[str, object]) -> None:
-    """Write the weights of a network to a safetensors file, under a temporary name first.
+    """Write the weights of a network to a safetensors file, which replaces an old file only when it is complete.
 
     Args:
         net: network of a processor.
-        path: path of the file.
-        settings: settings that determine the network's output, such as w0; `load_pretrained` compares them.
+        path: path of the file; its folder must exist.
+        settings: settings that determine the network's output, such as w0, and other facts. They are stored as text;
+            `load_pretrained` compares those that it is given.
 
     Raises:
         DataError: if the file cannot be written.
@@ -44,16 +45,19 @@ def save_pretrained(net: nn.Module, path: Path, settings: Mapping[str, object]) 
 
 
 def load_pretrained(net: nn.Module, name: str, settings: Mapping[str, object]) -> None:
-    """Load weights by name, in the network's size, or from a file; skip this if a bundle's weights are loaded next.
+    """Load weights of this pack by name, in the network's size, or weights from a file, into a network.
+
+    Nothing is done if the weights are loaded next, as from a bundle; see `nablafx_core.weights.weights_follow`.
 
     Args:
-        net: network of a processor.
+        net: network of a processor, changed in place.
         name: a name such as ``tanh``, or the path of a safetensors file of ``nablafx pretrain`` or of a pretrained
-            ``.pt`` file of NablAFx 1.0.
-        settings: settings of the processor; they must be equal to those that the file was made with.
+            ``.pt`` or ``.pth`` file of NablAFx 1.0.
+        settings: settings of the processor. Each must be equal to the one that the file was made with, if the file
+            contains it: a file of NablAFx 1.0 contains only the number of taps.
 
     Raises:
-        ModelError: if the file is not found or invalid, or was made for another size or other settings.
+        ModelError: if the file is not found or unreadable, or was made for another size or other settings.
     """
     if are_weights_to_follow():
         return
@@ -62,8 +66,8 @@ def load_pretrained(net: nn.Module, name: str, settings: Mapping[str, object]) -
     if not paths[0].is_file():
         names = dict.fromkeys(path.stem.rpartition("_")[0] for path in sorted(_FOLDER.glob("*.safetensors")))
         raise ModelError(
-            f"there are no pretrained weights '{name}'. Names: {', '.join(names)}; or the path of a safetensors file "
-            "of `nablafx pretrain` or of a pretrained .pt file of NablAFx."
+            f"pretrained weights '{name}' not found; expected one of {', '.join(names)}, or the path of a safetensors "
+            "file of `nablafx pretrain` or of a pretrained .pt file of NablAFx."
         )
     for path in paths:
         weights, made_with = _read(path)
@@ -73,13 +77,17 @@ def load_pretrained(net: nn.Module, name: str, settings: Mapping[str, object]) -
             return
     there = "; ".join(_size(_read(path)[0]) for path in paths)
     raise ModelError(
-        f"the pretrained weights '{name}' are for a network of another size: {there}. Set these sizes, fit other "
-        "weights by `nablafx pretrain`, or set pretrained: none."
+        f"the pretrained weights '{name}' are for a network of another size: {there}; this network has "
+        f"{_size(net.state_dict())}. Set such a size, fit other weights by `nablafx pretrain`, or set pretrained: none."
     )
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the weights of a network in a file, and the settings that they were made with."""
+    """Return the weights of a network in a file, and the settings that the file says they were made with, as text.
+
+    Raises:
+        ModelError: if the file cannot be read, or contains no such weights.
+    """
     if path.suffix in NABLAFX_SUFFIXES:
         try:
             net, num_taps = nablafx_network(path)
@@ -95,32 +103,36 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def nablafx_network(path: Path) -> tuple[dict[str, Tensor], int | None]:
-    """Read the network in a pretrained file of NablAFx 1.0, the state dict of one static processor.
+    """Read the network in a pretrained file of NablAFx 1.0, the state dict of one StaticMLP or StaticFIR processor.
 
     Args:
         path: path of the file, such as ``static_fir_filter_t64-h32-l5.pt``.
 
     Returns:
-        The weights of the network, and the number of taps if it is that of an FIR filter.
+        The weights of the network, by the names that they have in a `Siren`, and the number of taps if it is that of an
+        FIR filter, otherwise None.
 
     Raises:
-        ConversionError: if the file is not such a network.
+        ConversionError: if the file cannot be read, has weights outside of ``net.``, or has no sine layers.
     """
     tensors = read_tensors(path)
     coords = tensors.pop("coords", None)
     if not all(key.startswith("net.") for key in tensors):
         raise ConversionError(
-            f"{path}: is not a pretrained processor of NablAFx: expected weights 'net.…', found "
+            f"{path}: is not a pretrained static_mlp or static_fir of NablAFx: expected only weights 'net.…', found "
             f"'{next(key for key in tensors if not key.startswith('net.'))}'."
         )
     net = {key.removeprefix("net."): value for key, value in tensors.items()}
     if not siren_size(net):
-        raise ConversionError(f"{path}: is not a pretrained processor of NablAFx: its network has no sine layers.")
+        raise ConversionError(
+            f"{path}: is not a pretrained static_mlp or static_fir of NablAFx: its network has no sine layers, "
+            "'net.layers.…'."
+        )
     return net, None if coords is None else coords.numel()
 
 
 def siren_size(weights: Mapping[str, Tensor]) -> dict[str, int]:
-    """Return the size settings of a `Siren` with these weights; empty if they are not a Siren's."""
+    """Return ``hidden_size`` and ``num_layers`` of a `Siren` with these weights; empty without ``layers.0.weight``."""
     first = weights.get("layers.0.weight")
     if first is None or first.ndim != 2:
         return {}
@@ -131,7 +143,7 @@ def siren_size(weights: Mapping[str, Tensor]) -> dict[str, int]:
 
 
 def _size(weights: Mapping[str, Tensor]) -> str:
-    """Format a network's size for messages."""
+    """Format a network's size for messages: hidden size and number of layers of a `Siren`, else the weights' shapes."""
     sizes: Mapping[str, object] = siren_size(weights) or _shapes(weights)
     return ", ".join(f"{name} {value}" for name, value in sizes.items())
 

@@ -1,4 +1,4 @@
-"""Base class of circuits: controls, resampling, and a warning for samples that the solver did not solve."""
+"""Base class of circuits: controls, resampling, and a warning for samples at which the solver did not converge."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Circuit(Device):
     """Circuit that is solved sample by sample, from rest, at a multiple of the sample rate. Full scale is 1 V.
 
     The resampling filters are linear-phase and their delay is compensated. Samples at which Newton's method does not
-    converge are counted, and a warning gives their number.
+    converge are counted, and a warning gives their number. A subclass defines ``name``, ``controls`` and `solve`.
 
     Args:
-        oversampling: factor of the sample rate.
+        oversampling: integer factor of the sample rate, 1 or more; 1 for no resampling.
 
     Raises:
         ModelError: if `oversampling` is below 1.
@@ -46,43 +46,47 @@ class Circuit(Device):
 
         Args:
             audio: (time,), full scale +-1.
-            sample_rate: sample rate in Hz.
-            controls: control values in [0, 1]; their defaults if empty.
+            sample_rate: sample rate in Hz of the audio and of the output.
+            controls: one value in [0, 1] per control, in the order of ``controls``; the defaults if empty.
 
         Returns:
             The output in volts, float64 (time,).
 
         Raises:
-            DataError: if the audio is not mono or the number of controls is wrong.
+            DataError: if the audio does not have the shape (time,), or the number of values is neither 0 nor that of
+                the controls.
         """
         audio = np.ascontiguousarray(audio, dtype=np.float64)
         units = list(controls) or [control.default_unit for control in self.controls]
         if audio.ndim != 1 or len(units) != len(self.controls):
             knobs = ", ".join(control.name for control in self.controls)
             raise DataError(
-                f"{self.name}: expected audio (time,) and {len(self.controls)} controls ({knobs}), got audio of "
-                f"shape {audio.shape} and {len(units)} controls."
+                f"{self.name}: expected audio (time,) and {len(self.controls)} controls ({knobs}), or none for their "
+                f"defaults, got audio of shape {audio.shape} and {len(units)} controls."
             )
         values = {c.name: float(c.from_unit(unit)) for c, unit in zip(self.controls, units, strict=True)}
         volts = self._resampled(audio, self.oversampling, 1)
         return self._resampled(self.solve(volts, sample_rate * self.oversampling, values), 1, self.oversampling)
 
     def solve(self, volts: Any, rate: int, values: Mapping[str, float]) -> Any:
-        """Solve the circuit: return the output in volts (time,) at `rate` Hz, without resampling.
+        """Solve the circuit from rest, without resampling; warn if the solver does not converge.
 
         Args:
-            volts: input, float64 (time,).
-            rate: internal sample rate in Hz.
+            volts: input in volts at `rate`, float64 (time,).
+            rate: internal sample rate in Hz, `oversampling` times that of the audio.
             values: values of the controls by name, in their units.
+
+        Returns:
+            The output in volts at `rate`, float64 (time,).
         """
         raise NotImplementedError
 
     def report(self, failures: int, samples: int) -> None:
-        """Warn if Newton's method did not converge at some of the samples."""
+        """Warn if Newton's method did not converge at `failures` of `samples` samples; do nothing if there are none."""
         if failures:
             warnings.warn(
-                f"{self.name}: the solver did not converge at {failures:,} of {samples:,} samples; the output is "
-                "inexact there. Lower the input or raise the oversampling.",
+                f"{self.name}: the solver did not converge at {failures:,} of {samples:,} samples of the internal "
+                "rate; the output is inexact there. Lower the input or raise the oversampling.",
                 stacklevel=3,
             )
 

@@ -21,15 +21,15 @@ class DiodeClipper(Circuit):
 
         dv/dt = (u - v) / (R C) - (2 Is / C) sinh(v / (n Vt))
 
-    followed by a one-pole low-pass, the tone control: dw/dt = 2 pi f (v - w). Full scale is 1 V. Circuit and values:
-    Yeh, Abel and Smith, "Simplified, physically-informed models of distortion and overdrive guitar effects pedals",
-    DAFx 2007.
+    with u = 10^(drive / 20) times the input. A one-pole low-pass, the tone control, follows: dw/dt = 2 pi f (v - w),
+    where f is the control ``tone``. Full scale is 1 V. Circuit and values: Yeh, Abel and Smith, "Simplified,
+    physically-informed models of distortion and overdrive guitar effects pedals", DAFx 2007.
 
-    It is solved by the trapezoidal rule, with Newton's method for each sample, at a multiple of the sample rate: see
-    `Circuit`.
+    The clipper is solved by the trapezoidal rule, with Newton's method for each sample, at a multiple of the sample
+    rate: see `Circuit`. At that rate, the low-pass has the pole exp(-2 pi f / rate) and a zero at half the rate.
 
     Args:
-        oversampling: factor of the sample rate.
+        oversampling: integer factor of the sample rate.
         resistance_ohm: R.
         capacitance_farad: C.
         saturation_current_ampere: Is of one diode.
@@ -64,7 +64,10 @@ class DiodeClipper(Circuit):
         return signal.lfilter([(1 - pole) / 2, (1 - pole) / 2], [1, -pole], clipped)
 
     def clip(self, volts: Any, rate: int) -> Any:
-        """Return the voltage over the diodes for an input voltage, both (time,) at `rate` Hz, without any filter."""
+        """Return the voltage over the diodes for the input u in volts, both (time,) at `rate` Hz.
+
+        Drive, tone and resampling are left out. Warn if the solver does not converge.
+        """
         output = np.empty_like(volts)
         rc = self.resistance_ohm * self.capacitance_farad
         leak = 2 * self.saturation_current_ampere / self.capacitance_farad

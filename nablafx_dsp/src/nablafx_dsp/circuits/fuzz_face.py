@@ -34,8 +34,9 @@ class FuzzFace(Circuit):
 
         Ib = f / beta + r / beta_r,   Ic = f - r (1 + 1 / beta_r)
 
-    The fuzz pot, 1 kOhm, is Ra above its wiper and Rb below (1 Ohm at each end). The volume pot, 500 kOhm, scales O -
-    o, in dB. The circuit starts at its operating point, which is computed first.
+    The fuzz pot, 1 kOhm, is Ra above its wiper and Rb below (1 Ohm at each end). The output is O - o, the voltage over
+    the volume pot of 500 kOhm, times the control ``volume``, a gain in dB. The circuit starts at its operating point,
+    which is computed first.
 
     Circuit and gains of the transistors: Keen, "The technology of the Fuzz Face", 1998, with 470 Ohm. Is
     is typical of germanium transistors and puts the second collector at rest at about half the supply, as the article
@@ -45,10 +46,10 @@ class FuzzFace(Circuit):
     It is solved by the trapezoidal rule, with Newton's method for each sample: see `StateSpace` and `Circuit`.
 
     Args:
-        oversampling: factor of the sample rate.
-        source_ohm: Rs, source resistance of the guitar.
-        saturation_current_ampere: Is of both transistors.
-        thermal_voltage_volt: n, thermal voltage.
+        oversampling: integer factor of the sample rate.
+        source_ohm: Rs, source resistance of the guitar in ohm.
+        saturation_current_ampere: Is of both transistors in ampere.
+        thermal_voltage_volt: n, thermal voltage in volts.
         gains: beta of the first and the second transistor.
         reverse_gain: beta_r of both transistors.
     """
@@ -77,13 +78,16 @@ class FuzzFace(Circuit):
         self.reverse_gain = reverse_gain
 
     def solve(self, volts: Any, rate: int, values: Mapping[str, float]) -> Any:
-        """Return the output in volts; see `Circuit.solve`."""
+        """Return O - o times the volume, in volts; see `Circuit.solve`."""
         output, failures = self.state_space(values).run(volts, rate)
         self.report(failures, len(volts))
         return output
 
     def state_space(self, values: Mapping[str, float]) -> StateSpace:
-        """Return the equations for values of the controls; states are (x, z, o), junctions (f1, r1, f2, r2)."""
+        """Return the equations for values of the controls by name, in their units.
+
+        The states are (x, z, o). The junctions are (f1, r1, f2, r2), those of the class's equations, per transistor.
+        """
         above, below = self.fuzz_pot(values["fuzz"])
         volume = 10 ** (values["volume"] / 20)
         nodes = self._nodes(above)
@@ -117,12 +121,16 @@ class FuzzFace(Circuit):
 
     @staticmethod
     def fuzz_pot(position: float) -> tuple[float, float]:
-        """Return Ra above and Rb below the wiper in ohm, for a position in [0, 1]."""
+        """Return Ra above and Rb below the wiper of the fuzz pot in ohm, for a position in [0, 1]; 1 is most fuzz."""
         track = _FUZZ_OHM - 2 * _POT_END_OHM
         return _POT_END_OHM + (1 - position) * track, _POT_END_OHM + position * track
 
     def _nodes(self, above: float) -> Array:
-        """Solve the current law: return B, C, E, K and O as rows over (x, z, o, u, supply, f1, r1, f2, r2)."""
+        """Solve the current law for B, C, E, K and O, given the fuzz pot's Ra in ohm.
+
+        Returns:
+            (5, 9): a row of coefficients of (x, z, o, u, supply, f1, r1, f2, r2) for each of these voltages.
+        """
         source, c1, c2 = 1 / self.source_ohm, 1 / _COLLECTOR_1_OHM, 1 / _COLLECTOR_2_OHM
         load, feedback, pot, volume = 1 / _LOAD_OHM, 1 / _FEEDBACK_OHM, 1 / above, 1 / _VOLUME_OHM
         conductances = np.array(

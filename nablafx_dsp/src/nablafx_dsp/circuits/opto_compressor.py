@@ -15,18 +15,19 @@ from nablafx_dsp.circuits.circuit import Circuit
 class OptoCompressor(Circuit):
     """Optical levelling amplifier: a lamp driven by the output lights a photoresistor that shunts the input.
 
-    The photoresistor's conductance g, in units of the series resistor's, its trapped charge m and the light l::
+    The equations of the photoresistor's conductance g, in units of the series resistor's, its trapped charge m and the
+    light l are, with peak = 10^(peak_reduction / 20)::
 
         y = u / (1 + g)
         lag l' = (peak y)^4 - l
         tau g' = l - g^2 - (tau / fill) g + (tau / empty) m
         m' = g / fill - m / empty
 
-    and the output is y times the gain. The conducting charge recombines in pairs (the g^2), so that the response to
-    strong light is faster than that to weak light, and the release is fast at first and then slow. Trapped charge
-    returns over seconds, so that the release after a long loud passage is longer. In steady light g is the square root
-    of the light. With a lamp whose light is the fourth power of its voltage, y is proportional to the cube root of u,
-    a ratio of 3:1, beyond the knee, which is at peak y = 1.
+    and the output is y times the control ``gain``, in dB. The conducting charge recombines in pairs (the g^2), so that
+    the response to strong light is faster than that to weak light, and the release is fast at first and then slow.
+    Trapped charge returns over seconds, so that the release after a long loud passage is longer. In steady light g is
+    the square root of the light. With a lamp whose light is the fourth power of its voltage, y is proportional to the
+    cube root of u, a ratio of 3:1, beyond the knee, which is at peak y = 1.
 
     This is a plausible simple model and not a measured one. Recombination in pairs and traps are those of
     photoconductors (Rose, "Concepts in photoconductivity and allied problems", 1963). The time constants are chosen to
@@ -39,7 +40,7 @@ class OptoCompressor(Circuit):
     `Circuit`. The light of each sample depends on the output of the same sample: there is no delay in the loop.
 
     Args:
-        oversampling: factor of the sample rate.
+        oversampling: integer factor of the sample rate.
         lag_s: lag, time constant of the lamp in s.
         recombination_s: tau, time constant of the recombination in s.
         fill_s: time constant at which the traps fill, in s.
@@ -68,7 +69,7 @@ class OptoCompressor(Circuit):
         self.empty_s = empty_s
 
     def solve(self, volts: Any, rate: int, values: Mapping[str, float]) -> Any:
-        """Return the output in volts; see `Circuit.solve`."""
+        """Return y times the gain, in volts; see `Circuit.solve`."""
         output = np.empty_like(volts)
         peak, gain = (10 ** (values[name] / 20) for name in ("peak_reduction", "gain"))
         half = 0.5 / rate
@@ -86,7 +87,10 @@ _MOST_STEPS = 100
 
 @compiled
 def _trapezoidal(volts: Any, output: Any, peak: float, lag: float, pair: float, fill: float, empty: float) -> int:
-    """Solve each sample for g; the times are half a sample divided by the time constants.
+    """Solve each sample for g, and write y without the gain to `output`, from the light, g and m at 0.
+
+    lag, pair, fill and empty are half a sample divided by the time constants of the lamp, the recombination, and the
+    filling and emptying of the traps.
 
     The equations of the light and the traps are linear and are substituted. The remaining equation r(g) = 0 has an r
     that grows with g from r(0) < 0. If Newton's step would leave the interval that contains the root, the interval is

@@ -22,7 +22,7 @@ class Junctions:
     Args:
         saturation: Is of each junction in ampere, (junctions,).
         thermal: n of each junction, the ideality factor times the thermal voltage, in volts, (junctions,).
-        paired: true for an antiparallel pair, (junctions,).
+        paired: true for an antiparallel pair of diodes, (junctions,).
     """
 
     saturation: Array
@@ -36,10 +36,10 @@ class StateSpace:
 
         x' = A x + B u + C j(v),    v = D x + E u + F j(v),    y = l x + m u + n j(v)
 
-    with u the audio and the supply, v the voltages over the junctions and j their currents: an index-1 system of
-    differential and algebraic equations. It is discretised by the trapezoidal rule and solved by the K-method (Borin,
-    De Poli and Rocchesso, "Elimination of delay-free loops in discrete-time models of nonlinear acoustic systems", IEEE
-    Trans. Speech Audio Proc. 8(5), 2000).
+    with u the audio and the supply voltage, y the output, v the voltages over the junctions and j their currents: an
+    index-1 system of differential and algebraic equations. It is discretised by the trapezoidal rule and solved by the
+    K-method (Borin, De Poli and Rocchesso, "Elimination of delay-free loops in discrete-time models of nonlinear
+    acoustic systems", IEEE Trans. Speech Audio Proc. 8(5), 2000).
 
     Args:
         a: (states, states).
@@ -64,10 +64,14 @@ class StateSpace:
     supply: float = 0.0
 
     def at_rest(self, steps: int = 32) -> tuple[Array, Array, int]:
-        """Find the operating point: constant x and v without audio, raising the supply from 0 V in steps.
+        """Find the operating point: the constant x and v without audio.
+
+        Args:
+            steps: number of equal steps in which the supply is raised from 0 V; each starts from the v of the last.
 
         Returns:
-            x (states,), v (junctions,) and 1 if Newton's method did not converge at the full supply, else 0.
+            x (states,), v (junctions,), both in volts, and 1 if Newton's method did not converge at the full supply,
+            else 0.
         """
         of_supply = -np.linalg.solve(self.a, self.b[:, 1])
         of_currents = -np.linalg.solve(self.a, self.c)
@@ -84,14 +88,15 @@ class StateSpace:
         return j
 
     def run(self, audio: Array, rate: float) -> tuple[Array, int]:
-        """Compute the output from rest.
+        """Compute the output from the operating point.
 
         Args:
             audio: input in volts, (time,).
             rate: internal sample rate in Hz.
 
         Returns:
-            y in volts, (time,), and the number of samples at which Newton's method did not converge.
+            y in volts, (time,), and the number of samples at which Newton's method did not converge, plus 1 if it did
+            not for the operating point.
         """
         x, v, failures = self.at_rest()
         half = 0.5 / rate
@@ -110,7 +115,7 @@ class StateSpace:
 
 
 def _scratch(junctions: int) -> Array:
-    """Allocate the memory of a Newton step: the matrix with its right side, then a row for j."""
+    """Allocate the memory of a Newton step: the matrix with its right side as last column, then a row for j."""
     return np.empty((junctions + 1, junctions + 1))
 
 

@@ -13,9 +13,9 @@ from nablafx_dsp.circuits.state_space import Junctions, StateSpace
 
 
 class TubeScreamer(Circuit):
-    """Overdrive with diodes in the feedback of an op amp, a high-pass, a tone control and a level.
+    """Overdrive: a high-pass, diodes in the feedback of an op amp, a tone control and a level.
 
-    High-pass (1 uF into 10 kOhm): p = u - a,  a' = p / (10k 1u).
+    The input is u, full scale is 1 V. High-pass (1 uF into 10 kOhm): p = u - a,  a' = p / (10k 1u).
 
     Clipper (4.7 kOhm and 47 nF to ground, 51 pF with the diodes in the feedback): the op amp keeps its inputs equal,
     so that the current i = (p - b) / 4.7k flows through the feedback,  b' = i / 47n,
@@ -26,17 +26,17 @@ class TubeScreamer(Circuit):
 
         k = (c - d) / r,  c' = ((p + f - c) / 1k - c / 10k - (1 - T) k) / 220n,  d' = k / 220n,  y = c + 1k T k
 
-    The level scales y. Stages and values: Yeh, Abel and Smith, "Simplified, physically-informed models of distortion
-    and overdrive guitar effects pedals", DAFx 2007; the pedal's schematic as in Keen, "The technology of the Tube
-    Screamer", 1998. Not modelled: the buffers at input and output, the coupling after the tone stage (below 2 Hz), and
-    the op amps' supply and bandwidth.
+    The output is y times the control ``level``, a gain in dB. Stages and values: Yeh, Abel and Smith, "Simplified,
+    physically-informed models of distortion and overdrive guitar effects pedals", DAFx 2007; the pedal's schematic as
+    in Keen, "The technology of the Tube Screamer", 1998. Not modelled: the buffers at input and output, the coupling
+    after the tone stage (below 2 Hz), and the op amps' supply and bandwidth.
 
     It is solved by the trapezoidal rule, with Newton's method for each sample: see `StateSpace` and `Circuit`.
 
     Args:
-        oversampling: factor of the sample rate.
-        saturation_current_ampere: Is of one diode.
-        thermal_voltage_volt: n, the ideality factor times the thermal voltage.
+        oversampling: integer factor of the sample rate.
+        saturation_current_ampere: Is of one diode in ampere.
+        thermal_voltage_volt: n, the ideality factor times the thermal voltage, in volts.
     """
 
     name = "tube_screamer"
@@ -58,13 +58,16 @@ class TubeScreamer(Circuit):
         self.thermal_voltage_volt = thermal_voltage_volt
 
     def solve(self, volts: Any, rate: int, values: Mapping[str, float]) -> Any:
-        """Return the output in volts; see `Circuit.solve`."""
+        """Return y times the level, in volts; see `Circuit.solve`."""
         output, failures = self.state_space(values).run(volts, rate)
         self.report(failures, len(volts))
         return output
 
     def state_space(self, values: Mapping[str, float]) -> StateSpace:
-        """Return the equations for values of the controls; the state is (a, b, f, c, d)."""
+        """Return the equations for values of the controls by name, in their units.
+
+        The states are (a, b, f, c, d); the only junction is the pair of diodes.
+        """
         drive_ohm, tone = 51e3 + 500e3 * values["drive"], values["tone"]
         level = 10 ** (values["level"] / 20)
         pot = 220 + tone * (1 - tone) * 20e3

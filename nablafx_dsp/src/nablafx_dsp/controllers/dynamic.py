@@ -18,21 +18,25 @@ from nablafx_core.steps import Steps
 class Dynamic(BlockRecurrence, Controller):
     """u_b = sigmoid(LSTM(max over block b of |audio|)), one step per block of samples (Comunità et al., 2025).
 
-    With look-ahead, a block's parameters depend on the block itself, so that they wait for its end. Without, they
-    depend on the block before; those of the first block on silence. Held parameters are constant over a block. Linear
-    parameters move from the step before to the block's own step, which they reach at its last sample; in the first
-    block they are constant. The first block begins with the file, and silence is assumed after its end.
+    The LSTM has a memory, so that a step depends on all blocks before too. With look-ahead, step u_b is that of the
+    equation, which waits for the end of block b. Without, it depends on block b - 1 instead of b, and that of the first
+    block on silence. Held parameters are constant over a block. Linear parameters move from the step before to the
+    block's own step, which they reach at its last sample; in the first block they are constant. The first block begins
+    with the file, and silence is assumed after its end.
 
-    State: that of `BlockRecurrence`, and ``past``, the last steps, two at most.
+    State: that of `nablafx_core.nn.block_recurrence.BlockRecurrence`, and ``past``, the last steps, two at most,
+    (batch, num_parameters, steps).
 
     Args:
         num_parameters: number of the processor's parameters, and of the LSTM's units.
         num_controls: number of the model's controls, which are ignored.
         block_size: number of samples of a block.
         num_layers: number of layers of the LSTM.
-        lookahead: if true, a block's parameters depend on the block itself, with a latency of block_size - 1 samples.
-        interpolation: ``held`` or ``linear``.
-        reads: audio that it analyses: that of the chain, that of its processor, or that with this label.
+        lookahead: if true, a block's parameters depend on the block itself, with a latency of block_size - 1 samples;
+            otherwise on the block before, without latency.
+        interpolation: ``held`` for parameters that are constant over a block, or ``linear`` for ramps between steps.
+        reads: audio that is analysed: ``chain`` for the input of the chain, ``processor`` for the input of the
+            controlled processor, or the label of an earlier part of the chain.
 
     Raises:
         ConfigError: if `block_size` is below 1 or the interpolation is unknown.
@@ -50,13 +54,15 @@ class Dynamic(BlockRecurrence, Controller):
         interpolation: Literal["held", "linear"] = "held",
         reads: str = "chain",
     ) -> None:
+        name = "dynamic_cond" if self.follows_controls else "dynamic"
         if block_size < 1:
-            raise ConfigError(f"dynamic: block_size must be 1 or more, got {block_size}.")
+            raise ConfigError(f"{name}: block_size must be 1 or more, got {block_size}.")
         if interpolation not in ("held", "linear"):
-            raise ConfigError(f"dynamic: there is no interpolation '{interpolation}'. Interpolations: held, linear.")
+            raise ConfigError(f"{name}: unknown interpolation '{interpolation}'; expected held or linear.")
         if self.follows_controls and num_controls == 0:
             raise ModelError(
-                "controller 'dynamic_cond' depends on the controls, and this model has none. Use 'dynamic'."
+                "controller 'dynamic_cond' depends on the controls, and this model has none. Use 'dynamic', or give "
+                "the model controls."
             )
         super().__init__(
             1,
@@ -72,22 +78,34 @@ class Dynamic(BlockRecurrence, Controller):
         self.latency = self.grid - 1
 
     def pool(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the peak of each block."""
+        """Return the peak max |audio| of each block, (batch, 1, blocks), and the signal unchanged."""
         return super().pool(signal.abs())[0], signal
 
     def adapt(self, sequence: Tensor) -> Tensor:
-        """Map to [0, 1]."""
+        """Map the LSTM's output to parameters in [0, 1] by a sigmoid."""
         return sequence.sigmoid()
 
     def initial_state(self, batch_size: int, controls: Tensor | None = None) -> State:
-        """Return the state before the first sample."""
+        """Return the state before the first sample of a file; it does not depend on the controls."""
         state = super().initial_state(batch_size)
         return state | {"past": state["cell"].new_zeros(batch_size, self.num_parameters, 0)}
 
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
     ) -> tuple[Tensor | Steps, State]:
-        """Return parameters in [0, 1], (batch, num_parameters, time), or as `Steps` (…, blocks) if held."""
+        """Return the parameters in [0, 1], one vector per block or per sample, and the state after the audio.
+
+        Args:
+            audio: (batch, 1, time).
+            controls: (batch, num_controls) or (batch, num_controls, time); ignored unless the class follows controls.
+            state: state after the previous audio. None for a whole file: silence after it, and parameters without
+                delay.
+
+        Returns:
+            `Steps` of (batch, num_parameters, blocks) if held, (batch, num_parameters, time) if linear; and the state
+            after the audio. With a given state, the parameters lag by `latency` samples. Those for the time before the
+            file are the first step's, or 0.5 as long as the first block is incomplete.
+        """
         before = self.initial_state(audio.shape[0]) if state is None else state
         past = before["past"]
         if before["block"].shape[-1] and not self.lookahead:
@@ -111,9 +129,10 @@ class DynamicConditional(Dynamic):
     """u_b = sigmoid(LSTM(max over block b of |audio|, controls at the block's first sample)); otherwise like `Dynamic`.
 
     Args:
-        num_controls: number of the model's controls.
+        num_controls: number of the model's controls, 1 or more.
 
     Raises:
+        ConfigError: if `block_size` is below 1 or the interpolation is unknown.
         ModelError: if the model has no controls.
     """
 
@@ -121,9 +140,16 @@ class DynamicConditional(Dynamic):
 
 
 def _last_steps(taken: Tensor, steps: Steps, time: int, further: int) -> Steps:
-    """Return the last steps: as many as `time` samples overlap, and `further` ones before.
+    """Return the last steps of `taken`: as many as `time` samples overlap, and `further` ones before; none for time 0.
 
-    Before the file begins, a stream outputs the first step, or 0.5 if there is none yet.
+    Steps that are missing, because a stream with look-ahead begins before the file, are copies of the first step, or
+    0.5 if there is none yet.
+
+    Args:
+        taken: steps so far, (batch, num_parameters, blocks).
+        steps: block size of the result, and number of samples of the last block that come after the audio.
+        time: number of samples.
+        further: number of steps before the first sample's.
     """
     count = (time + steps.skip - 1) // steps.block_size + 1 + further if time else 0
     missing = count - taken.shape[-1]
@@ -134,7 +160,10 @@ def _last_steps(taken: Tensor, steps: Steps, time: int, further: int) -> Steps:
 
 
 def _ramps(steps: Steps, time: int) -> Tensor:
-    """Interpolate linearly, (batch, n, time); each step is reached at the last sample of its block."""
+    """Interpolate steps linearly, (batch, num_parameters, time); each is reached at the last sample of its block.
+
+    The first of the steps belongs to the block before the first sample.
+    """
     start, end = steps.values[..., :-1, None], steps.values[..., 1:, None]
     part = torch.arange(1, steps.block_size + 1, dtype=start.dtype, device=start.device) / steps.block_size
     lines = (start + (end - start) * part).flatten(-2)

@@ -16,13 +16,15 @@ from nablafx_core.state import State
 
 
 class Static(Controller):
-    """One trained setting: sigmoid(logits), with logits that are initialised from a normal distribution.
+    """Constant parameters: u = sigmoid(logits), with trained logits, (num_parameters,).
+
+    The logits are initialised from a normal distribution with mean 0. There is no state and no latency.
 
     Args:
         num_parameters: number of the processor's parameters.
-        num_controls: number of the model's controls.
-        spread: standard deviation of the initial logits. A small one starts near the middle of every range, where
-            gains, offsets and equalizers have no effect.
+        num_controls: number of the model's controls, which are ignored.
+        spread: standard deviation of the initial logits, 0 or more. With a small one, every parameter starts near
+            u = 0.5, where ``gain``, ``dc_offset`` and the gains of equalizers have no effect in their default ranges.
     """
 
     samples_per_step = math.inf  # computed once
@@ -34,18 +36,23 @@ class Static(Controller):
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
     ) -> tuple[Tensor, State]:
-        """Return the same parameters for every item: (batch, num_parameters)."""
+        """Return the parameters in [0, 1], (batch, num_parameters), equal for all items, and an empty state.
+
+        Only the batch size of the audio is used.
+        """
         return self.logits.sigmoid().expand(audio.shape[0], -1), {}
 
 
 class StaticConditional(Controller):
-    """A setting that depends on the controls: an MLP with a sigmoid after each layer, including the last one.
+    """Parameters that depend on the controls: u = MLP(controls), with a sigmoid after each layer, also the last one.
+
+    There is no state and no latency.
 
     Args:
         num_parameters: number of the processor's parameters.
-        num_controls: number of the model's controls.
+        num_controls: number of the model's controls, 1 or more.
         hidden_size: number of units of each hidden layer.
-        num_layers: number of layers of the MLP.
+        num_layers: number of linear layers of the MLP, including the last one.
 
     Raises:
         ModelError: if the model has no controls.
@@ -62,7 +69,10 @@ class StaticConditional(Controller):
     ) -> None:
         super().__init__(num_parameters, num_controls)
         if num_controls == 0:
-            raise ModelError("controller 'static_cond' depends on the controls, and this model has none. Use 'static'.")
+            raise ModelError(
+                "controller 'static_cond' depends on the controls, and this model has none. Use 'static', or give the "
+                "model controls."
+            )
         self.projection = MLP(
             num_controls, num_parameters, num_layers=num_layers, hidden_size=hidden_size, activation=nn.Sigmoid()
         )
@@ -70,7 +80,16 @@ class StaticConditional(Controller):
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
     ) -> tuple[Tensor, State]:
-        """Return parameters (batch, num_parameters), or (batch, num_parameters, time) if the controls move."""
+        """Return the parameters in [0, 1], and an empty state.
+
+        Args:
+            audio: not used.
+            controls: (batch, num_controls) or (batch, num_controls, time); they must not be None.
+            state: not used.
+
+        Returns:
+            Parameters (batch, num_parameters) or, if the controls have an axis of time, (batch, num_parameters, time).
+        """
         assert controls is not None
         if controls.ndim == 2:
             return self.projection(controls), {}

@@ -8,7 +8,9 @@ from nablafx_dsp.functional.siren import siren
 
 
 class Siren(nn.Module):
-    """Sinusoidal representation network of one number; see `nablafx_dsp.functional.siren.siren` for the equation.
+    """Sinusoidal representation network from one number to one number.
+
+    For the equation see `nablafx_dsp.functional.siren.siren`.
 
     The weights and biases of the first layer are initialised uniformly in +-1 (it has one input), those of the others
     in +-sqrt(6 / inputs).
@@ -31,6 +33,6 @@ class Siren(nn.Module):
                 nn.init.uniform_(weights, -bound, bound)
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return y of each number, in the shape of `values`."""
+        """Evaluate the network at each element of `values`, a tensor of any shape; the result has the same shape."""
         layers = (*self.layers, self.last_layer)
         return siren(values, self.w0, *(p for layer in layers for p in (layer.weight, layer.bias)))

@@ -24,18 +24,18 @@ _POINTS = 401
 _CURVE_W0, _RESPONSE_W0 = 0.3, 100.0
 
 
-#: Share of a response's energy beyond the taps from which a note is shown; less is 0.0 % in the note.
+#: Share of a response's energy beyond the taps above which a note is shown: 0.1 %.
 _NOTED = 1e-3
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Target and result of a fit.
+    """Target and result of a fit, at the points where they are compared; all tensors are float64.
 
     Args:
-        places: inputs of a nonlinearity, or numbers of the taps of a response, (points,).
+        places: inputs of a nonlinearity, or indices of the taps of a response from 0, (points,).
         target: target values, (points,).
-        fitted: values of the processor, (points,).
+        fitted: values of the fitted processor, (points,).
         note: message for the user, or empty.
     """
 
@@ -46,16 +46,26 @@ class Fit:
 
     @property
     def error(self) -> float:
-        """Return the largest difference."""
+        """Return the largest absolute difference between target and fitted values."""
         return float((self.fitted - self.target).abs().max())
 
 
 def fit_nonlinearity(processor: StaticMLP | StaticRational, target: str, limit: float, steps: int) -> Fit:
-    """Fit a nonlinearity to a named curve on [-limit, limit], or to a table on its range.
+    """Fit a nonlinearity to a named curve on [-limit, limit], or to a table between its first and last input.
+
+    Args:
+        processor: processor whose weights are changed in place.
+        target: a key of `nablafx_dsp.pretraining.targets.CURVES`, or the path of a ``.csv`` file for `read_table`,
+            between whose points the target is interpolated linearly.
+        limit: largest input for a named curve; not used for a table.
+        steps: maximum number of optimiser steps; not used for `StaticRational`.
+
+    Returns:
+        Target and fit at 4,010 inputs for a named curve, or at the inputs of the table.
 
     Raises:
-        ConfigError: if there is no curve with that name.
-        DataError: if the table is invalid.
+        ConfigError: if the target is not a named curve and has no suffix ``.csv``.
+        DataError: if the table cannot be read or is invalid.
     """
     if target in CURVES:
         curve = CURVES[target]
@@ -66,7 +76,9 @@ def fit_nonlinearity(processor: StaticMLP | StaticRational, target: str, limit: 
         x = torch.linspace(float(measured[0]), float(measured[-1]), _POINTS, dtype=torch.float64)
         y = _interpolated(measured, expected, x)
     else:
-        raise ConfigError(f"there is no curve '{target}'. Curves: {', '.join(CURVES)}, or a .csv file of input,output.")
+        raise ConfigError(
+            f"unknown curve '{target}'; expected one of {', '.join(CURVES)}, or a .csv file with rows input,output."
+        )
     if isinstance(processor, StaticMLP):
         fit(slowed(processor.net, _CURVE_W0), x, y, steps=steps)
     else:
@@ -80,37 +92,44 @@ def fit_nonlinearity(processor: StaticMLP | StaticRational, target: str, limit: 
 
 
 def fit_response(processor: StaticFIR, target: str, steps: int) -> Fit:
-    """Fit a filter to a named impulse response or to that of a WAV file.
+    """Fit a filter to a named impulse response, or to the beginning of the one in a WAV file.
+
+    Args:
+        processor: filter whose weights are changed in place; the target has its number of taps and sample rate.
+        target: a key of `nablafx_dsp.pretraining.targets.RESPONSES`, or the path of a mono ``.wav`` file.
+        steps: maximum number of optimiser steps.
+
+    Returns:
+        Target and fit at each tap, with a note if more than 0.1 % of the file's energy lies beyond the taps.
 
     Raises:
-        ConfigError: if there is no response with that name.
-        DataError: if the file is invalid.
+        ConfigError: if the target is not a named response and has no suffix ``.wav``.
+        DataError: if the file cannot be used; see `nablafx_dsp.pretraining.targets.read_response`.
     """
     num_taps, note = processor.coords.shape[-1], ""
     if target in RESPONSES:
         taps = RESPONSES[target](num_taps, processor.sample_rate)
     elif _is_file(target, ".wav"):
         taps, lost = read_response(Path(target), num_taps, processor.sample_rate)
-        note = (
-            f"{lost:.1%} of the response's energy lies beyond {num_taps} taps and is cut off." if lost > _NOTED else ""
-        )
+        if lost > _NOTED:
+            note = f"{lost:.1%} of the response's energy lies beyond {num_taps} taps and is cut off. Raise num_taps."
     else:
-        raise ConfigError(f"there is no response '{target}'. Responses: {', '.join(RESPONSES)}, or a .wav file.")
+        raise ConfigError(f"unknown response '{target}'; expected one of {', '.join(RESPONSES)}, or a .wav file.")
     fit(slowed(processor.net, _RESPONSE_W0), processor.coords[0, 0], taps, steps=steps)
     with torch.no_grad():
         return Fit(torch.arange(num_taps).double(), taps, processor.taps().double(), note)
 
 
 def fit(net: Siren, values: Tensor, targets: Tensor, *, steps: int = 1000) -> float:
-    """Fit a network's output at `values` to the targets in the mean square, by L-BFGS in float64.
+    """Minimise the mean squared error of a network's output at given inputs, by L-BFGS in float64.
 
     Args:
-        net: network, changed in place.
-        values, targets: inputs and outputs, (points,).
-        steps: maximum number of steps.
+        net: network whose weights are changed in place; afterwards it has its own dtype again.
+        values, targets: inputs and target outputs, (points,).
+        steps: maximum number of optimiser steps.
 
     Returns:
-        The largest error at any of the values, in the network's own dtype.
+        The largest absolute error at the inputs, with the network evaluated in its own dtype.
     """
     dtype = next(net.parameters()).dtype
     values, targets = values.double(), targets.double()
@@ -134,14 +153,24 @@ def fit(net: Siren, values: Tensor, targets: Tensor, *, steps: int = 1000) -> fl
 
 
 def slowed(net: Siren, w0: float) -> Siren:
-    """Scale the first layer of a network as if its w0 were lower, so that a fit is smooth between its points."""
+    """Scale the first layer's weight as if the network's w0 were `w0`, so that a fit is smooth between its points.
+
+    The network is changed in place and returned. If its w0 is not higher, nothing changes.
+    """
     with torch.no_grad():
         net.layers[0].get_parameter("weight").mul_(min(1.0, w0 / net.w0))
     return net
 
 
 def draw(result: Fit, title: str, path: Path, response: bool) -> None:
-    """Draw a target, its fit and their difference as a PNG file."""
+    """Draw a target, its fit and their difference as a PNG file.
+
+    Args:
+        result: target and fit.
+        title: title of the picture.
+        path: path of the file; its folder must exist.
+        response: true if they are the taps of a response, which are labelled as such.
+    """
     with picture(path, height_inches=6.0) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         upper.set_title(title)
@@ -159,7 +188,7 @@ def _is_file(target: str, suffix: str) -> bool:
 
 
 def _interpolated(places: Tensor, values: Tensor, wanted: Tensor) -> Tensor:
-    """Interpolate linearly at `wanted`; `places` are increasing and contain its range."""
+    """Interpolate the `values` at `places`, which increase, linearly at `wanted`, which lie between the places."""
     right = torch.searchsorted(places, wanted).clamp(1, len(places) - 1)
     left = right - 1
     return values[left] + (values[right] - values[left]) * (wanted - places[left]) / (places[right] - places[left])

@@ -1,4 +1,4 @@
-"""Targets of a fit: named curves, measured transfer tables, and impulse responses."""
+"""Targets of a fit: named curves, measured transfer curves, and impulse responses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def _diode(x: Tensor) -> Tensor:
 
 _NONE, _ONE = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
 
-#: Nonlinearities by name; those of processors with a threshold and a knee of 1, a bias of 0.3 and an offset of 0.
+#: Nonlinearities by name, without a gain before the curve. The threshold and the knee of clippers are 1, the bias of
+#: asymmetric_tanh is 0.3, and the offset of sine_fold is 0.
 CURVES: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "hard_clip": lambda x: shapes.hard_clip(x, _ONE),
@@ -45,15 +46,15 @@ CURVES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def read_table(path: Path) -> tuple[Tensor, Tensor]:
-    """Read a measured transfer curve: a CSV file with a row ``input,output`` for each point, in any order.
+    """Read a measured transfer curve: a CSV file in UTF-8 with a row ``input,output`` for each point, in any order.
 
-    A first row without numbers is a heading.
+    A first row without any number is skipped as a heading, and so are empty rows.
 
     Returns:
         Inputs in increasing order and their outputs, float64 (points,).
 
     Raises:
-        DataError: if a line does not contain two finite numbers or repeats an input (the message names the line), the
+        DataError: if a row does not consist of two finite numbers or repeats an input (the message names the row), the
             file cannot be read, or it has fewer than four points.
     """
     try:
@@ -70,7 +71,7 @@ def read_table(path: Path) -> tuple[Tensor, Tensor]:
                 continue
             raise DataError(f"{path}:{number}: '{','.join(row)}': expected two numbers, input,output.") from None
         if not (math.isfinite(source) and math.isfinite(target)):
-            raise DataError(f"{path}:{number}: '{','.join(row)}' contains a value that is NaN or infinite.")
+            raise DataError(f"{path}:{number}: '{','.join(row)}' contains NaN or infinity. Correct the row.")
         if source in points:
             raise DataError(f"{path}:{number}: the input {source:g} occurs twice. Keep one row, or the mean of both.")
         points[source] = target
@@ -91,7 +92,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _impulse(num_taps: int, sample_rate: int) -> Tensor:
-    """Return 1, followed by zeros."""
+    """Return an impulse: 1, followed by zeros, (num_taps,)."""
     return torch.eye(1, num_taps, dtype=torch.float64)[0]
 
 
@@ -100,12 +101,12 @@ _BINS = 65_536
 
 
 def _cabinet(num_taps: int, sample_rate: int) -> Tensor:
-    """Return a loudspeaker cabinet's response by formula: three damped resonances and a low-pass, at most 0 dB.
+    """Return a loudspeaker cabinet's response by formula, (num_taps,): three damped resonances and a low-pass.
 
     r[k] = sum over i of a_i exp(-t / tau_i) sin(2 pi f_i t),  t = k / sample_rate, with f 900, 2200 and 3600 Hz, tau
     0.3, 0.25 and 0.2 ms and a 1, 0.6 and 0.5; h[k] = p h[k-1] + (1 - p) r[k],  p = exp(-2 pi 5000 / sample_rate);
-    divided by the largest magnitude of its transform. 64 taps at 48 kHz last 1.3 ms, which is too short for low
-    frequencies.
+    divided by the largest magnitude of its transform, so that no frequency is amplified. 64 taps at 48 kHz last 1.3 ms,
+    which is too short for low frequencies.
     """
     t = np.arange(num_taps) / sample_rate
     modes = ((900, 0.3e-3, 1.0), (2200, 0.25e-3, 0.6), (3600, 0.2e-3, 0.5))
@@ -116,25 +117,26 @@ def _cabinet(num_taps: int, sample_rate: int) -> Tensor:
     return torch.from_numpy(response / np.abs(np.fft.rfft(response, _BINS)).max())
 
 
-#: Impulse responses by name, as functions of the number of taps and the sample rate.
+#: Impulse responses by name, as functions of the number of taps and the sample rate in Hz; float64 (num_taps,).
 RESPONSES: dict[str, Callable[[int, int], Tensor]] = {"impulse": _impulse, "cabinet": _cabinet}
 
 
 def read_response(path: Path, num_taps: int, sample_rate: int) -> tuple[Tensor, float]:
-    """Read the beginning of the impulse response in a file; see `read_impulse_response`.
+    """Read the beginning of the impulse response in a file, at a sample rate; see `read_impulse_response`.
 
     Returns:
-        The response, float64 (num_taps,), padded with zeros if the file is shorter; and the share of the energy that is
-        cut off.
+        The response, float64 (num_taps,), padded with zeros if the file is shorter; and the share of the whole
+        response's energy that is cut off, in [0, 1].
 
     Raises:
-        DataError: if the file is invalid or its first `num_taps` samples are silent.
+        DataError: if `read_impulse_response` rejects the file, or its first `num_taps` samples are silent.
     """
     whole = read_impulse_response(path, sample_rate).double()
     taps = torch.nn.functional.pad(whole[:num_taps], (0, max(0, num_taps - len(whole))))
     energy = float(whole.square().sum())
     if not float(taps.square().sum()) > 0:
         raise DataError(
-            f"{path}: the first {num_taps} samples at {sample_rate} Hz are silent. Remove the silence at its start."
+            f"{path}: the first {num_taps} samples at {sample_rate} Hz are silent. Remove the silence at its start, or "
+            "raise num_taps."
         )
     return taps, max(0.0, 1 - float(taps.square().sum()) / energy)

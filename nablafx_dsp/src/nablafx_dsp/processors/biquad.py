@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any, Literal
 
 from nablafx_core.errors import ModelError
@@ -30,22 +31,22 @@ TITLES = {
 
 
 class Biquad(SecondOrderSections):
-    """Second-order filter by the audio EQ cookbook: an exact recursion, even when its parameters move.
+    """Second-order filter of the audio EQ cookbook: an exact recursion, even when its parameters move.
 
     Parameters: ``gain_db`` (peaking filters and shelves only), ``cutoff_hz`` (the centre of a peaking filter) and
-    ``q``. Frequencies at or above 0.49 of the sample rate are clamped there.
+    ``q``. Cutoffs above 0.49 of the sample rate are clamped, and a range that reaches above it causes a warning.
 
     Args:
         type: filter type.
         sample_rate: sample rate in Hz.
-        min_cutoff_hz, max_cutoff_hz: range of the cutoff in Hz; the default range of the type if not given, up to 0.49
-            of the sample rate.
+        min_cutoff_hz, max_cutoff_hz: range of the cutoff in Hz. An end that is not given is that of the type's default
+            range, whose upper end is limited to 0.49 of the sample rate.
         min_q, max_q: range of the quality factor.
-        min_gain_db, max_gain_db: range of the gain in dB.
+        min_gain_db, max_gain_db: range of the gain in dB; not used by low-pass and high-pass filters.
         curves: how [0, 1] covers the ranges: ``perceptual`` (cutoff and Q on a log curve) or ``linear`` for all.
 
     Raises:
-        ModelError: if the type is unknown or a range is empty or not positive.
+        ModelError: if the type is unknown, a cutoff or Q is not above 0, or a range is reversed or infinite.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Biquad(SecondOrderSections):
         curves: Curves = "perceptual",
     ) -> None:
         if type not in TYPES:
-            raise ModelError(f"biquad: there is no type '{type}'. Types: {', '.join(TYPES)}.")
+            raise ModelError(f"biquad: unknown type '{type}'; expected one of {', '.join(TYPES)}.")
         band = Band("", type, *TYPES[type]).below(sample_rate)
         lowest = band.lowest if min_cutoff_hz is None else min_cutoff_hz
         highest = band.highest if max_cutoff_hz is None else max_cutoff_hz
@@ -71,7 +72,7 @@ class Biquad(SecondOrderSections):
 
 
 def _named(name: str, type_: BiquadType) -> type[Biquad]:
-    """Return `Biquad` with a fixed type and its other settings unchanged."""
+    """Return a subclass of `Biquad` with this name and a fixed type; its other settings are given by keyword."""
 
     def init(self: Biquad, **settings: Any) -> None:
         Biquad.__init__(self, type_, **settings)
@@ -81,7 +82,8 @@ def _named(name: str, type_: BiquadType) -> type[Biquad]:
     init.__signature__ = signature.replace(parameters=list(kept.values()))  # type: ignore[attr-defined]
     init.__annotations__ = {key: parameter.annotation for key, parameter in kept.items() if key != "self"}
     init.__qualname__ = f"{name}.__init__"
-    return type(name, (Biquad,), {"__init__": init, "__doc__": Biquad.__doc__, "__module__": __name__})
+    doc = re.sub(r"^ *type: .*\n", "", Biquad.__doc__ or "", flags=re.MULTILINE)
+    return type(name, (Biquad,), {"__init__": init, "__doc__": doc, "__module__": __name__})
 
 
 Peaking = _named("Peaking", "peaking")

@@ -26,10 +26,12 @@ _AUDIBLE = 1e-4  # share of a response's energy (-40 dB) that may be cut off wit
 class Cabinet(Processor):
     """Filter by an impulse response h from an audio file, without latency: y[t] = sum over k of h[k] x[t - k].
 
-    The response is resampled with its frequency response preserved, then cut or padded with zeros to `num_taps`. It is
-    stored as ``taps``, (num_taps,), with the weights, so that a bundle needs no file. An experiment file that names an
-    unusable response is rejected; a processor built in Python raises the error at its first use, unless its weights
-    have been loaded. State: that of `nablafx_dsp.functional.partitioned_fir.partitioned_fir`.
+    It has no parameters that a controller drives. The response is resampled with its frequency response preserved, then
+    cut or padded with zeros to `num_taps`; a warning tells if more than 0.01 % of its energy is cut off. It is stored
+    as ``taps``, (num_taps,), with the weights, so that a bundle needs no file. An experiment file whose response is
+    missing, not mono or not readable audio is rejected. If such a file is named in Python, or if the file turns out to
+    be silent or damaged, the first use of the processor raises the error, unless its weights have been loaded by then.
+    State: that of `nablafx_dsp.functional.partitioned_fir.partitioned_fir`.
 
     Args:
         sample_rate: sample rate in Hz.
@@ -70,7 +72,16 @@ class Cabinet(Processor):
 
     @staticmethod
     def setting_problems(settings: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
-        """Report an unreadable impulse response, unless a bundle contains it."""
+        """Report a file of `path` that is missing, not mono or not readable audio; see `check_impulse_response`.
+
+        Nothing is reported without a path, or if the weights are loaded next, as from a bundle.
+
+        Args:
+            settings: complete section, with ``path``.
+
+        Returns:
+            The path of the setting inside the section and the message, or nothing.
+        """
         if settings["path"] is not None and not are_weights_to_follow():
             try:
                 check_impulse_response(settings["path"])
@@ -78,7 +89,7 @@ class Cabinet(Processor):
                 yield ("path",), str(problem)
 
     def macs_per_sample(self) -> float:
-        """Return one operation per tap, as if every sum were computed directly."""
+        """Return one multiply-accumulate per tap, as if the sum over k were computed directly."""
         return float(self.taps.shape[-1])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *more: Any) -> None:
@@ -87,11 +98,23 @@ class Cabinet(Processor):
             self._unreadable = None
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
-        """Return the state for silence before the first sample."""
+        """Return the state for silence before the first sample.
+
+        Raises:
+            DataError: if the response could not be read and no weights were loaded instead.
+        """
         return self._convolved(self.taps.new_zeros(batch_size, 0), None)[1]
 
     def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:
         """Filter audio (batch, 1, time).
+
+        Args:
+            audio: x, (batch, 1, time).
+            parameters: not used.
+            state: state after the previous audio; None for silence before.
+
+        Returns:
+            y, (batch, 1, time), and the state after it.
 
         Raises:
             DataError: if the response could not be read and no weights were loaded instead.
@@ -106,12 +129,12 @@ class Cabinet(Processor):
 
 
 def _cut(taps: Tensor, num_taps: int, path: str) -> Tensor:
-    """Cut or pad a response to `num_taps`, (num_taps,); warn if an audible part is cut off."""
+    """Cut or zero-pad a response to `num_taps`, (num_taps,); warn if more than 0.01 % of its energy is cut off."""
     energy = taps.square()
     lost = float(energy[num_taps:].sum() / energy.sum())
     if lost > _AUDIBLE:
         logger.warning(
-            "%s: %.2g %% of the response's energy lies beyond %d taps and is cut off. Set num_taps to up to %d.",
+            "%s: %.2g %% of the response's energy lies beyond %d taps and is cut off. Set num_taps to %d to keep it.",
             path, 100 * lost, num_taps, len(taps),
         )  # fmt: skip
     return F.pad(taps, (0, max(num_taps - len(taps), 0)))[:num_taps].clone()

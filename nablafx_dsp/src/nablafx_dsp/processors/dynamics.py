@@ -57,10 +57,11 @@ class Dynamics(Processor):
     """Gain that depends on the level of a mono signal: a detector, a static curve and smoothing in dB.
 
     The equations and their source are in `nablafx_dsp.functional.dynamics.dynamics_gain`. `dynamics` of that module
-    does the same for several channels that share a gain or follow a side-chain signal. ``attack_ms`` and
-    ``release_ms`` are the times after which 63 % of a step of the gain in dB is done. Parameters per block of samples
-    are constant within a block. State: ``z``, the averaged power and the two stages of the smoothing, (batch, 3), in
-    float64; with look-ahead also ``past``, the delayed audio.
+    does the same for several channels that share a gain or follow a side-chain signal. `PARAMETERS` lists the
+    parameters of each kind. ``attack_ms`` and ``release_ms`` are the times after which 63 % of a step of the gain in dB
+    is done (with decoupled smoothing, the release takes longer, since the attack's filter follows it). Parameters per
+    block of samples are constant within a block. State: ``z``, the averaged power and the two stages of the smoothing,
+    (batch, 3), in float64 (float32 on MPS); with look-ahead also ``past``, the delayed audio, (batch, latency).
 
     Args:
         sample_rate: sample rate in Hz.
@@ -68,13 +69,15 @@ class Dynamics(Processor):
             parameter.
         smoothing: ``branching``: one filter with the pole of attack or release; ``decoupled``: a release that follows
             peaks at once, then a filter for the attack, which the release also passes through.
-        lookahead_ms: time in ms by which the gain precedes the audio, rounded to samples; this is the latency.
+        lookahead_ms: time in ms by which the gain precedes the audio, 0 or more, rounded to samples; this is the
+            latency.
         ranges: lowest and highest value by parameter, instead of the default range.
         curves: how [0, 1] covers the ranges: ``perceptual`` (ratio and times on a log curve; threshold and times with
             common values in the middle, unless `ranges` contains them) or ``linear`` for all.
 
     Raises:
-        ModelError: if the detector, the smoothing or a parameter is unknown, or a range or the look-ahead is invalid.
+        ModelError: if the detector, the smoothing or a parameter in `ranges` is unknown, a range is reversed, infinite
+            or begins too low, or `lookahead_ms` is below 0.
     """
 
     takes_steps = True
@@ -92,8 +95,8 @@ class Dynamics(Processor):
         super().__init__(sample_rate)
         if detector not in ("peak", "rms") or smoothing not in ("branching", "decoupled"):
             raise ModelError(
-                f"{self.kind}: there is no detector '{detector}' with smoothing '{smoothing}'. Detectors: "
-                "peak, rms. Smoothing: branching, decoupled."
+                f"{self.kind}: expected detector peak or rms, and smoothing branching or decoupled; got detector "
+                f"'{detector}' and smoothing '{smoothing}'."
             )
         if lookahead_ms < 0:
             raise ModelError(f"{self.kind}: lookahead_ms must be 0 or more, got {lookahead_ms:g}.")
@@ -103,7 +106,10 @@ class Dynamics(Processor):
         self.effect_parameters = with_ranges(self.kind, table, ranges or {}, curves, least={"ratio": 1.0})
 
     def macs_per_sample(self) -> float:
-        """Return two operations each for average, ballistics and smoothing, and one for the gain."""
+        """Return 7 multiply-accumulates, whatever the settings.
+
+        There are two each for the average of the power and the two stages of smoothing, and one for the gain.
+        """
         return 7.0
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
@@ -122,7 +128,17 @@ class Dynamics(Processor):
     def forward(
         self, audio: Tensor, parameters: dict[str, Tensor] | dict[str, Steps], state: State | None = None
     ) -> tuple[Tensor, State]:
-        """Process audio (batch, 1, time)."""
+        """Apply the gain to audio (batch, 1, time).
+
+        Args:
+            audio: x, (batch, 1, time).
+            parameters: parameters by name, each (batch,), (batch, time), or `Steps` of (batch, blocks).
+            state: state after the previous audio. None for a whole file: a long silence before and after it, and an
+                output without delay.
+
+        Returns:
+            y, (batch, 1, time), and the state after the audio. With a given state, y lags by `latency` samples.
+        """
         sound = audio[:, 0]
         values, block_size, skip = framed(parameters, sound.shape[-1])
         coefficients, side = self._coefficients(values), CURVES[self.kind].side
@@ -144,14 +160,22 @@ class Dynamics(Processor):
 
 
 class Compressor(Dynamics):
-    """Reduce the gain above the threshold: there, ``ratio`` dB more input give 1 dB more output."""
+    """Reduce the gain above the threshold: there, ``ratio`` dB more input give 1 dB more output in the steady state.
+
+    For the equations see `Dynamics`.
+    """
 
     kind = "compressor"
     title = "compressor"
 
 
 class Limiter(Dynamics):
-    """Compressor with infinite ratio. Peaks shorter than the attack pass, unless the look-ahead is longer."""
+    """Compressor with infinite ratio: above the threshold, the steady output has the level of the threshold.
+
+    The onset of a peak passes before the attack is done; a look-ahead of several attacks prevents that. A peak shorter
+    than the attack is hardly reduced with branching smoothing, whatever the look-ahead; decoupled smoothing with such a
+    look-ahead reduces it too. For the equations see `Dynamics`.
+    """
 
     kind = "limiter"
     title = "limiter"
@@ -160,7 +184,7 @@ class Limiter(Dynamics):
 class Expander(Dynamics):
     """Reduce the gain below the threshold: ``ratio`` dB of output per dB of input, by up to ``range_db``.
 
-    The attack is the time to open.
+    The attack is the time to open, and the release the time to close. For the equations see `Dynamics`.
     """
 
     kind = "expander"
@@ -168,7 +192,10 @@ class Expander(Dynamics):
 
 
 class Gate(Dynamics):
-    """Expander with a ratio of 20, which closes by ``range_db``. The attack is the time to open."""
+    """Expander with a ratio of 20, which reduces the gain by up to ``range_db``.
+
+    The attack is the time to open, and the release the time to close. For the equations see `Dynamics`.
+    """
 
     kind = "gate"
     title = "gate"

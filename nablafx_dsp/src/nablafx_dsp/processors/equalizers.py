@@ -11,18 +11,21 @@ from nablafx_dsp.processors.second_order_sections import Band, SecondOrderSectio
 
 
 class Equalizer(SecondOrderSections):
-    """Equalizer with the bands of a table.
+    """Base class of equalizers: second-order filters in series, one for each band of the class's ``table``.
+
+    Each band has the parameters ``{band}_gain_db`` (peaking filters and shelves only), ``{band}_cutoff_hz`` and
+    ``{band}_q``, with the name of the band.
 
     Args:
         sample_rate: sample rate in Hz.
-        min_gain_db, max_gain_db: range of each gain in dB.
+        min_gain_db, max_gain_db: range of each gain in dB; low-pass and high-pass filters have none.
         min_q, max_q: range of each quality factor.
-        cutoffs_hz: lowest and highest cutoff in Hz by band, instead of the default range. Cutoffs above 0.49 of the
-            sample rate are clamped.
+        cutoffs_hz: lowest and highest cutoff in Hz by band, instead of the default range, whose upper end is limited to
+            0.49 of the sample rate. Cutoffs above 0.49 of the sample rate are clamped.
         curves: how [0, 1] covers the ranges: ``perceptual`` (cutoff and Q on a log curve) or ``linear`` for all.
 
     Raises:
-        ModelError: if a band is unknown, or a range is empty or not positive.
+        ModelError: if a band is unknown, a cutoff or Q is not above 0, or a range is reversed or infinite.
     """
 
     table: ClassVar[tuple[Band, ...]]
@@ -44,7 +47,9 @@ class Equalizer(SecondOrderSections):
         names = [band.name for band in self.table]
         for name in cutoffs_hz:
             if name not in names:
-                raise ModelError(f"{type(self).__name__}: there is no band '{name}'. Bands: {', '.join(names)}.")
+                raise ModelError(
+                    f"{type(self).__name__}: unknown band '{name}' in cutoffs_hz. Bands: {', '.join(names)}."
+                )
         return [
             Band(band.name, band.type, *cutoffs_hz[band.name]) if band.name in cutoffs_hz else band.below(sample_rate)
             for band in self.table

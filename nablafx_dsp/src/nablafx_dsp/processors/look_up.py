@@ -18,22 +18,22 @@ Interpolation = Literal["linear", "cubic", "monotone"]
 class LookUp(Memoryless):
     """y = f(x), where f is a curve through trained points over evenly spaced inputs, continued as a line beyond them.
 
-    The inputs are x_k = max_input (2 k / (num_points - 1) - 1) and the outputs ``points``, (num_points,).
-    Interpolation:
+    It has no parameters that a controller drives. The inputs are x_k = max_input (2 k / (num_points - 1) - 1) and the
+    outputs ``points``, (num_points,). Interpolation:
 
     - linear: a line;
     - cubic: Hermite's cubic whose slope at a point is that of the chord through its neighbours (Catmull and Rom), so
       that the slope is continuous; it may overshoot;
-    - monotone: like cubic, with the harmonic mean of the slopes on both sides, so that the curve is monotone wherever
-      the points are and does not overshoot. Fritsch and Butland, "A method for constructing local monotone
-      piecewise cubic interpolants", SIAM J. Sci. Stat. Comput. 5, 1984.
+    - monotone: like cubic, with the harmonic mean of the slopes on both sides, or 0 if their signs differ, so that the
+      curve is monotone wherever the points are and does not overshoot. Fritsch and Butland, "A method for constructing
+      local monotone piecewise cubic interpolants", SIAM J. Sci. Stat. Comput. 5, 1984.
 
     Args:
         sample_rate: sample rate in Hz.
         num_points: number of points, 3 or more.
         max_input: input of the last point, above 0.
         interpolation: curve between the points.
-        function: initial function.
+        function: function whose values are the initial outputs: x itself, or tanh.
 
     Raises:
         ModelError: if `num_points` is below 3, or `max_input` is not above 0.
@@ -70,7 +70,11 @@ class LookUp(Memoryless):
         return a + inside * (b + inside * (c + inside * d)) + slope * (place - interval - inside)
 
     def cubics(self) -> Tensor:
-        """Return a, b, c, d of a + b t + c t^2 + d t^3, t in [0, 1], for each interval; (num_points - 1, 4)."""
+        """Return a, b, c, d of a + b t + c t^2 + d t^3 for each interval, over which t goes from 0 to 1.
+
+        Returns:
+            The coefficients, (num_points - 1, 4).
+        """
         rise = self.points.diff()
         if self._slopes is None:
             return torch.stack([self.points[:-1], rise, torch.zeros_like(rise), torch.zeros_like(rise)], dim=-1)
@@ -80,12 +84,18 @@ class LookUp(Memoryless):
 
 
 def _chords(rise: Tensor) -> Tensor:
-    """Return the slope at each point: that of the chord through its neighbours, or of the last interval at an end."""
+    """Return the slope per interval at each point, (points,), from the rise of each interval, (points - 1,).
+
+    It is that of the chord through the point's neighbours, or that of the only interval beside an end.
+    """
     return torch.cat([rise[:1], (rise[:-1] + rise[1:]) / 2, rise[-1:]])
 
 
 def _harmonic(rise: Tensor) -> Tensor:
-    """Return the slope at each point, which is 0 at an extremum and never so steep that the curve overshoots."""
+    """Return the slope per interval at each point, (points,), from the rise of each interval, (points - 1,).
+
+    It is the harmonic mean of the two rises beside the point, or 0 if their signs differ; for the ends see `_end`.
+    """
     left, right = rise[:-1], rise[1:]
     alike = left * right > 0
     inner = torch.where(alike, 2 * left * right / torch.where(alike, left + right, torch.ones_like(left)), 0.0)
@@ -93,7 +103,10 @@ def _harmonic(rise: Tensor) -> Tensor:
 
 
 def _end(rise: Tensor, following: Tensor) -> Tensor:
-    """Return the slope at an end, (1,): that of the parabola through three points, limited to prevent overshoot."""
+    """Return the slope at an end, (1,): that of the parabola through three points, limited to prevent overshoot.
+
+    `rise` is that of the interval at the end, and `following` that of the next interval.
+    """
     slope = (3 * rise - following) / 2
     slope = torch.where(slope * rise <= 0, torch.zeros_like(rise), slope)
     steep = (rise * following <= 0) & (slope.abs() > 3 * rise.abs())

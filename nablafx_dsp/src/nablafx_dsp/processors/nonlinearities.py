@@ -25,9 +25,10 @@ class Formula(NamedTuple):
 
     Args:
         title: name in pictures and messages.
-        parameters: parameters of the curve; ``drive_db`` is a gain before the curve.
-        curve: function of the input and the other parameters.
-        integral: antiderivative of the curve.
+        parameters: parameters of the processor. ``drive_db``, if present, is a gain before the curve; the others are
+            parameters of the curve.
+        curve: function of the amplified input and of the curve's parameters, by name.
+        integral: antiderivative of the curve, with the same arguments.
     """
 
     title: str
@@ -39,11 +40,13 @@ class Formula(NamedTuple):
 class Nonlinearity(Memoryless):
     """y = f(10^(drive_db / 20) x), where f is a curve with its own parameters, which each subclass defines.
 
+    Without a parameter ``drive_db``, as in `Tanh`, the gain before the curve is 1.
+
     With `antialiasing` adaa1, the output is the mean of f over the line from the sample before to the current one
     (`nablafx_dsp.functional.waveshaping.segment_mean`), with the current parameters. For a signal that is not distorted
     this is the mean of two samples: a delay of half a sample, -3 dB at a quarter of the sample rate and a zero at half
     of it. The latency does not include the half sample, because it is an integer; inside `oversampled` the delay is
-    half a sample of the higher rate. State: ``before``, the sample before.
+    half a sample of the higher rate. State: ``before``, the sample before, (batch, 1, 1); empty without antialiasing.
 
     Args:
         sample_rate: sample rate in Hz.
@@ -51,7 +54,7 @@ class Nonlinearity(Memoryless):
         ranges: lowest and highest value by parameter, instead of the default range: ``{drive_db: [0, 30]}``.
 
     Raises:
-        ModelError: if a range is invalid or its parameter unknown.
+        ModelError: if `ranges` names an unknown parameter, or a range is reversed, infinite or begins too low.
     """
 
     formula: ClassVar[Formula]
@@ -69,16 +72,25 @@ class Nonlinearity(Memoryless):
         self.effect_parameters = with_ranges(self.title, self.formula.parameters, ranges or {})
 
     def effect(self, audio: Tensor, **parameters: Tensor) -> Tensor:
-        """Return the curve of each sample."""
+        """Return f of each amplified sample, without antialiasing; see `Memoryless.effect`."""
         gain, own = _split_drive(parameters)
         return self.formula.curve(audio if gain is None else gain * audio, **own)
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
-        """Return the state for silence before the first sample."""
+        """Return the state for silence before the first sample; empty without antialiasing."""
         return {} if self.antialiasing == "none" else {"before": torch.zeros(batch_size, 1, 1)}
 
     def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:
-        """Process audio (batch, 1, time)."""
+        """Distort audio (batch, 1, time), with the antialiasing that the constructor was given.
+
+        Args:
+            audio: x, (batch, 1, time).
+            parameters: parameters by name, each (batch,) or (batch, time).
+            state: state after the previous audio; None for silence before. It is ignored without antialiasing.
+
+        Returns:
+            y, (batch, 1, time), and the state after it; empty without antialiasing.
+        """
         if self.antialiasing == "none":
             return super().forward(audio, parameters)
         before = audio.new_zeros(audio.shape[0], 1, 1) if state is None else state["before"].to(audio)
@@ -97,13 +109,16 @@ def _split_drive(parameters: dict[str, Tensor]) -> tuple[Tensor | None, dict[str
 
 
 class Tanh(Nonlinearity):
-    """y = tanh(x)."""
+    """y = tanh(x). It has no parameters."""
 
     formula = Formula("tanh", (), torch.tanh, shapes.tanh_integral)
 
 
 class HardClip(Nonlinearity):
-    """Amplify the input and clip it at +-threshold. Where it is clipped, only the threshold has a gradient."""
+    """Amplify the input by ``drive_db`` and clip it at +-threshold, relative to full scale.
+
+    Where the signal is clipped, the threshold has a gradient; the audio and ``drive_db`` have none.
+    """
 
     formula = Formula("hard clipper", (_DRIVE, _THRESHOLD), shapes.hard_clip, shapes.hard_clip_integral)
 
@@ -111,8 +126,8 @@ class HardClip(Nonlinearity):
 class SoftClip(Nonlinearity):
     """Clipper with a rounded corner, see `soft_clip` of `nablafx_dsp.functional.waveshaping`.
 
-    It is linear up to (1 - knee) threshold, the smallest peak that is distorted. From there a parabola leads to the
-    limit, +-threshold, which is reached at an amplified input of (1 + knee) threshold.
+    It is linear for amplified inputs up to (1 - knee) threshold. From there a parabola leads to the limit, +-threshold,
+    which is reached at an amplified input of (1 + knee) threshold.
     """
 
     formula = Formula(

@@ -25,23 +25,25 @@ class Oversampled(Processor):
 
     Linear-phase half-band filters (`nablafx_dsp.functional.halfband`) double and halve the sample rate. Up to 5/12 of
     the sample rate (20 kHz at 48 kHz) they are flat within 0.001 dB, and aliases in that band are at least 88 dB down.
-    The latency is 35, 41 or 44 samples.
+    For a factor of 2, 4 or 8 the latency is 35, 41 or 44 samples, plus the inner processor's latency / factor.
 
-    It has the parameters of the inner processor and is driven like it; a parameter's value applies to all samples that
-    a sample is interpolated to. The inner processor's weights are called ``processor.*``. State: that of the inner
-    processor, ``processor.*``; the past of each filter, ``up{i}`` and ``down{i}``; and the values of each parameter
-    that the delayed audio still needs, ``line.{name}``. A file begins after silence, with the parameters of its first
-    sample.
+    It has the parameters of the inner processor and is driven like it. A parameter's value at a sample applies to the
+    `factor` samples of the higher rate that take its place. The inner processor's weights are called ``processor.*``.
+    State: that of the inner processor, ``processor.*``; the past of each filter, ``up{i}`` and ``down{i}``; and the
+    values of each parameter that the delayed audio still needs, ``line.{name}``. A file begins after silence, during
+    which the parameters have the values of its first sample.
 
     Args:
         processor: section of the inner processor, ``{name: soft_clip, …}``, which is built for the higher rate. Its
-            controller is set in the section of ``oversampled``.
+            controller is set in the section of ``oversampled``, beside this section.
         factor: factor of the sample rate: 2, 4 or 8.
         sample_rate: sample rate of input and output in Hz.
 
     Raises:
         ConfigError: if the factor is not 2, 4 or 8, the section is invalid, or the inner processor's latency is not an
             integer number of samples of `sample_rate`.
+        RegistryError: if there is no processor with the section's name.
+        ModelError: if the inner processor rejects its settings.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Oversampled(Processor):
         if self.processor.latency % factor:
             raise ConfigError(
                 f"oversampled: {name} has a latency of {self.processor.latency} samples at {factor} times the rate, "
-                "which is not an integer number of samples. Put it outside of oversampled."
+                f"which is not an integer number of samples at {sample_rate} Hz. Put it outside of oversampled."
             )
         delays = [(stage.up + stage.down) / 2 ** (i + 1) for i, stage in enumerate(self.stages)]
         self.latency = int(sum(delays)) + self.processor.latency // factor
@@ -73,18 +75,33 @@ class Oversampled(Processor):
 
     @staticmethod
     def setting_problems(settings: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
-        """Report settings that are not allowed inside `oversampled`, with their place."""
+        """Report an inner section without a name, and settings in it that belong beside ``oversampled``.
+
+        These are the framework's settings of a processor's section, such as the controller. A `processor` that is not a
+        mapping is not checked.
+
+        Args:
+            settings: complete section, with ``processor``.
+
+        Returns:
+            For each problem, the path of the setting inside the section, and the message.
+        """
         section = settings["processor"]
         if not isinstance(section, Mapping):
             return
         if "name" not in section:
-            yield ("processor",), "oversampled contains exactly one processor. Put branches and side-chains around it."
+            message = "oversampled contains exactly one processor, with a name. Put branches and side-chains around it."
+            yield ("processor",), message
         for setting in beside("processor"):
             if section.get(setting.name):
                 yield ("processor", setting.name), f"write {setting.name} beside `name: oversampled`, not inside."
 
     def macs_per_sample(self) -> float:
-        """Return one operation per non-zero tap, and those of the inner processor at the higher rate."""
+        """Return the multiply-accumulates per sample of `sample_rate`.
+
+        There is one for each non-zero tap and output sample of the filters, and `factor` times those of the inner
+        processor.
+        """
         filters = sum((1 << i) * (stage.up + stage.down + 3) for i, stage in enumerate(self.stages))
         return filters + self.factor * count_macs(self.processor).per_sample
 
@@ -94,6 +111,11 @@ class Oversampled(Processor):
         The filters' state is zero even if the inner processor turns silence into a constant: at the first sample of the
         output the filters have settled to that constant within 1e-9. The inner processor counts its position at the
         higher rate, and begins before `start` by the delay of the way up.
+
+        Args:
+            batch_size: number of items.
+            parameters: parameters at the first sample, each (batch,); their values at 0.5 if None.
+            start: position of the first sample in its file, in samples of `sample_rate`.
         """
         some = next(self.processor.parameters(), torch.zeros(()))
         if parameters is None:
@@ -109,7 +131,17 @@ class Oversampled(Processor):
         return state
 
     def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:
-        """Process audio (batch, 1, time)."""
+        """Run the inner processor at the higher rate on audio (batch, 1, time).
+
+        Args:
+            audio: x, (batch, 1, time).
+            parameters: parameters by name, each (batch,) or (batch, time), at the rate of the audio.
+            state: state after the previous audio. None for a whole file: silence before and after it, with the
+                parameters of its first and last sample, and an output without delay.
+
+        Returns:
+            y, (batch, 1, time), and the state after the audio. With a given state, y lags by `latency` samples.
+        """
         if state is not None:
             return self._stream(audio, parameters, state)
         first = {name: value if value.ndim == 1 else value[:, 0] for name, value in parameters.items()}
@@ -130,7 +162,10 @@ class Oversampled(Processor):
         return signal[:, None], after | joined({"processor": inner})
 
     def _delayed(self, parameters: dict[str, Tensor], time: int, lines: State) -> tuple[dict[str, Tensor], State]:
-        """Return the parameters at the higher rate, delayed like the audio on its way up, and the next state."""
+        """Return the parameters at the higher rate, delayed like the audio on its way up, and the next state.
+
+        A parameter (batch,) that has not changed for the duration of this delay is returned as it is.
+        """
         values, after = {}, {}
         for name, value in parameters.items():
             line = lines[name].to(value)

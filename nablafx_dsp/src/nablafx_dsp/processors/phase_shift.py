@@ -1,4 +1,4 @@
-"""Constant phase shift at all frequencies."""
+"""The same phase shift at all frequencies of a band."""
 
 from __future__ import annotations
 
@@ -21,21 +21,23 @@ _LARGEST_RATIO = 48_000
 class PhaseShift(Processor):
     """y = cos(s) x + sin(s) H{x}, where H is the Hilbert transform: every frequency is delayed by the angle s.
 
-    H is a linear-phase finite impulse response (`nablafx_dsp.functional.hilbert`). From `lowest_hz` to sample_rate / 2
-    - `lowest_hz` its magnitude is within 0.25 % of 1. Below, it falls to 0 at 0 Hz, so that a shift of 90 degrees
-    removes a constant. Its delay is the latency: 545 samples by default, at 48 kHz. A shift of 0 passes the audio and a
-    shift of 180 degrees inverts it. A moving shift is applied to the audio before H. State: ``direct``, the delayed
-    audio, and ``quadrature``, the past that H needs.
+    The parameter is ``shift_deg``, s in degrees. H is a linear-phase finite impulse response
+    (`nablafx_dsp.functional.hilbert`). From `lowest_hz` to sample_rate / 2 - `lowest_hz` its magnitude is within 0.25 %
+    of 1. Outside this band it falls to 0, at 0 Hz and at half the sample rate, so that a shift of 90 degrees removes a
+    constant. Its delay is the latency: 545 samples by default, at 48 kHz. A shift of 0 passes the audio and a shift of
+    180 degrees inverts it. A moving shift is applied to the audio before H. State: ``direct``, the audio times cos(s)
+    that is delayed, (batch, latency), and ``quadrature``, the past of the audio times sin(s) that H needs.
 
     Args:
         sample_rate: sample rate in Hz.
         min_shift_deg, max_shift_deg: range of the shift in degrees.
         quadrature: ``hilbert``, as above, or ``previous_sample`` for models made with NablAFx 1.0: H{x}[t] = x[t - 1],
             which is a phase shift of 90 degrees only near a quarter of the sample rate, and has no latency.
-        lowest_hz: lower end of the band of ``hilbert`` in Hz; half of it doubles the latency.
+        lowest_hz: lower end of the band of ``hilbert`` in Hz; half the frequency doubles the latency.
 
     Raises:
-        ModelError: if `lowest_hz` is outside 1 / 48,000 to a quarter of the sample rate.
+        ModelError: if `lowest_hz` is below 1 / 48,000 of the sample rate, or not below a quarter of it (also for
+            ``previous_sample``), or the range of the shift is reversed or infinite.
     """
 
     shape = "filter"
@@ -54,7 +56,7 @@ class PhaseShift(Processor):
         lowest, highest = sample_rate / _LARGEST_RATIO, sample_rate / 4  # above, the band would be empty
         if not lowest <= lowest_hz < highest:
             raise ModelError(
-                f"phase_shift: lowest_hz {lowest_hz:g} is outside {lowest:g} to {highest:g} Hz, "
+                f"phase_shift: lowest_hz is {lowest_hz:g}; it must be at least {lowest:g} Hz and below {highest:g} Hz, "
                 f"1 / 48,000 and a quarter of the sample rate of {sample_rate} Hz."
             )
         self.effect_parameters = (Parameter("shift_deg", min_shift_deg, max_shift_deg, "°"),)
@@ -65,11 +67,11 @@ class PhaseShift(Processor):
         self.register_buffer("_taps", taps, persistent=False)
 
     def macs_per_sample(self) -> float:
-        """Return one operation per non-zero tap, and two for the sum."""
+        """Return one multiply-accumulate per non-zero tap of H, and two for cos(s) x + sin(s) H{x}."""
         return float(torch.count_nonzero(self._taps)) + 2
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
-        """Return the state for silence before the first sample."""
+        """Return the state for silence before the first sample; `parameters` determine only its dtype and device."""
         like = self._taps if parameters is None else next(iter(parameters.values()))
         return {
             "direct": like.new_zeros(batch_size, self.latency),
@@ -77,7 +79,17 @@ class PhaseShift(Processor):
         }
 
     def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:
-        """Process audio (batch, 1, time)."""
+        """Shift the phase of audio (batch, 1, time).
+
+        Args:
+            audio: x, (batch, 1, time).
+            parameters: ``shift_deg`` in degrees, (batch,) or (batch, time).
+            state: state after the previous audio. None for a whole file: silence before and after it, and an output
+                without delay.
+
+        Returns:
+            y, (batch, 1, time), and the state after the audio. With a given state, y lags by `latency` samples.
+        """
         angle = torch.deg2rad(parameters["shift_deg"]).to(audio).reshape(audio.shape[0], -1)
         direct, quadrature = audio[:, 0] * torch.cos(angle), audio[:, 0] * torch.sin(angle)
         before = self.initial_state(audio.shape[0], parameters) if state is None else state

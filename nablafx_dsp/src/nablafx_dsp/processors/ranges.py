@@ -14,7 +14,7 @@ Curves = Literal["perceptual", "linear"]
 
 
 def log_curve(curves: Curves) -> Curve:
-    """Return the curve of a frequency, a Q, a ratio or a time: logarithmic unless all curves are linear."""
+    """Return the curve of a frequency, a Q, a ratio or a time: "linear" if `curves` is linear, otherwise "log"."""
     return "linear" if curves == "linear" else "log"
 
 
@@ -25,28 +25,33 @@ def with_ranges(
     curves: Curves = "perceptual",
     least: Mapping[str, float] | None = None,
 ) -> tuple[Parameter, ...]:
-    """Return the parameters of a table with the given ranges instead of its own.
+    """Return the parameters of a table, some with other ranges.
 
-    A parameter that keeps its range keeps its class too; a `Centred` parameter with a new range becomes a `Parameter`.
+    With perceptual curves, a parameter that is not in `ranges` is returned as it is, and the others become a
+    `Parameter` with the curve of the table, also if the table has a `Centred` parameter. With linear curves, each
+    becomes a linear `Parameter`.
 
     Args:
         owner: name of the processor, for messages.
-        table: parameters with their default ranges. A range from a positive value must stay positive, and a range from
-            0 must not become negative.
+        table: parameters with their default ranges. If a default range begins above 0, a new range must too; if it
+            begins at 0, a new range must not begin below.
         ranges: lowest and highest value, by parameter.
-        curves: perceptual keeps the curves of the table.
-        least: smallest value that a parameter may have, by name.
+        curves: perceptual for the curves of the table, linear for linear curves only.
+        least: smallest allowed lower end of a new range, by parameter.
 
     Raises:
-        ModelError: if there is no such parameter, or its range is reversed, infinite or begins too low.
+        ModelError: if `ranges` names an unknown parameter, or a range is reversed, infinite or begins too low.
     """
     known = {parameter.name: parameter for parameter in table}
     for name, (low, _) in ranges.items():
         if name not in known:
-            raise ModelError(f"{owner}: there is no parameter '{name}'. Parameters: {', '.join(known) or 'none'}.")
-        default = known[name].minimum
-        if low < (least or {}).get(name, -math.inf) or low <= 0 < default or low < 0 == default:
-            raise ModelError(f"{owner}: {name} cannot be as low as {low:g}. Raise the lower end of its range.")
+            raise ModelError(
+                f"{owner}: unknown parameter '{name}' in ranges. Parameters: {', '.join(known) or 'none'}."
+            )
+        default, bound = known[name].minimum, (least or {}).get(name, -math.inf)
+        if low < bound or low <= 0 < default or low < 0 == default:
+            allowed = f"{bound:g} or more" if low < bound else "above 0" if default > 0 else "0 or more"
+            raise ModelError(f"{owner}: the range of {name} begins at {low:g}; its lower end must be {allowed}.")
     return tuple(
         own
         if curves == "perceptual" and own.name not in ranges

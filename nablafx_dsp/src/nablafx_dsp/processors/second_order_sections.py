@@ -26,8 +26,8 @@ class Band(NamedTuple):
     """One filter of a cascade.
 
     Args:
-        name: prefix of its parameters' names; empty for a single filter.
-        type: a key of `nablafx_dsp.functional.cookbook.FORMULAS`.
+        name: prefix of its parameters' names, before an underscore; empty for names without a prefix.
+        type: filter type, a key of `nablafx_dsp.functional.cookbook.FORMULAS`.
         lowest, highest: range of its cutoff in Hz. Cutoffs above 0.49 of the sample rate are clamped.
     """
 
@@ -37,9 +37,9 @@ class Band(NamedTuple):
     highest: float
 
     def below(self, sample_rate: float) -> Band:
-        """Return the band for a sample rate, with its range limited to 0.49 of it.
+        """Return the band with the upper end of its range limited to 0.49 of a sample rate in Hz.
 
-        If less than an octave would remain, its lower end is reduced by the same factor as its upper end.
+        If the limit leaves less than an octave, the lower end is reduced by the same factor as the upper end.
         """
         highest = min(self.highest, HIGHEST * sample_rate)
         narrow = highest < min(2 * self.lowest, self.highest)
@@ -51,19 +51,22 @@ class SecondOrderSections(Processor):
     """Second-order filters of the audio EQ cookbook in series, exact even when their parameters move.
 
     Each band has the parameters ``gain_db`` (peaking filters and shelves only), ``cutoff_hz`` (the centre of a peaking
-    filter) and ``q``, in this order. Parameters per block of samples give coefficients per block. State ``z``: the two
-    values of each section's transposed direct form II, (batch, sections, 2), in float64. Coefficients are computed in
-    float64 too, so that a 20 Hz filter is exact for float32 audio.
+    filter) and ``q``, in this order, after the prefix ``{name}_`` if the band has a name. Parameters per block of
+    samples give coefficients per block. There is no latency. State ``z``: the two values of each section's transposed
+    direct form II, (batch, sections, 2), in float64. Coefficients are computed in float64 too, so that a 20 Hz filter
+    is exact for float32 audio (on MPS, which has no float64, both are float32).
+
+    A band whose range reaches above 0.49 of the sample rate causes a warning.
 
     Args:
         bands: bands in order.
         sample_rate: sample rate in Hz.
-        q: lowest and highest quality factor.
-        gain_db: lowest and highest gain in dB.
+        q: lowest and highest quality factor of each band.
+        gain_db: lowest and highest gain in dB of each band that has a gain.
         curves: how [0, 1] covers the ranges: ``perceptual`` (cutoff and Q on a log curve) or ``linear`` for all.
 
     Raises:
-        ModelError: if a range is empty or not positive.
+        ModelError: if a cutoff or Q is not above 0, or a range is reversed or infinite.
     """
 
     takes_steps = True
@@ -99,9 +102,9 @@ class SecondOrderSections(Processor):
             raise ModelError(f"{name}: cutoff (from {band.lowest:g} Hz) and Q (from {lowest_q:g}) must be above 0.")
         if band.lowest > band.highest:
             raise ModelError(
-                f"{name}: its cutoff would range from {band.lowest:g} to {band.highest:g} Hz. At a sample rate of "
-                f"{self.sample_rate} Hz a default range ends at or below {HIGHEST * self.sample_rate:g} Hz: set both "
-                "ends."
+                f"{name}: its cutoff range of {band.lowest:g} to {band.highest:g} Hz is reversed. Set both ends; if "
+                f"only one is set, the other is a default, which at a sample rate of {self.sample_rate} Hz is at most "
+                f"{HIGHEST * self.sample_rate:g} Hz."
             )
         if band.highest > HIGHEST * self.sample_rate:
             warnings.warn(
@@ -111,7 +114,7 @@ class SecondOrderSections(Processor):
             )
 
     def macs_per_sample(self) -> float:
-        """Return five operations per section: y = b0 x + b1 x' + b2 x'' - a1 y' - a2 y''."""
+        """Return five multiply-accumulates per section: y = b0 x + b1 x' + b2 x'' - a1 y' - a2 y''."""
         return 5.0 * len(self.bands)
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
@@ -119,7 +122,11 @@ class SecondOrderSections(Processor):
         return {"z": torch.zeros(batch_size, len(self.bands), 2, dtype=torch.float64)}
 
     def coefficients(self, parameters: dict[str, Tensor]) -> Tensor:
-        """Return coefficients (batch, sections, 5, frames) for parameters by name, each (batch,) or (batch, frames)."""
+        """Return b0, b1, b2, a1, a2 (with a0 = 1) of each section, (batch, sections, 5, frames).
+
+        Args:
+            parameters: parameters by name, each (batch,) or (batch, frames). If all are (batch,), there is one frame.
+        """
         values = list(parameters.values())
         if any(value.ndim == 2 for value in values):
             frames = max(value.shape[-1] for value in values if value.ndim == 2)
@@ -137,9 +144,12 @@ class SecondOrderSections(Processor):
         """Filter audio (batch, 1, time).
 
         Args:
-            audio: (batch, 1, time).
-            parameters: parameters by name, each (batch,), (batch, time), or steps of values (batch, blocks).
-            state: state before the block; None at the start of a file.
+            audio: x, (batch, 1, time).
+            parameters: parameters by name, each (batch,), (batch, time), or `Steps` of (batch, blocks).
+            state: state after the previous audio; None for silence before.
+
+        Returns:
+            y, (batch, 1, time), and the state after it.
         """
         batch, _, time = audio.shape
         z = self.initial_state(batch)["z"] if state is None else state["z"]

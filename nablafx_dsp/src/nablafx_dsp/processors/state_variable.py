@@ -22,7 +22,7 @@ from nablafx_dsp.processors.ranges import Curves, log_curve
 
 ModeName = Literal["lowpass", "bandpass", "highpass", "notch", "allpass", "mix"]
 
-#: Weights of low, band / Q and high in the output, by mode.
+#: Weights of the outputs low, band / Q (a gain of 1 at the cutoff) and high, by mode.
 MODES: dict[str, tuple[float, float, float]] = {
     "lowpass": (1.0, 0.0, 0.0),
     "bandpass": (0.0, 1.0, 0.0),
@@ -35,22 +35,24 @@ _MIX = ("low", "band", "high")
 
 
 class StateVariable(Processor):
-    """Second-order state-variable filter, exact and stable however its parameters move.
+    """Second-order state-variable filter by the trapezoidal rule, stable however its parameters move.
 
     Parameters: ``cutoff_hz``, ``q`` and, in mode ``mix``, ``low``, ``band`` and ``high``, the weights of the
-    three outputs; the band output is scaled to a gain of 1 at the cutoff. Cutoffs above 0.49 of the sample rate are
-    clamped. State: the two integrators, in float64. See `nablafx_dsp.functional.state_variable`.
+    three outputs in [-1, 1]; the band output is scaled to a gain of 1 at the cutoff. Cutoffs above 0.49 of the sample
+    rate are clamped, and a `max_cutoff_hz` that reaches it causes a warning. There is no latency. State: ``z``, the two
+    integrators, (batch, 2), in float64 (float32 on MPS). For the equations see
+    `nablafx_dsp.functional.state_variable.state_variable_filter`.
 
     Args:
         sample_rate: sample rate in Hz.
         mode: ``lowpass``, ``bandpass``, ``highpass``, ``notch``, ``allpass``, or ``mix`` for a mixture with parameters.
-        min_cutoff_hz, max_cutoff_hz: range of the cutoff in Hz. The upper end is 20 kHz, or 0.49 of the sample rate if
-            that is lower, if not given.
+        min_cutoff_hz, max_cutoff_hz: range of the cutoff in Hz. If its upper end is not given, it is 20 kHz or 0.49 of
+            the sample rate, whichever is lower.
         min_q, max_q: range of the quality factor.
         curves: how [0, 1] covers the ranges: ``perceptual`` (cutoff and Q on a log curve) or ``linear`` for all.
 
     Raises:
-        ModelError: if the mode is unknown or a range is not positive.
+        ModelError: if the mode is unknown, a cutoff or Q is not above 0, or a range is reversed or infinite.
     """
 
     takes_steps = True
@@ -69,7 +71,7 @@ class StateVariable(Processor):
     ) -> None:
         super().__init__(sample_rate)
         if mode != "mix" and mode not in MODES:
-            raise ModelError(f"svf: there is no mode '{mode}'. Modes: {', '.join(MODES)}, mix.")
+            raise ModelError(f"svf: unknown mode '{mode}'; expected one of {', '.join(MODES)}, mix.")
         if min(min_cutoff_hz, min_q) <= 0:
             raise ModelError(f"svf: cutoff (from {min_cutoff_hz:g} Hz) and Q (from {min_q:g}) must be above 0.")
         if max_cutoff_hz is None:
@@ -87,7 +89,7 @@ class StateVariable(Processor):
         self.effect_parameters = (cutoff, Parameter("q", min_q, max_q, "", curve), *mix)
 
     def macs_per_sample(self) -> float:
-        """Return two operations per integrator, and three for the mix."""
+        """Return 7 multiply-accumulates: two per integrator, and three for the mix of the outputs."""
         return 7.0
 
     def initial_state(self, batch_size: int, parameters: dict[str, Tensor] | None = None) -> State:
@@ -100,7 +102,16 @@ class StateVariable(Processor):
         parameters: dict[str, Tensor] | dict[str, Steps],
         state: State | None = None,
     ) -> tuple[Tensor, State]:
-        """Filter audio (batch, 1, time)."""
+        """Filter audio (batch, 1, time).
+
+        Args:
+            audio: x, (batch, 1, time).
+            parameters: parameters by name, each (batch,), (batch, time), or `Steps` of (batch, blocks).
+            state: state after the previous audio; None for silence before.
+
+        Returns:
+            y, (batch, 1, time), and the state after it.
+        """
         values, block_size, skip = framed(parameters, audio.shape[-1])
         wide = {name: value.to(wide_dtype(value.device)) for name, value in values.items()}
         g = torch.tan(math.pi / self.sample_rate * wide["cutoff_hz"].clamp(max=HIGHEST * self.sample_rate))

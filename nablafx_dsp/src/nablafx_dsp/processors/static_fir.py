@@ -18,9 +18,10 @@ from nablafx_dsp.pretrained_weights import load_pretrained
 class StaticFIR(Processor):
     """y[t] = sum over k of h[k] x[t - k], with h[k] = f(-1 + 2 k / (num_taps - 1)) and f a `Siren`.
 
-    Its weights are ``net.layers.{i}`` and ``net.last_layer``; the inputs at which f is evaluated are the buffer
-    ``coords``, (1, 1, num_taps). By default the response starts as an impulse, which passes the audio unchanged. State:
-    ``past``, the last num_taps - 1 samples. No latency.
+    It has no parameters that a controller drives, and no latency. The weights of f are trained: ``net.layers.{i}`` and
+    ``net.last_layer``. The inputs at which f is evaluated are the buffer ``coords``, (1, 1, num_taps). By default the
+    response starts as an impulse, which passes the audio unchanged. State: ``past``, the last num_taps - 1 samples,
+    (batch, num_taps - 1).
 
     Args:
         sample_rate: sample rate in Hz.
@@ -28,12 +29,13 @@ class StaticFIR(Processor):
         hidden_size: number of units of each sine layer.
         num_layers: number of sine layers; a linear layer follows.
         w0: frequency factor of the first layer: how much neighbouring taps can differ.
-        pretrained: initial weights, in the default sizes: ``impulse``; ``cabinet``, a loudspeaker's response at 48 kHz;
-            the path of a safetensors file of ``nablafx pretrain`` or of a ``static_fir_filter_*.pt`` of NablAFx 1.0,
-            which were made with the default `w0`; or ``none`` for random weights.
+        pretrained: initial weights: ``impulse`` or ``cabinet``, a loudspeaker's response at 48 kHz, both only for the
+            default sizes and `w0`; the path of a safetensors file of ``nablafx pretrain``, or of a
+            ``static_fir_filter_*.pt`` of NablAFx 1.0, which were made with the default `w0`; or ``none`` for random
+            weights.
 
     Raises:
-        ModelError: if the weights are not found, or have another size, `w0` or number of taps.
+        ModelError: if the weights are not found or unreadable, or have another size, `w0` or number of taps.
     """
 
     lr_multiplier = 0.01  # that of the presets of NablAFx 1.0
@@ -57,15 +59,15 @@ class StaticFIR(Processor):
             load_pretrained(self.net, pretrained, self.pretrained_settings())
 
     def pretrained_settings(self) -> dict[str, object]:
-        """Return the settings that determine h besides the weights."""
+        """Return `w0` and ``num_taps``, the settings that determine h together with the weights."""
         return {"w0": float(self.net.w0), "num_taps": self.coords.shape[-1]}
 
     def macs_per_sample(self) -> float:
-        """Return one operation per tap; the network runs only when its weights change."""
+        """Return one multiply-accumulate per tap; the network, which runs once per `forward`, is not counted."""
         return float(self.coords.shape[-1])
 
     def taps(self) -> Tensor:
-        """Return the impulse response h, (num_taps,)."""
+        """Evaluate the network: return the impulse response h, (num_taps,)."""
         response: Tensor = self.net(self.coords[0, 0])
         return response
 
@@ -74,6 +76,15 @@ class StaticFIR(Processor):
         return {"past": self.coords.new_zeros(batch_size, self.coords.shape[-1] - 1)}
 
     def forward(self, audio: Tensor, parameters: dict[str, Tensor], state: State | None = None) -> tuple[Tensor, State]:
-        """Filter audio (batch, 1, time)."""
+        """Filter audio (batch, 1, time).
+
+        Args:
+            audio: x, (batch, 1, time).
+            parameters: not used.
+            state: state after the previous audio; None for silence before.
+
+        Returns:
+            y, (batch, 1, time), and the state after it.
+        """
         output, past = fir(audio[:, 0], self.taps()[None], None if state is None else state["past"])
         return output[:, None], {"past": past}

@@ -12,14 +12,18 @@ from nablafx_dsp.processors.memoryless import Memoryless
 class StaticRational(Memoryless):
     """y = P(x) / Q(x), see `nablafx_core.nn.rational.Rational`; ``net.numerator`` and ``net.denominator`` are trained.
 
+    It has no parameters that a controller drives.
+
     Args:
         sample_rate: sample rate in Hz.
         degrees: degrees of P and Q.
-        function: initial function, on [-3, 3].
-        pretrained: path of a safetensors file of ``nablafx pretrain`` that replaces the function; or ``none``.
+        function: function that P / Q approximates on [-3, 3] before training.
+        pretrained: path of a safetensors file of ``nablafx pretrain`` whose coefficients replace those of `function`;
+            or ``none``.
 
     Raises:
-        ModelError: if the file is not found, or has other degrees.
+        ModelError: if a degree is below 0, the function is unknown, or the file is not found, unreadable or of other
+            degrees.
     """
 
     shape = "nonlinearity"
@@ -37,7 +41,7 @@ class StaticRational(Memoryless):
             load_pretrained(self.net, pretrained, self.pretrained_settings())
 
     def pretrained_settings(self) -> dict[str, object]:
-        """Return no settings: the weights alone determine f."""
+        """Return no settings: the coefficients alone determine P / Q."""
         return {}
 
     def effect(self, audio: Tensor) -> Tensor:  # type: ignore[override]
