@@ -86,5 +86,5 @@ def test_the_environment_variable_decides(monkeypatch):
     monkeypatch.setenv("NABLAFX_KERNELS", "auto")
     assert compiled_for(single)
     monkeypatch.setenv("NABLAFX_KERNELS", "numba")
-    with pytest.raises(ModelError, match="the environment variable NABLAFX_KERNELS is 'numba'. Values: auto, torch."):
+    with pytest.raises(ModelError, match="NABLAFX_KERNELS is 'numba'"):
         compiled_for(single)

@@ -1,13 +1,16 @@
 """Measure the alignment of a wet recording with its dry one over the whole length: delay, drift and jumps.
 
-1. Up to 24 windows, each at the loudest place of its part of the dry signal, are correlated with the wet signal. Each
+1. Up to 24 windows, each at a loud place of its part of the dry signal, are correlated with the wet signal. Each
    window yields a few candidate lags.
 2. RANSAC over all pairs of lags finds the line of lag over time on which most windows lie. Two clocks cause a line, and
    the line also places windows whose own correlation is too weak.
 3. Each window is measured again at the line's lag, against the average of all windows. The effect's phase is in both
    and cancels, which leaves an error of a fraction of a sample even through heavy distortion. A robust line through
    these delays is the drift; consecutive levels are jumps.
-4. If there are none, a large jump is searched for in the sums of the correlations before and after each place.
+4. A large jump is also searched for in the sums of the correlations before and after each place, unless the delay
+   drifts by more than `SWING` samples. If it is found, and none of the jumps of step 3 has its size, it replaces them.
+
+If the confidence is low, steps 1 to 3 are repeated with the rectified signals.
 """
 
 from __future__ import annotations
@@ -70,7 +73,8 @@ class Jump:
 
     Args:
         between: samples of the dry signal between which the jump lies.
-        before, after: delays in samples; at the middle of the recording if it also drifts.
+        before, after: delays of wet before and after the jump, in samples, positive if wet lags. If the delay also
+            drifts, each is extrapolated to about the middle of the recording.
     """
 
     between: tuple[int, int]
@@ -79,7 +83,7 @@ class Jump:
 
     @property
     def samples(self) -> float:
-        """Change of the delay in samples."""
+        """Change of the delay in samples, `after` - `before`."""
         return self.after - self.before
 
 
@@ -88,13 +92,17 @@ class Alignment:
     """Measured alignment of a wet recording.
 
     Args:
-        delay: delay of wet against dry in the middle of the recording.
-        slope: samples by which the delay grows per sample; 0 if it is constant or does not follow a line.
-        uncertainty: standard error of the drift over the whole recording, in samples; larger if the windows differ.
-        jumps: changes of the delay from one moment to the next.
-        arrival: delay at which the effect's response begins; see `nablafx_core.data.delay.first_arrival`.
-        certain: true if `delay` itself is known to a fraction of a sample.
-        followed: true if the delays of the windows lie on a line or on levels, and not by chance.
+        delay: measured `Delay` of wet, with its confidence, which is 0 if nothing could be measured. If the delays of
+            the windows lie on a line, it is the line's value in the middle of the recording; if they lie on levels
+            with jumps between them, the median over the windows; otherwise the most common delay.
+        slope: samples by which the delay grows per sample, jumps excluded; 0 if the windows do not lie on a line.
+        uncertainty: standard error, in samples, of the drift from the first to the last window, or a limit that grows
+            as the confidence falls, whichever is larger. It is 0 if the windows lie on levels, or on no line.
+        jumps: changes of the delay from one moment to the next, in the order of time.
+        arrival: delay in samples at which the effect's response begins, at most `delay.samples`; see
+            `nablafx_core.data.delay.first_arrival`.
+        certain: true if `delay` is known to a fraction of a sample, because the response is one sharp peak.
+        followed: true if the delays of at least four windows lie on a line or on levels, and not by chance.
     """
 
     delay: Delay
@@ -130,7 +138,7 @@ class _Window:
         return np.asarray(np.sqrt(self.power[lags.astype(int) - self.low]))
 
     def lags_around(self, lag: float) -> Array:
-        """Return the candidate lags and the peaks near a given lag."""
+        """Return the candidate lags and the highest peaks within `_NEARBY` samples of a given lag."""
         start = min(max(round(lag) - _NEARBY - self.low, 0), len(self.power) - 1)
         stop = max(round(lag) + _NEARBY - self.low, start + 1)
         return np.unique(np.concatenate([self.lags, self.low + start + _peaks(self.power[start:stop])]))
@@ -145,11 +153,14 @@ def align(
     """Measure the alignment of wet with dry.
 
     Args:
-        dry, wet: the signals.
-        energies: energies of the blocks of the dry signal.
+        dry, wet: mono signals of the same sample rate.
+        energies: sum of squares of each whole block of the dry signal, (blocks,).
         block: number of samples in a block.
-        max_delay: largest delay to search for in either direction, in samples.
-        around: delay in the middle of the searched range.
+        max_delay: largest distance of the delay from `around` in either direction, in samples.
+        around: delay in the middle of the searched range, in samples; positive if wet lags.
+
+    Returns:
+        The alignment. Its delay has the confidence 0 if the signals share fewer than `SHORTEST` samples.
     """
     length = min(dry.num_samples, wet.num_samples)
     reach = max_delay + int(STEEPEST * length / 2)
@@ -166,7 +177,10 @@ def align(
 
 
 def _searched(dry: AudioSource, wet: AudioSource, found: Alignment, length: int, rectified: bool = False) -> Alignment:
-    """Search for a large jump, unless the delay drifts as far; it replaces smaller jumps, which pitch may cause."""
+    """Search for a large jump, unless the drift exceeds `SWING` samples or no delay was found.
+
+    The jump replaces those that were found, which pitch may cause, unless one of them has the same size.
+    """
     if abs(found.slope) * length > SWING or not found.delay.confidence:
         return found
     lag = round(found.delay.samples)
@@ -179,7 +193,10 @@ def _searched(dry: AudioSource, wet: AudioSource, found: Alignment, length: int,
 
 
 def _places(energies: Array, block: int, length: int, around: int) -> list[tuple[int, int]]:
-    """Return start and width of the windows: one in each part of the recording, at its loudest place."""
+    """Return start and width of the windows in samples: one in each part of the recording, at its loudest place.
+
+    In a long part, only a quarter of it is considered. Windows that are nearly silent are left out.
+    """
     low, high = max(-around, 0), min(length, length - around)
     if high - low < SHORTEST:
         return []
@@ -218,7 +235,7 @@ def _window(at: int, x: Array, y: Array, first: int) -> _Window:
 
 
 def _peaks(power: Array) -> Array:
-    """Return the positions of the highest values that are at least `_APART` samples apart."""
+    """Return the positions of the `_CANDIDATES` highest values that are more than `_APART` samples apart."""
     left, chosen = power.copy(), []
     for _ in range(min(_CANDIDATES, len(left))):
         chosen.append(int(np.argmax(left)))
@@ -238,7 +255,11 @@ class _Course:
 
 
 def _aligned(windows: Sequence[_Window], middle: float, within: tuple[float, float]) -> Alignment:
-    """Align the windows. If repetitive music offers several delays, prefer the one nearest the middle of the range."""
+    """Align the windows.
+
+    Repetitive music offers several delays. If the best one is far from the middle of the range, one near the middle is
+    preferred if its confidence is at least `_LIKELIER` times as high.
+    """
     if not windows:
         return Alignment(Delay(0.0, 0.0, False))
     expected = round(sum(within) / 2)
@@ -251,7 +272,7 @@ def _aligned(windows: Sequence[_Window], middle: float, within: tuple[float, flo
 
 
 def _explained(windows: Sequence[_Window], middle: float, within: tuple[float, float]) -> tuple[Alignment, float]:
-    """Return the alignment with a delay within a range, and how well one delay explains it."""
+    """Return the alignment with a delay within a range, and the confidence that one delay (or line) explains it."""
     course = _course(windows, within) if len(windows) >= _LEAST else None
     course = course or _Course(_usual_lags(windows, within))
     lags = course.lags
@@ -278,7 +299,7 @@ def _explained(windows: Sequence[_Window], middle: float, within: tuple[float, f
 
 
 def _course(windows: Sequence[_Window], within: tuple[float, float]) -> _Course | None:
-    """Return the line or the levels on which the windows lie; None if they lie on neither."""
+    """Return the line or the levels on which the windows lie; None if they lie on neither, or confidence is low."""
     times = np.array([window.middle for window in windows])
     middle, extent = times.mean(), times[-1] - times[0]
     times = times - middle
@@ -313,7 +334,7 @@ def _course(windows: Sequence[_Window], within: tuple[float, float]) -> _Course 
 
 
 def _parallels(windows: Sequence[_Window], times: Array, line: Line) -> list[float]:
-    """Return offsets of the line and of its parallels on which several windows have a candidate."""
+    """Return the offsets of the line (0) and of its parallels on which several windows have a candidate, in samples."""
     offsets, left = [0.0], list(range(len(windows)))
     for _ in range(_LEVELS):
         at = line.start + offsets[-1]
@@ -337,7 +358,10 @@ def _parallels(windows: Sequence[_Window], times: Array, line: Line) -> list[flo
 def _delays(
     windows: Sequence[_Window], lags: Array, slope: float, usual: Sequence[Cross | None]
 ) -> tuple[Array, Array]:
-    """Return the delay and weight of each window near its lag, measured against the `usual` of the other windows."""
+    """Return delay and weight of each window near its lag, measured against the `usual` spectra of the others.
+
+    A window that cannot be measured keeps its lag, with a weight of 1e-6.
+    """
     delays, weights = lags.copy(), np.full(len(lags), 1e-6)
     for index, window in enumerate(windows):
         cross, others = window.cross(lags[index], slope), _sum([*usual[:index], *usual[index + 1 :]])
@@ -365,7 +389,7 @@ def _stepped(windows: Sequence[_Window], delays: Array, weights: Array, slope: f
 
 
 def _located(dry: AudioSource, wet: AudioSource, jump: Jump) -> Jump:
-    """Narrow down the position of a jump, by testing which of its two lags explains a short piece better."""
+    """Narrow down the position of a jump to `_SHORT` samples: test which of its lags explains a short piece better."""
     low, high = jump.between
     while high - low > _SHORT:
         start = (low + high - _SHORT) // 2
@@ -383,7 +407,7 @@ def _located(dry: AudioSource, wet: AudioSource, jump: Jump) -> Jump:
 
 
 def _usual_lags(windows: Sequence[_Window], within: tuple[float, float]) -> Array:
-    """Return the lag at which the correlations of all windows are high together, for a delay that varies."""
+    """Return one lag for all windows, at which their correlations are high together, for a delay that varies."""
     low = min(window.low for window in windows)
     power = np.zeros(max(window.low + len(window.power) for window in windows) - low)
     for window in windows:

@@ -25,7 +25,9 @@ T = TypeVar("T")
 
 
 def cache_folder(name: str) -> Path:
-    """Return a folder in ``NABLAFX_CACHE``, or in the user's cache folder if that is not set; create it if missing.
+    """Return the folder `name` of the cache; create it if it is missing.
+
+    The cache is the folder in the environment variable ``NABLAFX_CACHE``; the user's cache folder if it is not set.
 
     Raises:
         DataError: if the folder cannot be created.
@@ -41,16 +43,23 @@ def cache_folder(name: str) -> Path:
 
 
 def file_key(*paths: StrPath, extra: object = "") -> str:
-    """Return a key that changes whenever one of the files, or `extra`, changes."""
+    """Return a key of the absolute paths, sizes and modification times of files, and of the text of `extra`.
+
+    Raises:
+        OSError: if a file does not exist.
+    """
     stats = [(os.path.abspath(path), os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in paths]
     return hashlib.sha256(repr((stats, extra)).encode()).hexdigest()[:32]
 
 
 def resampled_file(path: StrPath, sample_rate: int) -> Path:
-    """Return the file itself if it has the sample rate, else a resampled copy in the cache, which is written once.
+    """Return the file itself if it has the sample rate, else a resampled copy in the cache.
+
+    The copy is written once, and again only if the file changes.
 
     Raises:
-        DataError: if the file cannot be used, the rate is outside `RATES`, or the copy cannot be written.
+        DataError: if the file cannot be used, or if it must be resampled and the rate is not in `RATES`, the two rates
+            have too small a common factor, or the copy cannot be written.
     """
     info = files.probe(path)
     if info.sample_rate == sample_rate:
@@ -58,7 +67,8 @@ def resampled_file(path: StrPath, sample_rate: int) -> Path:
     if sample_rate not in files.RATES:
         lowest, highest = files.RATES[0], files.RATES[-1]
         raise DataError(
-            f"{path}: cannot be resampled to {sample_rate} Hz, which is outside {lowest:,} to {highest:,} Hz."
+            f"{path}: cannot be resampled to {sample_rate} Hz. Set the sample rate to a whole number of Hz from "
+            f"{lowest:,} to {highest:,}."
         )
     check_ratio(path, info.sample_rate, sample_rate)
     # The length is included: for a file with a wrong header, it depends on this code as well as on the file.
@@ -94,13 +104,13 @@ def _whole(path: Path) -> bool:
 
 
 def remembered(name: str, key: str, kind: type[T], compute: Callable[[], T]) -> T:
-    """Return the result of `compute`, or a stored result from the cache folder.
+    """Return the result that the cache has stored; otherwise the result of `compute`, and store it.
 
     If the cache cannot be written, warn once and compute the result each time.
 
     Args:
         name: name of the folder within the cache.
-        key: name of the result, which depends on everything that the result depends on.
+        key: name of the result, which must differ whenever the result may differ; see `file_key`.
         kind: type of the result: a dataclass, or another type that pydantic reads and writes as JSON.
         compute: function that computes the result; called if no usable result is stored.
     """

@@ -14,19 +14,22 @@ from nablafx_core.data.levels import SILENT, Silence
 from nablafx_core.errors import DataError
 
 TOLERANCE = 16
-"""Samples by which measured delays of equally aligned pairs may differ, since the music affects the measurement."""
+"""Samples by which measured delays of equally aligned pairs may differ, since the music affects the measurement; also
+the samples by which a wet signal may seem to be ahead of its dry one."""
 DRIFT, SIGNIFICANT = 2.0, 5.0
-"""Smallest drift over the recording for which a pair is rejected, in samples and in multiples of its standard error."""
+"""Smallest drift over the recording for which a pair is rejected, in samples and in multiples of
+`PairFacts.uncertainty`; both must be reached."""
 LONGEST_LAG_MS = 10.0
-"""Largest lag of an aligned wet signal; beyond it, a model would spend its receptive field on the delay."""
+"""Lag in milliseconds above which a wet signal is rejected: a model would spend its receptive field on the delay."""
 
 UNRELATED, LITTLE = 0.35, 0.6
 """Largest `PairFacts.common` of unrelated music, and smallest `PairFacts.common` of most effects."""
 SHARE_OF_OTHERS, SHARE_ELSEWHERE = 0.6, 0.8
-"""Share of the device's median `PairFacts.common` below which a pair is from different takes; the second value is for
-pairs whose delay differs from the median as well."""
+"""Share of the median `PairFacts.common` of the device's other pairs below which the files of a pair are different
+takes; the second value is for pairs whose delay also differs from the median, by more than `REACH` samples."""
 DEAD, GHOST = 0.01, 0.05
-"""Shares of the other signal's playing time for which a silent wet or dry signal causes the pair to be rejected."""
+"""Smallest shares for which a pair is rejected: of the time that dry plays while wet is silent (unless as after a
+gate), and of the time that wet plays long after dry became silent."""
 FAR_ABOVE = 4.0
 """Peak relative to full scale at or above which a level is reported as high."""
 FAINT = 1e-3
@@ -39,7 +42,7 @@ def same_length(dry: Path, wet: Path) -> AudioInfo:
     """Return the properties of a dry file if the wet file has the same sample rate and length.
 
     Raises:
-        DataError: if a file cannot be read, or the rates or lengths differ.
+        DataError: if `probe` rejects a file, or the sample rates or lengths differ.
     """
     first, second = probe(dry), probe(wet)
     if first.sample_rate != second.sample_rate:
@@ -57,7 +60,10 @@ def same_length(dry: Path, wet: Path) -> AudioInfo:
 
 
 def silence(facts: PairFacts) -> Iterator[str]:
-    """Report silent signals, each as the end of a sentence that begins with the wet file."""
+    """Report each silent signal, dry and wet, as the end of a sentence that begins with the name of the wet file.
+
+    A signal is silent if its peak, or half the range of its samples, is below `SILENT`.
+    """
     for signal, what in ((facts.dry, "its dry file "), (facts.wet, "")):
         if signal.peak < SILENT:
             yield f"{what}is silent (peak {signal.peak:.1e} of full scale)."
@@ -66,7 +72,11 @@ def silence(facts: PairFacts) -> Iterator[str]:
 
 
 def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
-    """Report faults for which a pair is rejected, each as the end of a sentence that begins with the wet file."""
+    """Report the faults for which a pair is rejected, as ends of sentences that begin with the name of the wet file.
+
+    If a signal is silent, only that is reported. A constant delay is judged only without drift and jumps, and if its
+    confidence is at least `CONFIDENT`.
+    """
     if silent := next(silence(facts), None):
         yield silent
         return
@@ -99,7 +109,10 @@ def faults(facts: PairFacts, sample_rate: int) -> Iterator[str]:
 
 
 def remarks(facts: PairFacts, sample_rate: int) -> Iterator[str]:
-    """Report what may be wrong with a pair, each as the end of a sentence; an effect that does nothing comes first."""
+    """Report what may be wrong with a pair that is not rejected for it, in the form of `faults`.
+
+    A wet signal that is its dry signal times a factor is reported first.
+    """
     if facts.gain is not None:
         what = "its dry file itself" if is_wire(facts) else f"its dry file times {facts.gain:.4g}"
         yield f"is {what}: a model of it is a wire. Check the file and the channel."
@@ -125,7 +138,7 @@ def remarks(facts: PairFacts, sample_rate: int) -> Iterator[str]:
 
 
 def is_wire(facts: PairFacts) -> bool:
-    """True if wet equals its dry signal."""
+    """True if wet is its dry signal, perhaps delayed, times a factor within 1e-4 of 1."""
     return facts.gain is not None and abs(facts.gain - 1) < 1e-4
 
 
@@ -183,7 +196,16 @@ def _clock(samples: float, sample_rate: int) -> str:
 
 
 def odd_ones(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
-    """Report name and fault of each pair that differs from most pairs of a device in delay, polarity or take."""
+    """Report each pair that differs from most pairs of a device in take, delay or polarity.
+
+    Delay and polarity are compared between pairs whose delay has at least the confidence `CONFIDENT`.
+
+    Args:
+        facts: measurements of the pairs of one device, by the name of the pair.
+
+    Yields:
+        Name of the pair and its fault, as the end of a sentence that begins with the name of the wet file.
+    """
     strange = dict(_other_takes(facts))
     yield from strange.items()
     facts = {name: fact for name, fact in facts.items() if name not in strange}
@@ -204,7 +226,7 @@ def odd_ones(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
 
 
 def _other_takes(facts: Mapping[str, PairFacts]) -> Iterator[tuple[str, str]]:
-    """Report pairs whose dry and wet files are different takes."""
+    """Report pairs whose dry and wet files agree much less than in the other pairs, as different takes do."""
     for name, fact in facts.items():
         others = [other for key, other in facts.items() if key != name and other.common]
         if not others or not fact.common:

@@ -17,15 +17,17 @@ def checked(dataset: Dataset) -> Dataset:
     """Return the dataset if it keeps the contract of `Dataset` and `Recording`.
 
     Raises:
-        DataError: if the sample rate is outside `RATES`, two recordings have the same name, a knob is outside [0, 1],
-            the number of knobs differs from the number of the dataset's controls, the part is unknown, dry and wet
-            differ in length, start and stop are outside the recording, the take or the offset has the wrong type, or
-            the channels differ from those of the first recording. It names the recording.
+        DataError: if the sample rate is not in `RATES`; or, with the name of the recording, if two recordings have the
+            same name, the number of knobs differs from the number of the dataset's controls, a knob is outside
+            [0, 1], the part is unknown, dry and wet differ in length, `start` and `stop` are not in order or outside
+            the recording, the take is not a string, the offset is not an int, a source has no channel, or the
+            channels differ from those of the first recording.
     """
     kind = type(dataset).__name__
     if dataset.sample_rate not in RATES:
         raise DataError(
-            f"{kind}: the sample rate is {dataset.sample_rate!r:.40}; expected {RATES[0]:,} to {RATES[-1]:,} Hz."
+            f"{kind}: the sample rate is {dataset.sample_rate!r:.40}; expected a whole number from {RATES[0]:,} to "
+            f"{RATES[-1]:,} Hz."
         )
     names = set()
     for recording in dataset.recordings:
@@ -41,11 +43,13 @@ def check_channels(model: Model, dataset: Dataset, each: bool = False) -> None:
 
     Args:
         model: model that is trained or tested.
-        dataset: dataset whose recordings all have the same channels.
-        each: also accept a mono model, which then processes each channel separately.
+        dataset: dataset whose recordings all have the same channels, as `checked` ensures. Without recordings, nothing
+            is checked.
+        each: also accept a mono model that streams, if dry and wet have the same number of channels; the caller then
+            processes each channel separately.
 
     Raises:
-        ConfigError: if the channels differ.
+        ConfigError: if the numbers of channels differ.
     """
     if not dataset.recordings:
         return
@@ -67,7 +71,10 @@ def _channels(count: int) -> str:
 def _fault(recording: Recording, dataset: Dataset) -> str | None:
     if len(recording.controls) != len(dataset.controls):
         known = ", ".join(control.name for control in dataset.controls) or "none"
-        return f"has {len(recording.controls)} knobs; the dataset has {len(dataset.controls)}: {known}."
+        return (
+            f"has {len(recording.controls)} knobs; the dataset has {len(dataset.controls)}: {known}. Give one position "
+            "per knob."
+        )
     for control, position in zip(dataset.controls, recording.controls, strict=True):
         if not 0 <= position <= 1:
             hint = "Control.parse converts a value with a unit."
@@ -78,7 +85,7 @@ def _fault(recording: Recording, dataset: Dataset) -> str | None:
     if dry != wet:
         return f"has {dry:,} samples dry and {wet:,} wet; expected the same length."
     if not 0 <= recording.start <= recording.stop <= dry:
-        return f"has start {recording.start:,} and stop {recording.stop:,}; expected them in 0 to {dry:,}."
+        return f"has start {recording.start:,} and stop {recording.stop:,}; expected 0 <= start <= stop <= {dry:,}."
     if not isinstance(recording.take, str) or not isinstance(recording.offset, Integral):
         return f"has take {recording.take!r:.40} and offset {recording.offset!r:.40}; expected a string and an int."
     first = dataset.recordings[0]

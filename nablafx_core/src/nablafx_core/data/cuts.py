@@ -36,7 +36,7 @@ class Cut(NamedTuple):
 
     Args:
         between: samples of the dry signal between which the cut lies.
-        before, after: delays of the wet signal before and after the cut, in samples.
+        before, after: delays of the wet signal before and after the cut, in whole samples; positive if wet lags.
     """
 
     between: tuple[int, int]
@@ -45,15 +45,16 @@ class Cut(NamedTuple):
 
 
 def find_cut(dry: AudioSource, wet: AudioSource, lag: int, prepared: Callable[[Array], Array]) -> Cut | None:
-    """Find a place where the delay changes by several hundred to several thousand samples.
+    """Find the clearest place where the delay changes by more than `SWING` samples.
 
     Args:
-        dry, wet: the signals.
-        lag: lag of wet on one side of the place, in samples.
-        prepared: function to apply to both signals first.
+        dry, wet: mono signals.
+        lag: delay of wet on one side of the place, in samples, as measured; the delays on both sides are searched for
+            within 8192 samples of it.
+        prepared: function that is applied to each piece of both signals first, (time,) to (time,).
 
     Returns:
-        None if there is no such place.
+        The cut; None if there is none, or fewer than eight windows of 16,384 samples are loud enough.
     """
     windows = list(_windows(dry, wet, lag, prepared))
     loudest = max((energy for _, energy, _ in windows), default=0.0)
@@ -84,7 +85,10 @@ def find_cut(dry: AudioSource, wet: AudioSource, lag: int, prepared: Callable[[A
 def _windows(
     dry: AudioSource, wet: AudioSource, lag: int, prepared: Callable[[Array], Array]
 ) -> Iterator[tuple[int, float, npt.NDArray[np.float32]]]:
-    """Yield start, energy and correlation of each window; the correlation covers lags around `lag` and has power 1."""
+    """Yield start in `dry`, energy and correlation of each window.
+
+    The correlation covers the lags within `_REACH` samples of `lag`, and has the mean power 1.
+    """
     length = min(dry.num_samples, wet.num_samples)
     taper = np.hanning(_WIDTH)  # the edges of both pieces would correlate with each other
     for at in range(0, length - _WIDTH + 1, max(_WIDTH, length // _MOST)):

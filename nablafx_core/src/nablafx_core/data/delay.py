@@ -13,7 +13,7 @@ Spectrum = npt.NDArray[np.complex128]
 FRAME = 1024
 """Number of samples of the frames whose spectra are averaged."""
 SHORTEST = 16 * FRAME
-"""Smallest number of samples for which a delay can be measured."""
+"""Smallest number of samples for which `find_delay` measures a delay."""
 _HOP = FRAME // 2
 _FINE = 16  # steps per sample to which a response is interpolated
 _EDGE = 0.35  # share of the peak at which a response begins; above the ripples that a limited band causes before it
@@ -29,8 +29,10 @@ class Delay(NamedTuple):
     Args:
         samples: delay in samples; positive if wet lags dry.
         confidence: degree to which one delay (and one minimum-phase filter) explains the phase of what the signals have
-            in common, or how well the pieces of a recording agree on it, 0 to 1; below 0.3 for unrelated signals.
-        inverted: true if wet has the opposite polarity of dry.
+            in common, or how well the pieces of a recording agree on it, 0 to 1; below 0.3 for unrelated signals, 0 if
+            no delay could be measured.
+        inverted: true if wet has the opposite polarity of dry; false also if the rectified signals had to be compared,
+            which have no polarity.
     """
 
     samples: float
@@ -42,7 +44,8 @@ class Arrival(NamedTuple):
     """Beginning of the response of an effect, at or before its peak.
 
     Args:
-        samples: delay after the dry signal; never too large, because an inexact measurement gets a margin.
+        samples: delay in samples at which the response begins; an inexact measurement is moved earlier, so that the
+            delay is not too large.
         certain: true if the response is one sharp peak, so that a delay near a whole number can be rounded to it.
     """
 
@@ -51,7 +54,7 @@ class Arrival(NamedTuple):
 
 
 class Cross(NamedTuple):
-    """Averaged spectra of a dry and a wet signal, each (FRAME // 2 + 1,).
+    """Spectra of a dry and a wet signal, averaged over frames that were paired at one lag, each (FRAME // 2 + 1,).
 
     Args:
         xx, yy: power of the dry and of the wet signal.
@@ -71,15 +74,19 @@ class Cross(NamedTuple):
 
     @property
     def coherence_beyond_chance(self) -> Array:
-        """Coherence beyond the value that unrelated signals have with so few frames, 0 to 1."""
+        """Coherence beyond 1 / frames, which unrelated signals have: (C - 1 / frames) / (1 - 1 / frames), 0 to 1."""
         chance = 1 / max(self.frames, 1.0)
         return np.asarray(np.maximum(self.coherence - chance, 0) / max(1 - chance, 1e-9))
 
     def weight(self, coherence: Array, floor: float) -> Array:
         """Return the weight of each bin's phase in a delay: coherence / (1 - coherence), at most 20.
 
-        A bin whose power is below `floor` times the highest has weight 0, as have the lowest two bins, which contain
-        direct current.
+        A bin in which dry's power is at most `floor` times the highest has weight 0, as have the lowest two bins, which
+        contain direct current.
+
+        Args:
+            coherence: coherence of each bin, (FRAME // 2 + 1,).
+            floor: smallest power relative to the highest.
         """
         weight = (self.xx > floor * self.xx.max()) * np.minimum(coherence / (1.0001 - coherence), 20)
         weight[:2] = 0
@@ -89,12 +96,12 @@ class Cross(NamedTuple):
 def find_delay(dry: npt.ArrayLike, wet: npt.ArrayLike, max_delay: int, slope: float = 0.0) -> Delay:
     """Measure the delay of an effect that may filter and distort.
 
-    1. A cross-correlation, whitened by |S_xy|^-0.8 (between plain and GCC-PHAT), gives the delay to some samples.
+    1. A cross-correlation, whitened by |S_xy|^-0.8 (between plain and GCC-PHAT), gives the delay to tens of samples.
     2. The effect's filters turn the phase as well and would move the peak by tens of samples. Therefore the minimum
        phase (Hilbert transform of the log) of the magnitude of S_xy / S_xx, averaged over short frames, is subtracted
        from the phase. The peak of the remaining response, weighted by the coherence, is the delay.
-    3. If that is not conclusive (an octave fuzz removes the fundamental), the same is done with the rectified signals,
-       which have no polarity.
+    3. If the confidence is below 0.6 (an octave fuzz removes the fundamental), the same is done with the rectified
+       signals, which have no polarity; the result with the higher confidence counts.
 
     Args:
         dry: dry signal, (time,).
@@ -103,8 +110,8 @@ def find_delay(dry: npt.ArrayLike, wet: npt.ArrayLike, max_delay: int, slope: fl
         slope: samples by which the delay grows per sample, because of two clocks.
 
     Returns:
-        The delay in the middle of the signals; its confidence is 0 for silence and for fewer than 16 frames of 1024
-        samples.
+        The delay in the middle of the dry signal. Its confidence is 0 if a signal is constant, or if a signal, or
+        their overlap at this delay, has fewer than `SHORTEST` samples.
     """
     x, y = (np.asarray(signal, dtype=np.float64) for signal in (dry, wet))
     if min(len(x), len(y)) < SHORTEST:
@@ -120,7 +127,7 @@ def find_delay(dry: npt.ArrayLike, wet: npt.ArrayLike, max_delay: int, slope: fl
 
 
 def rectify(signal: Array) -> Array:
-    """Return the magnitude of a signal without its mean."""
+    """Return |signal| minus the mean of |signal|."""
     magnitude = np.abs(signal)
     return np.asarray(magnitude - magnitude.mean())
 
@@ -131,7 +138,10 @@ def correlation(x: Array, y: Array) -> Array:
 
 
 def whitened(x: Array, y: Array) -> Array:
-    """Return the circular whitened cross-correlation of two signals: entry k is lag k, entry -k is lag -k."""
+    """Return the cross-correlation of two signals, whitened by |X Y|^-0.8 and zero-padded.
+
+    Entry k is for `y` that lags `x` by k samples, entry -k for `y` that is k samples ahead.
+    """
     from scipy.fft import next_fast_len  # type: ignore[import-untyped]
 
     size = next_fast_len(len(x) + len(y) - 1, real=True)
@@ -164,7 +174,8 @@ def _spectra(signal: Array, starts: npt.NDArray[np.int64]) -> Spectrum:
 def averaged(x: Framed, y: Array, lag: float, slope: float = 0.0) -> Cross | None:
     """Average the spectra of frames of `x` and of the frames of `y` at a lag.
 
-    A frame's lag is rounded to samples; the remainder is compensated in the phase of its spectrum.
+    Frames have `FRAME` samples, begin every FRAME // 2 samples, and are multiplied by a Hann window. A frame's lag is
+    rounded to samples; the remainder is compensated in the phase of its spectrum.
 
     Args:
         x: signal.
@@ -173,7 +184,7 @@ def averaged(x: Framed, y: Array, lag: float, slope: float = 0.0) -> Cross | Non
         slope: samples by which the lag grows per sample.
 
     Returns:
-        None if fewer than 8 frames lie within both signals.
+        The averages; None if fewer than 8 frames lie within both signals.
     """
     places = x.starts + lag + slope * (x.starts + _HOP - x.length / 2)
     whole = np.round(places).astype(int)
@@ -194,7 +205,10 @@ def averaged(x: Framed, y: Array, lag: float, slope: float = 0.0) -> Cross | Non
 
 
 def causal_delay(cross: Cross) -> Delay:
-    """Return the delay that remains after the minimum phase of the effect's magnitude is removed."""
+    """Measure the delay from which the effect's minimum phase is removed, within ±FRAME / 2 samples.
+
+    It counts from the lag at which the frames of `cross` were paired. Its confidence is 0 if dry is silent.
+    """
     if not cross.xx.any():
         return Delay(0.0, 0.0, False)
     peak = _response(cross)
@@ -207,8 +221,8 @@ def first_arrival(cross: Cross) -> Arrival:
 
     A loudspeaker, an all-pass filter or a room responds at once and is loudest later, and distortion blurs the
     measurement. The arrival is therefore the point at which the response first exceeds 0.35 of its peak, within a
-    limited time before the peak. The lower the confidence, the longer this time; at low confidence the arrival is also
-    moved one sample earlier.
+    limited time before the peak. The lower the confidence, the longer this time; at a confidence below 0.8, the arrival
+    is also moved one sample earlier. It counts from the lag at which the frames of `cross` were paired.
     """
     if not cross.xx.any():
         return Arrival(0.0, False)
@@ -225,7 +239,14 @@ def first_arrival(cross: Cross) -> Arrival:
 
 
 def relative_delay(cross: Cross, usual: Cross) -> Delay:
-    """Measure the delay of one piece of a recording against the rest; the effect's phase is in both and cancels."""
+    """Measure the delay of one piece of a recording minus that of the rest; the effect's phase is in both and cancels.
+
+    Each delay counts from the lag at which the frames were paired.
+
+    Args:
+        cross: spectra of the piece.
+        usual: spectra of the rest.
+    """
     weights = [each.weight(each.coherence_beyond_chance, 1e-8) for each in (cross, usual)]
     weight = np.minimum(*weights)
     peak = _peak(weight, np.angle(cross.xy) - np.angle(usual.xy))
@@ -246,7 +267,7 @@ def _measured(x: Array, y: Array, max_delay: int, slope: float) -> Delay:
 
 
 def _response(cross: Cross) -> Array:
-    """Return the impulse response of the effect without its minimum phase, in steps of 1/16 sample."""
+    """Return the impulse response of the effect without its minimum phase, in steps of 1/16 sample, peak at most 1."""
     known = cross.xx > 1e-10 * cross.xx.max()  # nothing can be measured above the band of a resampled signal
     log_gain = np.log(np.abs(cross.xy[known]) / cross.xx[known] + 1e-12)
     log_gain = np.interp(np.arange(len(known)), np.flatnonzero(known), log_gain)
@@ -265,7 +286,7 @@ def _highest(response: Array) -> int:
 
 
 def _smooth(log_gain: Array, weight: Array) -> Array:
-    """Return the weighted mean over about half an octave around each frequency."""
+    """Return the weighted mean over 15 % and 2 bins below and above each frequency."""
     bins = np.arange(len(log_gain))
     low = np.maximum((bins / 1.15).astype(int) - 2, 0)
     high = np.minimum((bins * 1.15).astype(int) + 3, len(bins))

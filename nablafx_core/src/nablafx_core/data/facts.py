@@ -17,13 +17,13 @@ from nablafx_core.data.levels import BLOCK, Signal, Silence, measure_levels, sil
 from nablafx_core.interfaces import AudioSource
 
 CONFIDENT = 0.85
-"""Confidence above which a measured delay may cause a pair to be rejected."""
+"""Smallest confidence of a measured delay that may cause a pair to be rejected."""
 REACH = 480
-"""Samples by which an effect with a moving delay may differ from its mean, 10 ms at 48 kHz."""
+"""Samples by which the delay of an effect with a moving delay may differ from its mean, 10 ms at 48 kHz."""
 
 _MEASURE = 7  # increment if a measurement changes, to invalidate cached ones
 _SHORT = 1 << 16  # samples of the loudest passages, 1.4 s at 48 kHz
-_LEAST = 20 * 1024  # smallest number of samples for which a delay can be measured
+_LEAST = 20 * 1024  # smallest number of samples of a part that is measured separately
 _FAR = 4  # number of lags beyond the range that are tried
 _LIKELY = 0.7  # confidence above which a delay beyond the range is accepted
 _ROUND = 0.1  # largest distance in samples between a certain delay and a whole number
@@ -50,17 +50,22 @@ class PairFacts:
 
     Args:
         dry, wet: levels of each signal.
-        delay: delay of wet against dry, in the middle of the recording.
-        arrival: delay in samples at which the effect's response begins; at most `delay`, and never too large.
-        certain: true if `delay` itself is known to a fraction of a sample.
+        delay: delay of wet, positive if it lags dry; in the middle of the recording if it drifts, the median or most
+            common one if it jumps or varies; see `nablafx_core.data.alignment.Alignment`.
+        arrival: delay in samples at which the effect's response begins; at most `delay`, and moved earlier if the
+            measurement is inexact.
+        certain: true if `delay` is known to a fraction of a sample.
         drift: samples by which the delay grows linearly from the beginning to the end; 0 if it does not.
-        uncertainty: standard error of the drift.
+        uncertainty: standard error of the drift in samples, larger if the confidence is low; 0 if the delay jumps or
+            follows no line.
         slope: drift per sample of time; 1e-6 is one part per million.
         steps: jumps of the delay.
-        common: median over the quarters of the confidence that one delay (or one drift) explains them, 0 to 1. It is
-            above 0.7 for distortion, filters and modulation, 0.4 to 0.6 for a vibrato or a reverb without its dry
-            part, mostly below 0.35 for unrelated music, and 0 if it cannot be measured.
-        gain: factor between wet and dry, if they differ only by a factor; else None.
+        common: median over the quarters of the confidence that one delay (or one drift) explains them, 0 to 1; the
+            confidence of `delay` if no quarter can be measured. It is above 0.7 for distortion, filters and
+            modulation, 0.4 to 0.6 for a vibrato or a reverb without its dry part, mostly below 0.35 for unrelated
+            music, and 0 if it cannot be measured.
+        gain: factor g, if wet is g times dry, delayed by `delay` in whole samples, with an error below -60 dB; else
+            None. It is negative if wet is inverted.
         dead: parts where wet is silent while dry plays.
         ghost: parts where wet plays though dry has been silent for two seconds.
     """
@@ -83,8 +88,9 @@ class PairFacts:
 def whole_delay(facts: PairFacts) -> int:
     """Return the largest delay in whole samples that can be removed so that wet does not begin before its cause in dry.
 
-    If the measured delay is certain and near a whole number, return that number; otherwise return the arrival, rounded
-    down. A wet file that may begin together with its dry file, as a plug-in's output does, is not shifted.
+    It is negative if wet is ahead. If the measured delay is certain and near a whole number, return that number;
+    otherwise return the arrival, rounded down. A wet file that may begin together with its dry file, as a plug-in's
+    output does, is not shifted (0).
     """
     nearest = round(facts.delay.samples)
     if facts.certain and abs(facts.delay.samples - nearest) <= _ROUND:
@@ -95,12 +101,12 @@ def whole_delay(facts: PairFacts) -> int:
 
 
 def examine(dry: AudioSource, wet: AudioSource, max_delay: int, sample_rate: int) -> PairFacts:
-    """Read a pair once, piece by piece, and measure its delay in windows over the whole length.
+    """Measure levels, delay, gain and silent parts of a pair, reading it piece by piece.
 
     A delay larger than `max_delay` is found if the loudness of the two signals indicates it.
 
     Args:
-        dry, wet: the signals, of about equal length.
+        dry, wet: mono signals of about equal length.
         max_delay: largest delay of the first search, in samples.
         sample_rate: sample rate in Hz.
     """
@@ -141,13 +147,19 @@ def examine_files(
     sample_rate: int,
     extra: object = "",
 ) -> PairFacts:
-    """Return the result of `examine`, from the cache until a file, or `extra`, changes."""
+    """Return the result of `examine`, from the cache until a file or one of the last three arguments changes.
+
+    Args:
+        dry_path, wet_path: files from which the signals are read.
+        dry, wet, max_delay, sample_rate: arguments of `examine`.
+        extra: everything else that determines the signals, such as the channels and offsets that are read.
+    """
     key = file_key(dry_path, wet_path, extra=(_MEASURE, max_delay, sample_rate, extra))
     return remembered("checked", key, PairFacts, lambda: examine(dry, wet, max_delay, sample_rate))
 
 
 def _far(dry: Array, wet: Array) -> Iterator[int]:
-    """Yield the lags in samples at which the loudness of both signals rises together."""
+    """Yield the few lags, in samples, at which the loudness of both signals most clearly rises together."""
     if min(len(dry), len(wet)) < 16:
         return
     rises = []
@@ -175,7 +187,10 @@ def _loudest(energies: Array, start: int, stop: int, width: int) -> tuple[int, i
 
 
 def _quarters(dry: AudioSource, wet: AudioSource, energies: Array, lag: int) -> Iterator[tuple[int, int]]:
-    """Yield the loudest stretch of each quarter of the part that dry and wet share."""
+    """Yield start and stop in dry of the loudest stretch of each quarter of the part that dry and wet share at a lag.
+
+    A short part is divided into fewer than four.
+    """
     start, length = max(-lag, 0), min(dry.num_samples, wet.num_samples - lag) - max(-lag, 0)
     parts = min(4, max(length, 0) // _LEAST)
     for part in range(parts):
@@ -199,7 +214,7 @@ def _common(dry: AudioSource, wet: AudioSource, energies: Array, found: Alignmen
 
 
 def _gain(dry: AudioSource, wet: AudioSource, energies: Array, delay: Delay) -> float | None:
-    """Return the factor between dry and wet, if it explains the loudest stretch of each quarter; else None."""
+    """Return the factor of `PairFacts.gain` if it explains the loudest stretches of all quarters; else None."""
     lag = round(delay.samples)
     product = power = target = 0.0
     for at, end in _quarters(dry, wet, energies, lag):

@@ -25,7 +25,8 @@ _AT_ONCE = 8  # files hashed at the same time; more do not read faster
 def fingerprint(dataset: Dataset) -> dict[str, Any] | None:
     """Return sizes and hashes of a dataset's files and the parts that it reads; None if it reads no files.
 
-    A file is hashed once, and again only if it changes; see `remembered`.
+    The files are those in the attribute `file` of the recordings' sources. A file is hashed once, and again only if it
+    changes; see `remembered`.
 
     Raises:
         DataError: if a file cannot be read.
@@ -42,7 +43,12 @@ def fingerprint(dataset: Dataset) -> dict[str, Any] | None:
 def difference(before: Mapping[str, Any], dataset: Dataset) -> str | None:
     """Describe how a dataset differs from a fingerprint; None if it does not differ.
 
-    Names and paths of files may differ. Their order and contents, and the parts that are read, must be equal.
+    Names of recordings and paths of files may differ. Number and order of the recordings, the contents of the files,
+    the channels and samples that are read, sample rate, knob positions and parts of the split must be equal.
+
+    Args:
+        before: result of `fingerprint` that was stored.
+        dataset: dataset to compare with it.
 
     Raises:
         DataError: if a file cannot be read, or the fingerprint is damaged.
@@ -56,7 +62,10 @@ def difference(before: Mapping[str, Any], dataset: Dataset) -> str | None:
             if problem := _changed(was, now_is, dict(_files(recording))):
                 return problem
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{NAME} of the run is damaged: {type(error).__name__}: {error}.") from error
+        raise DataError(
+            f"{NAME} of the run is damaged: {type(error).__name__}: {error}. Restore it from a copy of the run, or "
+            "remove it and put the data where it was."
+        ) from error
     return None
 
 
@@ -103,7 +112,7 @@ def _described(recording: Recording, hashes: Mapping[Path, tuple[str, int]], sam
 
 
 def _files(recording: Recording) -> Iterator[tuple[str, Path]]:
-    """Yield each signal of a recording that is read from a file, and the user's file even if it is resampled."""
+    """Yield the name of each signal that is read from a file, and the path of the user's file, even if resampled."""
     for signal in _SIGNALS:
         file = getattr(getattr(recording, signal), "file", None)
         if isinstance(file, str | os.PathLike):

@@ -30,10 +30,11 @@ class Signal:
     """Measurements of one signal.
 
     Args:
-        peak: peak relative to full scale.
+        peak: largest magnitude of a sample, relative to full scale (1).
         swing: half the distance from the lowest to the highest sample.
         offset: mean of all samples.
-        clipped: number of samples at or above full scale that equal their successor.
+        clipped: number of samples with a magnitude of at least 0.9999 that equal their successor; a single one within
+            the 16,384 samples of a piece is not counted.
     """
 
     peak: float
@@ -47,7 +48,7 @@ class Silence:
     """Parts where one signal is silent while the other plays.
 
     Args:
-        spans: start and stop of the first silent stretches, in samples.
+        spans: start and stop of the first three silent stretches at most, in samples of the dry signal.
         samples: total length of the silent parts, counted where the other signal plays.
         share: `samples` as a fraction of the time during which the other signal plays.
         by_level: true if the signal is silent only where the other one is quiet, as after a gate.
@@ -62,11 +63,11 @@ class Silence:
 
 
 def measure_levels(source: AudioSource) -> tuple[Signal, Array]:
-    """Read a signal once, piece by piece.
+    """Measure the levels of a mono signal, which is read once, piece by piece.
 
     Returns:
-        The measurements, and the energy of each block of `BLOCK` samples after its mean is removed; an incomplete block
-        at the end is omitted.
+        The measurements, and the energy of each block, (num_samples // BLOCK,): the sum of squares of `BLOCK` samples
+        after their mean is removed. An incomplete block at the end is omitted.
     """
     low, high, total, clipped, energies = np.inf, -np.inf, 0.0, 0, []
     for start in range(0, source.num_samples, _READ):
@@ -84,14 +85,18 @@ def measure_levels(source: AudioSource) -> tuple[Signal, Array]:
 
 
 def silent_parts(dry: Array, wet: Array, lag: int, sample_rate: int) -> tuple[Silence, Silence]:
-    """Find where wet is silent while dry plays, and where wet plays long after dry became silent.
+    """Find where wet is silent while dry plays, and where wet plays more than 2 s after dry became silent.
 
-    A signal plays where it is within 20 dB of its usual level, and is silent 60 dB below that.
+    Levels are measured in steps of about 40 ms. A signal plays where its level is within 20 dB of its usual level (the
+    90th percentile) and above -100 dB of full scale; it is silent where its level is 66 dB or more below its highest.
 
     Args:
-        dry, wet: energies of the blocks of both signals.
-        lag: lag of wet, in samples.
+        dry, wet: energies of the blocks of both signals, as `measure_levels` returns them.
+        lag: samples by which wet lags dry; rounded to blocks.
         sample_rate: sample rate in Hz.
+
+    Returns:
+        The parts where wet is silent, and the parts where dry is silent; both empty for signals of under four steps.
     """
     step = max(1, round(_STEP_S * sample_rate / BLOCK))
     shift = round(lag / BLOCK)

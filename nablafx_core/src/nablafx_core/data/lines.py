@@ -18,10 +18,10 @@ class Line(NamedTuple):
     """Line through delays over time.
 
     Args:
-        slope: samples per sample of time.
-        start: delay at time 0.
-        error: standard error of the slope.
-        share: share of the total weight that lies on the line.
+        slope: samples of delay per sample of time.
+        start: delay at time 0 in samples.
+        error: standard error of the slope; infinite if it was not estimated.
+        share: share of the total weight that lies on the line, 0 to 1.
     """
 
     slope: float
@@ -44,13 +44,19 @@ def common_line(
 ) -> Line:
     """Find the line that passes near one candidate of as many windows as possible (RANSAC over all pairs).
 
+    It maximises the sum over the windows of the largest height (1 - distance / near) of a candidate. Lines through two
+    candidates, and level lines through one, are tried.
+
     Args:
-        times: times of the windows.
-        lags: candidate lags of each window.
-        heights: weight of each candidate.
-        steepest: largest slope.
-        near: distance from the line at which a candidate no longer counts.
-        within: smallest and largest delay at time 0.
+        times: times of the windows in samples, all different.
+        lags: candidate lags of each window in samples.
+        heights: weight of each candidate, in the shapes of `lags`.
+        steepest: largest slope in either direction.
+        near: distance from the line in samples at which a candidate no longer counts.
+        within: smallest and largest delay at time 0; ignored if no line has one.
+
+    Returns:
+        The line, without an estimate of its error.
     """
     owner = np.repeat(np.arange(len(times)), [len(each) for each in lags])
     time, lag, height = times[owner], np.concatenate(lags), np.concatenate(heights)
@@ -76,7 +82,14 @@ def common_line(
 
 
 def fitted_line(times: Array, delays: Array, weights: Array, close: float) -> Line:
-    """Fit a line by the best of all pairs of delays, then by least squares with Tukey's weights."""
+    """Fit a line by the best of all pairs of delays, then by least squares with Tukey's weights.
+
+    Args:
+        times: times in samples, all different, at least two.
+        delays: delay at each time, in samples.
+        weights: weight of each delay.
+        close: distance from the line in samples from which on a delay no longer counts.
+    """
     i, j = np.triu_indices(len(times), 1)
     slopes = (delays[j] - delays[i]) / (times[j] - times[i])
     starts = delays[i] - slopes * times[i]
@@ -99,7 +112,10 @@ def fitted_line(times: Array, delays: Array, weights: Array, close: float) -> Li
 
 
 def is_bent(times: Array, delays: Array, weights: Array, line: Line, close: float) -> bool:
-    """True if the delay swings slowly and does not drift: a cubic explains more delays and departs from the line."""
+    """True if the delay swings slowly and does not drift: a cubic explains more delays and departs from the line.
+
+    It is false if the line drifts by less than `close` samples, or fewer than six delays are near it.
+    """
     extent = float(times[-1] - times[0])
     drift = abs(line.slope) * extent
     near = np.abs(delays - line.at(times)) <= max(3 * close, 0.6 * drift)
@@ -115,15 +131,15 @@ def levels(delays: Array, weights: Array, close: float, least: float, most: int 
     """Return the number of the level on which each delay lies, counted in the order of time; -1 for no level.
 
     Args:
-        delays: delays in the order of time.
+        delays: delays in samples, in the order of time.
         weights: weight of each delay.
-        close: largest distance of a delay from its level.
-        least: smallest distance between neighbouring levels.
+        close: largest distance of a delay from its level, in samples.
+        least: smallest distance between neighbouring levels, in samples.
         most: largest number of levels.
 
     Returns:
-        None unless there are at least two consecutive levels, each with at least two delays (three, if there are at
-            least eight delays in all).
+        The numbers, from 0; None unless there are two to `most` consecutive levels, each with at least two delays
+        (three, if there are at least eight delays in all), and neighbours are at least `least` apart.
     """
     number, few = np.full(len(delays), -1), 2 if len(delays) < 8 else 3
     refused = np.zeros(len(delays), dtype=bool)

@@ -32,19 +32,21 @@ class AudioDataModule(LightningDataModule):
         dataset: dataset with the recordings.
         loading: settings of segments, batches and the split.
         context: number of samples of dry signal before each segment.
-        gap: number of samples left out between the parts of one file, so that they share no history; `context` if None.
+        gap: number of samples left out between parts of one recording that is divided by time, so that they share no
+            history; `context` if None.
         seed: seed of the training stream.
 
     Attributes:
         train, validation, test: the recordings of each part.
-        notes: notes of the dataset, and one for each recording that is left out.
+        notes: notes of the dataset, and one for each recording that is left out because it is too short.
         min_samples: smallest number of samples of a validation segment; see `require`.
         batch_size: batch size of training: the setting, or the number of segments if that is smaller.
         num_segments: number of segments in one pass over the training data.
         first_batch: number of the first batch of the stream; set it to resume in your own training loop.
 
     Raises:
-        DataError: if a part of the split would be empty, or no training recording is as long as a segment.
+        DataError: if the recordings cannot be split (see `split`), or cannot be read to preload them, or no training
+            recording is as long as a segment.
     """
 
     def __init__(
@@ -99,7 +101,11 @@ class AudioDataModule(LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return a loader of the endless stream of training batches."""
+        """Return a loader of the endless stream of this process's training batches.
+
+        Each iteration begins at the first batch that the trainer has not processed, or at `first_batch` if that is
+        later.
+        """
         return self._loader(self._training_batches(), BatchNumbers(self._next_batch))
 
     def _next_batch(self) -> int:
@@ -109,7 +115,7 @@ class AudioDataModule(LightningDataModule):
         return max(self.first_batch, trained)
 
     def segments_of(self, batch: int) -> list[Segment]:
-        """Return the segments of this process in a batch, numbered from the start of the stream."""
+        """Return the segments of this process in training batch number `batch`, counted from the stream's start."""
         return self._training_batches().segments(batch)
 
     def _training_batches(self) -> TrainingBatches:
@@ -123,7 +129,7 @@ class AudioDataModule(LightningDataModule):
         return self._loader(self.validation_batches())
 
     def validation_batches(self) -> FixedBatches:
-        """Return the validation batches; their audio is read when they are indexed."""
+        """Return the validation batches, the same in every process; their audio is read when they are indexed."""
         loading = self.loading
         return FixedBatches(self.validation, loading.segment_length, loading.batch_size, self.context, self.min_samples)
 
@@ -144,13 +150,16 @@ class AudioDataModule(LightningDataModule):
 
 
 def _ignore_ctrl_c(worker: int) -> None:
-    """Ignore Ctrl-C, which a terminal sends to every process: the training process handles it and ends its workers."""
+    """Ignore Ctrl-C in a worker process, and hide the connections that it loses.
+
+    A terminal sends Ctrl-C to every process; the training process handles it and ends its workers.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.excepthook = _hide_lost_connection
 
 
 def _hide_lost_connection(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print an exception of a worker's thread, unless the training process ended while it received a tensor."""
+    """Print an exception, unless it is a lost connection: the training process ended while it received a tensor."""
     if not isinstance(error, EOFError | ConnectionError):
         sys.__excepthook__(kind, error, trace)
 

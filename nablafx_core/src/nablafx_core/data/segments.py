@@ -53,7 +53,8 @@ def stack(segments: Sequence[Segment], context: int) -> Batch:
     """Read segments of equal length into a batch, each with `context` samples of dry signal before it.
 
     Raises:
-        DataError: if reading fails, also if a source raises an exception that would end a worker process.
+        DataError: if a file cannot be read, or a source raises what would end a worker process, such as SystemExit.
+            Other exceptions of a source pass unchanged.
     """
     try:
         with contained():
@@ -71,11 +72,11 @@ class TrainingBatches(Dataset[Batch]):
 
     A pass over the data is a random order of all n segments. Item i of the stream belongs to pass i // n. Batch k of
     process r of w begins with item (k w + r) batch_size. A recording of N samples has N // segment_length segments in
-    each pass. Their common grid is shifted by a new random amount in each pass, uniform over one segment length, and
-    kept inside the recording, so that every sample occurs at every position in a segment.
+    each pass. Their common grid is shifted by a new random amount in each pass, uniform over one segment length, so
+    that a sample occurs at every position in a segment; a segment that would leave the recording is moved inside.
 
     Args:
-        recordings: recordings that are at least a segment long.
+        recordings: recordings; those that are shorter than a segment are not used, and one must be long enough.
         segment_length: number of samples of a segment.
         batch_size: number of segments in a batch of one process.
         context: number of samples of dry signal before each segment.
@@ -112,12 +113,12 @@ class TrainingBatches(Dataset[Batch]):
         return stack(self.segments(index), self.context)
 
     def segments(self, index: int) -> list[Segment]:
-        """Return the segments of batch `index`."""
+        """Return the segments of batch `index` of this process."""
         first = (index * self.world_size + self.rank) * self.batch_size
         return [self.segment(first + i) for i in range(self.batch_size)]
 
     def segment(self, item: int) -> Segment:
-        """Return item `item` of the stream."""
+        """Return the segment that is item `item` of the stream of all processes."""
         number, place = divmod(item, self.num_segments)
         order, grids = self._pass(number)
         which = int(np.searchsorted(self._ends, order[place], side="right"))
@@ -157,7 +158,7 @@ class BatchNumbers(Sampler[int]):
 class FixedBatches(Dataset[Batch]):
     """Batches that contain every sample of the recordings once, in a fixed order, for validation.
 
-    Recordings are cut into segments. The last segment of a recording is shorter; if it would have fewer than
+    Recordings are cut into segments. The last segment of a recording may be shorter; if it would have fewer than
     `min_samples`, it is joined to the one before. A batch contains only segments of equal length, so that nothing is
     padded and results do not depend on the batch size.
 

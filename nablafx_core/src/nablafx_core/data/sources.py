@@ -19,7 +19,7 @@ class ArraySource:
     """Signal in memory.
 
     Args:
-        audio: samples, (time,) or (channels, time).
+        audio: samples, (time,) or (channels, time); a single channel is read as (time,).
     """
 
     def __init__(self, audio: Tensor) -> None:
@@ -49,15 +49,16 @@ class WavSource:
         path: path of a file in any format that libsndfile reads.
         channel: channel to read, counted from 0; or several channels, in any order.
         offset: number of samples to skip at the beginning, at `sample_rate`.
-        num_samples: number of samples to read; the rest of the file if None.
-        sample_rate: sample rate in Hz; a file with another rate is resampled once, into the cache folder.
+        num_samples: number of samples to read, at `sample_rate`; the rest of the file if None.
+        sample_rate: sample rate in Hz; a file with another rate is resampled once, into the cache folder. If None, the
+            file's own rate.
 
     Attributes:
         file: the argument `path`.
         path: path of the file that is read; it is in the cache folder if `file` has another rate.
 
     Raises:
-        DataError: if the file cannot be used, does not have the channel, or is too short.
+        DataError: if the file cannot be used or resampled, does not have the channel, or is too short.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class WavSource:
         self._num_samples = info.num_samples - offset if num_samples is None else num_samples
         if offset < 0 or self._num_samples < 0 or offset + self._num_samples > info.num_samples:
             raise DataError(
-                f"{path}: {info.num_samples} samples; {self._num_samples} samples from {offset} on were requested."
+                f"{path}: has {info.num_samples} samples; {self._num_samples} samples from {offset} on were requested."
             )
         self._stamp = _stamp(self.path)
 
@@ -100,7 +101,7 @@ class WavSource:
 
         Raises:
             DataError: if the samples lie outside the source, cannot be read, or are NaN or infinite, or if the file
-                changed after the source was created.
+                was changed or removed after the source was created.
         """
         if not 0 <= start <= stop <= self._num_samples:
             raise DataError(f"{self.path}: has {self._num_samples} samples; samples {start} to {stop} were requested.")

@@ -22,22 +22,24 @@ _BLOCK = 1 << 18  # samples read at a time
 def split(recordings: Sequence[Recording], settings: LoadingSettings, gap: int = 0) -> Parts:
     """Divide the recordings marked ``"trainval"``; the others stay in the part with which they are marked.
 
-    If no recording is marked ``"test"``, a test part as large as the validation is set aside as well.
+    A share `settings.validation` is set aside for validation if no recording is marked ``"validation"``, and the same
+    share for the test if none is marked ``"test"``. The rest is for training.
 
     The method is `settings.split`:
 
-    - ``file``: divide by dry file, with all its settings.
+    - ``file``: divide by dry file (`Recording.source`), with all its settings.
     - ``setting``: divide by knob positions.
     - ``time``: set aside the end of each recording, after a gap; its beginning if the end is 10 dB quieter (a chord
       that fades).
     - ``auto``: ``file``, or ``time`` if there are fewer dry files than parts.
-    - ``segment``: divide into random segments of all recordings, as in the NablAFx paper. **It leaks**: the neighbours
-      of a validation segment are trained on, so that scores are too good. Use it only to reproduce published tables.
+    - ``segment``: divide into random segments of all recordings, as in the NablAFx paper; a rest shorter than a segment
+      is left out. **It leaks**: the neighbours of a validation segment are trained on, so that scores are too good. Use
+      it only to reproduce published tables.
 
     Args:
         recordings: recordings of one dataset.
         settings: settings `split`, `validation`, `split_seed` and, for ``segment``, `segment_length`.
-        gap: number of samples left out between two parts of one recording.
+        gap: number of samples left out between two parts of one recording; used by ``time`` only.
 
     Returns:
         Recordings by part: ``"train"``, ``"validation"`` and ``"test"``; no part is empty.
@@ -52,7 +54,7 @@ def split(recordings: Sequence[Recording], settings: LoadingSettings, gap: int =
     divided = [recording for recording in recordings if recording.part == "trainval"]
     wanted: list[Part] = [part for part in ("test", "validation") if not parts[part]]
     if not divided and not parts["train"]:
-        raise DataError("there are no recordings to train on: all are marked for validation or test.")
+        raise DataError("there are no recordings to train on. Mark some with the part train or trainval.")
     if divided:
         for recording in _divide(divided, wanted, settings, gap):
             parts[recording.part].append(recording)
@@ -100,7 +102,10 @@ def _by_group(
     key: Callable[[Recording], Hashable],
     what: str,
 ) -> Iterator[Recording]:
-    """Assign whole groups in random order: each wanted part takes groups until it is as near to its share as can be."""
+    """Assign whole groups in random order: each wanted part takes groups until it is as near to its share as can be.
+
+    Each part takes at least one group, and the rest is for training.
+    """
     lengths: dict[Hashable, int] = {}
     for recording in recordings:
         lengths[key(recording)] = lengths.get(key(recording), 0) + recording.num_samples
@@ -123,7 +128,7 @@ def _by_group(
 
 
 def _by_time(recording: Recording, wanted: list[Part], share: float, gap: int) -> Iterator[Recording]:
-    """Order the parts train, validation, test, with gaps between them; in reverse if the recording fades out."""
+    """Divide one recording into train, validation, test in order, with gaps; in reverse if the recording fades out."""
     order: list[Part] = ["train", *reversed(wanted)]
     length = round(share * recording.num_samples)
     cuts = [recording.stop - length * i for i in range(len(wanted), 0, -1)]

@@ -33,8 +33,8 @@ class Evaluation:
     Args:
         split: figure of each metric over all scored samples.
         files: one row per recording: ``name``, ``source``, ``controls``, ``samples`` and the metrics; also
-            ``silent_samples`` if the target has some. If the whole target is silent, metrics that need a signal are
-            NaN.
+            ``silent_samples``, the number of samples of the target in silent pieces of 2,400 samples, if there are
+            any. If the whole target is silent, metrics that need a signal are NaN.
         stages: ranges of the stages of a gray-box chain during the test: see
             `nablafx_core.graybox.description.ranges_as_rows`; empty for other models.
     """
@@ -48,7 +48,7 @@ class Evaluation:
     def table(self, by: Literal["controls", "source"]) -> list[Row]:
         """Return one row per setting of the knobs, or per dry signal: the key, ``files``, ``samples`` and the metrics.
 
-        Rows are in the order in which their first recording was scored.
+        ``files`` is the number of recordings. Rows are in the order in which their first recording was scored.
         """
         groups: dict[Any, list[int]] = {}
         for index, row in enumerate(self.files):
@@ -64,6 +64,14 @@ class Evaluation:
 
         It shows how much the figure depends on the choice of recordings in the split; with one recording its length
         is 0. Efron and Tibshirani, "An Introduction to the Bootstrap", 1993.
+
+        Args:
+            metric: name of the metric.
+            confidence: confidence level, between 0 and 1.
+            resamples: number of random choices of recordings; they are the same in each call.
+
+        Returns:
+            Lower and upper end of the interval.
         """
         sums = torch.stack([file[metric] for file in self._sums])
         drawn = torch.randint(len(sums), (resamples, len(sums)), generator=torch.Generator().manual_seed(0))
@@ -72,7 +80,11 @@ class Evaluation:
         return float(low), float(high)
 
     def remarks(self, sample_rate: int) -> Iterator[str]:
-        """Yield a message for each target that is silent, completely or in large part, because that is not normal."""
+        """Yield a message for each target that is silent, completely or for at least a fifth of its length.
+
+        Args:
+            sample_rate: sample rate of the recordings in Hz.
+        """
         undefined = ", ".join(name for name, metric in self._metrics.items() if metric.needs_signal)
         for row in self.files:
             silent, total = (count / sample_rate for count in (row.get("silent_samples", 0), row["samples"]))
@@ -100,12 +112,13 @@ def evaluate(
     """Render whole recordings through `model` and score them.
 
     Each recording is streamed in blocks from its file's start, or with left context from its file, which is not
-    scored. Neither `block_size` nor the order of recordings changes a figure. Memory does not grow with a file's
-    length, unless the model cannot stream or `on_rendered` is given.
+    scored. A model that cannot stream receives the recording and its context at once. Neither `block_size` nor the
+    order of recordings changes a figure. Memory does not grow with a file's length, unless the model cannot stream or
+    `on_rendered` is given.
 
     Args:
-        model: model to score; it is in eval mode while this runs.
-        recordings: recordings to score.
+        model: model to score; it is in eval mode while this runs, and returned to its mode and device afterwards.
+        recordings: recordings to score; those without samples are skipped.
         metrics: metrics by their names in the results.
         block_size: number of samples of a streamed block.
         device: device on which to render; the model's own device if None.
@@ -115,8 +128,8 @@ def evaluate(
         warm_up_seconds: left context in seconds for a model with unbounded memory.
 
     Raises:
-        DataError: if no recording has samples to score.
-        ModelError: if the model's output is shorter than its input.
+        DataError: if no recording has samples to score, or a file cannot be read.
+        ModelError: if the model outputs fewer samples than a recording has.
     """
     recordings = [recording for recording in recordings if recording.num_samples]
     total = sum(recording.num_samples for recording in recordings)

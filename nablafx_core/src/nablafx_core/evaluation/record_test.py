@@ -34,9 +34,9 @@ def record_test(
 
     Args:
         source: model, as for `nablafx_core.load`.
-        experiment: experiment whose data and metrics are used.
-        say: function that is called with each line for the user.
-        mongo: MongoDB that keeps a copy of the run, as for `record`.
+        experiment: experiment whose data, split, metrics, observers and folder of runs are used.
+        say: function that is called with each line for the user: notes about the data, and remarks on silent targets.
+        mongo: MongoDB that keeps a copy of the run, as for `record`; None for no copy.
         same_as: folder of a run whose data must be the same, even if it was moved; None for any data.
         progress: if true, show the progress of the test on stderr.
 
@@ -44,8 +44,13 @@ def record_test(
         The run folder and the figures.
 
     Raises:
-        ConfigError: if the sample rate, the knobs or the channels of the model and the data differ.
-        DataError: if the data differs from that of the run `same_as`.
+        BundleError: if the model cannot be loaded.
+        ConfigError: if the sample rate, the number of knobs or the channels of the model and the data differ, or
+            `mongo` cannot be used.
+        DataError: if the data cannot be read, checked or split, has no test recording, or differs from that of the run
+            `same_as`.
+        RunError: if `source` is a folder without a bundle, the run `same_as` has no usable fingerprint of its data, or
+            the test cannot be recorded.
     """
     model = load(source)
     with experiment.code.used():
@@ -57,7 +62,8 @@ def record_test(
     if (model.sample_rate, len(model.controls)) != (dataset.sample_rate, len(dataset.controls)):
         raise ConfigError(
             f"{source} is a model for {model.sample_rate} Hz with {len(model.controls)} controls; "
-            f"the data has {dataset.sample_rate} Hz and {len(dataset.controls)} controls."
+            f"the data has {dataset.sample_rate} Hz and {len(dataset.controls)} controls. "
+            "Test it on recordings with the sample rate and the controls of the model."
         )
     check_channels(model, dataset, each=True)
     gap = model.history(experiment.train.warm_up)

@@ -18,12 +18,18 @@ WARM_UP_SECONDS = 10.0
 
 
 def rendered(recording: Recording, model: Model, block_size: int, warm_up_seconds: float) -> Iterator[Tensor]:
-    """Yield the output of a model for the samples of `recording` that count, as blocks (1, channels, time).
+    """Yield the output of a model for the samples `start` to `stop` of a recording, as blocks (1, channels, time).
 
-    The model also receives left context from the file before `recording.start`, as far as there is any: its receptive
-    field, or `warm_up_seconds` if that is unbounded. A model that remembers its position receives the position of the
-    first sample of this context. Memory does not grow with the file, except for a model that cannot stream. `model`
-    must be in eval mode, and gradients must be off.
+    The latency is compensated. The model also receives left context from the file before `recording.start`, as far as
+    there is any: its receptive field, or `warm_up_seconds` if its memory is unbounded. A model that remembers its
+    position receives the position of the first sample of this context. A model that cannot stream receives the
+    recording and its context at once; otherwise memory does not grow with the file. Gradients must be off.
+
+    Args:
+        recording: recording to render.
+        model: model in eval mode; the audio is moved to its device.
+        block_size: number of samples of a streamed block.
+        warm_up_seconds: left context in seconds for a model with unbounded memory.
     """
     like, controls = like_of(model), None
     if model.controls and recording.controls:
@@ -43,7 +49,11 @@ def rendered(recording: Recording, model: Model, block_size: int, warm_up_second
 
 
 def _context(recording: Recording, model: Model, warm_up_seconds: float) -> tuple[int, int]:
-    """Return first and last sample for the model: those that count, and as much context as the file has."""
+    """Return start and stop of the samples for the model: the recording's own, and the context that it needs.
+
+    The context ends where the file does. It also covers the latency or, if the model cannot stream, the samples of its
+    receptive field after `recording.stop`.
+    """
     total, field = recording.dry.num_samples, model.receptive_field
     before = model.history(round(warm_up_seconds * model.sample_rate))
     after = model.latency if model.streams else total if field is None else field - 1

@@ -24,7 +24,7 @@ def shown_progress(
 
     Args:
         what: text before the bar, such as ``"Testing"``.
-        seconds_per_line: seconds between two lines if stderr is not a terminal.
+        seconds_per_line: smallest time in seconds between two lines if `console` is not a terminal.
         console: console to draw on; stderr if None.
         clock: function that returns a time in seconds; tests replace it.
 

@@ -42,13 +42,17 @@ def score(
 ) -> Evaluation:
     """Score a model and write ``test.json``, ``pictures/`` and ``audio/`` into a folder.
 
+    A gray-box chain is also drawn, as ``pictures/chain.png``, and a warning names its learned parameters that stayed at
+    an end of their range. Errors are those of `evaluate`.
+
     Args:
         model: model to test.
         recordings: recordings of the test.
         metrics: metrics by name.
-        folder: run folder.
+        folder: run folder, which must exist.
         device: device on which to render; the model's own device if None.
-        media: number of recordings of which a picture and the audio are kept, evenly chosen from all.
+        media: number of recordings of which a picture and the audio are kept, evenly chosen from all; if 0, neither
+            pictures nor audio are written.
         progress: function that is called with the number of finished samples and their total.
     """
     spread = {round(i * (len(recordings) - 1) / max(1, media - 1)) for i in range(min(media, len(recordings)))}
@@ -116,8 +120,8 @@ def with_settings(rows: Sequence[Row], controls: Sequence[Control]) -> list[Row]
     ``controls`` stays unchanged, in [0, 1] and in the order of the knobs. Without knobs, nothing is added.
 
     Args:
-        rows: rows with ``controls``.
-        controls: knobs of the model.
+        rows: rows with ``controls``, as in `Evaluation.files`.
+        controls: knobs of the model, in the order of ``controls`` in a row.
     """
     return [
         {**row, "settings": {k.name: k.written(v) for k, v in zip(controls, row["controls"], strict=True)}}

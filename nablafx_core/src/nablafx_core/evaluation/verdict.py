@@ -16,7 +16,7 @@ SCALE = (
     (1000.0, "worse than silence, whose ESR is 1"),
 )
 
-#: Printed after a verdict, and below a table whose last row is "all".
+#: `LISTEN` is printed after a verdict, `POOLED` below a table whose last row is "all".
 LISTEN = "A figure does not replace a listening test: compare the files under Audio."
 POOLED = "all: every sample of all recordings together, so that long and loud ones count more; not the mean."
 
@@ -31,7 +31,7 @@ def verdict(esr: float) -> str:
     """Return an error-to-signal ratio in words: ``"ESR 0.0123: close to the target (error -19.1 dB)"``.
 
     Args:
-        esr: energy of the error divided by that of the target.
+        esr: energy of the error divided by that of the target; NaN or infinity gives ``"ESR undefined"``.
     """
     if not math.isfinite(esr):
         return "ESR undefined"
@@ -41,5 +41,5 @@ def verdict(esr: float) -> str:
 
 
 def advice(esr: float) -> str | None:
-    """Return what to do about a bad error-to-signal ratio; None for a usable one."""
+    """Return what to do about an error-to-signal ratio of 0.5 or more; None if it is smaller, NaN or infinite."""
     return _ADVICE if math.isfinite(esr) and esr >= 0.5 else None

@@ -11,6 +11,9 @@ from torch import Tensor
 def block_maxima(signal: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Return the maximum of each block, and the signal in blocks; the gradients of both are added in one pass.
 
+    The gradient of a maximum belongs to one of the samples that have this value. Gradients of gradients are
+    unsupported.
+
     Args:
         signal: signal of a whole number of blocks, (batch, channels, time).
         size: number of samples in a block.
@@ -35,6 +38,6 @@ class _Maxima(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        """Add the gradient of each maximum to that of the block's largest sample; see `block_maxima`."""
+        """Return the gradient of the blocks: that of the second output plus, at each largest sample, its maximum's."""
         (places,) = ctx.saved_tensors
         return gradients[1].scatter_add(-1, places[..., None], gradients[0][..., None])

@@ -18,10 +18,11 @@ State = tuple[Tensor, Tensor]
 
 
 def lstm(module: nn.LSTM, x: Tensor, state: State) -> tuple[Tensor, State]:
-    """Return ``module(x, state)``, computed by a compiled kernel if possible.
+    """Return ``module(x, state)``, computed by a compiled kernel if possible, else by torch.
 
-    The kernel supports float32 on the CPU, one direction, biases, no projection and no dropout. Its outputs and
-    gradients equal torch's within 1e-5. Gradients of gradients are unsupported.
+    The kernel supports float32 on the CPU, `nn.LSTM` itself with ``batch_first=True``, one direction, biases, no
+    projection and no dropout, where `compiled_for` allows it. Its outputs and gradients equal torch's within 1e-5.
+    It does not support gradients of gradients.
 
     Args:
         module: LSTM with ``batch_first=True``.
@@ -32,7 +33,8 @@ def lstm(module: nn.LSTM, x: Tensor, state: State) -> tuple[Tensor, State]:
         h of the last layer at each sample, (batch, time, hidden_size), and the state after the last sample.
 
     Raises:
-        ModelError: in the backward pass of the kernel, if gradients of gradients are required.
+        ModelError: if the environment variable ``NABLAFX_KERNELS`` has an unknown value; in the backward pass of the
+            kernel, if gradients of gradients are required.
     """
     if not (_covered(module, x) and compiled_for(x, *state, *chain.from_iterable(module.all_weights))):
         outputs, (hidden, cell) = module(x, state)

@@ -12,15 +12,20 @@ from nablafx_core.kernels.choice import compiled_for
 
 
 def rational(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Compute P(x) / Q(x) elementwise, as defined in `nablafx_core.nn.rational.Rational`.
+    """Compute P(x) / Q(x) elementwise.
 
-    For float32 and float64 on the CPU, forward and backward pass are compiled. Otherwise, and for second derivatives,
-    torch's operations are used.
+    P(x) = sum over i of numerator_i x^i,  Q(x) = 1 + sum over j from 1 of |denominator_j x^j|
+
+    For float32 and float64 on the CPU, forward and backward pass are compiled where `compiled_for` allows it.
+    Otherwise, and for second derivatives, torch's operations are used.
 
     Args:
         x: values of any shape.
         numerator: coefficients of P from x^0 on, (degree + 1,).
-        denominator: coefficients of Q from x^1 on, (degree,).
+        denominator: coefficients of Q from x^1 on, of any sign, (degree,).
+
+    Raises:
+        ModelError: if the environment variable ``NABLAFX_KERNELS`` has an unknown value.
     """
     same = x.dtype == numerator.dtype == denominator.dtype
     if same and compiled_for(x, numerator, denominator, dtypes=(torch.float32, torch.float64)):
@@ -49,7 +54,7 @@ class _Rational(torch.autograd.Function):
 
 
 def textbook(x: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Compute `rational` with torch's operations."""
+    """Compute the function of `rational` with torch's operations, which can be differentiated any number of times."""
     far = x.abs() > kernel.far_from_zero(torch.finfo(x.dtype).max)
     near = _ratio(x.masked_fill(far, 0), numerator, denominator)
     t = 1 / x.masked_fill(~far, 1)  # powers of x overflow far from 0; there, P / Q = x^m A(1 / x) / (|x|^n B(1 / |x|))

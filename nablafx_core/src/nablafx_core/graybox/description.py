@@ -24,11 +24,12 @@ class ParameterValue:
         processor: name of the processor's class.
         controller: name of the controller's class; None for a fixed parameter.
         parameter: name of the parameter.
-        value: value in physical units; None if it varies with the audio.
+        value: value in physical units; None if the controller outputs one value per sample or block.
         unit: unit such as ``"dB"``; empty for a plain number.
         place: place of the processor: the index and, in branches, the branch and the index in it, such as ``"2/0/1"``.
         stage: title of the stage, such as ``"1 low shelf (static)"``.
-        at_end: ``"lowest"`` or ``"highest"`` if the parameter is learned and is at that end of its range, else empty.
+        at_end: ``"lowest"`` or ``"highest"`` if a controller drives the parameter and its value is within 1 % of the
+            range from that end, else empty.
     """
 
     index: int
@@ -50,7 +51,7 @@ def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterVa
         controls: positions of the knobs in [0, 1], (num_controls,); the defaults if None.
 
     Raises:
-        ModelError: if the number of controls is not the number of knobs.
+        ModelError: if `controls` does not have this shape.
     """
     if controls is not None and controls.shape != (len(model.controls),):
         raise ModelError(f"describe: expected controls of shape ({len(model.controls)},), got {tuple(controls.shape)}.")
@@ -87,12 +88,13 @@ def describe(model: GrayBox, controls: Tensor | None = None) -> list[ParameterVa
 def ranges_as_rows(model: GrayBox, seen: Mapping[str, StageRange]) -> list[dict[str, Any]]:
     """Return the ranges of every stage as plain data: ``stage``, ``input``, and ``parameters`` by name.
 
-    A range is None if a value was NaN or infinite. If learned parameters of a stage were always at an end of their
-    range, its row has ``at_end`` with ``"lowest"`` or ``"highest"`` by the name of the parameter.
+    ``stage`` is the title, ``input`` the range of the audio before the processor. A range is None if a value was NaN or
+    infinite, or nothing was observed. If driven parameters of a stage were always at an end of their range, its row has
+    ``at_end`` with ``"lowest"`` or ``"highest"`` by the name of the parameter.
 
     Args:
         model: chain that was observed.
-        seen: result of `observed_ranges`.
+        seen: ranges from `observed_ranges`, by place.
     """
     rows = []
     for place, stage in labelled_stages(model):

@@ -49,13 +49,14 @@ class GrayBox(Model):
     ``controllers.{i}``.
 
     Args:
-        processors: items of the line, first to last.
+        processors: items of the line, first to last; a name alone stands for a section without settings.
         sample_rate: sample rate in Hz.
         controls: knobs of the device.
         key_input: if true, the model has a second input channel, which controllers with ``reads: key`` read.
 
     Raises:
-        ConfigError: if the chain is empty, or its parts do not fit together.
+        ConfigError: if the chain is empty, a section is invalid, or the parts do not fit together.
+        RegistryError: if no pack has a component of a section's name.
     """
 
     _like: Tensor
@@ -97,16 +98,19 @@ class GrayBox(Model):
         """Build a chain from parts that are already built.
 
         Args:
-            stages: items of the chain, first to last.
+            stages: items of the chain, first to last: `Stage`, `Parallel` or `Sidechain`.
             sample_rate: sample rate in Hz, the same as that of every processor.
             controls: knobs of the device.
             key_input: true for a second input channel, which controllers can read.
+
+        Raises:
+            ConfigError: if the chain is empty, or its parts do not fit together.
         """
         return cls(cast(Any, stages), sample_rate, controls, key_input)
 
     @staticmethod
     def setting_problems(settings: Mapping[str, Any]) -> Iterable[Problem]:
-        """Report settings that are valid on their own but do not fit together, with their places."""
+        """Report settings that are valid on their own but do not fit together: path of the setting, and message."""
         for path, message in problems(settings["processors"], settings["key_input"]):
             yield ("processors", *path), message
 
@@ -210,9 +214,12 @@ class GrayBox(Model):
             signals: inputs of the stage and of its controller, (batch, 1, time), by place.
             controls: positions of the knobs.
             state: state of this stage.
-            seen: number of samples before this block, at most `latency`.
+            seen: number of samples of the stream before this block, at most the `latency` of the chain.
             steady: true if knobs without a time axis are constant over the whole file.
             end: sample of this block at which the file ends for the processor; its parameters are held from there on.
+
+        Returns:
+            Output of the stage, (batch, 1, time), and its state after the block.
         """
         stage, lag, heard = node.stage, node.lag, signals[node.hears]
         time = heard.shape[-1]
@@ -254,11 +261,13 @@ class GrayBox(Model):
         name, count = type(stage.processor).__name__, len(self.controls)
         if stage.processor.sample_rate != self.sample_rate:
             raise ConfigError(
-                f"graybox: {name} was built for {stage.processor.sample_rate} Hz, the chain for {self.sample_rate} Hz."
+                f"graybox: {name} was built for {stage.processor.sample_rate} Hz, the chain for {self.sample_rate} Hz. "
+                "Build both for the same sample rate."
             )
         if stage.controller.num_controls not in (0, count):
             raise ConfigError(
-                f"graybox: {name}'s controller expects {stage.controller.num_controls} knobs, the chain has {count}."
+                f"graybox: {name}'s controller expects {stage.controller.num_controls} knobs, the chain has {count}. "
+                "Build the controller for the knobs of the chain, or without knobs."
             )
 
 

@@ -13,12 +13,25 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]*|[a-z]+|\d+")  # an abbreviatio
 
 
 def labelled_stages(model: GrayBox) -> list[tuple[str, Stage]]:
-    """Return place and stage of every node, in the order in which they run; see `nablafx_core.graybox.order.Node`."""
+    """Return place and stage of every node, in the order in which they run.
+
+    A place is the index of the item in the chain, such as ``"2"``; in branches and side-chains, the branch (0 in a
+    side-chain) and the index in it follow, such as ``"2/0/1"``.
+    """
     return [(node.place, node.stage) for node in model.nodes]
 
 
 def title_of(place: str, stage: Stage) -> str:
-    """Return the title of a stage, such as ``"1 low shelf (static)"``; in a branch, its number is like ``"3.1.2"``."""
+    """Return the title of a stage, such as ``"1 low shelf (static)"``.
+
+    It has the stage's number, counted from 1 (in a branch like ``"3.1.2"``), the name of the processor, and the
+    controller's class in words, or "fixed" if no parameter is driven. A processor without parameters has only number
+    and name.
+
+    Args:
+        place: place of the stage, as in `labelled_stages`.
+        stage: stage to name.
+    """
     place = ".".join(str(int(number) + 1) for number in place.split("/"))
     name = stage.processor.title or in_words(type(stage.processor).__name__)
     if not stage.processor.effect_parameters:
@@ -32,19 +45,19 @@ def in_words(name: str) -> str:
 
 
 def called(parameter: Parameter) -> str:
-    """Return a parameter's name without its unit: ``"cutoff"`` for ``"cutoff_hz"``."""
+    """Return a parameter's name in words and without its unit: ``"make up gain"`` for ``"make_up_gain_db"``."""
     unit = f"_{parameter.unit.lower()}" if parameter.unit else ""
     return parameter.name.removesuffix(unit).replace("_", " ")
 
 
 def quantity(value: float, unit: str = "") -> str:
-    """Format a value with its unit, to four digits: ``"812.5 Hz"``."""
+    """Format a value with its unit: to four digits, ``"812.5 Hz"``, but at least to whole numbers, ``"12,346 Hz"``."""
     number = f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
     return f"{number} {unit}".rstrip().replace("-", "\N{MINUS SIGN}", 1 if number.startswith("-") else 0)
 
 
 def setting_in_words(controls: Sequence[Control], values: Sequence[float]) -> str:
-    """Format a setting of the knobs, each in its unit: ``"drive 12 dB, mode bright"``.
+    """Format a setting of the knobs, each in its unit or with the name of its position: ``"drive 12 dB, mode bright"``.
 
     Args:
         controls: knobs of the device.

@@ -20,5 +20,5 @@ class NoController(Controller):
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
     ) -> tuple[Tensor, State]:
-        """Return an empty tensor, (batch, 0)."""
+        """Return an empty tensor, (batch, 0), and an empty state."""
         return audio.new_zeros(audio.shape[0], 0), {}

@@ -40,11 +40,11 @@ class Range:
 
 @dataclass
 class StageRange:
-    """Ranges of the inputs of a stage.
+    """Ranges of the inputs of a stage's processor.
 
     Args:
-        audio: range of the processor's input audio.
-        parameters: ranges of the processor's parameters in physical units, by name.
+        audio: range of the samples of its input audio.
+        parameters: ranges of its parameters in physical units, by name; only those that were observed.
     """
 
     audio: Range = field(default_factory=Range)
@@ -77,11 +77,11 @@ def parameters_over_time(
     Args:
         model: chain in eval mode.
         audio: audio of the whole file, (1, in_channels, time).
-        controls: positions of the knobs, (1, num_controls); None for a model without knobs.
+        controls: positions of the knobs in [0, 1], (1, num_controls); the defaults if None.
         start: position of the first sample of `audio`, if it is the rest of a longer file.
 
     Returns:
-        Values in physical units by the name of the parameter: () for constant ones, (time,) for others.
+        For each place, values in physical units by the name of the parameter: () for constant ones, (time,) for others.
     """
     parts: dict[str, dict[str, list[Tensor]]] = {place: {} for place, _ in labelled_stages(model)}
 
@@ -126,5 +126,5 @@ def _calls(model: GrayBox, told: Callable[[str, Tensor, Values], None]) -> Itera
 
 
 def moves(low: float, high: float) -> bool:
-    """True if smallest and largest value of a parameter differ by more than the rounding of float32."""
+    """True if two values of a parameter differ by more than rounding: over 1e-5 of the larger one, and over 1e-9."""
     return not math.isclose(low, high, rel_tol=1e-5, abs_tol=1e-9)

@@ -16,10 +16,10 @@ class Node:
 
     Args:
         stage: processor with its controller.
-        place: index of the item in the chain, in branches followed by the branch and the index in it: ``"2/0/1"``. It
-            also names the output of the stage.
-        inputs: names of the processor's inputs: places, or ``"chain"``.
-        hears: name of the controller's input.
+        place: index of the item in the chain, such as ``"2"``; in branches and side-chains followed by the branch (0 in
+            a side-chain) and the index in it: ``"2/0/1"``. It also names the output of the stage.
+        inputs: names of the processor's inputs, several for a mix: places, or ``"chain"``, the input of the chain.
+        hears: name of the controller's input: a place, ``"chain"``, or ``"key"``, the second input of the model.
         lag: samples by which the stage runs behind the input of the chain.
     """
 
@@ -35,8 +35,8 @@ class Plan:
     """Nodes in an order in which each comes after the nodes whose output it reads.
 
     Attributes:
-        nodes: stages in their order.
-        output: name of the signal that the chain outputs.
+        nodes: a `Node` for each stage, in this order.
+        output: name of the signal that the chain outputs: the place of its stage.
         lags: lag of each signal behind the chain's input in samples, by its name.
     """
 
@@ -46,18 +46,18 @@ class Plan:
 
     @staticmethod
     def of(items: Sequence[Item]) -> Plan:
-        """Plan a chain in which all names that controllers read exist."""
+        """Plan a chain in which `nablafx_core.graybox.references.problems` found no problem."""
         plan, labels = Plan(), {"chain": "chain", "key": "key"}
         plan.output = plan._line(items, "chain", "", labels)
         return plan
 
     @property
     def latency(self) -> int:
-        """Latency of the output in samples."""
+        """Latency of the chain's output in samples."""
         return self.lags[self.output]
 
     def last_used(self) -> dict[str, list[str]]:
-        """Return the signals that are no longer needed after each node, by its place."""
+        """Return by place of each node the names of the signals that no later node reads; never the chain's output."""
         users = {name: node.place for node in self.nodes for name in (*node.inputs, node.hears)}
         freed: dict[str, list[str]] = {node.place: [] for node in self.nodes}
         for name, place in users.items():

@@ -16,7 +16,7 @@ READS = ("chain", "processor", "key")
 
 
 def as_section(item: Item) -> dict[str, Any]:
-    """Return the part of an item's section that `problems` reads."""
+    """Describe a built item as a section for `problems`: its structure, its label, and what its controllers read."""
     if isinstance(item, Parallel):
         branches = [[as_section(part) for part in branch] for branch in item.branches]
         return {"parallel": branches, "mix": as_section(item.mix), "label": item.label}
@@ -26,13 +26,17 @@ def as_section(item: Item) -> dict[str, Any]:
 
 
 def problems(sections: Sequence[Mapping[str, Any]], key_input: bool) -> Iterator[Problem]:
-    """Report place and message of each problem in a list of sections, in their order.
+    """Report the problems in the structure, the labels and the references of a list of sections.
 
     A label can be read only by controllers that come after it in the file, so that no stage waits for itself.
+    Problems are in the order of the sections; side-chains that no controller reads come last.
 
     Args:
         sections: sections of the chain, whose settings are already checked one by one.
         key_input: true if the model has a second channel that controllers can read.
+
+    Yields:
+        Path of the problem from the list of sections, such as ``(2, "controller", "reads")``, and the message.
     """
     names = _Names(dict(_labels(sections, ())), key_input)
     yield from names.line(sections, ())

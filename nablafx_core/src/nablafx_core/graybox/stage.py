@@ -25,7 +25,8 @@ class Stage:
 
     Args:
         processor: effect that processes the audio.
-        controller: controller that outputs the parameters that are not fixed, in their order.
+        controller: controller that outputs the parameters that are not fixed, each in [0, 1], in the order of
+            `Processor.effect_parameters`.
         fixed: values in physical units of parameters that no controller drives, by name.
         label: name of the output, which controllers after it can read.
 
@@ -45,7 +46,8 @@ class Stage:
         if self.controller.num_parameters != len(driven):
             raise ConfigError(
                 f"{name}: its controller drives {self.controller.num_parameters} parameters, but {len(driven)} are not "
-                f"fixed: {_names(driven)}. Add a controller, such as 'static', or set their values in 'fixed'."
+                f"fixed: {_names(driven)}. Add a controller with as many outputs, such as 'static', or set the values "
+                "of parameters in 'fixed'."
             )
 
     @property
@@ -54,7 +56,9 @@ class Stage:
         return driven_parameters(self.processor, self.fixed)
 
     def at_end(self, name: str, low: float, high: float) -> Literal["", "lowest", "highest"]:
-        """Return the end of its range at which a driven parameter is; "" if it is inside, or fixed.
+        """Return the end of its range at which a driven parameter is.
+
+        It is empty if the parameter is inside its range, is fixed, or has a range of a single value.
 
         Args:
             name: name of the parameter.
@@ -68,13 +72,14 @@ class Stage:
         return "lowest" if parameter.to_unit(high) < NEAR_END else ""
 
     def values(self, unit: Tensor | Steps) -> dict[str, Any]:
-        """Return all parameters in physical units.
+        """Return all parameters of the processor in physical units, the fixed and the driven ones.
 
         Args:
             unit: output of the controller in [0, 1], (batch, n), (batch, n, time) or steps of (batch, n, blocks).
 
         Returns:
-            Values by the name of the parameter, each (batch,) or (batch, time), or steps of (batch, blocks).
+            Values by the name of the parameter: (batch,) for fixed ones; (batch,), (batch, time) or steps of
+            (batch, blocks) for driven ones, as `unit` is.
         """
         units = unit.values if isinstance(unit, Steps) else unit
         values: dict[str, Any] = {name: units.new_full(units.shape[:1], value) for name, value in self.fixed.items()}
@@ -84,14 +89,18 @@ class Stage:
         return values
 
     def given(self, unit: Tensor | Steps, time: int) -> dict[str, Any]:
-        """Return all parameters in the form that the processor expects, for the last `time` samples; see `values`."""
+        """Return `values` in the form that the processor expects.
+
+        Steps are restricted to the last `time` samples, and expanded to one value per sample unless the processor
+        declares `takes_steps`. Other values are not changed: if they have a time axis, it has `time` samples.
+        """
         if isinstance(unit, Steps):
             unit = unit.last(time) if self.processor.takes_steps else unit.over(time)
         return self.values(unit)
 
 
 def driven_parameters(processor: Processor, fixed: Mapping[str, float]) -> tuple[Parameter, ...]:
-    """Return the parameters that are not fixed.
+    """Return the parameters of a processor that are not fixed, in their order.
 
     Raises:
         ConfigError: if a fixed parameter does not exist or is outside its range.
@@ -103,20 +112,30 @@ def driven_parameters(processor: Processor, fixed: Mapping[str, float]) -> tuple
         low, high = known[name].minimum, known[name].maximum
         if not low <= value <= high:
             raise ConfigError(
-                f"{owner}: {name} is fixed at {value:g}, outside {low:g} to {high:g}. Widen its range or change it."
+                f"{owner}: {name} is fixed at {value:g}, outside {low:g} to {high:g}. Widen its range or change the "
+                "value."
             )
     return tuple(parameter for name, parameter in known.items() if name not in fixed)
 
 
 def stage_from_section(section: Mapping[str, Any], sample_rate: int, num_controls: int) -> Stage:
-    """Build a stage from a section ``{name: …, controller: …, fixed: …, lr_multiplier: …, label: …, setting: …}``."""
+    """Build a stage from a section ``{name: …, controller: …, fixed: …, lr_multiplier: …, label: …, setting: …}``.
+
+    Raises:
+        RegistryError: if no pack has the processor or the controller.
+        ConfigError: if a setting is invalid, or as in `stage_of`.
+    """
     return stage_of(build("processor", section, sample_rate=sample_rate), section, num_controls)
 
 
 def stage_of(processor: Processor, section: Mapping[str, Any], num_controls: int) -> Stage:
     """Build the stage of a processor from the framework's keys of its section.
 
-    Without a controller, parameters whose range is a single value are fixed at it; others raise a ConfigError.
+    Without a controller, parameters whose range is a single value are fixed at it. A ``lr_multiplier`` replaces that of
+    the processor.
+
+    Raises:
+        ConfigError: if a parameter is neither driven nor fixed, or `fixed` is invalid; see `Stage`.
     """
     controller, fixed = section.get("controller"), dict(section.get("fixed") or {})
     nothing = not controller or _name(controller) in NOTHING

@@ -15,14 +15,14 @@ from nablafx_core.steps import Steps
 
 @dataclass(frozen=True)
 class Lag:
-    """Samples by which a stage runs behind the chain's input.
+    """Samples by which the parts of a stage run behind the chain's input.
 
     A controller that reads the chain's input runs ahead of its processor, so the latencies of several such controllers
     do not add up. A processor receives each sample together with its parameters, so the latency of its controller is
     added before its own.
 
     Args:
-        arrives: lag of each audio input.
+        arrives: lag of each audio input of the processor, several for a mix.
         hears: lag of the controller's input.
         processes: lag of the processor's input, which waits for the parameters.
         leaves: lag of the output.
@@ -40,7 +40,11 @@ class Lag:
         return Lag(arrives, hears, processes, processes + stage.processor.latency)
 
     def lines(self, stage: Stage, batch_size: int, num_controls: int, like: Tensor) -> State:
-        """Return the empty delay lines of a stage for audio, knobs and parameters, and the held parameters."""
+        """Return the delay lines of a stage, filled with zeros; those with a delay of 0 are left out.
+
+        They are ``audio{k}`` for each audio input, ``knobs`` for the controller, ``unit`` for its output, and, if the
+        processor has latency, ``held`` for its last output; each (batch, channels, delay).
+        """
         count = stage.controller.num_parameters
         shapes = {
             **{f"audio{k}": (1, self.processes - lag) for k, lag in enumerate(self.arrives)},
@@ -64,7 +68,9 @@ def through(
 def through(
     lines: State, name: str, values: Tensor | Steps, time: int, steady: bool = False
 ) -> tuple[Tensor | Steps, State]:
-    """Pass a block through a delay line, if the line exists; return the delayed block and the new lines.
+    """Pass a block through a delay line; return the delayed block and the new lines.
+
+    If the line does not exist, its delay is 0, and block and lines are returned unchanged.
 
     Args:
         lines: delay lines of a stage, each (batch, channels, delay).
@@ -97,12 +103,15 @@ def since(values: Tensor | Steps, start: int) -> Tensor | Steps: ...
 
 
 def since(values: Tensor | Steps, start: int) -> Tensor | Steps:
-    """Return values (batch, n, time) from sample `start` on; (batch, n) and steps are returned unchanged."""
+    """Return values (batch, n, time) from sample `start` on; values (batch, n) and steps are returned unchanged."""
     return values[..., start:] if isinstance(values, Tensor) and values.ndim == 3 else values
 
 
 def held_after(unit: Tensor | Steps, last: int, time: int, lines: State) -> Tensor | Steps:
-    """Return parameters of `time` samples that are constant after the first `last` samples."""
+    """Hold the parameters of `time` samples from sample `last` on.
+
+    They keep the value of the sample before; if `last` is 0 or less, the value in ``lines["held"]``.
+    """
     if last >= time or (isinstance(unit, Tensor) and unit.ndim == 2):
         return unit
     unit = over_time(unit, time)

@@ -18,8 +18,8 @@ from nablafx_core.state import State
 class Mix(Processor):
     """Weighted sum of n branches.
 
-    For two branches, y = (1 - mix) x_0 + mix x_1; for more, y = sum over b of level_b x_b. Unlike other processors, its
-    input is (batch, n, time).
+    For two branches, y = (1 - mix) x_0 + mix x_1; otherwise y = sum over b of level_b x_b. Each parameter is in [0, 1].
+    Unlike other processors, its input is (batch, n, time).
 
     Args:
         num_branches: number of branches, n.
@@ -44,7 +44,7 @@ class Mix(Processor):
         return sum((level * audio[:, b] for b, level in enumerate(levels)), torch.zeros_like(audio[:, 0]))[:, None], {}
 
     def equal(self) -> dict[str, float]:
-        """Return the parameters for the mean of the branches."""
+        """Return the parameters with which the output is the mean of the branches, by name."""
         return {parameter.name: 1 / self.num_branches for parameter in self.effect_parameters}
 
 
@@ -81,7 +81,10 @@ Line = tuple[Item, ...]
 
 
 def item_from_section(section: Item | Mapping[str, Any] | str, sample_rate: int, num_controls: int) -> Item:
-    """Build an item of a chain: a processor from its section or name, ``{parallel: …}`` or ``{sidechain: …}``."""
+    """Build an item of a chain: a processor from its section or name, ``{parallel: …}`` or ``{sidechain: …}``.
+
+    An item that is already built is returned unchanged. Errors are those of `stage_from_section`.
+    """
     if isinstance(section, str):
         section = {"name": section}
     if not isinstance(section, Mapping):
@@ -111,7 +114,10 @@ class LineModules(nn.Module):
 
 
 class BranchModules(nn.Module):
-    """Modules of parallel lines, whose weights are named ``branches.{b}.processors.{i}.*``, and their mix."""
+    """Modules of parallel lines, whose weights are named ``branches.{b}.processors.{i}.*``, and their mix.
+
+    A side-chain is a single line without a mix.
+    """
 
     def __init__(self, lines: Sequence[Line], mix: Processor | None = None) -> None:
         super().__init__()

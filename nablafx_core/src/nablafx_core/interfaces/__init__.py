@@ -1,7 +1,7 @@
 """Contracts between the framework and packs: one base class per kind of component.
 
-Shapes: audio is (batch, channels, time), full scale ±1. Controls are (batch, num_controls) or, as automation,
-(batch, num_controls, time), in [0, 1].
+Shapes, unless a method states others: audio is (batch, channels, time), full scale ±1. Controls are
+(batch, num_controls) or, as automation, (batch, num_controls, time), in [0, 1].
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ Part = Literal["train", "validation", "trainval", "test"]
 
 
 class AudioSource(Protocol):
-    """Signal that is read in pieces.
+    """Signal that is read in pieces, full scale ±1.
 
     A source of several channels has an attribute ``channels: int`` and reads (channels, time). A source without it, or
     whose `channels` is 1, is mono and reads (time,).
@@ -52,10 +52,11 @@ class Recording:
     Args:
         name: name that is unique in the dataset, for tables and pictures.
         dry, wet: signals of equal length, sample-aligned, each with one channel or several.
-        source: name of the dry signal; recordings of one source are split together.
-        controls: positions of the knobs, in [0, 1].
-        part: part of the split that it belongs to; training divides ``"trainval"``.
-        start, stop: range of samples that are used; samples before `start` serve only as left context.
+        source: name of the dry signal; a split by file puts all recordings of one source into the same part.
+        controls: positions of the knobs in [0, 1], in the order of the dataset's `controls`.
+        part: part of the split that it belongs to; recordings in ``"trainval"`` are divided into the other parts.
+        start, stop: range of samples that are used, `stop` excluded; it is empty if `stop` is not set. Samples before
+            `start` serve only as left context.
         take: name of the physical take, one pass of audio through the device. Recordings of one take have the take's
             particularities in common, such as the phase of an oscillator; parts of a take keep its name. If empty, the
             recording's own name.
@@ -90,11 +91,11 @@ class Recording:
 
     @property
     def out_channels(self) -> int:
-        """Number of channels of the wet signal."""
+        """Number of channels of the wet signal, which must equal a model's `out_channels`."""
         return channels_of(self.wet)
 
     def within(self, start: int, stop: int, part: Part) -> Recording:
-        """Return samples start to stop of this recording, as a recording of another part and of the same take."""
+        """Return samples start to stop of this recording, counted as in `dry`, as a recording of `part`."""
         return replace(self, start=start, stop=stop, part=part)
 
 

@@ -1,4 +1,4 @@
-"""Optional declarations of the classes of packs, beside their contract. The framework looks for no other names."""
+"""Optional declarations of the classes of packs, beside the contracts of their kinds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ChecksSettings:
         """Return the problems of a combination of settings, each of which is valid by itself.
 
         Args:
-            settings: complete section of the component, as plain data.
+            settings: settings of the component as plain data, with the defaults of those that are not set.
 
         Returns:
             For each problem, the path of the setting inside the section, and the message.

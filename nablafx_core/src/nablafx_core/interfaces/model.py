@@ -78,7 +78,16 @@ class Model(nn.Module, ChecksSettings):
     def forward(
         self, audio: Tensor, controls: Tensor | None = None, state: State | None = None
     ) -> tuple[Tensor, State]:
-        """Process audio (batch, in_channels, time) to (batch, out_channels, time), offline or stream."""
+        """Process audio (batch, in_channels, time) to (batch, out_channels, time).
+
+        Args:
+            audio: audio of shape (batch, in_channels, time).
+            controls: knobs of shape (batch, num_controls) or (batch, num_controls, time); the defaults if None.
+            state: state after the previous audio of a stream; None to process a whole file offline.
+
+        Returns:
+            The output, which lags by `latency` if `state` is given, and the state after it.
+        """
         raise NotImplementedError
 
     def offline(self, audio: Tensor, controls: Tensor | None = None, start: Start = 0) -> Tensor:
@@ -118,6 +127,9 @@ class Model(nn.Module, ChecksSettings):
     def history(self, warm_up: int) -> int:
         """Return the number of preceding samples that make the output inside a file equal to that from its start.
 
+        It is the receptive field minus 1; for a model with unbounded memory, `warm_up` if that is larger, after which
+        the output is nearly equal.
+
         Args:
             warm_up: number of samples that is sufficient for an unbounded memory.
         """
@@ -125,7 +137,16 @@ class Model(nn.Module, ChecksSettings):
         return max(past, warm_up) if self.recurrent or self.receptive_field is None else past
 
     def checked_controls(self, audio: Tensor, controls: Tensor | None) -> Tensor | None:
-        """Return the controls, checked, on the audio's device; the knobs' defaults for None; None without knobs.
+        """Check the shapes of audio and controls, and return the controls on the audio's device and in its dtype.
+
+        The values of the controls are not checked.
+
+        Args:
+            audio: audio of shape (batch, in_channels, time).
+            controls: knobs of shape (batch, num_controls) or (batch, num_controls, time).
+
+        Returns:
+            The controls; the knobs' defaults, (batch, num_controls), for None; None for a model without knobs.
 
         Raises:
             ModelError: if audio or controls do not have the shape that the model expects.
@@ -156,5 +177,8 @@ class Model(nn.Module, ChecksSettings):
                 f"for a batch of {batch_size}, got {tuple(controls.shape)}."
             )
         if controls.ndim == 3 and time is not None and controls.shape[2] != time:
-            raise ModelError(f"expected controls of {time} samples, as many as the audio, got {controls.shape[2]}.")
+            raise ModelError(
+                f"{type(self).__name__}: expected controls of {time} samples, as many as the audio, "
+                f"got {controls.shape[2]}."
+            )
         return controls.to(dtype=like.dtype, device=like.device) if count else None

@@ -42,11 +42,12 @@ def state_at(
         part: model, processor or controller.
         batch_size: number of items.
         given: second argument of `initial_state`: controls, or a processor's parameters.
-        start: position as an int, or as an integer tensor of shape (batch,).
+        start: position as an int, or as an integer tensor of shape (batch,) or ().
 
     Raises:
-        ModelError: if `start` has another shape or type, or the part declares `remembers_position` but does not
-            accept it.
+        ModelError: if the part declares `remembers_position`, and `start` is a tensor of another shape or type, or its
+            `initial_state` takes no `start`, or it is a model that does not stream. Also as `initial_state` raises it.
+        TypeError: if the part declares `remembers_position`, and `start` is neither an integer nor a tensor.
     """
     initial_state: Callable[..., State] = part.initial_state
     if not part.remembers_position:
@@ -90,7 +91,11 @@ def block_grid(module: nn.Module) -> int:
 
 
 def aligned(model: Model, position: int) -> int:
-    """Round a position down so that the model's blocks have the same boundaries as from the file's beginning."""
+    """Round a position down so that the model's blocks have the same boundaries as from the file's beginning.
+
+    The result is a multiple of the smallest multiple of `block_grid` that is at least 65,536 samples, since not every
+    block is declared.
+    """
     grid = block_grid(model)
     phase = -(-_PHASE // grid) * grid
     return position // phase * phase

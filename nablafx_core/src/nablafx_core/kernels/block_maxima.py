@@ -14,6 +14,8 @@ from nablafx_core.kernels.simd import REGISTER_LANES, full, larger, load, store
 def largest(values: Any, rows: Any, count: Any, size: Any, lead: Any, maxima: Any, places: Any) -> None:
     """Compute the maxima of blocks of float32 and their places; NaN counts as larger than any number.
 
+    The first block is shorter by `lead`, and the last one may be shorter; each must contain a sample.
+
     Args:
         values: samples of all channels, flat.
         rows: index in `values` at which each channel begins.
@@ -21,7 +23,8 @@ def largest(values: Any, rows: Any, count: Any, size: Any, lead: Any, maxima: An
         size: number of samples in a block.
         lead: number of samples of the first block that come before the values.
         maxima: output, the maxima (channels, blocks), flat.
-        places: output, the index of each maximum from the start of its channel, in the layout of `maxima`.
+        places: output, the index of the first sample with each maximum, counted from the start of its channel, in the
+            layout of `maxima`.
     """
     blocks = maxima.shape[0] // rows.shape[0]
     lanes = np.empty(REGISTER_LANES, np.float32)

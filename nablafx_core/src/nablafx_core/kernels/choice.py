@@ -14,21 +14,21 @@ VARIABLE = "NABLAFX_KERNELS"
 
 
 def compiled_for(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = (torch.float32,)) -> bool:
-    """True if a compiled kernel can process tensors: on the CPU, unless ``NABLAFX_KERNELS=torch`` disables all kernels.
+    """True if a compiled kernel can process tensors: on the CPU, of a supported dtype and of no subclass of Tensor.
 
-    Torch's operations are used if something must observe them: a trace, a compiler, autocast, a transform such as
-    `torch.func.vmap`, a mode such as the counter of operations, or a tensor of a subclass.
+    False if the environment variable is ``NABLAFX_KERNELS=torch``, or if something must observe torch's operations: a
+    trace, a compiler, autocast, a transform such as `torch.func.vmap`, or a mode such as the counter of operations.
 
     Args:
         tensors: all tensors that the kernel would read.
         dtypes: dtypes that the kernel supports.
 
     Raises:
-        ModelError: if the value of the variable is unknown.
+        ModelError: if ``NABLAFX_KERNELS`` is neither ``auto``, ``torch`` nor empty.
     """
     chosen = os.environ.get(VARIABLE) or "auto"
     if chosen not in ("auto", "torch"):
-        raise ModelError(f"the environment variable {VARIABLE} is '{chosen}'. Values: auto, torch.")
+        raise ModelError(f"the environment variable {VARIABLE} is '{chosen}'. Set it to auto or torch, or unset it.")
     return chosen == "auto" and not _observed() and all(_plain(t) and t.dtype in dtypes for t in tensors)
 
 
@@ -42,7 +42,7 @@ def traced() -> bool:
 
 
 def _observed() -> bool:
-    """True if a mode of torch records or changes the operations that follow."""
+    """True if a trace, a compiler, autocast, a transform or a mode of torch records or changes the next operations."""
     return (
         torch.is_autocast_enabled("cpu")
         or traced()

@@ -35,11 +35,11 @@ class _Cache(FunctionCache):
         self._cache_file = _CacheFile(self._cache_path, self._impl.filename_base, stamp)  # type: ignore[no-untyped-call]
 
     def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
-        """Extend numba's key, which covers only the kernel's own file, by `simd`, which is compiled into kernels."""
+        """Extend numba's key by a hash of `simd`, which is compiled into kernels, and by the format of the files."""
         return (*super()._index_key(signature, codegen), _VECTORS, _FORMAT)  # type: ignore[no-untyped-call]
 
     def load_overload(self, signature: Any, context: Any) -> Any:
-        """Return the machine code for a signature; None if numba must compile it."""
+        """Return the machine code for a signature; None if numba must compile it. Warn if the cache is damaged."""
         try:
             return super().load_overload(signature, context)  # type: ignore[no-untyped-call]
         except Exception as error:  # the exception depends on the damage
@@ -47,7 +47,7 @@ class _Cache(FunctionCache):
             return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Store machine code, if the cache can be written."""
+        """Store machine code for a signature; warn if the cache cannot be written."""
         try:
             super().save_overload(signature, result)  # type: ignore[no-untyped-call]
         except Exception as error:
@@ -96,7 +96,7 @@ class _CacheFile(IndexDataCacheFile):
         return data if saved == key else None
 
     def _load_index(self) -> dict[Any, str]:
-        """Return the names of the data files by key; empty if the index cannot be read, which is rewritten later."""
+        """Return the names of the data files by key; empty if the index is missing or, with a warning, damaged."""
         try:
             found = super()._load_index()  # type: ignore[no-untyped-call]
         except Exception as error:  # the exception depends on the damage
@@ -120,6 +120,7 @@ def compiled(function: Kernel) -> Kernel:
     written cause one warning and have no other effect.
 
     Fused multiply-add is allowed, but operations are not reordered: a result never depends on how a signal is cut.
+    Division by zero gives infinity or NaN, as in numpy. The interpreter's lock is released while a kernel runs.
     """
     options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}, "nogil": True}
     try:
@@ -131,5 +132,5 @@ def compiled(function: Kernel) -> Kernel:
 
 
 def inlined(function: Kernel) -> Kernel:
-    """Inline a function into each kernel that calls it, because a call would cost more than its body."""
+    """Make a function that is inlined into each kernel that calls it, because a call would cost more than its body."""
     return cast(Kernel, numba.njit(inline="always")(function))

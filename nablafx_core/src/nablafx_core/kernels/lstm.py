@@ -47,8 +47,9 @@ def forward(
             references to arrays.)
         x: inputs, (batch, time, inputs).
         weights: weights, (blocks, 1 + inputs + units, 4 LANES), with the bias first.
-        hidden, cell: state and, for `hidden`, space for a second one, (2, batch, units); the last state is in
-            ``hidden[time % 2]`` and ``cell[0]``.
+        hidden: h, (2, batch, units): ``hidden[0]`` before the first sample, and space for a second one. Afterwards, h
+            after the last sample is in ``hidden[time % 2]``.
+        cell: c before the first sample, and afterwards that after the last one, (batch, units).
         outputs: output, h, (batch, time, units).
         gates: output, i, f, g and o, (batch, time, 4 units).
         cells: output, c, (batch, time, units).
@@ -101,7 +102,7 @@ def _sums_of_rows(
 
 @inlined
 def _sum_of_row(sizes: Any, x: Any, weights: Any, hidden: Any, before: int, row: int, t: int, unit: int) -> Any:
-    """Compute the same sum, in the same order, for one item."""
+    """Return the sum of `_sums_of_rows`, added in the same order, for one item."""
     _, time, inputs, units = sizes
     at = unit * 4 * (1 + inputs + units)
     a = load(weights, at, GATES)
@@ -129,7 +130,7 @@ def _step(
     there: int,
     kept: int,
 ) -> None:
-    """Update one block of units at one sample: c = f c + i g,  h = o tanh(c)."""
+    """Update one block of units at one sample from the sums `a` of its gates: c = f c + i g,  h = o tanh(c)."""
     i, f = sigmoid(part(a, 0, LANES)), sigmoid(part(a, 1, LANES))
     g, o = tanh(part(a, 2, LANES)), sigmoid(part(a, 3, LANES))
     c = fma(f, load(cell, here, LANES), mul(i, g))
@@ -241,7 +242,7 @@ def _adjoint_products_of_rows(sizes: Any, weights: Any, grad_gates: Any, grad_hi
 
 @inlined
 def _adjoint_product_of_row(sizes: Any, weights: Any, grad_gates: Any, grad_hidden: Any, row: int, t: int) -> None:
-    """Compute the same, in the same order, for one item."""
+    """Compute dh' of one item, added in the same order as in `_adjoint_products_of_rows`."""
     _, time, units = sizes
     p = (row * time + t) * 4 * units
     for unit in range(0, units, LANES):

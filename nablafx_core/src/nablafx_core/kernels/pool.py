@@ -10,7 +10,14 @@ import torch
 
 
 def for_each(count: int, work: Callable[[int], None]) -> None:
-    """Call work(0) … work(count - 1), which must release the interpreter's lock, and wait for all calls."""
+    """Call work(0) … work(count - 1), and wait for all calls.
+
+    They run on at most `torch.get_num_threads` threads; on the caller's thread if that is one.
+
+    Args:
+        count: number of items.
+        work: function of the number of an item; it must release the interpreter's lock to run in parallel.
+    """
     threads = min(count, torch.get_num_threads())
     if threads <= 1:
         for item in range(count):

@@ -25,7 +25,7 @@ def forward(x: Tensor, numerator: Tensor, weights: Tensor) -> Tensor:
     Args:
         x: values of any shape, float32 or float64.
         numerator: coefficients of P from x^0 on, (degree + 1,), of the same dtype.
-        weights: coefficients of Q from |x|^1 on, (degree,), not negative.
+        weights: coefficients of Q from |x|^1 on, (degree,), of the same dtype, not negative.
     """
     x = x.contiguous()
     output = torch.empty_like(x)
@@ -37,7 +37,7 @@ def forward(x: Tensor, numerator: Tensor, weights: Tensor) -> Tensor:
 
 
 def backward(gradient: Tensor, x: Tensor, numerator: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of x, the numerator and the weights.
+    """Return the gradients of x, the numerator and the weights, each in the shape of its argument.
 
     With u = g / Q and v = -g P / Q^2::
 
@@ -59,7 +59,7 @@ def backward(gradient: Tensor, x: Tensor, numerator: Tensor, weights: Tensor) ->
 
 
 def _parts(count: int) -> list[slice]:
-    """Divide the elements into one part per thread, in whole pieces."""
+    """Divide the elements into whole pieces for at most one part per thread; few elements are one part."""
     threads = max(1, min(torch.get_num_threads(), count // _SHARE))
     size = -(-count // (threads * PIECE)) * PIECE
     return [slice(start, min(start + size, count)) for start in range(0, count, max(size, 1))]
@@ -99,7 +99,7 @@ def _forward_far(signal: Any, numerator: Any, weights: Any, output: Any, limit: 
 
 @compiled
 def _backward_far(g: Any, x: Any, numerator: Any, weights: Any, sums: Any) -> Any:
-    """Add the gradients of the coefficients to the sums, and return the gradient of x."""
+    """Add the gradients of the coefficients at one element x to the sums, and return the gradient of x."""
     m, n, size = numerator.shape[0] - 1, weights.shape[0], abs(x)
     a, a1, b, b1 = _far(x, numerator, weights)
     odd = -1.0 if x < 0 else 1.0

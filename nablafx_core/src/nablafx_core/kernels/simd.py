@@ -4,7 +4,7 @@ Kernels with them are as fast as C intrinsics, and run on any processor: LLVM sp
 register into several.
 
     @compiled
-    def scaled_sum(x, y, gain):  # x and y: 1-D, contiguous
+    def scaled_sum(x, y, gain):  # float32, 1-D and contiguous; gain has one element; the last len(x) % 16 are ignored
         total = full(np.float32(0), 16)
         for start in range(0, x.shape[0] - 15, 16):
             total = fma(broadcast(gain, 0, 16), add(load(x, start, 16), load(y, start, 16)), total)
@@ -102,7 +102,7 @@ def load(_: Any, array: Any, index: Any, lanes: Any) -> Any:
 
 @_emitted
 def store(_: Any, array: Any, index: Any, vector: Any) -> Any:
-    """Set array[index : index + lanes] = vector."""
+    """Set array[index : index + lanes] = vector, in a contiguous 1-D float32 array, which need not be aligned."""
     _check(array)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -115,7 +115,7 @@ def store(_: Any, array: Any, index: Any, vector: Any) -> Any:
 
 @_emitted
 def broadcast(_: Any, array: Any, index: Any, lanes: Any) -> Any:
-    """Return a vector with array[index] in every lane."""
+    """Return a vector with array[index] of a contiguous 1-D float32 array in every lane."""
     _check(array)
     vector = _of(lanes)
 
@@ -128,7 +128,7 @@ def broadcast(_: Any, array: Any, index: Any, lanes: Any) -> Any:
 
 @_emitted
 def full(_: Any, scalar: Any, lanes: Any) -> Any:
-    """Return a vector with a number in every lane."""
+    """Return a vector with a float32 in every lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _splat(builder, arguments[0], signature.return_type.lanes)
@@ -232,8 +232,8 @@ maximum = _elementwise(2, _chosen(">"), "Return the larger of x and y; y if one 
 tanh = _elementwise(
     1,
     _tanh,
-    "Return tanh(x) by a rational function of degrees 13 and 6 (that of Eigen), within 3e-7 and never above 1; "
-    "NaN stays NaN.",
+    "Return tanh(x) by a rational function of degrees 13 and 6 (that of Eigen), within 3e-7, and never outside "
+    "-1 to 1; NaN stays NaN.",
 )
 sigmoid = _elementwise(1, _sigmoid, "Return 1 / (1 + exp(-x)), computed by `tanh`, within 2e-7.")
 
@@ -248,7 +248,7 @@ larger = _elementwise(2, _larger, "Return the larger of x and y; NaN if one of t
 
 @_emitted
 def sum_of(_: Any, vector: Any) -> Any:
-    """Return the sum of all lanes, added in pairs, as a float32."""
+    """Return the sum of all lanes, added in an order that LLVM chooses, as a float32."""
     if not isinstance(vector, Vector):
         raise TypingError(f"expected a vector, got {vector}.")
 

@@ -12,13 +12,16 @@ _FREE: deque[Tensor] = deque(maxlen=4)  # the buffers of a layer and of its neig
 
 
 class Workspace:
-    """Memory for float32 values, which is reused when the workspace is no longer referenced.
+    """Memory for float32 values on the CPU, which is reused when the workspace is no longer referenced.
 
     The operating system provides large pieces of memory page by page, which takes longer than the arithmetic of an LSTM
     that fills them. Store only values in a workspace that no caller ever sees.
 
     Args:
-        numel: number of values; they are not initialised.
+        numel: number of values.
+
+    Attributes:
+        values: the memory, (numel,), not initialised. Keep the workspace, not only this tensor, while it is used.
     """
 
     def __init__(self, numel: int) -> None:
