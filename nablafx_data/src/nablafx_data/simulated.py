@@ -96,7 +96,7 @@ def _check_settings(seconds: float, num_settings: int, seed: int, sample_rate: i
         raise DataError(f"data.seed must be 0 or more, got {seed}.")
     if sample_rate not in RATES:
         raise DataError(
-            f"data.sample_rate must be a whole number of Hz, {RATES[0]:,} to {RATES[-1]:,}, got {sample_rate}."
+            f"data.sample_rate must be a whole number from {RATES[0]:,} to {RATES[-1]:,} Hz, got {sample_rate}."
         )
 
 
