@@ -1,4 +1,4 @@
-"""Select one channel of files with several."""
+"""Select one channel of audio files that have several, and find channels with a signal."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ def chosen_channels(
     Args:
         paths: paths of audio files.
         channel: channel, counted from 0.
-        setting: name of the setting that selects it, for notes.
+        setting: name of the setting that selects it, for messages.
 
     Returns:
-        The channel of each file, and notes about files with several channels.
+        The channel of each file; and notes about files with several channels, one for each of up to 4 files, else one
+        for all.
 
     Raises:
-        DataError: if a file with several channels, or every file, has no such channel.
+        DataError: if a file cannot be read; if a file with several channels has no such channel; or if no file has
+            several, and the channel is not 0.
     """
     counts = {path: probe(path).channels for path in paths}
     several = [path for path, count in counts.items() if count > 1]
@@ -43,7 +45,7 @@ def chosen_channels(
 
 
 def sounding_channels(path: Path, but: int) -> dict[int, float]:
-    """Return the channels of a file that are not silent, with their peaks.
+    """Return the peaks of the channels of a file that are not silent, by channel, as fractions of full scale.
 
     Args:
         path: path of an audio file.
@@ -55,7 +57,13 @@ def sounding_channels(path: Path, but: int) -> dict[int, float]:
 
 
 def sounding_elsewhere(path: Path, but: int, setting: str = "data.channel") -> str:
-    """Name another channel of a file that has a signal, for messages; empty if there is none."""
+    """Return the advice, for a message, to set another channel of a file that has a signal; empty if there is none.
+
+    Args:
+        path: path of an audio file.
+        but: channel that was read, counted from 0.
+        setting: name of the setting that selects the channel.
+    """
     for channel, peak in sounding_channels(path, but).items():
         return f" Channel {channel} has a signal (peak {peak:.2g}); channel {but} was read. Set {setting} to {channel}."
     return ""

@@ -40,9 +40,9 @@ _KEYS = {
 
 
 def parse_setting(token: str) -> dict[str, float] | None:
-    """Parse knob positions in [0, 1] by letter: ``"D050_T100"`` is ``{"D": 0.5, "T": 1.0}``.
+    """Return knob positions in [0, 1] by letter: ``"D050_T100"`` is ``{"D": 0.5, "T": 1.0}``; None for another text.
 
-    The second knob with the letter T is called ``T2``. Return None if the text is not a setting.
+    A word may stand for a letter (``Tone050``). The second knob with the letter T is called ``T2``.
 
     Raises:
         DataError: if a number is above 100.
@@ -53,7 +53,7 @@ def parse_setting(token: str) -> dict[str, float] | None:
         if not match:
             return None
         if int(match[2]) > 100:
-            raise DataError(f"{token}: {part} is outside 000 to 100, the positions of a knob. Rename it.")
+            raise DataError(f"{token}: {part} is outside 000 to 100, the positions of a knob. Rename the file.")
         letter, number = match[1], 2
         while letter in knobs:
             letter, number = f"{match[1]}{number}", number + 1
@@ -62,20 +62,23 @@ def parse_setting(token: str) -> dict[str, float] | None:
 
 
 def format_setting(knobs: dict[str, float]) -> str:
-    """Format knob positions, the inverse of `parse_setting`; positions are rounded to hundredths."""
+    """Return the text of knob positions in [0, 1], rounded to hundredths; the inverse of `parse_setting`."""
     return "_".join(f"{letter.rstrip('0123456789')}{round(100 * value):03d}" for letter, value in knobs.items())
 
 
 def default_knobs(letters: Sequence[str]) -> dict[str, Control]:
-    """Return knobs from 0 to 10 that are named by their letters."""
+    """Return linear knobs from 0 to 10 that are named by their letters, by letter."""
     return {letter: Control(letter, 0.0, 10.0) for letter in letters}
 
 
 def read_knobs(path: Path) -> dict[str, Control]:
-    """Read the knobs by letter, in the order of the file.
+    """Read the knobs of a ``device.yaml`` by letter, in the order of the file.
+
+    A missing name is the letter, and a missing range 0 to 10.
 
     Raises:
-        DataError: if the file cannot be read or does not have the format above.
+        DataError: if the file cannot be read or does not have the format of this module's example, if a knob's values
+            are invalid, or if two knobs have the same name.
     """
     try:
         # Read all values as text, because YAML reads the positions on and off as booleans.

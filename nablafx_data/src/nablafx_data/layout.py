@@ -35,9 +35,9 @@ class WetFile:
     """A wet file, with the setting and the dry file that its name and folder give.
 
     Args:
-        folder: name of the folder of its part, such as ``"trainval"``.
+        folder: name of the folder of its part: trainval, train, val, validation or test.
         setting: setting of the knobs, such as ``"D050_T100"``; empty if there is none.
-        source: name of its dry file.
+        source: name of its dry file without ``.input.wav``, composed (Unicode NFC).
         dry, wet: paths of both files.
     """
 
@@ -54,16 +54,20 @@ class WetFile:
 
     @property
     def part(self) -> Part:
-        """Part of the split."""
+        """Part of the split that its folder names; in ``trainval``, the part that its dry file's name is, if any."""
         # Some data sets name their dry files train.input.wav and val.input.wav.
         return _PARTS.get(self.source, "trainval") if self.folder == "trainval" else _PARTS[self.folder]
 
 
 def device_folder(path: Path, device: str) -> Path:
-    """Find the folder of a device: in `path`, or in a folder of categories there.
+    """Find the folder of a device: in `path`, or in a folder of categories there; it must contain a part's folder.
+
+    Args:
+        path: folder of the data set.
+        device: name of the device's folder, or its path below `path`.
 
     Raises:
-        DataError: if there is none; the message names the devices found.
+        DataError: if `path` is missing or cannot be read, or has no such device; the message names the devices found.
     """
     if not os.path.isdir(path):
         raise DataError(f"{path}: there is no such folder.")
@@ -78,7 +82,12 @@ def device_folder(path: Path, device: str) -> Path:
 
 
 def dry_folder(path: Path, device: Path, dry: str | None) -> Path:
-    """Find the folder of the dry files: beside the device's folder or in `path`.
+    """Find the folder of the dry files: beside the device's folder, else in `path`.
+
+    Args:
+        path: folder of the data set.
+        device: folder of the device.
+        dry: name of the folder; if None, ``DRY``, else ``DRY-with-markers``.
 
     Raises:
         DataError: if there is no such folder.
@@ -92,10 +101,15 @@ def dry_folder(path: Path, device: Path, dry: str | None) -> Path:
 
 
 def wet_files(device: Path, dry: Path) -> list[WetFile]:
-    """List the recordings in a device's folder, with their dry files.
+    """List the recordings of all parts in a device's folder, with their dry files.
+
+    Args:
+        device: folder of the device.
+        dry: folder of the dry files, which has a folder for each part, too.
 
     Raises:
-        DataError: if one has no dry file or an invalid setting, or two have the same source and setting.
+        DataError: if one has no dry file or an invalid setting, two of a part have the same source and setting, or a
+            folder cannot be read.
     """
     found: dict[tuple[str, str, str], WetFile] = {}
     for folder in _PARTS:
@@ -113,7 +127,7 @@ def wet_files(device: Path, dry: Path) -> list[WetFile]:
 
 
 def files_below(folder: Path, ending: str) -> Iterator[Path]:
-    """Yield the files with an extension, in any case, in a folder and its subfolders, without hidden ones.
+    """Yield the files whose names end in `ending`, in any case, in a folder and its subfolders, without hidden ones.
 
     Symbolic links are followed, except to a folder that contains the link itself.
 
@@ -136,7 +150,7 @@ def _files_below(folder: Path, ending: str, above: set[Path]) -> Iterator[Path]:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """List a folder without hidden files, such as ``._x.wav`` of macOS."""
+    """List a folder, sorted by name, without hidden files, such as ``._x.wav`` of macOS; DataError if unreadable."""
     try:
         return sorted((entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda e: e.name)
     except OSError as error:
@@ -144,7 +158,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _dry_files(folder: Path) -> dict[str, Path]:
-    """Return the dry files of a part, by name."""
+    """Return the dry files of a part by their names without ``.input.wav``; none if the folder is missing."""
     entries = _entries(folder) if os.path.isdir(folder) else []
     return {
         _stem(entry.name, DRY): Path(entry.path)
@@ -158,13 +172,17 @@ def _stem(name: str, ending: str) -> str:
 
 
 def recording_names(files: list[WetFile]) -> dict[Path, str]:
-    """Return a name for each wet file: its own, prefixed with its part's folder if two parts have the same."""
+    """Return a name for each wet file: its own, after its part's folder and "/" if several files have that name."""
     counts = Counter(file.name for file in files)
     return {file.wet: file.name if counts[file.name] == 1 else f"{file.folder}/{file.name}" for file in files}
 
 
 def _setting_and_source(wet: Path, part: Path, dry: Path, dry_files: dict[str, Path]) -> tuple[str, str]:
-    """Return setting and source of a wet file. The setting is in its name or, if not there, in its folder's."""
+    """Return setting and source of a wet file. The setting is in its name, else in its folder's name, else empty.
+
+    Raises:
+        DataError: if the two settings differ, a setting is invalid, or the dry file is missing.
+    """
     name = _stem(wet.name, WET)
     prefix, _, source = name.partition(".")
     place = wet.parent.name if wet.parent != part and _SETTING_FOLDER.fullmatch(wet.parent.name) else ""
@@ -192,7 +210,12 @@ def _parsed(wet: Path, text: str) -> dict[str, float] | None:
 
 
 def notes_on_unrecorded(files: list[WetFile], dry: Path) -> Iterator[str]:
-    """Yield a note for each dry file that was not recorded, or not at every setting of its part."""
+    """Yield a note for each dry file that was not recorded, or not at every setting of its part.
+
+    Args:
+        files: all wet files.
+        dry: folder of the dry files.
+    """
     covered: dict[Path, set[str]] = {}
     for file in files:
         covered.setdefault(file.dry, set()).add(file.setting)

@@ -1,4 +1,4 @@
-"""Sync impulses at the ends of a file, which were used to align dry and wet."""
+"""Find sync impulses at the ends of a dry file, which were added to align dry and wet, and the music between them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ _AFTER_S, _BEFORE_S = 0.1, 0.01
 
 
 def music_between_markers(dry: AudioSource, sample_rate: int) -> tuple[int, int]:
-    """Find the music: from the last impulse of the first 5 s to the first impulse of the last 5 s, in samples.
+    """Find the music between sync impulses: after the last of the first 5 s, and before the first of the last 5 s.
 
-    It begins 0.1 s after the impulse, so that the effect's response has decayed. Without impulses it is the whole file.
+    It begins 0.1 s after the impulse, so that the effect's response has decayed, and ends 0.01 s before the next. At an
+    end without impulses it reaches to that end. If nothing would be left, it is the whole signal. In a signal of less
+    than 10 s, its halves are searched.
 
     Args:
-        dry: signal that was sent to the effect.
+        dry: mono signal that was sent to the effect.
         sample_rate: sample rate in Hz.
 
     Returns:
-        The first sample of the music, and the sample after the last.
+        The first sample of the music, and the sample after the last, counted from 0.
     """
     length = dry.num_samples
     searched = min(int(_SEARCHED_S * sample_rate), length // 2)
@@ -38,16 +40,16 @@ def music_between_markers(dry: AudioSource, sample_rate: int) -> tuple[int, int]
 
 
 def find_impulses(audio: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Find isolated samples: above a quarter of full scale and 34 dB above all others within 5 ms.
+    """Find isolated samples: above a quarter of full scale, and 34 dB above all others within 5 ms or 64 samples.
 
-    The 32 samples on either side are ignored, because a converter's filter rings there.
+    The 32 samples on either side, where a converter's filter rings, must only be no higher.
 
     Args:
-        audio: (time,).
+        audio: samples, (time,), full scale 1.
         sample_rate: sample rate in Hz.
 
     Returns:
-        Their numbers in increasing order, (impulses,).
+        Indices of the impulses in increasing order, (impulses,).
     """
     level = np.abs(audio)
     reach = max(int(_QUIET_S * sample_rate), 2 * _RING)

@@ -33,22 +33,24 @@ class Pair(Dataset):
 
     The delay of the wet file (of the recording and of the effect itself) is measured and removed, with a note. An
     inverted polarity is kept, with a note. One channel of files with several is used. If one file is longer, its end is
-    skipped, with a note.
+    skipped, with a note; a pair is rejected if this is more than half of the file and not silent. Sync impulses at the
+    ends of the dry file are skipped.
 
     Args:
         dry: path of the file that was sent to the effect.
         wet: path of the file that was recorded from it. It may be the same stereo file, with `channel` and
             `wet_channel`.
-        delay: number of samples by which wet lags dry, negative if it is ahead; "auto" measures it.
+        delay: number of samples, at `sample_rate`, by which wet lags dry, negative if it is ahead; "auto" measures it.
         channel: channel of files with several, counted from 0.
         wet_channel: channel of the wet file, if it is another one.
-        sample_rate: sample rate in Hz to resample to; that of the files if not given.
-        max_delay_ms: largest delay that is removed, in ms, in either direction.
-        check: reject a pair that is silent, of two takes, shifted, drifting or unchanged by the effect; if false, only
-            note this.
+        sample_rate: sample rate in Hz to resample to; that of the files, which must be equal, if not given.
+        max_delay_ms: largest measured delay that is removed, in ms, in either direction; above 0, at most 60,000.
+        check: reject a pair with a fault, such as silence, two takes, a shift, a drift, or no effect; if false, only
+            note it. A delay that cannot be measured is an error in any case.
 
     Raises:
-        DataError: if a file is invalid, or the two do not match.
+        DataError: if a file is invalid, the two do not match, their delay cannot be measured or is too long, or the
+            check finds a fault.
     """
 
     def __init__(
@@ -113,7 +115,7 @@ class Pair(Dataset):
         return [*said, *also]
 
     def _judged(self, facts: PairFacts) -> tuple[list[str], list[str]]:
-        """Return the problems for which the pair is rejected, and those that are only noted."""
+        """Return the problems for which the pair is rejected, and the remarks that are only noted."""
         wet = self._paths[1]
         complaints = [f"{wet}: {fault}" for fault in faults(facts, self.sample_rate)]
         said = [f"{wet}: {remark}" for remark in remarks(facts, self.sample_rate)]
@@ -126,7 +128,7 @@ class Pair(Dataset):
         return complaints, said
 
     def _heard_elsewhere(self, facts: PairFacts) -> str:
-        """Name a channel that has a signal if the selected one is silent."""
+        """Return the advice to set another channel of the silent file; empty if none has a signal."""
         role, setting = (0, "data.channel") if facts.dry.swing < SILENT else (1, self._wet_setting)
         return sounding_elsewhere(self._paths[role], self._channels[role], setting)
 
@@ -147,6 +149,11 @@ class Pair(Dataset):
         return examine_files(*self._paths, dry, wet, self._max_delay, self.sample_rate, extra)
 
     def _measured(self, length: int) -> tuple[int, str]:
+        """Measure the delay in the first `length` samples; return the samples to remove, and the note about them.
+
+        Raises:
+            DataError: if the delay cannot be measured, or is longer than `max_delay_ms`.
+        """
         dry, wet = self._paths
         if length < SHORTEST:
             raise DataError(
@@ -185,7 +192,7 @@ class Pair(Dataset):
         )
 
     def _fitting_channel(self, length: int) -> str:
-        """Name another channel of the wet file that matches the dry file."""
+        """Return the advice to set another channel of the wet file that matches the dry file; empty if none does."""
         for channel in sounding_channels(self._paths[1], self._channels[1]):
             facts = self._examined(self._source(0, 0, length), self._source(1, 0, length, channel))
             if facts.delay.confidence >= _ENOUGH_FAR:
@@ -193,6 +200,11 @@ class Pair(Dataset):
         return ""
 
     def _trimmed(self, dry_rest: int, wet_rest: int) -> Iterator[str]:
+        """Yield the note about the skipped end of the longer file, for the samples that each has after alignment.
+
+        Raises:
+            DataError: if nothing is left in common, or less than half of the longer file, whose end is not silent.
+        """
         shared, longest = min(dry_rest, wet_rest), max(dry_rest, wet_rest)
         if shared == longest:
             return

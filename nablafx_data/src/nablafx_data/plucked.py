@@ -22,13 +22,14 @@ def pluck(
 ) -> Array:
     """Synthesise one plucked string, after Karplus and Strong (Computer Music Journal 7(2), 1983).
 
-    y[n] = x[n] + g sum_k h_k y[n - N - k] with a noise burst x of one period. h = (1 - s, s) * (1 - f, f) low-passes
-    and delays by s + f, so that N + s + f = sample_rate / frequency_hz exactly: fractional tuning by interpolation,
-    as in Jaffe and Smith (ibid.). g lets the fundamental decay by 60 dB in 4 s at 100 Hz, faster above.
+    y[n] = x[n] + g sum_k h_k y[n - N - k] with a noise burst x of about one period. The convolution
+    h = (1 - s, s) * (1 - f, f) low-passes, and delays low frequencies by s + f, so that
+    N + s + f = sample_rate / frequency_hz: fractional tuning by interpolation, as in Jaffe and Smith (ibid.).
+    s = 0.5 - 0.35 brightness. g alone gives a decay by 60 dB in 4 sqrt(100 / frequency_hz) s; h shortens it.
 
     Args:
         frequency_hz: fundamental frequency in Hz, in (0, sample_rate / 8).
-        seconds: length in s.
+        seconds: length in s, rounded down to samples.
         sample_rate: sample rate in Hz.
         random: random generator of the burst.
         brightness: brightness of the burst and of the string, 0 to 1.
@@ -89,7 +90,7 @@ def _play(
     sample_rate: int,
     random: np.random.Generator,
 ) -> None:
-    """Add a note or a strummed chord to `audio`, damped at its end."""
+    """Add a note or a strummed chord to `audio` at `time` s, for `seconds` s, the last 20 ms of which fade out."""
     base = int(random.choice(_SCALE[:7]))
     steps = _CHORDS[random.integers(len(_CHORDS))] if chord else (int(random.choice(_SCALE)),)
     level = 10 ** (random.uniform(-24, 0) / 20) / len(steps) ** 0.5

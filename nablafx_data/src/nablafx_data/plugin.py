@@ -10,7 +10,7 @@ from nablafx_core.registry.hookspecs import hookimpl
 
 @hookimpl
 def nablafx_datasets() -> Iterable[Component]:
-    """Return the datasets."""
+    """Return the datasets of this pack."""
     return [
         Component("tonetwist", "nablafx_data.tonetwist:ToneTwist", "Folders of recordings in the ToneTwist AFx layout"),
         Component("pair", "nablafx_data.pair:Pair", "One dry and one wet file; finds the delay between them"),

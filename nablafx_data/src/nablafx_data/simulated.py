@@ -42,20 +42,24 @@ class Simulated(ToneTwist):
     """Plucked strings through a registered device, rendered once into a folder in the ToneTwist layout.
 
     There are four dry files for training and one with other music for the test. The training contains every combination
-    of the knobs' positions. The test also contains positions half-way between two neighbours (all knobs moved
-    together), which the training does not contain. A folder that was rendered with the same settings is reused.
+    of the knobs' positions. The test also contains settings half-way between two neighbours (all knobs moved together),
+    which the training does not contain. A folder that was rendered with the same settings is reused.
 
     Args:
-        path: folder to render into.
+        path: folder to render into; it must be missing, empty, or rendered with the same settings.
         device: name of a registered device, such as diode_clipper.
-        seconds: total length of the training files at each setting, in s; the test file has a quarter of it.
-        num_settings: number of positions of each knob, evenly spaced over its range; 1 leaves all at their defaults.
+        seconds: total length of the training files at each setting, in s, 1 to 36,000; the test file has a quarter of
+            it.
+        num_settings: number of positions of each knob, evenly spaced over its turn, 1 to 101; a switch takes all its
+            positions; 1 leaves all at their defaults.
         settings: positions of single knobs instead, by name, in their units: {drive: [0, 20, 40]}.
-        seed: seed of the music.
-        sample_rate: sample rate in Hz.
+        seed: seed of the music, 0 or more.
+        sample_rate: sample rate in Hz, 1,000 to 1,000,000.
 
     Raises:
-        DataError: if a setting is invalid, the folder contains something else, or a knob or position does not exist.
+        DataError: if a setting is invalid, the folder contains something else or cannot be written, or a knob or
+            position does not exist.
+        RegistryError: if there is no such device.
     """
 
     def __init__(
@@ -91,7 +95,9 @@ def _check_settings(seconds: float, num_settings: int, seed: int, sample_rate: i
     if seed < 0:
         raise DataError(f"data.seed must be 0 or more, got {seed}.")
     if sample_rate not in RATES:
-        raise DataError(f"data.sample_rate must be {RATES[0]:,} to {RATES[-1]:,} Hz, got {sample_rate}.")
+        raise DataError(
+            f"data.sample_rate must be a whole number from {RATES[0]:,} to {RATES[-1]:,} Hz, got {sample_rate}."
+        )
 
 
 def _folder_name(device: str) -> str:
@@ -99,7 +105,11 @@ def _folder_name(device: str) -> str:
 
 
 def _rendered(path: Path, manifest: Mapping[str, Any]) -> bool:
-    """Return True if the folder was rendered with these settings, False if it is missing or empty."""
+    """Return true if the folder was rendered with these settings, false if it is missing or empty.
+
+    Raises:
+        DataError: if it contains anything else.
+    """
     if not os.path.exists(path) or (path.is_dir() and not any(path.iterdir())):
         return False
     try:
@@ -121,7 +131,11 @@ def _rendered(path: Path, manifest: Mapping[str, Any]) -> bool:
 
 
 def _render_whole(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Render to a temporary folder and rename it, so that an existing folder is complete."""
+    """Render to a temporary folder beside `path` and rename it, so that an existing folder is complete.
+
+    Raises:
+        DataError: if it cannot be written, or the settings do not fit the device.
+    """
     temporary = path.with_name(f".{path.name[:180]}.{uuid.uuid4().hex}")
     missing = [parent for parent in path.parents if not os.path.exists(parent)]
     try:
@@ -151,6 +165,7 @@ def _reason(error: Exception) -> str:
 
 
 def _render(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the dry and wet files, ``device.yaml`` if there are several settings, and then the manifest."""
     device: Device = build("device", manifest["device"])
     positions = list(_positions(device.controls, manifest["num_settings"], manifest["settings"]))
     if (count := math.prod(map(len, positions))) > _MOST_RECORDINGS:

@@ -37,24 +37,28 @@ class ToneTwist(Dataset):
 
     ``PATH/DRY/{trainval,test}/NAME.input.wav`` and
     ``PATH/DEVICE/{trainval,test}/SETTING/SETTING.NAME.target.wav``; DEVICE may be in a folder of categories
-    (``ANALOG/``). SETTING is ``D050_T100``: a letter per knob and its position in hundredths. ``DEVICE/device.yaml``
-    describes the knobs (see `nablafx_data.device_file`); without it they are named by their letters, from 0 to 10.
-    Files are paired by name. If there is a single setting, there are no knobs unless ``device.yaml`` describes some.
+    (``ANALOG/``). Folders ``train``, ``val`` and ``validation`` divide the training themselves. SETTING is
+    ``D050_T100``: a letter per knob and its position in hundredths. ``DEVICE/device.yaml`` describes the knobs (see
+    `nablafx_data.device_file`); without it they are named by their letters, from 0 to 10. Files are paired by name. If
+    there is a single setting, there are no knobs unless ``device.yaml`` describes some.
 
     Sync impulses at the ends of the dry files are detected and skipped. One channel of files with several is used.
 
     Args:
-        path: folder that contains the device's folder.
+        path: folder that contains the device's folder, directly or in a folder of categories.
         device: name of the device's folder, or its path below `path`.
-        dry: name of the folder of the dry files; DRY or DRY-with-markers if not given.
-        sample_rate: sample rate in Hz to resample to; that of the files if not given.
-        setting: use only this setting, such as D050_T100, without knobs.
-        delay: number of samples by which every wet file lags its dry file, which are removed; negative if it is ahead.
+        dry: name of the folder of the dry files, beside the device's folder or in `path`; DRY, else DRY-with-markers,
+            if not given.
+        sample_rate: sample rate in Hz to resample to; that of the files, which must be equal, if not given.
+        setting: use only this setting, such as D050_T100, without knobs; all settings if not given.
+        delay: number of samples, at `sample_rate`, by which every wet file lags its dry file, which are removed;
+            negative if it is ahead.
         channel: channel of files with several, counted from 0.
-        check: reject pairs that are silent, of another take, shifted, drifting or inverted; if false, only note them.
+        check: reject recordings with a fault, such as silence, another take, a shift, a drift, or the opposite polarity
+            of the others; if false, only note it.
 
     Raises:
-        DataError: if files are missing, do not match or are invalid.
+        DataError: if files are missing, do not match or are invalid, or if the check finds a fault.
     """
 
     def __init__(
@@ -91,7 +95,10 @@ class ToneTwist(Dataset):
         )
 
     def write_device_yaml(self, path: str | os.PathLike[str] | None = None) -> None:
-        """Write a ``device.yaml`` with the knobs, for the user to edit, in the device's folder or to `path`.
+        """Write a ``device.yaml`` with the knobs, for the user to edit.
+
+        Args:
+            path: path of the file; if None, ``device.yaml`` in the device's folder, where this dataset looks for it.
 
         Raises:
             DataError: if the file exists or cannot be written.
@@ -110,7 +117,10 @@ class ToneTwist(Dataset):
             return default_knobs(first) if len({file.setting for file in files}) > 1 else {}
         knobs = read_knobs(described)
         if set(knobs) != set(first):
-            raise DataError(f"{described}: describes {', '.join(knobs)}; the files are named {', '.join(first)}.")
+            raise DataError(
+                f"{described}: describes {', '.join(knobs) or 'no knobs'}; the files are named "
+                f"{', '.join(first) or 'without knobs'}. Describe each letter of the file names, and no other."
+            )
         return knobs
 
     def _recordings(self, files: list[WetFile], delay: int, opened: list[AudioInfo]) -> Iterator[Recording]:
@@ -189,7 +199,7 @@ class ToneTwist(Dataset):
         yield from _lag(facts, self.sample_rate)
 
     def _elsewhere(self, facts: PairFacts, file: WetFile) -> str:
-        """Name a channel that has a signal if the selected one is silent."""
+        """Return the advice to set another channel, if the selected one is silent and another is not; else empty."""
         if not next(silence(facts), None):
             return ""
         path = file.dry if facts.dry.swing < SILENT else file.wet
@@ -197,7 +207,7 @@ class ToneTwist(Dataset):
 
 
 def _unlike(one: WetFile, other: WetFile) -> str:
-    """Explain why two recordings cannot be of the same device."""
+    """Return the sentence that says why the names of two recordings cannot be of the same device."""
     if one.setting and other.setting:
         different = f"settings {one.setting} and {other.setting} do not name the same knobs."
         return f"{different} Every setting must name every knob of the device."

@@ -51,6 +51,15 @@ def test_the_last_value_of_a_step_counts_and_steps_are_in_order(tmp_path):
     assert (series.steps, series.values) == ([1, 2, 3], [0.5, 0.2, 0.4])
 
 
+def test_the_last_step_is_found_before_any_number_of_machine_metrics(tmp_path):
+    file = MetricsFile(tmp_path / "m", pytest.fail)
+    file.append("loss", 7, 0.5, "t")
+    for second in range(400):
+        file.append("system/gpu0/power_w", second, 300.0, "t")
+    file.close()
+    assert last_step(tmp_path / "m") == 7
+
+
 def test_a_full_disk_stops_nothing_and_loses_nothing(tmp_path, caplog):
     large = tmp_path / "large.bin"
     large.write_bytes(bytes(2000))

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -149,7 +150,8 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def argument_docs(docstring: str | None) -> dict[str, str]:
+@lru_cache(maxsize=4096)
+def argument_docs(docstring: str | None) -> Mapping[str, str]:
     """Return the descriptions under ``Args:`` of a Google-style docstring, each joined to one line."""
     match = re.search(r"^\s*Args:\s*\n(.*?)(?=^\s*[A-Z]\w+:\s*$|\Z)", docstring or "", re.MULTILINE | re.DOTALL)
     if not match:

@@ -1,3 +1,3 @@
-"""Run records: the run folder, written through Sacred, and its readers."""
+"""Records of runs: write run folders through Sacred; read, list, select, rank, tag and delete runs."""
 
 from __future__ import annotations

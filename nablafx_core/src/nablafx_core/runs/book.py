@@ -27,21 +27,29 @@ class Book(Protocol):
         """Return all runs, the newest first."""
 
     def id_of(self, key: str) -> str:
-        """Return the id of a run in this place, from its unambiguous first characters or from ``"latest"``.
+        """Return the id of a run in this place.
+
+        Args:
+            key: the id, its first characters with or without the date, or ``"latest"`` for the newest run.
 
         Raises:
-            RunError: if there is no such run, or several.
+            RunError: if no run matches, or several.
         """
 
     def find(self, key: str) -> RunRecord:
         """Return one run; `key` is as for `id_of`.
 
         Raises:
-            RunError: if there is no such run, or several.
+            RunError: if no run matches, or several.
         """
 
     def edit(self, run_id: str, change: Callable[[Notes], Notes]) -> Notes:
         """Change the tags and the note of a run, and return the new ones.
+
+        Args:
+            run_id: complete id of the run.
+            change: function that returns the new notes for the present ones; it may be called again if somebody else
+                edits them meanwhile. If it changes nothing, nothing is written.
 
         Raises:
             RunError: if they cannot be written.
@@ -51,14 +59,14 @@ class Book(Protocol):
         """Check that a run can be deleted.
 
         Raises:
-            RunError: if it is running, or is stored in another place.
+            RunError: if it is running, or is not stored in this place itself, such as a symbolic link to a run folder.
         """
 
     def size(self, run_id: str) -> int:
         """Return the number of bytes that deleting a run frees."""
 
     def delete(self, run_id: str) -> None:
-        """Delete a run permanently; if this is killed, the list does not show a partly deleted run.
+        """Delete a run permanently. If this is killed midway, `rows` does not list the partly deleted run.
 
         Raises:
             RunError: if `check_deletable` refuses it, or the deletion fails.
@@ -81,7 +89,7 @@ class FolderBook:
         return str(self.runs_dir)
 
     def rows(self) -> list[Row]:
-        """Return all runs, the newest first; see `index`."""
+        """Return all runs, the newest first; rows of unchanged records come from the cache, see `current_rows`."""
 
         def read(run_ids: list[str]) -> Iterator[Row]:
             return (Row.of(RunRecord.read(self.runs_dir / run_id)) for run_id in run_ids)
@@ -100,7 +108,7 @@ class FolderBook:
         return find_run(self.runs_dir, self.id_of(key) if key == "latest" else key)
 
     def edit(self, run_id: str, change: Callable[[Notes], Notes]) -> Notes:
-        """Change the tags and the note in `notes.json`; see `Book.edit`."""
+        """Change the tags and the note in `notes.json` of the run's folder; see `Book.edit`."""
         folder = self.runs_dir / run_id
         before = read_notes(folder)
         notes = change(before)
@@ -122,7 +130,7 @@ class FolderBook:
 
 
 def _stamp(folder: str) -> str:
-    """Return a text that changes when the record changes, because its files are then replaced or grow."""
+    """Return times, sizes and inodes of a record's files as a text, which changes when the record changes."""
     parts = []
     for name in _STAMPED:
         try:

@@ -1,4 +1,4 @@
-"""Content types of files, the same on every system."""
+"""Content types (MIME types) of files by their extension, the same on every system."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ _TYPES = {
 
 
 def content_type(name: str) -> str:
-    """Return the content type of a file by its extension, such as ``"audio/wav"`` and ``"image/png"``."""
+    """Return the content type of a file by its extension: ``"audio/wav"`` for ``"a.wav"``.
+
+    It is ``"application/octet-stream"`` if the extension is unknown or missing.
+    """
     ending = name.rpartition(".")[2].lower() if "." in name else ""
     # Not the module's global function, because its tables differ between systems.
     return _TYPES.get(ending) or mimetypes.MimeTypes().guess_type(f"file.{ending}")[0] or _UNKNOWN

@@ -28,16 +28,17 @@ def folder_size(folder: Path) -> int:
 
 
 def check_deletable(runs_dir: Path, run_id: str) -> Path:
-    """Return the folder of a run if it can be deleted.
+    """Return the folder of a run if it can be deleted; whether it exists is not checked.
 
     Raises:
-        RunError: if the run is running, or its folder is a symbolic link or not in `runs_dir`.
+        RunError: if the run is running, its folder is a symbolic link, or `run_id` is not the name of a folder in
+            `runs_dir`.
     """
     folder = runs_dir / run_id
     if folder.is_symlink():
         raise RunError(f"{folder} is a symbolic link and is not deleted. Delete the folder that it points to instead.")
     if "/" in run_id or inside(runs_dir, run_id).resolve().parent != runs_dir.resolve():
-        raise RunError(f"{folder} is not a folder in {runs_dir}.")
+        raise RunError(f"{folder} is not a folder in {runs_dir}. Give the id of a run.")
     if RunRecord.read(folder).status == "RUNNING":
         raise RunError(f"the run {run_id} is still running. Stop it before you delete it.")
     return folder
@@ -47,7 +48,7 @@ def delete_folder(runs_dir: Path, run_id: str) -> None:
     """Delete the folder of a run; rename it first, so that a kill leaves a hidden folder, which the next call removes.
 
     Raises:
-        RunError: if `check_deletable` refuses it, another process has its lock, or the disk refuses.
+        RunError: if `check_deletable` refuses it, it does not exist, another process has its lock, or the disk refuses.
     """
     folder = check_deletable(runs_dir, run_id)
     hidden = runs_dir / f"{_PREFIX}{run_id}-{uuid.uuid4().hex[:8]}"

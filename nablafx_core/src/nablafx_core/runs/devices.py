@@ -33,7 +33,7 @@ def sampled_gpus(run: Run, uuids: Sequence[str], seconds: float | None) -> Itera
 
     Args:
         run: run that uses the GPUs.
-        uuids: NVML UUIDs of the GPUs; N counts them from 0.
+        uuids: NVML UUIDs of the GPUs; N counts them from 0. Without any, nothing is recorded.
         seconds: seconds between two samples; None for no sampling.
     """
     sampler = _Sampler(run, uuids, seconds) if uuids and seconds is not None else None
@@ -47,6 +47,8 @@ def sampled_gpus(run: Run, uuids: Sequence[str], seconds: float | None) -> Itera
 
 
 class _Sampler(threading.Thread):
+    """Thread that samples the GPUs of a run every `seconds` until `stop`."""
+
     def __init__(self, run: Run, uuids: Sequence[str], seconds: float) -> None:
         super().__init__(name="gpu-sampler", daemon=True)
         self._run = run
@@ -59,7 +61,7 @@ class _Sampler(threading.Thread):
         self._values: dict[str, list[float]] = {}
 
     def stop(self) -> None:
-        """End sampling, without waiting for a driver that hangs."""
+        """End sampling; wait at most 2 s for the last record, because a driver may hang."""
         self._over.set()
         self.join(timeout=2.0)
         self._given_up = self.is_alive()
@@ -104,7 +106,7 @@ class _Sampler(threading.Thread):
             self._record()
 
     def _record(self) -> None:
-        """Record the samples of the last second, unless the run has ended."""
+        """Record the mean of each figure's samples within the current second; discard them after `stop` gave up."""
         for name, values in self._values.items():
             if not self._given_up:
                 self._run.log(name, statistics.fmean(values), self._second)

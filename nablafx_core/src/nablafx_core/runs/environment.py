@@ -18,7 +18,11 @@ _GIT_SECONDS = 5.0  # a repository on a slow disk must not hold up a training
 
 
 def packs() -> list[dict[str, Any]]:
-    """Return `name` and `version` of each installed pack, with `commit` and `dirty` if it comes from a repository."""
+    """Return `name` and `version` of each installed pack, sorted by name.
+
+    With them, `commit` if it was installed from a repository; `commit` and `dirty` (see `git_state`) if it is installed
+    as editable from a folder in a repository.
+    """
     found = {point.dist.name: point.dist for point in entry_points(group="nablafx") if point.dist is not None}
     states: dict[Path, dict[str, Any]] = {}
     return [{"name": name, "version": dist.version, **_origin(dist, states)} for name, dist in sorted(found.items())]
@@ -27,7 +31,7 @@ def packs() -> list[dict[str, Any]]:
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Return the `commit` of the repository of `folder`, and `dirty`: true if tracked files differ from it.
 
-    None without a repository, without a commit, without git, or if git does not answer in time.
+    None without a repository, without a commit, without git, or if git does not answer within 5 s.
     """
     answer = _git(folder, "status", "--porcelain=v2", "--branch", "--untracked-files=no")
     commit = re.search(r"^# branch\.oid ([0-9a-f]+)$", answer or "", re.MULTILINE)
@@ -58,7 +62,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def torch_version() -> str | None:
-    """Return the version of torch, without importing it."""
+    """Return the version of torch, without importing it; None if it is not installed."""
     try:
         return version("torch")
     except PackageNotFoundError:
@@ -66,7 +70,9 @@ def torch_version() -> str | None:
 
 
 def nvidia() -> dict[str, Any] | None:
-    """Return NVML's `driver` and `gpus` (name and memory in MiB), and torch's `cuda`; None without a driver.
+    """Return NVML's `driver` and `gpus` (`name`, `memory_mib`), and torch's `cuda`; None if NVML cannot be read.
+
+    `cuda` is None if torch is not imported yet.
 
     NVML is used because torch would create a context on the GPU.
     """
@@ -93,18 +99,18 @@ def nvidia() -> dict[str, Any] | None:
 
 
 def redacted(text: str) -> str:
-    """Return the text without credentials in URLs and without the name of the home folder."""
+    """Return a text with ``***`` for credentials in URLs and ``~`` for the path of the user's home folder."""
     text = re.sub(r"://[^/@\s]+@", "://***@", text)
     home = str(Path.home())
     return text.replace(home, "~") if len(home) > 1 else text
 
 
 def _origin(dist: Distribution, states: dict[Path, dict[str, Any]]) -> dict[str, Any]:
-    """Return `commit` and `dirty` of a distribution from a repository or a local folder, from `direct_url.json`.
+    """Return what `packs` adds to name and version, from the distribution's `direct_url.json`; empty if unknown.
 
     Args:
         dist: the distribution.
-        states: what git said of each repository, which is added to; packs often share one.
+        states: what git said of each repository, which is added to, because packs often share one.
     """
     try:
         direct = json.loads(dist.read_text("direct_url.json") or "{}")

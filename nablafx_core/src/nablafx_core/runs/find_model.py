@@ -10,15 +10,20 @@ from nablafx_core.runs.records import find_run, list_runs
 
 
 def find_model(name: str, runs_dir: Path) -> str | Path:
-    """Return the source of a trained model, for `load`.
+    """Return the path or name of a trained model in a form that `nablafx_core.bundles.loading.load` accepts.
 
     Args:
-        name: path of a bundle or of a run's folder, ``pack/name``, a run's id or its first characters, or
-            ``"latest"`` for the newest run that has a model.
+        name: path of a bundle or of a run's folder, or ``pack/name`` for a model of a pack; or a run's id, its first
+            characters with or without the date, or ``"latest"`` for the newest run that has a model. An existing file
+            or folder with this name comes first.
         runs_dir: folder of the run folders.
 
+    Returns:
+        A path and ``pack/name`` unchanged; for a run, the path of its folder. `load` reports if it contains no model.
+
     Raises:
-        RunError: if there is no such run.
+        RunError: if no run matches, or several; if no run has a model (``"latest"``); or if `name` is a folder without
+            a bundle.
     """
     if "/" in name or bundle_path(name) is not None:
         return name

@@ -24,7 +24,7 @@ from nablafx_core.runs.rows import RECORDED
 
 _log = logging.getLogger(__name__)
 RESERVED = frozenset({"run.json", "config.json", "metrics.json", "metrics.jsonl", "info.json", "cout.txt"})
-"""Names of files that an artifact must not have."""
+"""Names that an artifact must not have, because these files are written or read as part of the record."""
 
 SAMPLED = "system/gpu"
 """Prefix of metrics whose steps are whole seconds of running."""
@@ -38,11 +38,11 @@ class FolderObserver(RunObserver):
     `config.json`, `run.json`, `metrics.json`, `info.json` and `cout.txt` have the names and keys of Sacred's
     FileStorageObserver. In addition, there are `config.yaml`, the experiment; `metrics.jsonl`, to which `metric`
     appends immediately (`metrics.json` is made from it at the end); and in `run.json` `pid`, `process_start`,
-    `machine`, `packs`, `elapsed` (seconds of running, without pauses), `resumed` (times), `parent` (the run that
+    `machine`, `packs`, `elapsed` (seconds of running, without pauses), `resumed` (times), `parent` (id of the run that
     started this one, such as a sweep) and `revision`, which grows with each write.
 
-    After the start no method raises: if the disk refuses data, it is kept in memory, a warning is logged once, and
-    writing is tried again.
+    After the start, no error of the disk is raised: the data is kept in memory, a warning is logged once, and writing
+    is tried again with the next event.
 
     Args:
         folder: existing folder whose lock this process holds.
@@ -74,7 +74,16 @@ class FolderObserver(RunObserver):
         meta_info: Mapping[str, Any],
         _id: str,
     ) -> str:
-        """Write the record of a run that starts.
+        """Write the record of a run that starts or is resumed, and return its id.
+
+        Args:
+            ex_info: Sacred's facts about the experiment.
+            command: name of the command.
+            host_info: facts about the machine.
+            start_time: time of this start, UTC, without a time zone.
+            config: experiment with Sacred's seed, for `config.json`.
+            meta_info: the packs, values of recorded fields of `Row`, and Sacred's own entries.
+            _id: id of the run.
 
         Raises:
             RunError: if the folder cannot be written.
@@ -118,7 +127,7 @@ class FolderObserver(RunObserver):
         return _id
 
     def heartbeat_event(self, info: Mapping[str, Any], captured_out: str, beat_time: datetime, result: Any) -> None:
-        """Write the heartbeat, which shows that the run is alive, its summary and its info."""
+        """Write values that wait in memory; the heartbeat, which shows that the run is alive; the summary; the info."""
         self.metrics.flush()
         with self._lock:
             self._note_time("heartbeat", beat_time)
@@ -130,7 +139,7 @@ class FolderObserver(RunObserver):
                 self._write("info.json", self._info)
 
     def metric(self, name: str, step: int, value: float, timestamp: datetime) -> None:
-        """Append one value immediately; Sacred would send it only with the next heartbeat."""
+        """Append one value to `metrics.jsonl` immediately; Sacred would send it only with the next heartbeat."""
         self.metrics.append(name, step, value, timestamp.isoformat())
 
     @property
@@ -153,24 +162,32 @@ class FolderObserver(RunObserver):
         self._end("COMPLETED", stop_time, result=result)
 
     def interrupted_event(self, interrupt_time: datetime, status: str) -> None:
-        """Record that the run was stopped by a user or a signal."""
+        """Record that the run was stopped by a user or a signal; `status` is Sacred's, such as INTERRUPTED."""
         self._end(status, interrupt_time)
 
     def failed_event(self, fail_time: datetime, fail_trace: list[str]) -> None:
-        """Record that the run was ended by an exception."""
+        """Record that the run was ended by an exception, with its traceback but without credentials in URLs."""
         self._end("FAILED", fail_time, fail_trace=[redacted(part) for part in fail_trace])
 
     def artifact_event(
         self, name: str, filename: str, metadata: Mapping[str, Any] | None = None, content_type: str | None = None
     ) -> None:
-        """Record a file by its path in the folder; copy it into the folder if it is elsewhere."""
+        """Record a file by its path in the folder; copy it into the folder if it is elsewhere.
+
+        If it cannot be copied, a warning is logged and it is not recorded.
+        """
         target = self.folder / name
         with self._lock:
             try:
                 if Path(filename).resolve() != target.resolve():
                     replace_copy(Path(filename), target)
             except OSError as error:
-                _log.warning("run %s: artifact %s is not in the folder: %s.", self.folder.name, name, error.strerror)
+                _log.warning(
+                    "run %s: artifact %s is not in the folder, because it could not be copied: %s.",
+                    self.folder.name,
+                    name,
+                    error.strerror,
+                )
                 return
             if name not in self._entry["artifacts"]:
                 self._entry["artifacts"].append(name)
@@ -189,7 +206,7 @@ class FolderObserver(RunObserver):
             self._write_entry()
 
     def _write_config(self, resumes: int) -> None:
-        """Write `config.yaml`; if it differs from that of the run so far, keep the old one as ``config.N.yaml``."""
+        """Write `config.yaml`; at resume N, keep a different old one as ``config.N.yaml``."""
         path, text = self.folder / "config.yaml", _yaml(self._config)
         if resumes and path.exists() and path.read_bytes() != text.encode():
             replace_copy(path, self.folder / f"config.{resumes}.yaml")

@@ -19,14 +19,14 @@ _LONGEST = 300  # maximum number of characters of an error in a message
 
 
 class Guarded:
-    """Pass Sacred's events on to an observer, and turn its exceptions into one warning.
+    """Pass Sacred's events on to an observer; log its first exception as a warning, and ignore later ones.
 
     Sacred itself ends the run when an observer fails at the start, and drops it silently when it fails later. A
     guarded observer is skipped for the run if it fails at the start, and is called again after a later failure.
 
     Args:
         observer: observer of Sacred or of a pack.
-        secrets: texts that must not appear in messages.
+        secrets: texts that are removed from the warning; None for none.
 
     Attributes:
         start: 1 for a run's first start, 2 for its first resume, …

@@ -31,13 +31,15 @@ def is_run_id(name: str) -> bool:
 
 
 def check_id(run_id: str) -> None:
-    """Check that an id is a valid folder name on every system.
+    """Check that an id has only ASCII letters, digits, "-", "_" and ".", and begins with a letter or a digit.
 
     Raises:
-        RunError: if it is not.
+        RunError: if it does not.
     """
     if not _ALLOWED.fullmatch(run_id):
-        raise RunError(f"'{run_id}' cannot name a run: use letters, digits, '-', '_' and '.'.")
+        raise RunError(
+            f"'{run_id}' cannot name a run: begin with a letter or a digit, and use only A-Z, a-z, 0-9, '-', '_', '.'."
+        )
 
 
 def new_folder(runs_dir: Path, run_id: str | None = None) -> Path:
@@ -48,7 +50,7 @@ def new_folder(runs_dir: Path, run_id: str | None = None) -> Path:
         run_id: requested id; a generated one if None.
 
     Raises:
-        RunError: if the id exists or is not a valid file name, or if the folder cannot be created.
+        RunError: if `run_id` exists or is refused by `check_id`, or if the folder cannot be created.
     """
     if run_id is not None:
         check_id(run_id)

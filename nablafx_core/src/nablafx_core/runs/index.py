@@ -19,10 +19,10 @@ _SECONDS = 0.2  # maximum wait for another process that has locked the file
 
 
 def current_rows(place: str, stamps: Mapping[str, str], read: Callable[[list[str]], Iterable[Row]]) -> list[Row]:
-    """Return the rows of all runs, the newest first.
+    """Return the rows of all runs, the newest first; read only those whose stamps changed, and store them.
 
     Args:
-        place: place of the runs, which determines the file of their index.
+        place: name of the place of the runs; each place has an index file of its own.
         stamps: text for each run's id that changes when its record changes; taken before the record is read.
         read: function that reads the rows of some ids, without those that were deleted meanwhile.
     """
@@ -58,7 +58,10 @@ def _path(place: str) -> Path | None:
 
 
 def _load(path: Path) -> dict[str, tuple[str, str, str]]:
-    """Return stamp, facts and config by id; remove an index that is damaged or of another version."""
+    """Return stamp, facts and config by id; empty if the index is missing, locked or unusable.
+
+    An index that is damaged or of another version is removed.
+    """
     if not path.exists():
         return {}
     try:

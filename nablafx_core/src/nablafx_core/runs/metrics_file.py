@@ -13,15 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 from nablafx_core.files import opened
 
 _RETRY_SECONDS = 1.0  # between two attempts to write to a full disk
+_WINDOW = 4096  # bytes at the end of the file that are read first; they contain the last step of most runs
 
 
 @dataclass(frozen=True)
 class Series:
-    """Values of one metric in the order of its steps. Timestamps are ISO 8601, UTC."""
+    """Values of one metric, ordered by step; the three lists have equal lengths. Timestamps are ISO 8601, UTC."""
 
     steps: list[int]
     values: list[float]
@@ -35,6 +37,9 @@ class MetricsFile:
         path: path of the file; it may exist and may end in an incomplete line.
         on_error: function that is called with each failure to write; must not raise.
         capacity: maximum number of values kept in memory; the oldest are discarded first.
+
+    Attributes:
+        lost: number of values that were discarded.
     """
 
     def __init__(self, path: Path, on_error: Callable[[OSError], None], capacity: int = 200_000) -> None:
@@ -47,7 +52,14 @@ class MetricsFile:
         self._file: FileIO | None = None
 
     def append(self, name: str, step: int, value: float, timestamp: str) -> None:
-        """Write one value, after those that are still in memory."""
+        """Write one value, after those that are still in memory; within 1 s of a failure, only keep it in memory.
+
+        Args:
+            name: name of the metric.
+            step: step of the value.
+            value: the value; NaN and infinity are allowed.
+            timestamp: time of the value, ISO 8601, UTC.
+        """
         line = json.dumps({"name": name, "step": step, "value": value, "timestamp": timestamp}) + "\n"
         with self._lock:
             self.lost += len(self._pending) == self._pending.maxlen
@@ -63,7 +75,7 @@ class MetricsFile:
             return len(self._pending)
 
     def close(self) -> int:
-        """Try to write once more, close the file, and return the number of all values that were not written."""
+        """Try to write once more, close the file, and return the number of values that were never written."""
         waiting = self.flush()
         with self._lock:
             self._release()
@@ -113,7 +125,7 @@ def _at_end(path: Path) -> FileIO:
 
 
 def read_series(path: Path) -> dict[str, Series]:
-    """Return all metrics by name; skip incomplete lines. Without a file there are no metrics.
+    """Return all metrics by name; skip invalid lines. Without a file there are no metrics.
 
     If a step was logged twice, before a kill and after the resume, its last value counts.
 
@@ -132,17 +144,25 @@ def read_series(path: Path) -> dict[str, Series]:
 
 
 def last_step(path: Path) -> int | None:
-    """Return the step of the last complete line, read from the file's end; None if there is none.
+    """Return the step of the last valid line; None if there is none or the file cannot be read.
 
-    Metrics of machines (``system/…``) are skipped, because they count seconds instead of steps.
+    Metrics of machines (``system/…``) are skipped, because they count seconds instead of steps. The file is read from
+    its end, in growing pieces.
     """
     try:
         with opened(path) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
-            lines = file.read().splitlines()
+            size, window = file.seek(0, os.SEEK_END), _WINDOW
+            while (step := _last_step_from(file, max(0, size - window))) is None and window < size:
+                window *= 8
+            return step
     except OSError:
         return None
-    for line in reversed(lines):
+
+
+def _last_step_from(file: BinaryIO, start: int) -> int | None:
+    """Return the step of the last valid line that begins at byte `start` or later, without ``system/…``."""
+    file.seek(start)
+    for line in reversed(file.read().splitlines()):
         point = parsed(line)
         if point is not None and not point[0].startswith("system/"):
             return point[1]
@@ -155,7 +175,7 @@ def _series(by_step: dict[int, tuple[float, str]]) -> Series:
 
 
 def parsed(line: bytes) -> tuple[str, int, float, str] | None:
-    """Return name, step, value and timestamp of a line; None for an incomplete line."""
+    """Return name, step, value and timestamp of a line; None if it is incomplete or otherwise invalid."""
     try:
         point = json.loads(line)
         return str(point["name"]), int(point["step"]), float(point["value"]), str(point["timestamp"])

@@ -1,4 +1,4 @@
-"""Moved data of a run: the settings that may change at a resume, and the check that the data is the same."""
+"""Resume a run whose data was moved: the settings that may change, and the check that the data is the same."""
 
 from __future__ import annotations
 
@@ -24,10 +24,16 @@ _CHANGEABLE = ("track.observers", "track.sample_seconds")
 
 
 def check_overrides(overrides: Iterable[str]) -> None:
-    """Check that ``--set`` of a resume changes only the path of the data, or the observers.
+    """Check that each ``--set`` of a resume changes a setting that may change.
+
+    These are the settings of the dataset itself, such as ``data.path``, but not its name and not those of loading
+    (`LoadingSettings`); ``track.observers``; and ``track.sample_seconds``.
+
+    Args:
+        overrides: options such as ``"data.path=recordings"``.
 
     Raises:
-        ConfigError: if it changes any other setting.
+        ConfigError: if one changes any other setting.
     """
     for override in overrides:
         key = override.partition("=")[0]
@@ -35,13 +41,19 @@ def check_overrides(overrides: Iterable[str]) -> None:
         moved = section == "data" and name not in ("", "name", *LoadingSettings.model_fields)
         if not moved and not any(key == known or key.startswith(f"{known}.") for known in _CHANGEABLE):
             raise ConfigError(
-                f"--set {key}: --resume continues a run as it is. It accepts only new paths of the data, such as "
-                f"data.path, and {' and '.join(_CHANGEABLE)}."
+                f"--set {key}: --resume continues a run as it is. It accepts only {', '.join(_CHANGEABLE)} and, if "
+                "the data was moved, the dataset's own settings, such as data.path."
             )
 
 
 def keep_fingerprint(run: Run, dataset: Dataset) -> None:
-    """Write the fingerprint of a run's data into its folder if it is not there; warn if it cannot be written."""
+    """Write the fingerprint of a run's data into its folder, and record it as an artifact.
+
+    Nothing happens if the folder has a fingerprint, or if the dataset reads no files. Failures to write are logged.
+
+    Raises:
+        DataError: if a file of the data cannot be read.
+    """
     path = run.folder / NAME
     found = None if path.exists() else fingerprint(dataset)
     if found is None:
@@ -62,12 +74,14 @@ def check_same_data(folder: Path, dataset: Dataset, moved: bool, otherwise: str)
     Args:
         folder: folder of the run.
         dataset: dataset of the experiment as it is now.
-        moved: true if the settings of the data differ from those of the run; the check is then required.
-        otherwise: end of the message if the data differs: advice.
+        moved: true if the settings of the data differ from those of the run. If the run has no readable fingerprint,
+            this is then an error; otherwise the check is skipped.
+        otherwise: advice at the end of the message if the data differs.
 
     Raises:
-        DataError: if a file differs; the message names it.
-        RunError: if the check is required, but the run has no usable fingerprint.
+        DataError: if files, their parts that are used, or knobs differ (the message says which), a file of the data
+            cannot be read, or the content of the fingerprint is damaged.
+        RunError: if `moved`, and the run has no readable fingerprint.
     """
     try:
         before = read_json(str(folder / NAME))
@@ -84,21 +98,21 @@ def check_same_data(folder: Path, dataset: Dataset, moved: bool, otherwise: str)
 
 
 def is_moved(experiment: Experiment, recorded: Mapping[str, Any]) -> bool:
-    """Return true if the data section of an experiment differs from that of a run."""
+    """Return true if the section `data` of an experiment differs from that of a run's recorded experiment."""
     return bool(experiment.config["data"] != recorded.get("data"))
 
 
 @contextmanager
 def moved_explained(words: Iterable[str], section: Mapping[str, Any], runs_dir: str | Path) -> Iterator[None]:
-    """Add to the error about a missing path the command that sets a new path.
+    """Add to a DataError of the block the command that sets a new path, if a path in the experiment does not exist.
 
     Args:
-        words: words of the command, such as ``train --resume ID``.
+        words: words of the command without ``nablafx``, such as ``train --resume ID``.
         section: section `data` of the experiment.
         runs_dir: folder of the runs.
 
     Raises:
-        DataError: if a path does not exist; the message ends with the command.
+        DataError: as the block raises it; the message ends with the command if a path does not exist.
     """
     try:
         yield
@@ -111,7 +125,7 @@ def moved_explained(words: Iterable[str], section: Mapping[str, Any], runs_dir: 
 
 
 def _missing(section: Mapping[str, Any]) -> list[str]:
-    """Return the names of settings whose paths do not exist."""
+    """Return the dataset's own settings that are missing paths; only ``path`` if it is one of them."""
     own = {key: value for key, value in section.items() if key not in ("name", *LoadingSettings.model_fields)}
     paths = {key: value for key, value in own.items() if isinstance(value, str) and not os.path.exists(value)}
     found = [key for key, value in paths.items() if key in _PATH_SETTINGS or os.path.isabs(value)]

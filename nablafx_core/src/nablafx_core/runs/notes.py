@@ -25,8 +25,8 @@ class Notes:
 
     Attributes:
         tags: sorted tags without duplicates.
-        note: text of any length.
-        edited: time of the last change, ISO 8601, UTC; None if there was none.
+        note: text of any length; empty if there is none.
+        edited: time of the last change, ISO 8601, UTC, without a time zone; None if there was none.
     """
 
     tags: tuple[str, ...] = ()
@@ -48,16 +48,24 @@ class Notes:
     def tagged(self, add: Collection[str] = (), remove: Collection[str] = ()) -> Notes:
         """Return the notes with tags added and removed.
 
+        Args:
+            add: tags to add.
+            remove: tags to remove, also of those in `add`; missing ones are ignored.
+
         Raises:
-            RunError: if a tag contains a space or a comma, is empty, or is longer than 100 characters.
+            RunError: if a tag to add contains white space, a comma or a control character, is empty, or is longer than
+                100 characters.
         """
         for tag in add:
             if not _TAG.fullmatch(tag):
-                raise RunError(f"invalid tag '{tag[:100]}': a tag has 1 to 100 characters, no spaces and no commas.")
+                raise RunError(
+                    f"invalid tag '{tag[:100]}': a tag has 1 to 100 characters, without spaces, commas and "
+                    "control characters."
+                )
         return self._edited(tags=tuple(sorted({*self.tags, *add} - set(remove))))
 
     def noted(self, text: str, append: bool = False) -> Notes:
-        """Return the notes with another note or, with `append`, with one more line."""
+        """Return the notes with `text` as the note or, with `append`, on a new line after the present note."""
         return self._edited(note=f"{self.note}\n{text}".strip("\n") if append else text)
 
     def entry(self) -> dict[str, Any]:
@@ -65,7 +73,10 @@ class Notes:
         return {"tags": list(self.tags), "note": self.note, "edited": self.edited}
 
     def _edited(self, **changes: Any) -> Notes:
-        """Return changed notes; `edited` is always later than before, so that two copies can be compared."""
+        """Return changed notes; `edited` is always later than before, so that two copies can be compared.
+
+        If nothing changes, `edited` stays as it is.
+        """
         changed = replace(self, **changes)
         if changed == self:
             return self

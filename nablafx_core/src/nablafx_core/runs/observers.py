@@ -23,11 +23,11 @@ def built_observers(sections: Sequence[Mapping[str, Any]]) -> list[Guarded]:
     `from_config` supplies settings that the section does not have. Values from both are never recorded.
 
     Args:
-        sections: sections with a name and settings, as in `Experiment.track`.
+        sections: section `track.observers` of the experiment; each item has a name and settings.
 
     Raises:
-        ConfigError: if a variable is not set, a file cannot be read, or an observer rejects its settings.
-        RegistryError: if there is no such observer.
+        ConfigError: if there is no such observer, a module that it needs is not installed, a variable is not set, a
+            file cannot be read, or an observer rejects its settings. The message does not contain secrets.
     """
     return [_built(section, f"track.observers.{number}") for number, section in enumerate(sections)]
 
@@ -51,7 +51,7 @@ def _built(section: Mapping[str, Any], where: str) -> Guarded:
 
 
 def _from_file(name: str | None, where: str, secrets: set[str]) -> dict[str, Any]:
-    """Return the settings of the file `from_config`; all texts in it count as secrets."""
+    """Return the settings of the file `from_config`, empty if `name` is None; add all texts in it to `secrets`."""
     from nablafx_core.yaml import YamlError, plain_yaml
 
     if name is None:
@@ -72,7 +72,7 @@ def _from_file(name: str | None, where: str, secrets: set[str]) -> dict[str, Any
 
 
 def _resolved(name: str, settings: Mapping[str, Any], where: str, secrets: set[str]) -> dict[str, Any]:
-    """Return the settings with variables replaced by their values, in the types that the observer expects."""
+    """Return the settings with variables replaced, in the types that the observer expects; add values to `secrets`."""
     known = settings_of(component_class(Registry.discover().find("observer", name)))
     found: dict[str, Any] = {}
     for key, value in settings.items():

@@ -16,12 +16,12 @@ def plain(value: Any, where: str) -> Any:
     """Return a copy made of dicts with string keys, lists, strings, numbers, booleans and None.
 
     Args:
-        value: value to copy; tuples become lists.
+        value: value to copy; tuples and other sequences become lists.
         where: name of the value, for the messages; nested keys are added to it.
 
     Raises:
-        RunError: if a key is rejected by Sacred (it contains "." or "=", or begins with "$" or "py/"), a value has
-            another type, or a URL contains a password, which must not be recorded.
+        RunError: if a key is not a string or is rejected by Sacred (it is empty, contains "." or "=", or begins with
+            "$" or "py/"), a value has another type, or a URL contains a password, which must not be recorded.
     """
     if isinstance(value, Mapping):
         for key in value:
@@ -43,7 +43,7 @@ def plain(value: Any, where: str) -> Any:
 
 def _check_key(key: object, where: str) -> None:
     if not isinstance(key, str):
-        raise RunError(f"{where}: the key {key!r} is not a string.")
+        raise RunError(f"{where}: the key {key!r} is not a string. Write it as one.")
     if not key or "." in key or "=" in key or key.startswith(("$", "py/")):
         raise RunError(
             f"{where}: the key '{key}' cannot be recorded: keys must not be empty, contain '.' or '=', "

@@ -26,16 +26,22 @@ _RELEASED = {"released": True}
 
 
 def identity() -> dict[str, Any]:
-    """Return `pid`, `process_start` and `machine` of this process."""
+    """Return `pid`, `process_start` and `machine` of this process; the last two are texts, or None if unknown."""
     return {"pid": os.getpid(), "process_start": _start(os.getpid()), "machine": _machine()}
 
 
 def alive(process: Mapping[str, Any], heartbeat: str | None) -> bool:
-    """Return true if the process of an `identity` runs: exact on its own machine, else by its last heartbeat.
+    """Return true if the process of an `identity` runs.
+
+    On its own machine the process is looked up. On another one, or if its start or machine is unknown, it counts as
+    running until `SILENCE` has passed since its last heartbeat.
 
     Args:
         process: mapping with the keys of `identity`.
         heartbeat: time of the last heartbeat, ISO 8601, UTC; None if there was none.
+
+    Raises:
+        KeyError, TypeError, ValueError: if the mapping or the time is damaged.
     """
     start, machine = process.get("process_start"), process.get("machine")
     if start is not None and machine is not None and machine == _machine():
@@ -44,7 +50,11 @@ def alive(process: Mapping[str, Any], heartbeat: str | None) -> bool:
 
 
 def as_time(timestamp: str) -> datetime:
-    """Parse a time of a record; Sacred's times have no time zone and are UTC."""
+    """Parse a time in ISO 8601; one without a time zone, as Sacred writes it, is UTC.
+
+    Raises:
+        ValueError: if it is not such a time.
+    """
     time = datetime.fromisoformat(timestamp)
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
@@ -81,7 +91,10 @@ def _start_by_psutil(pid: int) -> str | None:
 
 
 def _machine() -> str | None:
-    """Return a text that identifies this boot of this machine and this pid namespace; None if unknown."""
+    """Return a text that identifies this machine; None if unknown.
+
+    With /proc, it identifies the boot and the pid namespace. Elsewhere it is the host name and a hardware address.
+    """
     if not os.path.isdir(_PROC):
         return f"{platform.node()} {uuid.getnode():x}"
     try:
@@ -99,7 +112,8 @@ def only_process(folder: Path) -> Iterator[None]:
     process can do. Removing the dead lock first would let a third process in between.
 
     Raises:
-        RunError: if another process holds the lock, or if the folder cannot be written.
+        RunError: if another living process holds the lock or takes it at the same moment, or if the folder cannot be
+            written.
     """
     number = max(map(_number, folder.glob("lock.*")), default=0)
     if number and _held(folder / f"lock.{number}"):
@@ -109,7 +123,9 @@ def only_process(folder: Path) -> Iterator[None]:
         with open(mine, "x", encoding="utf-8") as file:
             json.dump(identity(), file)
     except FileExistsError:
-        raise RunError(f"the run {folder.name} has just been resumed by another process.") from None
+        raise RunError(
+            f"the run {folder.name} has just been resumed by another process, or is being deleted. Wait until it ends."
+        ) from None
     except OSError as error:
         raise RunError(f"{folder}: cannot be written: {error.strerror}.") from error
     for path in folder.glob("lock.*"):
@@ -124,9 +140,9 @@ def only_process(folder: Path) -> Iterator[None]:
 
 
 def still_running(run_id: str) -> str:
-    """Return the message for a run that cannot be resumed because it is still running."""
+    """Return the message for a run that cannot be resumed or deleted because it is still running."""
     wait = f"If it was killed on another machine, wait {SILENCE.seconds} seconds"
-    return f"the run {run_id} is still running. Stop it before you resume it. {wait}."
+    return f"the run {run_id} is still running. Stop it first. {wait}."
 
 
 def _number(lock: Path) -> int:
@@ -134,6 +150,7 @@ def _number(lock: Path) -> int:
 
 
 def _held(lock: Path) -> bool:
+    """Return true if the process of a lock runs, see `alive`; times of the lock and ``run.json`` are heartbeats."""
     try:
         holder = read_json(str(lock))
     except (OSError, ValueError, RecursionError):

@@ -13,7 +13,11 @@ from nablafx_core.runs.where.parsing import parse
 
 
 def select(rows: Sequence[Row], where: str | None) -> list[Row]:
-    """Return the rows that fulfil a condition, in the same order; all rows if it is None.
+    """Return the rows that fulfil a condition, in the same order.
+
+    Args:
+        rows: rows of all runs.
+        where: condition such as ``"model.name=tcn and metrics.esr<0.02"``, see `nablafx_core.runs.where`; None for all.
 
     Raises:
         RunError: if the condition cannot be parsed, or uses a name that no run has.
@@ -27,12 +31,17 @@ def select(rows: Sequence[Row], where: str | None) -> list[Row]:
 
 
 def ordered(rows: Sequence[Row], key: str) -> list[Row]:
-    """Return the rows sorted by a value, the smallest first; with "-" before the name, the largest first.
+    """Return the rows sorted by a value, the smallest first.
 
-    Rows with equal values keep their order. Rows without the value, and those where it is NaN, come last.
+    Numbers come before times, and times before texts. Rows with equal values keep their order. Rows without the value,
+    and those where it is NaN, come last.
+
+    Args:
+        rows: rows to sort.
+        key: name of the value, see `value_of`; with "-" before it, the largest value comes first.
 
     Raises:
-        RunError: if no run has the value.
+        RunError: if the name is unknown, see `check_name`.
     """
     name, falling = key.removeprefix("-"), key.startswith("-")
     check_name(rows, name, "--sort")
@@ -43,7 +52,7 @@ def ordered(rows: Sequence[Row], key: str) -> list[Row]:
 
 
 def ranked(rows: Sequence[Row], by: str, per: str | None) -> dict[str, list[Row]]:
-    """Return the trainings of each group, the best first: the one with the smallest figure.
+    """Return the runs of ``train`` by group, in each the best first: the one with the smallest figure.
 
     Runs of other commands, such as tests, are left out, because their figures are those of models from other runs.
 
@@ -54,10 +63,11 @@ def ranked(rows: Sequence[Row], by: str, per: str | None) -> dict[str, list[Row]
         per: name whose value is equal in each group; None for one group.
 
     Returns:
-        The rows of each group by the value of `per`, sorted by it; the key is "" for runs without that value.
+        The rows of each group. The keys are the values of `per` as texts, in alphabetical order; "" for runs without
+        that value, and for all runs if `per` is None.
 
     Raises:
-        RunError: if no run has the figure or the value.
+        RunError: if a name is unknown, see `check_name`.
     """
     name = by.removeprefix("-")
     check_name(rows, name, "--by")
@@ -81,7 +91,7 @@ def is_figure(value: Any) -> bool:
 
 
 def _rank(value: Any) -> tuple[int, Any] | None:
-    """Return a sort key that puts numbers before times and texts; None for a missing value or NaN."""
+    """Return a sort key that puts numbers before times before texts; None for a missing value or NaN."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, int | float):

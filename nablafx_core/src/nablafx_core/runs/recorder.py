@@ -60,29 +60,29 @@ def record(
         config: validated experiment in plain values; it is not changed.
         runs_dir: folder of the run folders; created if missing.
         body: function to run; it receives the `Run`.
-        run_id: id of the run; a generated one if None.
+        run_id: id of the new run, a generated one if None; or the run to resume, as for `find_run`.
         resume: continue the run `run_id` in its folder; values logged again replace the earlier ones.
         observers: Sacred observers in addition to the run folder. If one raises, a warning is logged once and the run
             continues.
         mongo: MongoDB that keeps a copy: a URL or the name of a profile; ``""`` for the address in the environment or
             in the user's config file, if there is one; None for no copy. The run continues if the server does not
             answer.
-        recorded: values of the fields of `Row` that ``run.json`` stores, such as ``parent="ID"``, the run that starts
-            this one. A resumed run keeps those that are declared as kept.
+        recorded: values of the fields of `Row` in `RECORDED`: ``parent="ID"``, the run that starts this one. A resumed
+            run keeps the first values of those that are declared as kept, such as `parent`.
 
     Returns:
         Result of `body`.
 
     Raises:
-        RunError: if the config cannot be recorded, the folder cannot be written, or the run to resume does not
-            exist or is still running.
+        RunError: if the config cannot be recorded, the folder cannot be written, the id of a new run exists or is
+            invalid, or the run to resume is not given, does not exist, is damaged or is still running.
         ConfigError: if `mongo` is not a string, or not an address or a profile that can be used.
-        TypeError: if `Row` has no such field.
+        TypeError: if `recorded` has a name that is not in `RECORDED`.
     """
     if unknown := sorted({*recorded} - {*RECORDED}):
-        raise TypeError(f"record() has no argument {unknown[0]!r}, and Row no field that is recorded as such")
+        raise TypeError(f"record() has no argument {unknown[0]!r}. Recorded fields are {', '.join(RECORDED)}.")
     if mongo is not None and not isinstance(mongo, str):
-        raise ConfigError(f"mongo: expected a URL or the name of a profile, not {mongo!r:.40}.")
+        raise ConfigError(f"mongo: expected a URL, the name of a profile, '' or None, got {mongo!r:.40}.")
     settings = plain(config, "config")
     folder = _resumed_folder(Path(runs_dir), run_id) if resume else new_folder(Path(runs_dir), run_id)
     with _discard_if_never_started(folder, resume), only_process(folder), Interrupts() as interrupts:
@@ -129,7 +129,7 @@ def _discard_if_never_started(folder: Path, resume: bool) -> Iterator[None]:
 
 class _Experiment(Experiment):
     def get_experiment_info(self) -> dict[str, Any]:
-        """Return Sacred's keys, without paths of this machine."""
+        """Return name and git state of the working directory under Sacred's keys; those for paths are empty."""
         state = environment.git_state(Path.cwd())
         repositories = [{"url": environment.git_url(Path.cwd()), **state}] if state else []
         known = {"name": self.path, "repositories": repositories}
@@ -149,7 +149,7 @@ def _experiment(command: str, main: Callable[[Any], Any], settings: dict[str, An
 
 
 def _seed(settings: dict[str, Any]) -> int:
-    """Return the seed for Sacred, which would otherwise draw one."""
+    """Return the seed for Sacred, which would otherwise draw one: ``seed``, else ``train.seed``, else 0, below 2^32."""
     train = settings.get("train")
     seed = settings.get("seed", train.get("seed") if isinstance(train, dict) else None)
     return seed % 2**32 if isinstance(seed, int) else 0  # numpy accepts 32 bits
@@ -162,7 +162,7 @@ def _resumed_folder(runs_dir: Path, run_id: str | None) -> Path:
 
 
 def _resumable(folder: Path) -> RunRecord:
-    """Return the record of a run to resume; the caller must hold its lock."""
+    """Return the record of a run to resume; the caller must hold its lock. Raise RunError if damaged or running."""
     run = RunRecord.read(folder)
     if run.damage:
         raise RunError(f"the run {run.id} cannot be resumed: {run.damage}")

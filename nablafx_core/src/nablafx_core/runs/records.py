@@ -47,7 +47,7 @@ class RunRecord:
         folder: folder of the run.
         status: COMPLETED, FAILED, INTERRUPTED, RUNNING, DIED (it was killed: its record says RUNNING, but its
             process does not exist or, on another machine, has written no heartbeat for a minute), or DAMAGED.
-        damage: reason why a DAMAGED record cannot be read; None for other records.
+        damage: reason why a DAMAGED record cannot be read, as a sentence; None for other records.
         entry: content of `run.json`; empty if DAMAGED.
     """
 
@@ -63,7 +63,7 @@ class RunRecord:
         try:
             entry = read_json(f"{folder}/run.json")
         except FileNotFoundError:
-            damage = "run.json is missing: the run ended before its record was written."
+            damage = "run.json is missing: the run ended before its record was written, or the file was deleted."
         except OSError as error:
             damage = f"run.json cannot be read: {error.strerror}."
         except (ValueError, RecursionError) as error:
@@ -74,13 +74,13 @@ class RunRecord:
 
     @classmethod
     def of(cls, run_id: str, folder: Path, entry: Any, **more: Any) -> Self:
-        """Return the record of a `run.json` that was read. Never raise, as `read`.
+        """Return the record of a run whose `run.json` was read. Never raise: a record with wrong content is DAMAGED.
 
         Args:
             run_id: id of the run.
             folder: folder of the run.
             entry: content of the `run.json`, which is checked.
-            more: further fields of a subclass.
+            more: values of the fields that a subclass adds.
         """
         try:
             _check(entry)
@@ -95,7 +95,7 @@ class RunRecord:
 
     @property
     def command(self) -> str | None:
-        """Command that was run, such as ``"train"``."""
+        """Command that was run, such as ``"train"``; None if the record does not contain it."""
         return self.entry.get("command")
 
     @cached_property
@@ -105,7 +105,10 @@ class RunRecord:
 
     @property
     def began(self) -> datetime:
-        """Time of the first start or, if the record does not contain it, of the folder's last change, UTC."""
+        """Time of the first start or, if the record does not contain it, of the folder's last change, UTC.
+
+        It is the beginning of 1970 if the folder does not exist any more.
+        """
         if self.start is not None:
             return self.start
         try:
@@ -115,7 +118,11 @@ class RunRecord:
 
     @cached_property
     def duration(self) -> float | None:
-        """Seconds of running until the end or the last heartbeat, without pauses before a resume."""
+        """Seconds of running, without pauses before a resume; None if the record does not contain the times.
+
+        They count until now if the run is RUNNING, else until its end or its last heartbeat. In a record without
+        `elapsed`, which Sacred alone wrote, they are the time from the start to the end or the last heartbeat.
+        """
         if self.status == "RUNNING" and "elapsed" in self.entry:
             last = as_time(self.entry["heartbeat"])
             return float(self.entry["elapsed"]) + since(last)
@@ -129,7 +136,7 @@ class RunRecord:
         """Experiment of the run, from `config.yaml` (`config.json` for a run that only Sacred wrote).
 
         Raises:
-            RunError: if the file is missing or damaged.
+            RunError: if both files are missing, or the first existing one cannot be read or is not plain YAML.
         """
         for name in ("config.yaml", "config.json"):
             path = self.folder / name
@@ -142,7 +149,7 @@ class RunRecord:
                 except ConfigError as error:
                     raise RunError(str(error)) from error
                 return found if isinstance(found, dict) else {}
-        raise RunError(f"{self.folder}: there is no config.yaml.")
+        raise RunError(f"{self.folder}: there is no config.yaml and no config.json.")
 
     @property
     def readable_config(self) -> dict[str, Any]:
@@ -156,7 +163,7 @@ class RunRecord:
     def quick_config(self) -> dict[str, Any]:
         """Experiment from Sacred's `config.json`, which is faster to read than YAML; it also has Sacred's `seed`.
 
-        If there is no `config.json`, it is `config`; if neither can be read, it is empty.
+        If `config.json` is missing or damaged, it is `config`; if that cannot be read either, it is empty.
         """
         try:
             found = read_json(f"{self.folder}/config.json")
@@ -166,7 +173,7 @@ class RunRecord:
 
     @property
     def summary(self) -> dict[str, float]:
-        """Final figures; empty before there are any."""
+        """Final figures by name; empty before there are any."""
         result = self.entry.get("result")
         return dict(result) if isinstance(result, dict) else {}
 
@@ -180,7 +187,10 @@ class RunRecord:
 
     @property
     def unreadable(self) -> list[str]:
-        """Problems with files of the folder, such as "metrics.jsonl cannot be read: it is a folder"."""
+        """One text for each existing file, other than `run.json`, that cannot be opened; missing files are no problem.
+
+        An example is "metrics.jsonl cannot be read: it is a folder".
+        """
         found = []
         for name in _FILES:
             path = os.path.join(self.folder, name)
@@ -195,7 +205,7 @@ class RunRecord:
 
     @property
     def last_step(self) -> int | None:
-        """Step of the last logged value."""
+        """Step of the last logged value, without ``system/…`` metrics; None if there is none or it cannot be read."""
         return last_step(self.folder / "metrics.jsonl")
 
     @property
@@ -229,12 +239,12 @@ class RunRecord:
 
     @property
     def host(self) -> dict[str, Any]:
-        """Facts about the machine: hostname, os, cpu, python_version, torch_version, nvidia."""
+        """Facts about the machine: hostname, os, cpu, python_version, torch_version, nvidia; may be empty."""
         return dict(self.entry.get("host") or {})
 
     @property
     def packs(self) -> list[dict[str, Any]]:
-        """Packs that were installed: name, version, and commit if known."""
+        """Packs that were installed at the last start: name and version and, if known, commit and dirty."""
         return list(self.entry.get("packs") or [])
 
     @property
@@ -254,7 +264,7 @@ def _damage(error: Exception) -> str:
 
 
 def _check(entry: Any) -> None:
-    """Raise TypeError or KeyError if a part of run.json does not have the required type."""
+    """Raise TypeError, KeyError or AttributeError if a part of run.json has a wrong type; it may be missing or null."""
     for key, kind in _KINDS.items():
         if not isinstance(entry.get(key), kind | None):
             raise TypeError(f"'{key}' is a {type(entry[key]).__name__}")
@@ -267,10 +277,10 @@ def _check(entry: Any) -> None:
 
 
 def plain_config(text: bytes, name: str) -> Any:
-    """Parse YAML as plain data.
+    """Parse YAML as plain data; `name` stands for the text in messages.
 
     libyaml is fast, but crashes if lists are nested too deeply. The depth is therefore checked before anything is
-    built. Text that is too deep, has anchors or tags, or is rejected by libyaml goes to `plain_yaml`: libyaml does not
+    built. Text that is too deep, uses aliases or tags, or is rejected by libyaml goes to `plain_yaml`: libyaml does not
     support escapes such as ``\\uDCFF``, which stand for bytes of a file name that are not UTF-8.
 
     Raises:
@@ -294,7 +304,10 @@ def plain_config(text: bytes, name: str) -> Any:
 
 
 def run_folders(runs_dir: Path) -> list[Path]:
-    """Return the run folders in a folder; none if it does not exist. Skip hidden, unfinished ones."""
+    """Return the run folders in a folder, in no particular order; none if it does not exist.
+
+    A run folder is a subfolder that has the name of a generated id or contains a `run.json`. Hidden ones are skipped.
+    """
     if not os.path.isdir(runs_dir):  # unlike Path's method, it accepts any text as a path
         return []
     with os.scandir(runs_dir) as entries:
@@ -308,10 +321,16 @@ def list_runs(runs_dir: Path) -> list[RunRecord]:
 
 
 def find_run(runs_dir: Path, key: str) -> RunRecord:
-    """Return one run: by its id, the first characters of the id or of its words, ``"latest"``, or its folder's path.
+    """Find a run.
+
+    Args:
+        runs_dir: folder of the run folders.
+        key: id of the run, its first characters with or without the date (``20261123-amber`` or ``amber`` for
+            ``20261123-amber-fjord-7k3q``), ``"latest"`` for the newest run, or, if no id matches, path of a run folder
+            anywhere that has a `run.json`.
 
     Raises:
-        RunError: if there is no such run, or several.
+        RunError: if no run matches, or several.
     """
     if key == "latest":
         records = list_runs(runs_dir)
@@ -324,7 +343,7 @@ def find_run(runs_dir: Path, key: str) -> RunRecord:
 
 
 def matching_id(ids: Sequence[str], key: str, where: str) -> str:
-    """Return the one id that equals `key` or begins with it, with or without the date.
+    """Return the id that equals `key`, else the only one that begins with it, with or without the date.
 
     Args:
         ids: ids of all runs.
@@ -345,5 +364,5 @@ def matching_id(ids: Sequence[str], key: str, where: str) -> str:
 
 
 def begun_by(ids: Sequence[str], key: str) -> list[str]:
-    """Return the ids that begin with `key`, with or without the date."""
+    """Return the ids that begin with `key`, with or without the date (all up to the first "-"); none for ``""``."""
     return [one for one in ids if key and (one.startswith(key) or one.partition("-")[2].startswith(key))]

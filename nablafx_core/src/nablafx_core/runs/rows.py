@@ -16,7 +16,7 @@ from nablafx_core.runs.process import alive, as_time, since
 if TYPE_CHECKING:
     from nablafx_core.runs.records import RunRecord
 
-#: Keys of a RUNNING record that are needed to check whether its process is alive.
+#: Keys of a RUNNING record that are needed to check whether its process is alive, and how long it has run.
 _LIFE = ("pid", "process_start", "machine", "heartbeat", "elapsed", "start_time")
 
 
@@ -91,7 +91,9 @@ class Row:
         "Device of the dataset in the experiment, without its pack.",
         lambda run: _short(run.quick_config.get("data"), "device"),
     )
-    step: int | None = fact("Step of the last logged value.", lambda run: run.last_step, column="STEP")
+    step: int | None = fact(
+        "Step of the last logged value, without system/….", lambda run: run.last_step, column="STEP"
+    )
     start: datetime | None = fact(
         "Time of the first start, UTC; None if the record does not contain it.",
         lambda run: run.start,
@@ -122,7 +124,7 @@ class Row:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """Experiment of the run."""
+        """Experiment of the run, as in `RunRecord.quick_config`; empty if it cannot be read."""
         found: dict[str, Any] = json.loads(self._config)
         return found
 
@@ -151,7 +153,7 @@ class Row:
 #: Fields of `Row` by name, in the order in which they are shown.
 FACTS: dict[str, Fact] = {one.name: one.metadata["fact"] for one in fields(Row) if "fact" in one.metadata}
 
-#: The fields that `record` is given, by their key in ``run.json``.
+#: The fields whose values are arguments of `record`, by their key in ``run.json``.
 RECORDED: dict[str, Fact] = {one.key: one for one in FACTS.values() if one.key}
 
 #: Version of stored rows. Increment the number if the meaning of a field changes but not its name.

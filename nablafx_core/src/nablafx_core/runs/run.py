@@ -33,11 +33,13 @@ class Run:
         return self._observer.elapsed
 
     def fail(self, message: str) -> None:
-        """Record a failure from another thread, before a process whose main thread hangs is ended."""
+        """Record the run as FAILED with a message; for another thread that ends a process whose main thread hangs."""
         self._observer.failed_event(_now(), [message])
 
     def log(self, name: str, value: float, step: int) -> None:
-        """Record one value of a metric; it is in the folder when this returns. NaN and infinity are allowed.
+        """Record one value of a metric. NaN and infinity are allowed.
+
+        The value is in the folder when this returns, unless the disk refuses it; writing is then tried again later.
 
         Args:
             name: name of the metric, such as ``"train/loss"``.
@@ -54,6 +56,8 @@ class Run:
     def artifact(self, path: str | Path, name: str | None = None) -> None:
         """Record a file; copy it into the folder if it is elsewhere.
 
+        If it cannot be copied, a warning is logged and it is not recorded.
+
         Args:
             path: path of an existing file.
             name: path in the folder; if None, the file's present path in the folder, or its name if it is elsewhere.
@@ -67,17 +71,24 @@ class Run:
         if name is None:
             name = file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name
         if name in RESERVED or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise RunError(f"run {self.id}: '{name}' cannot be the name of an artifact.")
+            raise RunError(
+                f"run {self.id}: '{name}' cannot be the name of an artifact: it is outside the run folder, or reserved "
+                "for the recorder. Choose another name."
+            )
         self._sacred.add_artifact(str(file), name, content_type=content_type(name))
 
     def artifacts_in(self, *folders: str) -> None:
-        """Record all files of subfolders, such as ``"pictures"``; missing subfolders are skipped."""
+        """Record the files directly in subfolders, such as ``"pictures"``; missing subfolders are skipped.
+
+        Raises:
+            RunError: if a subfolder contains a folder.
+        """
         for name in folders:
             for path in sorted((self.folder / name).glob("*")):
                 self.artifact(path)
 
     def summary(self, values: Mapping[str, float]) -> None:
-        """Record the final figures (Sacred's result); a later call adds to them.
+        """Record final figures (Sacred's result) in `run.json`; a later call adds figures and replaces equal names.
 
         Raises:
             RunError: if a value is not a number.
@@ -87,14 +98,14 @@ class Run:
         self._write()
 
     def set_info(self, key: str, value: Any) -> None:
-        """Record a fact (Sacred's info), such as a finding about the data.
+        """Record a fact (Sacred's info) in `info.json`, such as a finding about the data; replace an earlier one.
 
         Args:
             key: name of the fact.
             value: value of the fact: numbers, strings, lists and dicts.
 
         Raises:
-            RunError: if the key or the value cannot be recorded.
+            RunError: if the key or the value cannot be recorded, see `plain`.
         """
         self._sacred.info.update(plain({key: value}, "info"))
         self._write()

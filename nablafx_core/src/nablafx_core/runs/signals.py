@@ -15,11 +15,15 @@ _log = logging.getLogger(__name__)
 
 
 class Interrupts:
-    """Stop a run once at Ctrl-C or SIGTERM, and let its record be written.
+    """Context manager that stops a run once at Ctrl-C or SIGTERM, and lets its record be written.
 
     The first signal raises KeyboardInterrupt or, once the body has `ended`, is delayed until the end of the block.
-    The second one only logs that the run is being stopped. A third one raises again, for code that caught the first.
+    The second one only logs that the run is being stopped. Later ones raise again, for code that caught the first.
+    A signal that was ignored before stays ignored. A forked child reacts to signals as Python does by default.
     In a thread other than the main one nothing is done, because Python handles signals only in the main thread.
+
+    Attributes:
+        ended: true once the body of the run has ended and its record is being written; set by `record`.
     """
 
     def __init__(self) -> None:

@@ -21,10 +21,13 @@ _TEXTS = ("started_text", "completed_text", "interrupted_text", "failed_text")
 
 
 def with_plain_settings(target: Any) -> Any:
-    """Return the class of an observer, or a subclass whose constructor accepts values that a file can contain.
+    """Return an observer's class, for Sacred's TelegramObserver a subclass that is built from texts and numbers.
+
+    Sacred's own constructor needs a bot, an object that a file cannot contain. Anything else is returned unchanged.
 
     Raises:
-        RegistryError: if it is Sacred's QueueObserver, which wraps an object and repeats a failing event forever.
+        RegistryError: if it is Sacred's QueueObserver or a subclass other than QueuedMongoObserver, because it wraps an
+            object and repeats a failing event forever.
     """
     if not isinstance(target, type):
         return target
@@ -39,15 +42,16 @@ def with_plain_settings(target: Any) -> Any:
 
 
 class _Telegram:
-    """Send messages to a Telegram chat when a run starts and ends. Needs the package python-telegram-bot.
+    """Send messages to a Telegram chat when a run starts and ends. Requires the package python-telegram-bot.
 
     Args:
         chat_id: id of the chat.
         token: token of the bot.
         silent_completion: if true, the message about a completed run makes no sound.
-        priority: priority among Sacred's observers.
-        started_text, completed_text, interrupted_text, failed_text: texts of the messages; an empty one is not sent.
-        proxy_url: URL of a proxy; HTTP or SOCKS5.
+        priority: priority among Sacred's observers; the highest is called first.
+        started_text, completed_text, interrupted_text, failed_text: texts of the messages; Sacred's own if not given; a
+            message whose text is empty is not sent.
+        proxy_url: URL of a proxy, HTTP or SOCKS5; no proxy if not given.
         username: user name for the proxy.
         password: password for the proxy.
     """
@@ -82,7 +86,7 @@ class _Telegram:
 
 
 class _Bot:
-    """Bot whose methods may be coroutines, as they are since version 20, or plain functions."""
+    """Bot of python-telegram-bot of any version; its methods are coroutines since version 20."""
 
     def __init__(self, bot: Any) -> None:
         self._bot = bot
@@ -103,7 +107,7 @@ class _Bot:
 
 
 class _Brief(logging.Filter):
-    """Shorten an error that Sacred logs to one line, and remove the token, which is part of a URL."""
+    """Shorten an error that Sacred logs to one line, and remove `secrets`: the token is part of a URL."""
 
     def __init__(self, secrets: set[str]) -> None:
         super().__init__()
@@ -122,10 +126,14 @@ class _Brief(logging.Filter):
 def fitted(observer: Any, event: str, arguments: Mapping[str, Any], start: int) -> dict[str, Any]:
     """Return the arguments of an event in a form that an observer can record.
 
+    At the start, observers that store runs get an id that they do not have yet. A SqlObserver gets one figure as the
+    result (see `main_figure`), and all figures in the info. For an artifact in a subfolder, the subfolder is created
+    in the folder of a FileStorageObserver. Nothing else is changed.
+
     Args:
         observer: observer that receives the event.
-        event: name of the method.
-        arguments: arguments of Sacred.
+        event: name of the method, such as ``"started_event"``.
+        arguments: arguments that Sacred passes; they are not changed.
         start: 1 for a run's first start, 2 for its first resume, …
     """
     found = dict(arguments)
@@ -142,15 +150,15 @@ def fitted(observer: Any, event: str, arguments: Mapping[str, Any], start: int) 
 
 
 def after_failure(observer: Any) -> None:
-    """Let an observer accept the next event after one that failed."""
+    """Let an observer accept the next event after one that failed: roll back the session of a SqlObserver."""
     if isinstance(observer, _sacred.SqlObserver):
         observer.session.rollback()
 
 
 def main_figure(result: Mapping[str, Any]) -> float | None:
-    """Return one figure of a result, for an observer that stores only one: from the test, else from the validation.
+    """Return the first finite figure of the test, else of the validation, else of the others; None if there is none.
 
-    None if there is no finite value.
+    An observer that stores only one figure of a result gets this one.
     """
     names = sorted(result, key=lambda name: (not name.startswith("test/"), not name.startswith("validation/")))
     numbers = [result[name] for name in names if isinstance(result[name], int | float)]
@@ -158,7 +166,11 @@ def main_figure(result: Mapping[str, Any]) -> float | None:
 
 
 def _id_for(observer: Any, run_id: str, start: int) -> str:
-    """Return the id for an observer; Sacred's observers reject an existing id, so each resume gets another one."""
+    """Return the id for an observer.
+
+    Sacred's storing observers reject an existing id, so resume N gets ``-(N + 1)`` at its end. A SqlObserver gets
+    at most 24 characters, the last ones after the date, unless its database is SQLite.
+    """
     if not isinstance(observer, _sacred.STORING):
         return run_id
     if isinstance(observer, _sacred.SqlObserver) and observer.engine.dialect.name != "sqlite":

@@ -1,1 +1,1 @@
-"""Losses, metrics and responses."""
+"""Training losses, metrics, and measured responses of processors."""

@@ -19,7 +19,12 @@ def built_losses(sections: Sequence[Mapping[str, Any]], sample_rate: int) -> Wei
 
     Args:
         sections: the checked section `loss` of the experiment.
-        sample_rate: sample rate of the data in Hz.
+        sample_rate: sample rate of the data in Hz, passed to losses that have this setting. A loss that sets another
+            one keeps it, and a warning is logged.
+
+    Raises:
+        RegistryError: if there is no such loss, or it cannot be imported.
+        ConfigError: if a loss rejects its settings, or there is none.
     """
     built = [_built("loss", section, sample_rate) for section in sections]
     return WeightedLoss([(part["name"], part["weight"], one) for part, one in zip(sections, built, strict=True)])
@@ -30,7 +35,11 @@ def built_metrics(sections: Sequence[Mapping[str, Any]], sample_rate: int) -> di
 
     Args:
         sections: the checked section `metrics` of the experiment.
-        sample_rate: sample rate of the data in Hz.
+        sample_rate: sample rate of the data in Hz, as for `built_losses`.
+
+    Raises:
+        RegistryError: if there is no such metric, or it cannot be imported.
+        ConfigError: if a metric rejects its settings.
     """
     names = figure_names(section["name"] for section in sections)
     return {name: _built("metric", section, sample_rate) for name, section in zip(names, sections, strict=True)}

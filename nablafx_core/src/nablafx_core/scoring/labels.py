@@ -14,11 +14,14 @@ from nablafx_core.registry.settings import plain_default, settings_of
 def labels_of_losses(losses: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return labels that distinguish losses from metrics of the same name, such as ``"0.5 x esr (pre_emphasis 0.95)"``.
 
+    A label has the weight, unless it is 1, and the settings that differ from the defaults; all settings if the loss is
+    not installed.
+
     Args:
         losses: section `loss` of an experiment, with all settings.
 
     Returns:
-        Labels with the settings that differ from the defaults; the keys are the names under which values are recorded.
+        The labels by the names under which the values of the losses are recorded.
     """
     labels = {}
     for name, part in zip(figure_names(part["name"] for part in losses), losses, strict=True):

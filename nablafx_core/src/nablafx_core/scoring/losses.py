@@ -1,6 +1,7 @@
 """Training losses: distances between a prediction and its target, one value per item of the batch.
 
-In the equations e = prediction - target, and mean and sum run over the time and the channels of one item.
+In the equations e = prediction - target. L1, MSE and log-cosh take the mean over the time and the channels of an item.
+ESR, DC and the multi-resolution STFT are ratios: they are formed for each channel, and then averaged over the channels.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from nablafx_core.errors import ConfigError, ModelError
 from nablafx_core.interfaces import Loss
 from nablafx_core.names import figure_names
 
-#: Default floor of the target's power where a loss divides by it, in dB of full scale: the level of a quiet room.
+#: Default power that is added to the target's where a loss divides by it, in dB relative to a mean square of 1: the
+#: level of a quiet room.
 FLOOR_DB = -40.0
 
 
 class L1(Loss):
-    """Mean absolute error: mean(|e|)."""
+    """Mean absolute error over time and channels: mean(|e|)."""
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Compare signals (batch, channels, time); return (batch,)."""
@@ -27,7 +29,7 @@ class L1(Loss):
 
 
 class MSE(Loss):
-    """Mean squared error: mean(e^2)."""
+    """Mean squared error over time and channels: mean(e^2)."""
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Compare signals (batch, channels, time); return (batch,)."""
@@ -35,15 +37,19 @@ class MSE(Loss):
 
 
 class ESR(Loss):
-    """Error-to-signal ratio: mean(e^2) / (mean(target^2) + floor), averaged over channels.
+    """Error-to-signal ratio of each channel, mean(e^2) / (mean(target^2) + floor), averaged over the channels.
 
+    The means run over time, and floor = 10^(floor_db / 10).
     Wright and Välimäki, "Perceptual loss function for neural modeling of audio systems", ICASSP 2020,
-    which applies a pre-emphasis filter y[n] = x[n] - c x[n-1] first.
+    which first applies a pre-emphasis filter y[n] = x[n] - c x[n-1] to both signals.
 
     Args:
         pre_emphasis: coefficient c, from 0 to 1, such as 0.85 or 0.95; 0 leaves the signals unchanged.
-        floor_db: power that is added to the target's power, in dB of full scale. Without it, the fade-out of a note
-            would outweigh the note, because the ratio divides by the segment's own power.
+        floor_db: power that is added to the target's power, in dB relative to a mean square of 1. Without it, the
+            fade-out of a note would outweigh the note, because the ratio divides by the segment's own power.
+
+    Raises:
+        ConfigError: if `pre_emphasis` is outside 0 to 1.
     """
 
     def __init__(self, pre_emphasis: float = 0.0, floor_db: float = FLOOR_DB) -> None:
@@ -66,12 +72,13 @@ class ESR(Loss):
 
 
 class DC(Loss):
-    """Squared offset of the error over the target's power: mean(e)^2 / (mean(target^2) + floor), mean over channels.
+    """Squared offset of the error over the target's power, for each channel, averaged over the channels.
 
+    mean(e)^2 / (mean(target^2) + floor), where the means run over time, and floor = 10^(floor_db / 10).
     Wright and Välimäki, "Perceptual loss function for neural modeling of audio systems", ICASSP 2020.
 
     Args:
-        floor_db: power that is added to the target's power, in dB of full scale.
+        floor_db: power that is added to the target's power, in dB relative to a mean square of 1.
     """
 
     def __init__(self, floor_db: float = FLOOR_DB) -> None:
@@ -87,12 +94,15 @@ class DC(Loss):
 
 
 class LogCosh(Loss):
-    """Mean of log(cosh(a e)) / a: a parabola for small errors, a line for large ones.
+    """Mean of log(cosh(a e)) / a over time and channels: a parabola for small errors, a line for large ones.
 
     Chen et al., "Log hyperbolic cosine loss improves variational auto-encoder", 2019.
 
     Args:
         a: scale of the error; the parabola becomes a line at errors of about 1 / a.
+
+    Raises:
+        ConfigError: if `a` is not above 0.
     """
 
     def __init__(self, a: float = 1.0) -> None:
@@ -107,12 +117,14 @@ class LogCosh(Loss):
 
 
 class MultiResolutionSTFT(Loss):
-    """Multi-resolution STFT distance: spectral convergence and log-magnitude L1, averaged over window lengths.
+    """Multi-resolution STFT distance: spectral convergence and L1 distances of magnitudes.
 
-    For magnitudes P and T of prediction and target,
-    w_sc ||T - P|| / ||T|| + w_log_mag mean(|log P - log T|) + w_lin_mag mean(|P - T|), averaged over channels.
-    The energy of white noise at `floor_db` is added to ||T||^2, so that a fade-out does not outweigh the note.
-    Yamamoto et al., "Parallel WaveGAN", ICASSP 2020; Steinmetz and Reiss, "auraloss", 2020, whose defaults these are.
+    For magnitudes P and T, (bins, frames), of one channel of prediction and target at one resolution,
+    w_sc ||T - P|| / ||T|| + w_log_mag mean(|log P - log T|) + w_lin_mag mean(|P - T|), with the natural logarithm. This
+    is averaged over the resolutions and the channels. The energy of white noise at `floor_db` is added to ||T||^2, so
+    that a fade-out does not outweigh the note.
+    Yamamoto et al., "Parallel WaveGAN", ICASSP 2020; Steinmetz and Reiss, "auraloss", 2020, whose defaults these are,
+    but for `floor_db`.
 
     Args:
         fft_sizes: lengths of the FFTs in samples, one per resolution.
@@ -122,7 +134,11 @@ class MultiResolutionSTFT(Loss):
         w_log_mag: weight of the distance of log magnitudes.
         w_lin_mag: weight of the distance of magnitudes.
         eps: smallest power of a bin; a lower power is replaced by it.
-        floor_db: power of the white noise, in dB of full scale.
+        floor_db: power of the white noise, in dB relative to a mean square of 1.
+
+    Raises:
+        ConfigError: if the lists do not have the same length, or are empty; if a hop or a window is shorter than 1
+            sample; or if a window is longer than its FFT.
     """
 
     def __init__(
@@ -163,7 +179,7 @@ class MultiResolutionSTFT(Loss):
         """Compare signals (batch, channels, time); return (batch,).
 
         Raises:
-            ModelError: if the signals are too short for the longest window.
+            ModelError: if the signals are too short for the largest FFT, which needs half its length and 1 sample more.
         """
         batch, channels, time = target.shape
         if time < self.min_samples:
@@ -179,7 +195,7 @@ class MultiResolutionSTFT(Loss):
 
 
 class _PerItem(nn.Module):
-    """Average of a distance between spectrograms (batch, bins, frames) over each item, (batch,)."""
+    """Average a distance between spectrograms (batch, bins, frames) over bins and frames, (batch,)."""
 
     def __init__(self, distance: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
@@ -190,7 +206,10 @@ class _PerItem(nn.Module):
 
 
 class _SpectralConvergence:
-    """Spectral convergence, ||T - P|| / sqrt(||T||^2 + floor bins frames)."""
+    """Spectral convergence of each item, ||T - P|| / sqrt(||T||^2 + floor bins frames).
+
+    It maps magnitudes P and T, (batch, bins, frames), to (batch, 1, 1).
+    """
 
     def __init__(self, floor: float) -> None:
         self.floor = floor
@@ -206,9 +225,13 @@ class _SpectralConvergence:
 def _check_resolutions(fft_sizes: Sequence[int], hop_sizes: Sequence[int], win_lengths: Sequence[int]) -> None:
     sizes = f"fft_sizes {list(fft_sizes)}, hop_sizes {list(hop_sizes)}, win_lengths {list(win_lengths)}"
     if not 0 < len(fft_sizes) == len(hop_sizes) == len(win_lengths):
-        raise ConfigError(f"mr_stft: fft_sizes, hop_sizes and win_lengths must have the same length, got {sizes}.")
+        raise ConfigError(
+            f"mr_stft: fft_sizes, hop_sizes and win_lengths need one value per resolution, at least one, got {sizes}."
+        )
     if min(*hop_sizes, *win_lengths) < 1 or any(w > f for f, w in zip(fft_sizes, win_lengths, strict=True)):
-        raise ConfigError(f"mr_stft: hops must be at least 1, and a window at most as long as its FFT, got {sizes}.")
+        raise ConfigError(
+            f"mr_stft: hops and windows must be at least 1 long, and a window at most as long as its FFT, got {sizes}."
+        )
 
 
 def emphasised(audio: Tensor, coefficient: float) -> Tensor:
@@ -217,7 +240,7 @@ def emphasised(audio: Tensor, coefficient: float) -> Tensor:
 
 
 def log_cosh(x: Tensor) -> Tensor:
-    """Compute log(cosh(x)) elementwise; accurate for small x in float32 and finite for large x, unlike the formula."""
+    """Compute log(cosh(x)) elementwise; accurate for small x in float32 and finite for large x, unlike its formula."""
     size = x.abs()
     return size + torch.log1p(torch.expm1(-2 * size) / 2)
 
@@ -231,6 +254,9 @@ class WeightedLoss(nn.Module):
     Attributes:
         min_samples: smallest number of samples that all parts can compare.
         neediest: name of the part that needs `min_samples`.
+
+    Raises:
+        ConfigError: if there are no parts.
     """
 
     def __init__(self, parts: Sequence[tuple[str, float, Loss]]) -> None:

@@ -1,7 +1,8 @@
 """Metrics over whole files and splits, computed from float64 sums that do not depend on order or batching.
 
-In the equations e = prediction - target, and sums run over every sample of a split. A denominator is at
-least `FLOOR`, so that silence predicted as silence scores 0 and silence never causes NaN.
+In the equations e = prediction - target, and sums and means run over every sample of all channels of a split, unless
+said otherwise. Silence never causes NaN: a denominator is at least `FLOOR`, so that silence predicted as silence scores
+0, or 1 as a similarity.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from nablafx_core.interfaces import Metric
 from nablafx_core.scoring import losses
 
 FLOOR = 1e-8
-"""Smallest denominator: the energy of one sample at -80 dB of full scale."""
+"""Smallest denominator: the energy of one sample of 1e-4, -80 dB of full scale."""
 
 PIECE = 240_000
 """Number of samples in a piece, for metrics that need a stretch of signal at once; pieces are counted from the first
@@ -87,7 +88,7 @@ class LogCosh(SampleMean):
 
 
 class ESR(Quotient):
-    """Error-to-signal ratio, sum(e^2) / sum(target^2).
+    """Error-to-signal ratio, sum(e^2) / sum(target^2), without pre-emphasis.
 
     Wright and Välimäki, "Perceptual loss function for neural modeling of audio systems", ICASSP 2020.
     """
@@ -101,15 +102,17 @@ class ESR(Quotient):
 
 
 class DC(Quotient):
-    """Squared offset of the error over the energy of the target: sum over pieces (length mean(e)^2) / sum(target^2).
+    """Energy of the error's offset over the energy of the target, sum(length mean(e)^2) / sum(target^2).
 
-    For at most `PIECE` samples this is auraloss's DCLoss; offsets of opposite sign in two files do not cancel.
+    The numerator is a sum over pieces of at most `PIECE` samples of each channel, and mean(e) is the mean over a piece.
+    Offsets of opposite sign in two files therefore do not cancel. For one channel of at most `PIECE` samples this is
+    auraloss's DCLoss.
     """
 
     needs_signal = True
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the energies of the error's offset and of the target, (batch, 2)."""
+        """Return the energies of the error's offset in pieces and of the target, (batch, 2)."""
         error, signal = _exact(prediction) - _exact(target), _exact(target)
         offsets = [piece.mean(dim=-1, keepdim=True).expand_as(piece) for piece in torch.split(error, PIECE, dim=-1)]
         return torch.stack([part.square().sum(dim=(1, 2)) for part in (torch.cat(offsets, dim=-1), signal)], dim=1)
@@ -126,12 +129,12 @@ class CosineSimilarity(Metric):
     lower_is_better = False
 
     def statistics(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the three sums, (batch, 3)."""
+        """Return the sums of prediction target, prediction^2 and target^2, (batch, 3)."""
         p, t = _exact(prediction), _exact(target)
         return torch.stack([part.sum(dim=(1, 2)) for part in (p * t, p.square(), t.square())], dim=1)
 
     def value(self, sums: Tensor) -> float:
-        """Return sums[0] / sqrt(sums[1] sums[2])."""
+        """Return sums[0] / sqrt(sums[1] sums[2]); 1 if all are 0."""
         if not sums.any():
             return 1.0
         return float(sums[0] / (sums[1] * sums[2]).sqrt().clamp(min=torch.finfo(sums.dtype).tiny))
@@ -140,13 +143,17 @@ class CosineSimilarity(Metric):
 class MultiResolutionSTFT(Quotient):
     """Multi-resolution STFT distance, averaged over pieces with their lengths as weights.
 
-    See `nablafx_core.scoring.losses.MultiResolutionSTFT`. A piece has `PIECE` samples. The last piece of a file may be
-    shorter; it is padded with silence if it is shorter than an FFT needs.
+    The distance is `nablafx_core.scoring.losses.MultiResolutionSTFT` with its default weights, and with a floor of
+    -200 dB, far below any recording. A piece has `PIECE` samples. The last piece of a file may be shorter; it is padded
+    with silence if it is shorter than an FFT needs.
 
     Args:
         fft_sizes: lengths of the FFTs in samples, one per resolution.
         hop_sizes: distances between successive FFTs in samples, one per resolution.
         win_lengths: lengths of the Hann windows in samples, one per resolution.
+
+    Raises:
+        ConfigError: as the loss raises it.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from nablafx_core.interfaces import Processor
 Signal = NDArray[np.float64]
 Parameters = dict[str, float]
 
-LOWEST_HZ = 10.0  # below what is heard, above where a response needs minutes of signal
+LOWEST_HZ = 10.0  # below what is heard, and above where measuring a response needs minutes of signal
 _SECONDS = 5.0  # a filter at 20 Hz with a Q of 10 falls by 270 dB
 _POINTS = 600  # about one per pixel of an axis
 _CURVE_POINTS = 801  # odd, so that 0 is one of them
@@ -27,12 +27,12 @@ def frequency_response(
     """Measure H(f) of a filter: the Fourier transform of its impulse response in float64, without the declared latency.
 
     Args:
-        processor: processor of the shape ``"filter"``, in float64 and eval mode.
-        settings: values of the processor's parameters in physical units, one dictionary per response.
+        processor: processor whose `shape` is ``"filter"``, in float64 and eval mode; its first channel is measured.
+        settings: values of the processor's parameters by name, in physical units, one dictionary per response.
 
     Returns:
-        Frequencies in Hz from 10 to half the sample rate, evenly spaced on a log axis, (n,); H, (settings, n); and the
-        unwrapped phase in degrees, (settings, n), which starts between -180 and 180.
+        Frequencies in Hz from 10 to half the sample rate, at most 600, about evenly spaced on a log axis, (n,); H,
+        (settings, n); and the phase in degrees, unwrapped, between -180 and 180 at the first frequency, (settings, n).
     """
     rate = processor.sample_rate
     size = 1 << math.ceil(math.log2(_SECONDS * rate))
@@ -53,12 +53,12 @@ def transfer_curve(
     """Measure output over input of a memoryless nonlinearity: its output for a ramp, in float64.
 
     Args:
-        processor: processor of the shape ``"nonlinearity"``, in float64 and eval mode.
-        settings: values of the processor's parameters in physical units, one dictionary per curve.
-        low, high: smallest and largest input.
+        processor: processor whose `shape` is ``"nonlinearity"``, in float64 and eval mode.
+        settings: values of the processor's parameters by name, in physical units, one dictionary per curve.
+        low, high: smallest and largest input; full scale is 1.
 
     Returns:
-        Inputs, (n,), and outputs, (settings, n).
+        801 evenly spaced inputs, (n,), and the outputs for them, (settings, n).
     """
     ramp = torch.linspace(low, high, _CURVE_POINTS, dtype=torch.float64)
     return ramp.numpy(), _through(processor, ramp.expand(len(settings), 1, -1), settings)

@@ -8,12 +8,12 @@ A sweep is a YAML file:
     sweep:
       search: random                 # grid, random or asha
       trials: 20                     # for random and asha; a grid runs all combinations
-      metric: validation/loss        # the best validation of a trial counts
+      metric: validation/loss        # ranks the trials, each by its best validation
       mode: min
       seed: 42
       concurrent: 2                  # trials at a time; by default as many as the resources allow
       resources: {cpus: 1, gpus: 0}  # for each trial; torch uses as many threads as cpus
-      asha: {grace_period: 4, reduction_factor: 3}  # in validations
+      asha: {grace_period: 4, reduction_factor: 3}  # validations before a stop; 1 of 3 trials continues
       space:
         model.channel_width: [8, 16, 32]
         train.learning_rate: {min: 1.0e-4, max: 1.0e-2, log: true}

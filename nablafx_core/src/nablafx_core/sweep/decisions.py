@@ -13,7 +13,7 @@ _EVERYTHING = "everything"
 
 
 class Decisions:
-    """Decisions which trials must end.
+    """Decisions of a sweep about which trials must end, as files in its folder ``stops``.
 
     Args:
         folder: folder of the sweep's run.
@@ -23,23 +23,23 @@ class Decisions:
         self._folder = folder / "stops"
 
     def begin(self) -> None:
-        """Create the folder and clear an earlier interruption; keep the decisions about single trials."""
+        """Create the folder if it is missing, and clear an earlier interruption; keep decisions about single trials."""
         self._folder.mkdir(exist_ok=True)
         (self._folder / _EVERYTHING).unlink(missing_ok=True)
 
     def stop(self, number: int) -> None:
-        """Stop trial `number` early."""
+        """Tell trial `number` to end early."""
         replace_text(self._folder / str(number), "")
 
     def stops(self, number: int) -> bool:
-        """Return true if trial `number` must end."""
+        """Return true if trial `number` was told to end early; an interruption of all trials does not count."""
         return (self._folder / str(number)).exists()
 
     def interrupt(self) -> None:
-        """Interrupt all trials, which can be resumed later."""
+        """Tell all trials to end as interrupted; they can be resumed later."""
         replace_text(self._folder / _EVERYTHING, "")
 
     @property
     def interrupted(self) -> bool:
-        """True if all trials must end."""
+        """True if all trials were told to end as interrupted."""
         return (self._folder / _EVERYTHING).exists()

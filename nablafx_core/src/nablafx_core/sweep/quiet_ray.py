@@ -33,7 +33,7 @@ _ENVIRONMENT = {
     "TUNE_RESULT_BUFFER_LENGTH": "1",  # a trial continues only after the scheduler has judged its last validation
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-#: Bytes of shared memory, Ray's minimum, because trials exchange only numbers.
+#: Bytes of Ray's shared memory: its minimum suffices, because trials exchange only numbers.
 _OBJECT_STORE = 80 * 2**20
 #: Timeout of a connection to a cluster, in seconds.
 _SECONDS = 5.0
@@ -68,10 +68,14 @@ def require_ray() -> None:
 def check_address(address: str | None) -> None:
     """Check that a cluster answers at an address and accepts this machine; Ray itself would print attempts for minutes.
 
-    If the cluster requires a token, the environment is set so that Ray uses the token of this machine.
+    If the cluster requires a token, and `RAY_AUTH_MODE` is not set, it is set so that Ray uses this machine's token.
+
+    Args:
+        address: ``HOST:PORT``, ``ray://HOST:PORT``, or ``auto`` for the cluster of this machine; None checks nothing.
 
     Raises:
-        ConfigError: if no cluster answers, the cluster requires another token, or the address is invalid.
+        ConfigError: if no cluster answers, the cluster requires a token that this machine does not have, or the address
+            is invalid.
     """
     if address is None:
         return
@@ -83,7 +87,9 @@ def check_address(address: str | None) -> None:
 def _check_answers(address: str) -> None:
     host, _, port = str(address).removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit() or int(port) > _LARGEST_PORT:
-        raise ConfigError(f"--address {address}: write it as HOST:PORT or ray://HOST:PORT, or auto.")
+        raise ConfigError(
+            f"--address {address}: write it as HOST:PORT or ray://HOST:PORT (PORT up to {_LARGEST_PORT}), or auto."
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()
     except OSError as error:
@@ -110,7 +116,7 @@ def _check_token(address: str) -> None:
 
 
 def _asked(address: str, environment: Mapping[str, str]) -> str:
-    """Return `_CONNECTED`, one of `_REFUSALS` if the cluster rejects our token, or why it cannot be used."""
+    """Return `_CONNECTED`, one of `_REFUSALS` if the cluster rejects the token, or the reason why it cannot be used."""
     command = [sys.executable, "-c", _PROBE, address]
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -133,14 +139,14 @@ def _asked(address: str, environment: Mapping[str, str]) -> str:
 
 @contextmanager
 def ray_session(address: str | None, needed: Resources) -> Iterator[Path]:
-    """Start Ray for this process, give a folder for its files, and shut it down at the end of the block.
+    """Start Ray for this process, yield a temporary folder for its files, and remove both at the end of the block.
 
     Args:
         address: address of a running cluster, ``"auto"`` to find it; None starts Ray on this machine.
         needed: resources of one trial.
 
     Raises:
-        ConfigError: if the cluster cannot be reached, or no machine has the resources of a trial.
+        ConfigError: if Ray is not installed, the cluster cannot be reached, or no machine has the resources of a trial.
     """
     require_ray()
     os.environ.update({name: value for name, value in _ENVIRONMENT.items() if name not in os.environ})
@@ -182,7 +188,7 @@ def _check_resources(nodes: list[dict[str, Any]], needed: Resources) -> None:
         known = "; ".join(f"{each.get('CPU', 0):g} CPUs and {each.get('GPU', 0):g} GPUs" for each in has)
         raise ConfigError(
             f"sweep.resources: a trial needs {needed.cpus} CPUs and {needed.gpus:g} GPUs, but no machine has them "
-            f"(available: {known})."
+            f"(available: {known}). Lower sweep.resources."
         )
 
 
@@ -207,5 +213,5 @@ def _own_signals() -> Iterator[None]:
 
 
 def explained(error: BaseException) -> NablafxError:
-    """Return an error of Ray as a NablafxError."""
+    """Return an error of Ray as a NablafxError with the first line of its message."""
     return NablafxError(f"Ray failed: {type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")

@@ -24,7 +24,7 @@ class Plan:
         trials: all trials, checked.
         runs_dir: absolute path of the folder with the runs of the sweep and of the trials.
         resume: id of the sweep's run to resume; None for a new sweep.
-        entries: recorded trials of a sweep to resume.
+        entries: recorded trials of a sweep to resume; empty if it is new or recorded none.
     """
 
     sweep: Sweep
@@ -35,16 +35,22 @@ class Plan:
 
 
 def resumable_sweep(run_id: str, runs_dir: Path) -> Plan:
-    """Return the plan of an interrupted sweep from its record; ``"latest"`` is the newest sweep.
+    """Return the plan of an interrupted sweep from its record.
+
+    Args:
+        run_id: the sweep's run, as for `find_run`, except that ``"latest"`` is the newest sweep.
+        runs_dir: folder of the run folders.
 
     Raises:
-        RunError: if there is no such sweep, or it is finished.
-        ConfigError: if its trials are no longer valid experiments, for example after a pack was changed.
+        RunError: if no run matches, or several; if it is not a sweep, is finished, or its record is damaged.
+        ConfigError: if its record is not that of a sweep, or its trials are no longer valid experiments, for example
+            after a pack was changed.
     """
     sweeps = [run.id for run in list_runs(runs_dir) if run.command == "sweep"]
     found = find_run(runs_dir, sweeps[0] if run_id == "latest" and sweeps else run_id)
     if found.command != "sweep":
-        raise RunError(f"the run {found.id} is not a sweep, but a {found.command or 'run'}.")
+        what = f"its command is '{found.command}'" if found.command else "its record does not contain its command"
+        raise RunError(f"the run {found.id} is not a sweep: {what}.")
     if found.status == "COMPLETED":
         raise RunError(f"the sweep {found.id} is finished. `nablafx runs show {found.id}` shows its results.")
     sweep = recorded_sweep(found.config, Provenance.of_run(found.folder), code_of_run(found.folder))

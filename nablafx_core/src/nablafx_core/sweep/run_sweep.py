@@ -32,7 +32,7 @@ class SweepResult:
         folder: folder of the sweep's run.
         metric: metric by which trials are compared.
         trials: all trials, the best first.
-        best: best trial that completed or was stopped early.
+        best: best trial that completed or was stopped early and has a value of the metric.
     """
 
     id: str
@@ -48,17 +48,24 @@ def run_sweep(
     say: Callable[[str], None] = lambda text: None,
     mongo: str | None = None,
 ) -> SweepResult:
-    """Run the trials of a sweep that are not finished.
+    """Run the trials of a sweep that are not finished, and record the sweep as a run.
+
+    At Ctrl-C the trials are told to end, which takes at most 30 s each, and KeyboardInterrupt is raised; the sweep can
+    then be resumed.
 
     Args:
         plan: sweep to run.
         address: address of a Ray cluster; None runs the trials on this machine.
         say: function that is called with each line for the user.
-        mongo: MongoDB that keeps copies of the sweep and of its trials, as for `record`. The trials look up the
-            address where they run, because Ray writes its arguments to the disk and must not receive a password.
+        mongo: MongoDB that keeps copies of the sweep and of its trials, as for `record`. Ray writes its arguments to
+            the disk, so it must not receive a password: a URL is set as `NABLAFX_MONGO_URL` in this process, and the
+            trials look up the address where they run.
 
     Raises:
-        NablafxError: if Ray is not installed or cannot be reached, or if no trial completed.
+        ConfigError: if Ray is not installed, the cluster cannot be used, or no machine has the resources of a trial.
+        RunError: if the sweep or one of its trials is still running, or its record cannot be written.
+        TrainingError: if no trial that completed or was stopped early has a value of the metric.
+        NablafxError: if Ray fails.
     """
     require_ray()
     check_address(address)
@@ -183,13 +190,16 @@ class _Running:
         if best is None:
             first = next((entry for entry in self.book.entries if entry.error), None)
             reason = f" Trial {first.number}: {first.error}" if first else ""
-            raise TrainingError(f"none of the {self.count} trials of the sweep {self.run.id} completed.{reason}")
+            raise TrainingError(
+                f"none of the {self.count} trials of the sweep {self.run.id} completed with a value of "
+                f"{metric}.{reason}"
+            )
         self.run.set_info("best", {"number": best.number, "id": best.id, "set": list(best.set), "value": best.value})
         return SweepResult(self.run.id, self.run.folder, metric, self.book.ranked(), best)
 
 
 def progress_line(entry: Entry, metric: str, count: int) -> str:
-    """Return one line about a trial that has ended."""
+    """Return one line about a trial that has ended; `count` is the number of all trials."""
     value = "" if entry.value is None else f"  {metric} {entry.value:.4g}"
     time = "" if entry.seconds is None else f"  {entry.seconds:.1f} s"
     words = {"COMPLETED": "", "STOPPED": f"  stopped after validation {entry.validations}"}

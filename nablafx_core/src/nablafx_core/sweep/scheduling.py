@@ -18,18 +18,18 @@ Ended = Callable[[int, Report | None], None]
 
 
 class Actor(tune.Trainable):
-    """A trial in its own process; each step ends with a validation."""
+    """A trial in its own process; each step ends with a validation, or with the end of the training."""
 
     def setup(self, config: dict[str, Any], tasks: Mapping[int, Task] = MappingProxyType({})) -> None:
-        """Start the training."""
+        """Start the training of the task whose number is ``config["number"]``."""
         self._trial = TrialThread(tasks[config["number"]])
 
     def step(self) -> Report:
-        """Train until the next validation or the end, and return the report."""
+        """Train until the next validation or the end, and return the report, see `TrialThread.next`."""
         return self._trial.next()
 
     def cleanup(self) -> None:
-        """Wait for the end of the run."""
+        """Wait until the trial's run has ended."""
         self._trial.close()
 
 
@@ -69,7 +69,7 @@ class Asha(_Unstored, ASHAScheduler):
         return str(TrialScheduler.CONTINUE)
 
     def recall(self, number: int, values: Sequence[float]) -> None:
-        """Add the validations of a trial that ended before a resume."""
+        """Add the values of a trial that ended before a resume, one per validation in order, to the rungs."""
         trial = SimpleNamespace(trial_id=f"recalled {number}", config={"number": number})
         self.on_trial_add(None, trial)  # type: ignore[arg-type]
         for validation, value in enumerate(values, 1):
@@ -113,7 +113,7 @@ def run_trials(
         scheduler: scheduler that stops trials early; None runs every trial to its end.
         folder: folder for Tune's files.
         ended: function that is called in this thread when a trial has ended.
-        stopper: stopper that can end all trials.
+        stopper: stopper that ends all trials once its `set` is true.
     """
     resources = {"cpu": float(sweep.resources.cpus), "gpu": float(sweep.resources.gpus)}
     trainable = tune.with_parameters(Actor, tasks={task.number: task for task in tasks})

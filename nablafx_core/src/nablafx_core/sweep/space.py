@@ -18,10 +18,7 @@ DIGITS = 6
 
 
 class Range(BaseModel):
-    """Values between two bounds, both included.
-
-    They are uniformly distributed, with `log` in their logarithm.
-    """
+    """Values between two bounds, both included, uniformly distributed; with `log`, their logarithm is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,7 +28,7 @@ class Range(BaseModel):
     integer: bool = Field(False, description="Whole numbers only.")
 
     def problem(self) -> str | None:
-        """Return what is wrong with the bounds, or None."""
+        """Return the problem of the bounds as a sentence, or None if they are valid."""
         if not self.min < self.max:
             return f"min must be less than max, not {self.min:g} and {self.max:g}."
         if self.log and self.min <= 0:
@@ -41,7 +38,7 @@ class Range(BaseModel):
         return None
 
     def draw(self, position: float) -> float | int:
-        """Return the value at a position in [0, 1)."""
+        """Return the value at a position in [0, 1), whole with `integer`, else with `DIGITS` significant digits."""
         low, high = self.min, self.max + self.integer  # each whole number stands for the interval up to the next
         if self.log:
             value = math.exp(math.log(low) + position * (math.log(high) - math.log(low)))
@@ -59,7 +56,7 @@ class Choices:
     values: tuple[Any, ...]
 
     def draw(self, position: float) -> Any:
-        """Return the value at a position in [0, 1)."""
+        """Return the value at a position in [0, 1), the first one at 0."""
         return self.values[int(position * len(self.values))]
 
 
@@ -67,7 +64,7 @@ Space = Mapping[str, Choices | Range]
 
 
 def grid(space: Mapping[str, Choices]) -> Iterator[dict[str, Any]]:
-    """Yield all combinations; the last setting changes fastest."""
+    """Yield all combinations of the values, each by the path of its setting; the last setting changes fastest."""
     for values in product(*(choices.values for choices in space.values())):
         yield dict(zip(space, values, strict=True))
 
@@ -84,7 +81,7 @@ def drawn(space: Space, count: int, seed: int) -> list[dict[str, Any]]:
         seed: seed; the same one gives the same combinations on every machine.
 
     Raises:
-        ConfigError: if the space has fewer combinations.
+        ConfigError: if 100 `count` draws do not give `count` different combinations, because the space has too few.
     """
     generators = {name: Random(f"{seed} {name}") for name in space}
     found: dict[str, dict[str, Any]] = {}

@@ -35,7 +35,7 @@ class Sweep:
         asha: settings of ``search: asha``.
         space: values or range of each setting, by its path.
         experiment: experiment that all trials share.
-        overrides: overrides of the command line, applied to the experiment.
+        overrides: overrides of the command line for the experiment of every trial, such as ``"train.max_steps=2000"``.
         file: layer of the sweep's file, for messages.
         code: folders from which import paths may be imported.
         made_with: packs to which the names of a recorded sweep refer; None for the installed ones.
@@ -52,7 +52,7 @@ class Sweep:
     made_with: Provenance | None = None
 
     def at(self, *path: str) -> str:
-        """Return file and line of a part of the section `sweep`, as the start of a message."""
+        """Return file and line of a part of the section `sweep`, as the start of a message; empty if unknown."""
         where = self.file.where(("sweep", *path))
         return f"{where}: " if where else ""
 
@@ -70,14 +70,14 @@ class Sweep:
 
 
 def read_sweep(path: Path, overrides: Iterable[str] = ()) -> Sweep:
-    """Read a sweep's file.
+    """Read a sweep's file and the experiment that it names; `trials` checks the trials.
 
     Args:
         path: path of the file.
         overrides: overrides such as ``"train.max_steps=2000"`` for all trials, or ``"sweep.trials=5"``.
 
     Raises:
-        ConfigError: if the file is invalid; the message has file, line and suggestion.
+        ConfigError: if a file cannot be read, or the sweep's own settings are invalid; the message has the place.
     """
     items = list(overrides)
     file = read_file(path)
@@ -96,8 +96,8 @@ def recorded_sweep(config: Mapping[str, Any], made_with: Provenance, code: Code)
     """Read the sweep that `Sweep.record` recorded.
 
     Args:
-        config: recorded data.
-        made_with: packs in the record.
+        config: recorded data, with the keys `experiment`, `set` and `sweep`.
+        made_with: packs with which the sweep was recorded.
         code: folders from which import paths may be imported.
 
     Raises:
@@ -164,7 +164,11 @@ def _space(file: Layer, checker: Checker, settings: SweepSettings) -> dict[str, 
         elif isinstance(value, dict):
             found[name] = Range(**checker.plain(settings_of(Range), value, ("sweep", *path)))
         else:
-            _fail(file, path, f"expected a list of values or a range {{min: …, max: …}}, got {value!r:.40}.")
+            _fail(
+                file,
+                path,
+                f"expected a non-empty list of values or a range {{min: …, max: …}}, got {value!r:.40}.",
+            )
         part = found[name]
         problem = part.problem() if isinstance(part, Range) else None
         if problem:
@@ -177,7 +181,7 @@ def _space(file: Layer, checker: Checker, settings: SweepSettings) -> dict[str, 
 def _check_name(file: Layer, path: tuple[str, ...], name: str) -> None:
     section = name.partition(".")[0]
     if "=" in name or not all(name.split(".")):
-        _fail(file, path, "write it as section.setting.")
+        _fail(file, path, "write it as section.setting, such as train.learning_rate, without '='.")
     if section not in SECTIONS:
         raise ConfigError(f"{file.where(('sweep', *path))}: {unknown_setting('an experiment', section, SECTIONS)}")
     if section in _SHARED:

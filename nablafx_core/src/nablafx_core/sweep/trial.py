@@ -1,4 +1,4 @@
-"""Run one trial: a training in a thread, which waits for the scheduler's decision after each validation."""
+"""Run one trial: a training in a thread, which waits after each validation until the scheduler has decided about it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,11 @@ class Reports(EndEarly):
 
     Args:
         task: trial that runs.
-        known: validations of the run before a resume, which are reported first: value by step.
+        known: values of the metric by step, from validations before a resume; they are reported first.
+
+    Attributes:
+        queue: reports that wait for the scheduler; None is the last, after the end of the run.
+        told: event that is set when the scheduler has decided about the last report.
     """
 
     def __init__(self, task: Task, known: dict[int, float]) -> None:
@@ -73,14 +77,18 @@ class Reports(EndEarly):
         self._looked = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Report the validations before a resume."""
+        """Report the validations before a resume, until one of them ends the training.
+
+        Raises:
+            Interrupted: if the sweep was interrupted.
+        """
         for step, value in self._known.items():
             self._report(trainer, step, value)
             if self.reason:
                 return
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Check at intervals whether the sweep was interrupted.
+        """Check, at most every `LOOK_EVERY` seconds, whether the sweep was interrupted.
 
         Raises:
             Interrupted: if it was interrupted.
@@ -90,7 +98,11 @@ class Reports(EndEarly):
             self._obey()
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Report the validation if it counts and was not reported before a resume."""
+        """Report the validation if it counts (see `counted`) and was not reported before a resume.
+
+        Raises:
+            Interrupted: if the sweep was interrupted.
+        """
         if pl_module.counts and trainer.global_step not in self._known:
             name = self._task.metric.removeprefix("validation/")
             self._report(trainer, trainer.global_step, float(pl_module.validation[name]))
@@ -111,7 +123,7 @@ class Reports(EndEarly):
 
 
 class TrialThread:
-    """Trial in a thread, which gives one report after the other.
+    """Trial that runs in a thread from its creation on, and gives one report after the other.
 
     Args:
         task: trial to run.

@@ -33,11 +33,11 @@ class Entry:
         id: id of the trial's run, also before the run exists.
         set: settings of the trial, in the form of ``--set``.
         status: WAITING (not started), STOPPED (early, by the scheduler), or the status of its run.
-        value: value of the sweep's metric in the best validation; None before there is one.
-        step: step of the best validation.
-        validations: number of validations.
-        seconds: seconds of running.
-        error: error of a failed trial.
+        value: value of the sweep's metric in the best validation; None before there is one that is not NaN.
+        step: step of the best validation; None before there is one.
+        validations: number of validations so far.
+        seconds: seconds of running; None before the start.
+        error: error of a trial that is FAILED, DIED or DAMAGED; None if it is unknown.
     """
 
     number: int
@@ -52,7 +52,7 @@ class Entry:
 
 
 class Book:
-    """All trials of a sweep.
+    """All trials of a sweep, with results that are read from their runs when it is created and at each `refresh`.
 
     Args:
         runs_dir: folder with the runs of the trials.
@@ -83,12 +83,12 @@ class Book:
         return sorted(self.entries, key=lambda entry: (entry.value is None, self._sign * (entry.value or 0)))
 
     def best(self) -> Entry | None:
-        """Return the best trial that completed or was stopped early; None if there is none."""
+        """Return the best trial that completed or was stopped early and has a value; None if there is none."""
         good = [entry for entry in self.ranked() if entry.status in ("COMPLETED", "STOPPED")]
         return good[0] if good and good[0].value is not None else None
 
     def values(self, number: int) -> list[float]:
-        """Return the values of a trial's validations so far."""
+        """Return the metric's values in a trial's validations so far, ordered by step."""
         series = self._record(self._entries[number]).metrics.get(self._metric)
         return list(series.values) if series else []
 
@@ -97,7 +97,8 @@ class Book:
 
         Args:
             number: number of the trial.
-            error: error that the run's record may not contain.
+            error: error that the run's record may not contain; used if the run failed, or if it does not exist, and
+                the trial is then FAILED.
         """
         entry = self._entries[number]
         if not (self._runs_dir / entry.id).is_dir():
@@ -122,7 +123,7 @@ class Book:
         """Prepare a resume: wait until all trials have ended, and give new ids to those that were killed at the start.
 
         Raises:
-            RunError: if a trial is still running.
+            RunError: if a trial is still running after 30 s.
         """
         for entry in self.entries:
             self.wait(entry.number, _PATIENCE)
@@ -153,15 +154,15 @@ class Book:
 
 
 def new_entries(trials: Sequence[Trial]) -> list[Entry]:
-    """Return entries for the trials of a new sweep."""
+    """Return entries for the trials of a new sweep, with new run ids."""
     return [Entry(trial.number, new_id(), trial.overrides) for trial in trials]
 
 
 def recorded_entries(found: Any, check: Callable[[str], bool]) -> list[Entry]:
-    """Return the trials that a record lists; empty if it lists none.
+    """Return the trials that a record lists, with number, id and settings but without results; empty if it lists none.
 
     Args:
-        found: list in the record, or None.
+        found: list of trials in the record, or None.
         check: function that returns true if a name is a valid run id.
 
     Raises:

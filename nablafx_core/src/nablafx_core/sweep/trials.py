@@ -41,7 +41,7 @@ class Trial:
 
     @property
     def validations(self) -> int:
-        """Number of validations that count, unless the trial ends early; `UNKNOWN` if it ends by minutes."""
+        """Largest number of validations that count; `UNKNOWN` if ``train.max_steps`` is null: minutes end the trial."""
         settings = self.experiment.train
         return UNKNOWN if settings.max_steps is None else math.ceil(settings.max_steps / settings.validate_every)
 
@@ -50,8 +50,8 @@ def trials(sweep: Sweep) -> list[Trial]:
     """Draw all trials of a sweep and check them.
 
     Raises:
-        ConfigError: if a trial is not a valid experiment (the message has its number and settings), if a trial's
-            validations do not have the metric, or if ASHA could not stop any trial.
+        ConfigError: if the space has too few combinations, a trial is not a valid experiment (the message has its
+            number and settings), a trial's validations do not have the metric, or ASHA could not stop any trial.
     """
     settings = sweep.settings
     found = (
@@ -61,7 +61,11 @@ def trials(sweep: Sweep) -> list[Trial]:
 
 
 def checked(sweep: Sweep, overrides: Sequence[Sequence[str]]) -> list[Trial]:
-    """Return the trials of given overrides; see `trials` for the errors."""
+    """Return trials with the given overrides, such as ``("model.channel_width=8",)`` for each, numbered from 1.
+
+    Raises:
+        ConfigError: as `trials` does, except about the space.
+    """
     made = [_trial(sweep, number, tuple(items), len(overrides)) for number, items in enumerate(overrides, 1)]
     longest = max(trial.validations for trial in made)
     if sweep.settings.search == "asha" and longest <= sweep.asha.grace_period:
@@ -74,7 +78,7 @@ def checked(sweep: Sweep, overrides: Sequence[Sequence[str]]) -> list[Trial]:
 
 
 def _overrides(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return overrides whose values are JSON, which is also YAML; plain words have no quotes."""
+    """Return overrides ``NAME=VALUE`` whose values are JSON, which is also YAML; plain words have no quotes."""
     return tuple(f"{name}={_text(value)}" for name, value in values.items())
 
 

@@ -113,6 +113,8 @@ def test_a_condition_means_what_it_says(text, holds):
         ("a ! b", "'!'", 2),
         ("step=and", "a value is expected", 5),
         ("start>noon", "such as 2026-11-23", 6),
+        ("start=20261123", "such as 2026-11-23", 6),
+        ("start>0001-01-01T00:00+02:00", "such as 2026-11-23", 6),
         ("start>2026-13-40T99", None, None),
         ("(" * 60 + "step=1" + ")" * 60, "more than 50", None),
         ("not " * 60 + "step=1", "more than 50", None),

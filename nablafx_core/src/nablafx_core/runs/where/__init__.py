@@ -6,9 +6,10 @@
     comparison  = NAME ("=" | "==" | "!=" | "<" | "<=" | ">" | ">=" | "~") VALUE
                 | NAME ["not"] "in" "[" VALUE {"," VALUE} "]"
 
-NAME is `id`, `status`, `command`, `model`, `data`, `device`, `step`, `tags`, `note`, `parent`, `host`, `start`,
-`duration` (seconds), ``metrics.NAME`` or a setting of the experiment (``train.max_steps``, ``model.stages.0.name``);
-``config.NAME`` is always a setting. VALUE is a number, a word, a quoted text, true, false or null.
+NAME is `id`, `status`, `error`, `command`, `model`, `data`, `device`, `step`, `tags`, `note`, `parent`, `host`, `start`
+(UTC), `duration` (seconds), ``metrics.NAME`` or a setting of the experiment (``train.max_steps``,
+``model.stages.0.name``); ``config.NAME`` is always a setting. VALUE is a number, a word, a quoted text, a date for
+`start` (``2026-11-23``), true, false or null. ``~`` finds a part of a text, in upper or lower case.
 """
 
 from __future__ import annotations

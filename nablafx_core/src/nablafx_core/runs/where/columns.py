@@ -13,10 +13,13 @@ FIELDS = tuple(name for name, one in FACTS.items() if one.named)
 
 
 def value_of(row: Row, name: str) -> Any:
-    """Return the value of a name in a run; None if the run has no such value.
+    """Return the value of a name in a run; None if the run has no such value, an empty text or no tags.
 
-    ``metrics.esr`` is the final figure ``test/esr``, else ``validation/esr``, else ``esr``; a name with a "/" is only
-    the figure of exactly that name.
+    Args:
+        row: row of the run.
+        name: field of `Row` (one of `FIELDS`); ``metrics.`` and the name of a final figure; or path of a setting of the
+            experiment, such as ``train.max_steps``, also after ``config.``. ``metrics.esr`` is the figure ``test/esr``,
+            else ``validation/esr``, else ``esr``; a figure's name with a "/" is only the figure of exactly that name.
     """
     if name in FIELDS:
         value = getattr(row, name)
@@ -33,7 +36,7 @@ def names_component(name: str) -> bool:
 
 
 def check_name(rows: Sequence[Row], name: str, option: str) -> None:
-    """Check that at least one run has a value for a name.
+    """Check that a name is a field of `Row`, or a figure or setting of at least one run; a setting may be null.
 
     Args:
         rows: rows of all runs; if there are none, every name is accepted.
@@ -41,7 +44,7 @@ def check_name(rows: Sequence[Row], name: str, option: str) -> None:
         option: option that contains the name, for the message.
 
     Raises:
-        RunError: if no run has a value for the name.
+        RunError: if no run has such a figure or setting; the message suggests names.
     """
     if name in FIELDS or not rows or any(value_of(row, name) is not None for row in rows):
         return
@@ -72,7 +75,14 @@ def _setting(config: Mapping[str, Any], path: str) -> Any:
 
 
 def settings(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the path and the value of each setting of an experiment; lists of sections are counted from 0."""
+    """Yield the path and the value of each setting of an experiment: ``("model.stages.0.name", "tcn")``.
+
+    Mappings, and lists that contain mappings or lists, are entered; other lists and empty mappings are values.
+
+    Args:
+        value: the experiment, or a section of it.
+        path: path of `value`; empty for the whole experiment.
+    """
     nested = value if isinstance(value, Mapping) else {}
     if isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
         nested = {str(number): item for number, item in enumerate(value)}

@@ -57,26 +57,39 @@ class Value:
 
     @property
     def time(self) -> str | None:
-        """First characters of an ISO time in UTC, such as ``2026-11``; None if the value is not a time."""
+        """First characters of an ISO 8601 time in UTC, such as ``2026-11``; None if the value is not a time.
+
+        A time with an offset, such as ``2026-11-23T14:30+01:00``, is converted to UTC; one without is in UTC.
+        """
         text = self.text.removesuffix("Z")
         if _DATE.fullmatch(text):
             return text.replace(" ", "T")
         try:
-            return datetime.fromisoformat(text).astimezone(timezone.utc).replace(tzinfo=None).isoformat()
-        except ValueError:
+            found = datetime.fromisoformat(text)
+            return found.astimezone(timezone.utc).replace(tzinfo=None).isoformat() if found.tzinfo else None
+        except (ValueError, OverflowError):
             return None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """``name sign value``; false if the run has no such value, except for ``= null``, which finds missing values."""
+    """``name sign value``.
+
+    It is false for a run without such a value, also for ``!=``. Only ``= null`` finds these runs; ``!= null`` finds the
+    others.
+
+    Attributes:
+        name: name on the left, see `value_of`.
+        sign: ``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, or ``~``, which finds a part of a text in any case.
+        value: value on the right.
+    """
 
     name: str
     sign: str
     value: Value
 
     def holds(self, row: Row) -> bool:
-        """Return true if a run fulfils it; of a list, such as the tags, one value must, or all values for ``!=``."""
+        """Return true if a run fulfils it; of a list, such as the tags, one item must, or all items for ``!=``."""
         found = value_of(row, self.name)
         if self.value.plain is None:
             return (found is None) == (self.sign == "=") if self.sign in ("=", "!=") else False
@@ -105,7 +118,7 @@ class Comparison:
         return names_component(self.name) and isinstance(found, str) and names_match(found, self.value.text)
 
     def _of_time(self, found: datetime) -> bool:
-        """Compare times; a date stands for the whole day, as ``2026-11`` stands for the month."""
+        """Compare times up to the written part: ``= 2026-11-23`` is that whole day, ``> 2026-11`` a later month."""
         time = self.value.time
         if time is None:
             return self.sign == "!="

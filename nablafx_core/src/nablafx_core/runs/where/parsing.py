@@ -1,4 +1,4 @@
-"""Parse a condition."""
+"""Parse a condition on runs, such as ``model.name=tcn and step>1000``."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _DEEPEST = 50  # nesting; deeper text would exhaust the stack
 
 
 def parse(text: str) -> Condition:
-    """Parse a condition.
+    """Parse a condition; the package's docstring has the grammar.
 
     Raises:
-        RunError: if the text is not a condition; the message shows the place of the error.
+        RunError: if the text is not a condition, or is nested more than 50 levels deep; the message shows the place.
     """
     reader = _Reader(text)
     condition = reader.either()
     if reader.next.kind != "end":
-        raise reader.wrong("'and' or 'or' is expected here")
+        raise reader.wrong("'and' or 'or' is expected here; quote a value that contains spaces")
     return condition
 
 
@@ -62,7 +62,9 @@ class _Reader:
     def negated(self) -> Condition:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise self.wrong(f"conditions are nested more than {_DEEPEST} levels deep")
+            raise self.wrong(
+                f"conditions are nested more than {_DEEPEST} levels deep; write fewer parentheses and 'not'"
+            )
         condition = self._negated()
         self._depth -= 1
         return condition

@@ -1,4 +1,4 @@
-"""Split a condition into words and signs."""
+"""Split a condition into words, quoted texts and signs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Token:
     Attributes:
         kind: ``"word"``, ``"quoted"``, ``"sign"`` or ``"end"``.
         text: text of the token, without quotes.
-        place: number of characters before the token.
+        place: number of the token's first character in the condition, counted from 0.
     """
 
     kind: str
@@ -29,7 +29,7 @@ class Token:
     place: int
 
     def is_word(self, *words: str) -> bool:
-        """Return true if it is one of these words, in upper or lower case."""
+        """Return true if it is one of these lower-case words, written in upper or lower case, without quotes."""
         return self.kind == "word" and self.text.lower() in words
 
     def is_sign(self, *signs: str) -> bool:
@@ -38,7 +38,7 @@ class Token:
 
 
 def tokens(text: str) -> list[Token]:
-    """Return the tokens of a condition; the last one is its end.
+    """Return the tokens of a condition; the last one has the kind ``"end"``.
 
     Raises:
         RunError: if a quote is not closed or a sign is unknown.
@@ -61,7 +61,7 @@ def tokens(text: str) -> list[Token]:
 
 
 def wrong(text: str, place: int, what: str) -> RunError:
-    """Return the error that shows where a condition is wrong."""
+    """Return the error that shows where a condition is wrong: at character `place`, counted from 0."""
     line = "".join(char if char.isprintable() else " " for char in text)
     first = max(0, place - 60)
     shown = line[first : place + 60]
