@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -16,6 +15,7 @@ from nablafx_core.errors import DataError
 from nablafx_data.layout import WET, files_below
 from nablafx_data.plucked import music
 from nablafx_data.tonetwist import ToneTwist
+from reference.forked import NABLAFX
 
 RATE = 24_000
 DRY = music(1.5, RATE, np.random.default_rng(0))
@@ -159,7 +159,7 @@ def test_only_files_with_the_extension_are_found(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
-def test_names_that_are_not_utf8_are_found_read_and_printed(tmp_path):
+def test_names_that_are_not_utf8_are_found_read_and_printed(forked, tmp_path):
     odd = os.fsdecode(b"r\xfff")
     for setting in ("D000", "D050", "D100"):
         add(tmp_path / odd, setting, odd)
@@ -169,8 +169,8 @@ def test_names_that_are_not_utf8_are_found_read_and_printed(tmp_path):
     assert {recording.source for recording in recordings} == {odd, "plain"}
     assert recordings[0].wet.read(0, 100).shape == (100,)
     for arguments, encoding in (([], "surrogateescape"), (["--json"], "strict")):
-        command = [sys.executable, "-m", "nablafx_core", "data", "tonetwist", "path=.", "device=Pedal", *arguments]
-        done = subprocess.run(command, capture_output=True, check=False, cwd=tmp_path / odd)
+        command = [*NABLAFX, "data", "tonetwist", "path=.", "device=Pedal", *arguments]
+        done = forked.run(command, capture_output=True, cwd=tmp_path / odd)
         assert done.returncode == 0, done.stderr
         told = done.stdout.decode(errors=encoding)
         if arguments:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import subprocess
-import sys
 from datetime import datetime
 
 import pytest
@@ -19,6 +17,7 @@ from nablafx_core.mongo.pushing import push
 from nablafx_core.runs.book import FolderBook
 from nablafx_core.runs.process import identity
 from nablafx_core.runs.records import RunRecord
+from reference.forked import NABLAFX
 from reference.mongo_server import Proxy, database, free_port, running_server, url  # noqa: F401
 from reference.run_folders import write_run
 
@@ -279,11 +278,10 @@ def test_the_error_about_a_missing_address_says_how_to_give_one(runs_dir):
             invoke(*arguments)
 
 
-def test_the_error_about_a_missing_server_is_one_line_without_a_password(runs_dir):
+def test_the_error_about_a_missing_server_is_one_line_without_a_password(forked, runs_dir):
     address = f"mongodb://ada:geheim@127.0.0.1:{free_port()}/lab?serverSelectionTimeoutMS=200"
-    code = "from nablafx_core.cli import main; main()"
     for arguments in (["runs", "--mongo", address], ["runs", "pull", "x", "--mongo", address]):
-        result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+        result = forked.run([*NABLAFX, *arguments], capture_output=True, text=True)
         assert (result.returncode, result.stdout) == (1, "")
         assert result.stderr.startswith("Error: MongoDB 127.0.0.1:") and result.stderr.count("\n") == 1
         assert "geheim" not in result.stderr and "ada" not in result.stderr

@@ -8,7 +8,6 @@ import re
 import signal
 import statistics
 import subprocess
-import sys
 import threading
 import time
 import types
@@ -327,8 +326,8 @@ record("train", {"model": {"name": "lstm"}}, Path(sys.argv[1]), body, "mine", mo
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="elsewhere a death shows after a minute only")
-def test_a_killed_run_is_pushed_with_all_its_values(tmp_path, database, url_of_database):
-    process = subprocess.Popen([sys.executable, "-c", ENDLESS, str(tmp_path), url_of_database])
+def test_a_killed_run_is_pushed_with_all_its_values(forked, tmp_path, database, url_of_database):
+    process = forked.popen(["-c", ENDLESS, tmp_path, url_of_database])
     until(lambda: "loss" in series_in(database, "mine"))
     process.kill()
     process.wait()
@@ -339,13 +338,13 @@ def test_a_killed_run_is_pushed_with_all_its_values(tmp_path, database, url_of_d
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_a_process_that_is_stopped_ends_although_the_server_hangs(tmp_path, proxy, database, ending):
+def test_a_process_that_is_stopped_ends_although_the_server_hangs(forked, tmp_path, proxy, database, ending):
     proxy.silent = True
     program = ENDLESS.replace("def body", "from nablafx_core.mongo import mongo_observer\n\ndef body").replace(
         'record("train"', 'mongo_observer.MongoObserver.__init__.__defaults__ = (1.0, 2.0, None)\nrecord("train"'
     )
     url = url_through(proxy.port, database.name)
-    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), url], stderr=subprocess.PIPE, text=True)
+    process = forked.popen(["-c", program, tmp_path, url], stderr=subprocess.PIPE, text=True)
     until(lambda: (tmp_path / "mine/metrics.jsonl").exists())
     process.send_signal(ending)
     _, told = process.communicate(timeout=PATIENCE)
@@ -353,12 +352,12 @@ def test_a_process_that_is_stopped_ends_although_the_server_hangs(tmp_path, prox
     assert "nablafx runs push mine" in told
 
 
-def test_concurrent_writers_and_a_reader(tmp_path, proxy, database):
+def test_concurrent_writers_and_a_reader(forked, tmp_path, proxy, database):
     """Three processes write; the network is cut and one is killed; after a push the database has every value."""
     url = url_through(proxy.port, database.name)
     program = ENDLESS.replace("100000", "400").replace('"mine"', "sys.argv[3]")
     names = ["a", "b", "c"]
-    all_of_them = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path), url, name]) for name in names]
+    all_of_them = [forked.popen(["-c", program, tmp_path, url, name]) for name in names]
     until(lambda: database.runs.find_one({"_id": "a"}) is not None)
     proxy.up = False
     all_of_them[0].kill()

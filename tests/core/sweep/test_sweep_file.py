@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -160,27 +158,21 @@ def test_asha_that_cannot_stop_any_trial_is_an_error(tmp_path):
     assert trials(read_sweep(written(tmp_path, **{**sweep, "asha": {"grace_period": 9}})))
 
 
-def _without_ray(folder, *arguments):
+def _without_ray(forked, folder, *arguments):
     hidden = "import sys; sys.modules['ray'] = None; from nablafx_core.cli import main; main()"
     path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-c", hidden, "sweep", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, "PYTHONPATH": path}
+    return forked.run(["-c", hidden, "sweep", *arguments], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def test_without_ray_trials_are_listed_and_a_sweep_says_how_to_install_it(tmp_path):
+def test_without_ray_trials_are_listed_and_a_sweep_says_how_to_install_it(forked, tmp_path):
     file = written(tmp_path, space={"model.channel_width": [8, 16], "model.num_blocks": [2, 3]})
-    listed = _without_ray(tmp_path, file.name, "--dry-run", "--json")
+    listed = _without_ray(forked, tmp_path, file.name, "--dry-run", "--json")
     assert listed.returncode == 0, listed.stderr
     found = json.loads(listed.stdout)
     assert found[2] == {"number": 3, "set": ["model.channel_width=16", "model.num_blocks=2"]}
     assert len(found) == 4
-    swept = _without_ray(tmp_path, file.name)
+    swept = _without_ray(forked, tmp_path, file.name)
     assert swept.returncode == 1
     assert swept.stderr == (
         "Error: a sweep requires Ray Tune, which is not installed: pip install 'nablafx-core[sweep]'\n"

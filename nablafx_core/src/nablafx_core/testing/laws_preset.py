@@ -27,7 +27,7 @@ from nablafx_core.training.task import chunk_length
 #: Numbers of knobs of the data with which a preset is tried; it must work with at least one of them.
 KNOBS = (0, 2)
 #: Maximum number of samples of the optimiser step: enough for a window of 2048, and fast for any receptive field.
-MOST_SAMPLES = 4096
+MOST_SAMPLES = 2048
 
 _LOOK = "Check the output of the untrained model for noise."
 
