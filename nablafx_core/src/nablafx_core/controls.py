@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from nablafx_core.errors import ModelError
@@ -125,10 +125,16 @@ class Control(Parameter):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "positions", tuple(self.positions))
         if len(self.positions) == 1:
             raise ModelError(f"control '{self.name}': a switch needs at least two positions.")
         if self.default is not None:
             self.parse(self.default)
+
+    @property
+    def span(self) -> str:
+        """Range with its unit, or the names of the positions: ``"0 to 10 dB"``, ``"normal | bright"``."""
+        return " | ".join(self.positions) or f"{self.minimum:g} to {self.maximum:g} {self.unit}".rstrip()
 
     @property
     def default_unit(self) -> float:
@@ -158,8 +164,59 @@ class Control(Parameter):
         except (TypeError, ValueError):
             raise ModelError(f"control '{self.name}': '{value}' is not a number.") from None
         if not self.minimum <= number <= self.maximum:
-            unit = f" {self.unit}" if self.unit else ""
-            raise ModelError(
-                f"control '{self.name}': {number:g} is outside {self.minimum:g} to {self.maximum:g}{unit}."
-            )
+            raise ModelError(f"control '{self.name}': {number:g} is outside {self.span}.")
         return self.to_unit(number)
+
+    def unit_positions(self, count: int) -> list[float]:
+        """Return positions in [0, 1] that cover the range: each position of a switch, or `count` of a knob.
+
+        Args:
+            count: number of evenly spaced positions of a knob; 1 for the default alone, of a switch too.
+        """
+        if count == 1:
+            return [self.default_unit]
+        if self.positions:
+            return [self.parse(position) for position in self.positions]
+        step = 1 / (count - 1)  # multiplied as in numpy.linspace, so that rounded positions of earlier files stay
+        return [*(index * step for index in range(count - 1)), 1.0]
+
+    @classmethod
+    def from_yaml(cls, entry: Mapping[str, str | list[str]]) -> Control:
+        """Return the control that a mapping of a ``device.yaml`` describes; the inverse of `to_yaml`.
+
+        The keys are those of the class, with ``taper`` for the curve. A knob is from 0 to 10 unless the mapping says
+        otherwise.
+
+        Args:
+            entry: texts as they are written, because YAML reads positions such as on and off as booleans.
+
+        Raises:
+            ModelError: if a key is unknown, a value is not of its type, or the values do not make a control.
+        """
+        for key, value in entry.items():
+            wanted = list if key == "positions" else str
+            inside = value if isinstance(value, list) else []
+            if key not in _YAML_KEYS or not isinstance(value, wanted) or not all(isinstance(x, str) for x in inside):
+                raise ModelError(f"expected a mapping with {', '.join(_YAML_KEYS)}, got {dict(entry)!s:.80}.")
+        given: dict[str, Any] = {_YAML_KEYS[key]: value for key, value in entry.items()}
+        if given.get("positions"):
+            for key in {"minimum", "maximum"} & set(given):
+                raise ModelError(f"a switch with positions has no '{key}'. Remove it.")
+            return cls(**given)
+        for key in {"minimum", "maximum", "default"} & set(given):
+            try:
+                given[key] = float(given[key])
+            except ValueError:
+                raise ModelError(f"{key}: '{given[key]}' is not a number.") from None
+        return cls(**{"minimum": 0.0, "maximum": 10.0, **given})
+
+    def to_yaml(self) -> dict[str, Any]:
+        """Return the control as a mapping for a ``device.yaml``; see `from_yaml`."""
+        unwritten = {"unit", "minimum", "maximum", "curve"} if self.positions else {"positions"}
+        unwritten |= {"default"} if self.default is None else set()
+        values = {key: getattr(self, name) for key, name in _YAML_KEYS.items() if name not in unwritten}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+#: Keys of a control in a ``device.yaml``, and the fields for which they stand.
+_YAML_KEYS = {"taper" if field.name == "curve" else field.name: field.name for field in fields(Control)}

@@ -27,16 +27,6 @@ from nablafx_core.yaml import plain_yaml
 SETTING = "A setting is a letter and three digits for each knob, 000 to 100, such as D050_T100."
 
 _TOKEN = re.compile(r"([A-Za-z]+)(\d{3})")
-# Keys of the file, and the fields of `Control`.
-_KEYS = {
-    "name": "name",
-    "unit": "unit",
-    "minimum": "minimum",
-    "maximum": "maximum",
-    "taper": "curve",
-    "default": "default",
-    "positions": "positions",
-}
 
 
 def parse_setting(token: str) -> dict[str, float] | None:
@@ -98,23 +88,12 @@ def read_knobs(path: Path) -> dict[str, Control]:
 
 
 def _control(path: Path, letter: str, knob: Any) -> Control:
-    if not isinstance(knob, dict) or not all(_is_value(key, value) for key, value in knob.items()):
-        raise DataError(f"{path}: knobs.{letter}: expected a mapping with {', '.join(_KEYS)}, got {knob!s:.80}.")
-    given: dict[str, Any] = {"name": letter, **{_KEYS[key]: value for key, value in knob.items()}}
+    if not isinstance(knob, dict):
+        raise DataError(f"{path}: knobs.{letter}: expected a mapping such as {{name: drive}}, got {knob!s:.80}.")
     try:
-        if "positions" in given:
-            return Control(**{**given, "positions": tuple(given["positions"])})
-        numbers: dict[str, Any] = {key: float(given[key]) for key in ("minimum", "maximum", "default") if key in given}
-        given = {"minimum": 0.0, "maximum": 10.0, **given, **numbers}
-        return Control(**given)
-    except (ModelError, TypeError, ValueError) as error:
+        return Control.from_yaml({"name": letter, **knob})
+    except ModelError as error:
         raise DataError(f"{path}: knobs.{letter}: {error}") from error
-
-
-def _is_value(key: str, value: Any) -> bool:
-    if key == "positions":
-        return isinstance(value, list) and all(isinstance(position, str) for position in value)
-    return key in _KEYS and isinstance(value, str)
 
 
 def write_knobs(path: str | os.PathLike[str], knobs: dict[str, Control]) -> None:
@@ -126,23 +105,9 @@ def write_knobs(path: str | os.PathLike[str], knobs: dict[str, Control]) -> None
     path = Path(path)
     if path.exists():
         raise DataError(f"{path}: already exists. Delete it first, or edit it.")
-    content = {letter: _to_mapping(control) for letter, control in knobs.items()}
+    content = {letter: control.to_yaml() for letter, control in knobs.items()}
     try:
         with replacing(path) as temporary:
             temporary.write_text(yaml.safe_dump({"knobs": content}, sort_keys=False), encoding="utf-8")
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}.") from error
-
-
-def _to_mapping(control: Control) -> dict[str, Any]:
-    if control.positions:
-        entry: dict[str, Any] = {"name": control.name, "positions": list(control.positions)}
-    else:
-        entry = {
-            "name": control.name,
-            "unit": control.unit,
-            "minimum": control.minimum,
-            "maximum": control.maximum,
-            "taper": control.curve,
-        }
-    return entry if control.default is None else {**entry, "default": control.default}

@@ -227,12 +227,8 @@ def _positions(
                 raise DataError(f"data.settings: {error}") from error
             if not values:
                 raise DataError(f"data.settings: requires at least one position of '{control.name}'.")
-        elif count == 1:
-            values = [control.default_unit]
-        elif control.positions:
-            values = [control.parse(position) for position in control.positions]
         else:
-            values = [float(value) for value in np.linspace(0, 1, count)]
+            values = control.unit_positions(count)
         yield tuple(sorted({round(value, 2) for value in values}))
 
 

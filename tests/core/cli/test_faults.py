@@ -151,7 +151,7 @@ FAULTS = [
     Fault(
         "a wrong type",
         f"{PAIR} channel=left",
-        "Error: data.channel: should be a valid integer, not 'left'. Expected: int.",
+        "Error: data.channel: should be a valid integer, not 'left'.",
     ),
     Fault("no value", "data pair dry", "Error: dry: write it as setting=value.", code=2),
     Fault("no YAML", f"{PAIR} delay=[", "\n  this is not YAML: expected the node content"),
@@ -350,7 +350,7 @@ FAULTS = [
     Fault(
         "a wrong type of a model's",
         "train e.yaml --set model.channel_width=wide",
-        "Error: --set model.channel_width: model.channel_width: should be a valid integer, not 'wide'. Expected: int.",
+        "Error: --set model.channel_width: model.channel_width: should be a valid integer, not 'wide'.",
     ),
     Fault(
         "a setting that the model refuses",

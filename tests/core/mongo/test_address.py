@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nablafx_core.errors import ConfigError
-from nablafx_core.mongo.address import address_of
+from nablafx_core.mongo.address import address_of, required_address
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +91,10 @@ WRONG = {
     "mongodb://ada:s3c:s3cret@h/d": "%3A",
     "mongodb://ada:s3cret%zz@h/d": "%25",
     "mongodb://:s3cret@h:port/d": "mongodb://user:password@host",
+    "mongodb://ada:s3cret": "the port",
+    "mongodb://ada:p@s3cret:s3cret?x/d": "the port",
+    "mongodb://ada:s3cret@h,i:65536/d": "the port",
+    "mongodb://ada:s3cret@[::1]:s3cret/d": "the port",
     "mongodb://ada:s3cret@h/a.b": "mongodb://user:password@host",
     "mongodb://ada:s3cret@": "mongodb://user:password@host",
     "mongodb://ada:s3cret@h/?tlss=s3cret": "'tlss'",
@@ -113,7 +117,7 @@ def all_that_is_told(error):
 
 @pytest.mark.parametrize("url", WRONG)
 def test_errors_about_addresses_do_not_contain_the_password(url):
-    with pytest.raises(ConfigError, match="--mongo|MongoDB") as error:
+    with pytest.raises(ConfigError, match=r"^(mongo: |MongoDB )") as error:
         address_of(url).client()
     assert WRONG[url] in str(error.value)
     assert "s3cret" not in all_that_is_told(error.value)
@@ -124,12 +128,12 @@ WRONG_FILES = {
     "mongo:\n  lab: {url: 'mongodb://h', user: ada, password: !s3cret}": ":2: expected plain YAML",
     "mongo: {lab: {url: 'mongodb://h', pasword: s3cret}}": "Did you mean 'password'",
     "mongo: {lab: {url: 'mongodb://h', password: s3cret}}": "lab: a password requires a user",
-    "mongo: {lab: {user: ada, password: s3cret}}": "lab.url: field required",
-    "mongo: {lab: {url: 'mongodb://h', user: ada, password: [s3cret]}}": "lab.password",
+    "mongo: {lab: {user: ada, password: s3cret}}": "mongo.lab.url: a profile requires it",
+    "mongo: {lab: {url: 'mongodb://h', user: ada, password: [s3cret]}}": "lab.password: expected a string",
     "mongo: {lab: {url: 'mongodb://h', user: ada, password: s3cret, password_env: X}}": "two passwords",
     "mongo: {lab: {url: 'mongodb://h', user: ada, password_env: NOT_SET}}": "NOT_SET is not set",
     "mongo: {lab: {url: 'mongodb://h', user: ada, password_file: no.txt}}": "no.txt cannot be read",
-    "mongo: {lab: {url: 'mongodb://h', tls: s3cret}}": "lab.tls",
+    "mongo: {lab: {url: 'mongodb://h', tls: s3cret}}": "lab.tls: expected true or false",
     "mongo: {lab: {url: 'mongodb://h', tls_ca_file: no.pem}}": "no.pem cannot be read",
     "mongo: {lab: other, other: lab}": "mongo: the profile 'lab'",
     "mongo: {lab: nobody}": "'nobody'",
@@ -146,6 +150,34 @@ def test_errors_about_profiles_do_not_contain_the_password(config, text):
     assert str(path) in str(error.value)
     assert WRONG_FILES[text] in str(error.value)
     assert "s3cret" not in all_that_is_told(error.value)
+
+
+@pytest.mark.parametrize("source", ["mongo", "--mongo"])
+@pytest.mark.parametrize("wrong", ["nolab", "http://h", "mongodb://h:port"])
+def test_an_error_names_the_argument_or_option_that_was_given(config, source, wrong):
+    with pytest.raises(ConfigError, match=f"^{source}: "):
+        address_of(wrong, source)
+    with pytest.raises(ConfigError, match=f"^{source}: .*NABLAFX_MONGO_URL"):
+        required_address(None, source)
+
+
+def test_the_error_for_an_unknown_profile_lists_the_profiles_and_what_they_stand_for(config):
+    path = config("mongo: {default: lab, lab: {url: 'mongodb://h'}, direct: 'mongodb://ada:s3cret@h'}")
+    with pytest.raises(ConfigError, match="no profile 'lba'. Did you mean 'lab'") as error:
+        address_of("lba")
+    assert str(error.value).splitlines()[1] == f"  profiles in {path}: default (lab), lab, direct"
+
+
+def test_the_error_for_a_profile_that_names_no_other_is_at_its_place(config):
+    path = config("mongo: {default: 5}")
+    with pytest.raises(ConfigError) as error:
+        address_of()
+    assert str(error.value).startswith(f"{path}: mongo.default: there is no profile '5'.")
+
+
+@pytest.mark.parametrize("hosts", ["h", "h:1", "h:65535", "[::1]", "[::1]:27018", "h:1,i,[::1]"])
+def test_valid_ports_are_accepted(hosts):
+    assert str(address_of(f"mongodb://{hosts}/d")) == f"{hosts}/d"
 
 
 @given(password=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12))

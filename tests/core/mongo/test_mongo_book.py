@@ -274,7 +274,7 @@ def test_an_invalid_document_does_not_end_a_list(pushed, database, broken):  # n
 
 def test_the_error_about_a_missing_address_says_how_to_give_one(runs_dir):
     for arguments in (["--remote"], ["show", "--remote"], ["pull", "x"]):
-        with pytest.raises(ConfigError, match=r"--mongo URL.* NABLAFX_MONGO_URL"):
+        with pytest.raises(ConfigError, match=r"--mongo: .* NABLAFX_MONGO_URL"):
             invoke(*arguments)
 
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import pytest
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Le, Lt
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from nablafx_core.hints import unknown_setting
-from nablafx_core.marks import Described, Section
+from nablafx_core.marks import Described, Range, Section
 from nablafx_core.registry.settings import (
     REQUIRED,
     Setting,
@@ -191,6 +191,12 @@ REFUSED = [
     (Sequence[int], [1, "x"], "1: should be a valid integer, not [1, 'x']. Expected: list of int."),
     (Sequence[int], 1, "not 1. Expected: list of int."),
     (tuple[int, float], [1], "Expected: list of int, float."),
+    (Annotated[float, Gt(0)], -1, "not -1. Expected: float above 0."),
+    (Annotated[float, Gt(0), Le(1)] | None, 3, "not 3. Expected: float above 0 to 1 | null."),
+    (Annotated[int, Ge(1)] | Literal["auto"], 0, "should be 'auto', not 0. Expected: int from 1 | auto."),
+    (Annotated[int, Le(2000)], 3000, "not 3000. Expected: int up to 2,000."),
+    (Annotated[float, Gt(-1), Lt(1)], 1, "not 1. Expected: float above -1 below 1."),
+    (list[Annotated[int, Range(1, 4096)]], [0], "not [0]. Expected: list of int from 1 to 4,096."),
     (dict[str, float], {"a": "b"}, "a: should be a valid number"),
     (Literal["a", "b"], "c", "should be 'a' or 'b', not 'c'. Expected: a | b."),
     (Root, 5, "'x' can be set in Python only (Root)."),

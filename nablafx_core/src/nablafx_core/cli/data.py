@@ -89,8 +89,7 @@ def _row(recording: Recording, part: str) -> dict[str, Any]:
 def _print(dataset: Dataset, parts: Any) -> None:
     click.echo(f"Sample rate  {dataset.sample_rate} Hz")
     for control in dataset.controls:
-        span = " | ".join(control.positions) or f"{control.minimum:g} to {control.maximum:g} {control.unit}".rstrip()
-        click.echo(f"Control      {control.name}: {span}")
+        click.echo(f"Control      {control.name}: {control.span}")
     for part, members in parts.items():
         seconds = sum(recording.num_samples for recording in members) / dataset.sample_rate
         click.echo(f"{part.capitalize():<12} {len(members)} recordings, {_clock(seconds)}")

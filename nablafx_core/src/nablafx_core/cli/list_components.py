@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
 import click
 
 from nablafx_core.commands import answer, as_json, table
-from nablafx_core.registry import Registry
-from nablafx_core.registry.kinds import KINDS, kind_named
+from nablafx_core.registry import Entry, Registry
+from nablafx_core.registry.kinds import KINDS, Kind, kind_named
 
 
 @click.command("list")
@@ -20,34 +22,41 @@ def list_components(kind: str | None, as_json: bool) -> None:
     Without KIND, list all installed components.
     """
     kinds = [kind_named(kind)] if kind else list(KINDS.values())
-    registry = Registry.discover()
-    entries = [entry for which in kinds for entry in registry.entries(which.name)]
-    names = Counter((entry.kind.name, entry.component.name) for entry in entries)
-    shown = [
-        entry.component.name if names[entry.kind.name, entry.component.name] == 1 else entry.qualified_name
-        for entry in entries
-    ]
+    entries = named_entries(kinds)
     if as_json:
-        keys = ("kind", "name", "pack", "target", "summary", "experimental")
-        rows = [
-            (
-                e.kind.name,
-                name,
-                e.pack.name if e.pack else None,
-                e.component.target,
-                e.component.summary,
-                e.component.experimental,
-            )
-            for e, name in zip(entries, shown, strict=True)
-        ]
-        answer([dict(zip(keys, row, strict=True)) for row in rows])
+        answer([described_entry(name, entry) for name, entry in entries])
         return
     for which in kinds:
-        rows_of = [
-            (name, entry.pack.name if entry.pack else "", entry.component.described)
-            for entry, name in zip(entries, shown, strict=True)
-            if entry.kind is which
-        ]
-        if rows_of or kind:
-            click.echo(table(rows_of, (which.plural.upper(), "PACK", "SUMMARY")) if rows_of else f"No {which.plural}.")
+        found = [(name, entry) for name, entry in entries if entry.kind is which]
+        if found or kind:
+            click.echo(entries_table(which, found))
             click.echo()
+
+
+def named_entries(kinds: Iterable[Kind]) -> list[tuple[str, Entry]]:
+    """Return the installed components of some kinds by their names: ``pack/name`` if two packs have the name."""
+    registry = Registry.discover()
+    entries = [entry for which in kinds for entry in registry.entries(which.name)]
+    count = Counter((entry.kind.name, entry.component.name) for entry in entries)
+    return [
+        (entry.component.name if count[entry.kind.name, entry.component.name] == 1 else entry.qualified_name, entry)
+        for entry in entries
+    ]
+
+
+def described_entry(name: str, entry: Entry) -> dict[str, Any]:
+    """Describe a component of `named_entries` as plain data."""
+    return {
+        "kind": entry.kind.name,
+        "name": name,
+        "pack": entry.pack.name if entry.pack else None,
+        "target": entry.component.target,
+        "summary": entry.component.summary,
+        "experimental": entry.component.experimental,
+    }
+
+
+def entries_table(kind: Kind, entries: Iterable[tuple[str, Entry]]) -> str:
+    """Format components of one kind as a table."""
+    rows = [(name, entry.pack.name if entry.pack else "", entry.component.described) for name, entry in entries]
+    return table(rows, (kind.plural.upper(), "PACK", "SUMMARY")) if rows else f"No {kind.plural}."

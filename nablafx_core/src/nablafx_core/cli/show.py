@@ -1,4 +1,4 @@
-"""``nablafx show``: show a component, a section of the experiment file, or a trained model."""
+"""``nablafx show``: show a component, a kind, a section of the experiment file, or a trained model."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from nablafx_core.registry.kinds import KINDS
 @trust_option
 @as_json
 def show(name: str, kind: str | None, controls: tuple[str, ...], runs_dir: str, as_json: bool) -> None:
-    """Show NAME: a component, a section of the experiment file, or a trained model.
+    """Show NAME: a component, a kind, a section of the experiment file, or a trained model.
 
     \b
     nablafx show tcn           a component: its settings with types, defaults and documentation
+    nablafx show processors    a kind: what it is, and its components; also devices, presets, …
     nablafx show train         a section: every key; also data, loss, track, …
     nablafx show experiment    all sections in brief
     nablafx show latest        a model: a run's id or its beginning, a run's folder, or a bundle
@@ -46,6 +47,12 @@ def show(name: str, kind: str | None, controls: tuple[str, ...], runs_dir: str, 
         if name in section_names():
             section = described_section(name)
             answer(section) if as_json else click.echo(section_text(section))
+            return
+        from nablafx_core.cli.show_kind import described_kind, kind_names, kind_text
+
+        if name in kind_names():
+            of_kind = described_kind(name)
+            answer(of_kind) if as_json else click.echo(kind_text(of_kind))
             return
     described = [_described(entry) for entry in _found(name, kind, Path(runs_dir))]
     if as_json:
@@ -106,12 +113,13 @@ def _found(name: str, kind: str | None, runs_dir: Path) -> list[Entry]:
 
 
 def _unknown_message(name: str, runs_dir: Path) -> str:
+    from nablafx_core.cli.show_kind import kind_names
     from nablafx_core.cli.show_section import section_names
     from nablafx_core.runs.records import run_folders
 
     registry = Registry.discover()
     known = {entry.component.name for kind in KINDS for entry in registry.entries(kind)}
-    known |= {*section_names(), "latest", *(folder.name for folder in run_folders(runs_dir))}
+    known |= {*section_names(), *kind_names(), "latest", *(folder.name for folder in run_folders(runs_dir))}
     hint = did_you_mean(name.rpartition("/")[2], sorted(known))
     return (
         f"Nothing is named '{name}'.{hint} `nablafx list` lists the components, `nablafx show experiment` the sections "

@@ -77,8 +77,10 @@ def sweep(
     from nablafx_core.sweep.quiet_ray import require_ray
 
     require_ray()
+    from nablafx_core.mongo.address import address_of
     from nablafx_core.sweep.run_sweep import run_sweep
 
+    address_of(mongo, "--mongo")  # report an invalid address before Ray starts
     try:
         report(run_sweep(plan, address, say, mongo or ""), as_json)
     except KeyboardInterrupt:

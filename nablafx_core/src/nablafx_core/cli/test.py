@@ -50,7 +50,7 @@ def test(
     from nablafx_core.runs.find_model import find_model
     from nablafx_core.runs.moved_data import moved_explained
 
-    address_of(mongo)  # report an invalid address before anything is loaded
+    address_of(mongo, "--mongo")  # report an invalid address before anything is loaded
     source = find_model(model, Path(runs_dir))
     own_data, code = not files, None
     if own_data:

@@ -77,7 +77,7 @@ def train(
         options = {"train.init": init, "train.max_minutes": minutes, "train.precision": precision}
         options["track.runs_dir"] = runs_dir
         experiment = _experiment(files, preset, overrides, dry, wet, options)
-    address_of(mongo)  # report an invalid address before anything is loaded
+    address_of(mongo, "--mongo")  # report an invalid address before anything is loaded
     report(run_training(experiment, resume, mongo or ""), as_json)
 
 

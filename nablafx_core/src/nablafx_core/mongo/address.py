@@ -27,6 +27,7 @@ DATABASE = "nablafx"
 #: Default timeouts in milliseconds. pymongo's own are 30 s, 20 s and infinite.
 _TIMEOUTS = {"serverSelectionTimeoutMS": 5000, "connectTimeoutMS": 5000, "socketTimeoutMS": 20000}
 _TLS_FILES = ("tlscafile", "tlscertificatekeyfile", "tlscrlfile")
+_FORM = "mongodb://user:password@host:port/database"
 _SPECIAL = "write %, :, /, ?, # and @ in a user or a password as %25, %3A, %2F, %3F, %23 and %40"
 _CODES = {13: "not authorized", 18: "wrong user or password", 8000: "wrong user or password"}
 
@@ -101,19 +102,19 @@ class Address:
         return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
-def address_of(text: str | None = None) -> Address | None:
+def address_of(text: str | None = None, source: str = "mongo") -> Address | None:
     """Return the address that a text, the environment or the user's config file names; do not connect to it.
 
     Args:
         text: ``mongodb://`` or ``mongodb+srv://`` URL, or the name of a profile. If None, `NABLAFX_MONGO_URL`, else the
             profile ``default`` of the user's config file (see `profiles`), else there is no address.
+        source: argument or option that contains the text, for messages.
 
     Raises:
         ConfigError: if the address is invalid, or there is no such profile.
     """
     from nablafx_core.mongo.profiles import find_profile
 
-    source = "--mongo"
     if text is None:
         text, source = os.environ.get(MONGO_VARIABLE) or None, MONGO_VARIABLE
     if text is not None and _is_url(text):
@@ -122,16 +123,17 @@ def address_of(text: str | None = None) -> Address | None:
     return None if profile is None else _of_profile(profile)
 
 
-def required_address(text: str | None) -> Address:
+def required_address(text: str | None, source: str = "mongo") -> Address:
     """Return the same as `address_of`, but require an address.
 
     Raises:
         ConfigError: if there is no address, or it is invalid.
     """
-    address = address_of(text)
+    address = address_of(text, source)
     if address is None:
         raise ConfigError(
-            f"an address of MongoDB is required. Pass --mongo URL, set {MONGO_VARIABLE}, or write a profile 'default'."
+            f"{source}: an address of MongoDB is required. Give {source} a URL or the name of a profile, set "
+            f"{MONGO_VARIABLE}, or write a profile 'default'."
         )
     return address
 
@@ -171,9 +173,14 @@ def _checked(url: str, source: str, options: Mapping[str, Any] | None = None, be
     if re.search(r"%(?![0-9A-Fa-f]{2})", userinfo):
         raise ConfigError(f"{source}: the user or the password contains a % that is not an escape: {_SPECIAL}.")
     path, _, query = tail.partition("?")
+    if not all(map(_has_valid_port, hosts.split(","))):  # not quoted: after a mistake, this may be a password
+        raise ConfigError(
+            f"{source}: the port of the address is not a number from 1 to 65535. Write the address as {_FORM}; "
+            f"{_SPECIAL}."
+        )
     parsed = _parsed(f"mongodb://{hosts}{path}")
     if parsed is None or parsed["collection"] or not hosts:
-        raise ConfigError(f"{source}: write the address as mongodb://user:password@host:port/database; {_SPECIAL}.")
+        raise ConfigError(f"{source}: write the address as {_FORM}; {_SPECIAL}.")
     given = _options_of(hosts, query, source)
     for name in _TLS_FILES:
         if name in given:
@@ -188,6 +195,11 @@ def _checked(url: str, source: str, options: Mapping[str, Any] | None = None, be
     )
     address.client().close()  # checks the rest, such as certificates, without connecting
     return address
+
+
+def _has_valid_port(host: str) -> bool:
+    _, colon, port = host.rpartition("]")[2].rpartition(":")  # an IPv6 address is in brackets
+    return not colon or (re.fullmatch("[0-9]{1,5}", port) is not None and 0 < int(port) < 65536)
 
 
 def _split(rest: str) -> tuple[str, str]:

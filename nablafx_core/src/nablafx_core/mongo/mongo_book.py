@@ -132,11 +132,12 @@ class MongoBook:
 
 
 @contextmanager
-def opened(text: str | None) -> Iterator[MongoBook]:
+def opened(text: str | None, source: str = "mongo") -> Iterator[MongoBook]:
     """Open the runs of the MongoDB at an address.
 
     Args:
         text: URL or name of a profile; None for the address in the environment or in the user's config file.
+        source: argument or option that contains the text, for messages.
 
     Raises:
         ConfigError: if there is no address.
@@ -144,7 +145,7 @@ def opened(text: str | None) -> Iterator[MongoBook]:
     """
     from pymongo.errors import PyMongoError
 
-    address = required_address(text)
+    address = required_address(text, source)
     try:
         with address.database() as database:
             yield MongoBook(database, str(address))

@@ -26,10 +26,17 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, SecretStr, ValidationEr
 
 from nablafx_core.errors import ConfigError
 from nablafx_core.files import readable
-from nablafx_core.hints import unknown_setting
+from nablafx_core.hints import did_you_mean, unknown_setting
 
 _log = logging.getLogger(__name__)
 DEFAULT = "default"
+_REASONS = {
+    "missing": "a profile requires it, such as url: mongodb://host/database",
+    "string_type": "expected a string",
+    "path_type": "expected the path of a file",
+    "bool_parsing": "expected true or false",
+    "bool_type": "expected true or false",
+}
 _ALIASES = 8  # maximum length of a chain of profiles that name each other
 
 
@@ -119,10 +126,7 @@ def find_profile(name: str | None, source: str) -> Profile | None:
     wanted = name or DEFAULT
     for _ in range(_ALIASES):
         if wanted not in profiles:
-            known = ", ".join(profiles) or "none"
-            raise ConfigError(
-                f"{source}: '{wanted}' is not a profile in {path}, and not a mongodb:// URL.\n  profiles: {known}"
-            )
+            raise ConfigError(_unknown_message(wanted, profiles, path, source))
         found = profiles[wanted]
         if not isinstance(found, str):
             return _profile(found, wanted, path)
@@ -130,6 +134,17 @@ def find_profile(name: str | None, source: str) -> Profile | None:
             return _profile({"url": found}, wanted, path)
         source, wanted = f"{path}: mongo.{wanted}", found
     raise ConfigError(f"{path}: mongo: the profile '{name or DEFAULT}' refers to itself through other profiles.")
+
+
+def _unknown_message(name: str, profiles: Mapping[str, Any], path: Path, source: str) -> str:
+    """Return the message about a name of no profile; a profile that is the name of another one shows that name."""
+    known = [
+        f"{key} ({found})" if isinstance(found, str) and found in profiles else key for key, found in profiles.items()
+    ]
+    return (
+        f"{source}: there is no profile '{name}'.{did_you_mean(name, profiles)} Write the name of a profile, or a URL "
+        f"such as mongodb://host/database.\n  profiles in {path}: {', '.join(known) or 'none'}"
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -165,7 +180,7 @@ def _profile(settings: Any, name: str, path: Path) -> Profile:
         profile = Profile.model_validate(settings)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        problem = f"{where}.{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}."
+        problem = f"{where}.{'.'.join(map(str, first['loc']))}: {_REASONS.get(first['type'], first['msg'])}."
     else:
         profile._name, profile._path = name, path
         return profile

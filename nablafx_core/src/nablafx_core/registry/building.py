@@ -129,7 +129,7 @@ def _controls(model: str, controls: Any) -> tuple[Any, ...]:
         plain = checked_value(Setting("controls", tuple[Control, ...], ()), controls)
     except SettingsError as error:
         raise ConfigError(f"model '{model}': controls: {error}") from error
-    return tuple(Control(**{**control, "positions": tuple(control["positions"])}) for control in plain)
+    return tuple(Control(**control) for control in plain)
 
 
 def _plain(injected: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -19,7 +20,7 @@ from pydantic import (
     ValidationError,
 )
 
-from nablafx_core.marks import Described, Mark, Section
+from nablafx_core.marks import Described, Mark, Range, Section
 from nablafx_core.pack_code import contained
 from nablafx_core.registry.kinds import KINDS, PLAIN_SECTIONS
 from nablafx_core.registry.packs import import_target
@@ -173,24 +174,42 @@ def argument_docs(docstring: str | None) -> Mapping[str, str]:
     return docs
 
 
-def type_text(annotation: Any) -> str:
-    """Format a type as a user writes it in an experiment file."""
+def type_text(annotation: Any, with_range: bool = False) -> str:
+    """Format a type as a user writes it in an experiment file.
+
+    Args:
+        annotation: annotation of the setting.
+        with_range: True to write the ranges of numbers too: ``int from 1``, ``float above 0 to 1``.
+    """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         mark = next((mark for mark in arguments[1:] if isinstance(mark, Mark)), None)
         if mark is None:
-            return type_text(arguments[0])
+            return type_text(arguments[0], with_range) + (_range_text(arguments[1:]) if with_range else "")
         return f"{mark.kind} section" if isinstance(mark, Section) else f"name of a {mark.kind}"
     if annotation in (None, type(None)):
         return "null"
     if origin is Literal:
         return " | ".join(str(argument) for argument in arguments)
     if origin in (Union, UnionType):
-        return " | ".join(type_text(argument) for argument in arguments)
+        return " | ".join(type_text(argument, with_range) for argument in arguments)
     if origin is not None:
-        inner = ", ".join(type_text(argument) for argument in arguments if argument is not Ellipsis)
+        inner = ", ".join(type_text(argument, with_range) for argument in arguments if argument is not Ellipsis)
         return f"{'mapping' if issubclass(origin, Mapping) else 'list'} of {inner}"
     return getattr(annotation, "__name__", str(annotation))
+
+
+def _range_text(marks: Iterable[Any]) -> str:
+    """Return the end of a type's text that has the limits in its marks: `` from 1 to 256``; empty without limits."""
+    lowest = highest = ""
+    for mark in marks:
+        if isinstance(mark, Range):
+            lowest, highest = f" from {mark.lowest:,}", f" to {mark.highest:,}"
+        elif isinstance(mark, (Ge, Gt)):
+            lowest = f" from {mark.ge:,}" if isinstance(mark, Ge) else f" above {mark.gt:,}"
+        elif isinstance(mark, (Le, Lt)):
+            highest = f" to {mark.le:,}" if isinstance(mark, Le) else f" below {mark.lt:,}"
+    return lowest + (highest if lowest else highest.replace(" to ", " up to "))
 
 
 def with_marked(
@@ -267,8 +286,9 @@ def checked_value(setting: Setting, value: Any) -> Any:
         checked = adapter.validate_json(json.dumps(_translated(value, _HIDDEN), allow_nan=True), strict=True)
     except (TypeError, ValueError) as error:
         reasons = _reasons(error) if isinstance(error, ValidationError) else str(error)
+        expected = type_text(setting.annotation, with_range=True)
         shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
-        raise SettingsError(setting.name, f"{reasons}, not {shown}. Expected: {setting.type_text}.") from None
+        raise SettingsError(setting.name, f"{reasons}, not {shown}. Expected: {expected}.") from None
     return _translated(adapter.dump_python(checked, mode="json", exclude_defaults=False), _SHOWN)
 
 
@@ -307,10 +327,13 @@ def _config(annotation: Any) -> ConfigDict | None:
     return None if is_model or hasattr(annotation, "__dataclass_fields__") else ConfigDict(allow_inf_nan=True)
 
 
+_STEPS_OF_PYDANTIC = ("function", "constrained", "literal[")  # parts of a path that no user wrote
+
+
 def _reasons(error: ValidationError) -> str:
     texts = []
     for item in error.errors(include_url=False):
-        inside = ".".join(str(part) for part in item["loc"] if not str(part).startswith(("function", "constrained")))
+        inside = ".".join(str(part) for part in item["loc"] if not str(part).startswith(_STEPS_OF_PYDANTIC))
         text = item["msg"].replace("Input should be", "should be").replace("Value error, ", "").rstrip(".")
         texts.append(f"{inside + ': ' if inside else ''}{text}")
     return "; ".join(dict.fromkeys(texts[:3]))

@@ -62,5 +62,5 @@ def opened_book(runs_dir: str | None, remote: bool, mongo: str | None) -> Iterat
         return
     from nablafx_core.mongo.mongo_book import opened
 
-    with opened(mongo) as book:
+    with opened(mongo, "--mongo") as book:
         yield book

@@ -27,7 +27,7 @@ def pull(run: str, out: str | None, everything: bool, runs_dir: str | None, mong
     from nablafx_core.mongo.mongo_book import opened
     from nablafx_core.mongo.pulling import pull_bundle, pull_run
 
-    with opened(mongo or outer_option("mongo")) as book:
+    with opened(mongo or outer_option("mongo"), "--mongo") as book:
         if everything:
             folder = pull_run(book, book.id_of(run), runs_folder(runs_dir))
             say(f"Fetched {folder}")

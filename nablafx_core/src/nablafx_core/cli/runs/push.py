@@ -32,7 +32,7 @@ def push(ids: tuple[str, ...], runs_dir: str | None, mongo: str | None, as_json:
     from nablafx_core.mongo.pushing import incomplete
     from nablafx_core.mongo.pushing import push as push_run
 
-    address = required_address(mongo or outer_option("mongo"))
+    address = required_address(mongo or outer_option("mongo"), "--mongo")
     folder = runs_folder(runs_dir)
     chosen = [find_run(folder, key) for key in ids]
     pushed: list[Pushed] = []
