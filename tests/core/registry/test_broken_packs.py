@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 
@@ -141,7 +142,8 @@ BROKEN = {
     "a name with a slash": (
         models("return [Component('a/b', 'a:B', '')]"),
         {},
-        "nablafx_models() gives the name 'a/b'; a name is a string without '/' and ':'." + OTHERWISE,
+        "nablafx_models() gives the name 'a/b'; expected a string that is not empty and has no '/' and no ':'."
+        + OTHERWISE,
     ),
     "a target that is a class": (
         models("return [Component('a', dict, '')]"),
@@ -283,6 +285,13 @@ def test_every_command_reports_a_slow_import(install, monkeypatch, capsys, more)
             "nablafx-slow took 3.0 s to import, which delays every command. To leave it out: NABLAFX_PACKS=acme\n"
         )
         assert out
+
+
+def test_no_message_advises_to_leave_out_core(install, monkeypatch, capsys):
+    install("nablafx-acme", GOOD)
+    monkeypatch.setattr("nablafx_core.registry.discovery.VERY_SLOW_SECONDS", -1.0)
+    Registry.discover()
+    assert re.findall("^[a-z-]+", capsys.readouterr().err, re.MULTILINE) == ["nablafx-acme"]
 
 
 def test_output_of_a_pack_goes_to_stderr(install):

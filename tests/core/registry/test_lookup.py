@@ -139,7 +139,7 @@ def test_requirements_are_checked_all_at_once(clash):
     with pytest.raises(RegistryError) as error:
         clash.check_requirements(["nablafx-acme>=2", "nablafx-core", "nablafx-nowhere~=1.0"])
     assert str(error.value).splitlines() == [
-        "The experiment requires packs that are not installed:",
+        "The experiment requires packs that are missing or have another version:",
         "  nablafx-acme>=2: version 1.0 is installed. Try: pip install 'nablafx-acme>=2'",
         "  nablafx-nowhere~=1.0: not installed. Try: pip install 'nablafx-nowhere~=1.0'",
     ]

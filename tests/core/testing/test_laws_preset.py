@@ -51,7 +51,7 @@ def test_a_right_preset_holds(install, more):
             "preset nablafx-acme/p:6: an experiment has no setting 'trane'. Did you mean 'train'?",
         ),
         (f"{PRESET}\nmetrics: [snr]", 0, "preset nablafx-acme/p:6: metrics.0.name: No metric named 'snr'."),
-        (f"{PRESET}\nrequires: [nablafx-core>=9]", 0, "The experiment requires packs that are not installed:"),
+        (f"{PRESET}\nrequires: [nablafx-core>=9]", 0, "The experiment requires packs that are missing"),
         (f"{PRESET}\ndata: {{segment_lenth: 3}}", 0, "preset nablafx-acme/p:6: data.segment_lenth: TinyData has no"),
         ("train: {}", 0, "The experiment has no section 'model'."),
         (

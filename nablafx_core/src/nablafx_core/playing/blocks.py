@@ -11,12 +11,15 @@ from nablafx_core.interfaces import Model
 
 
 def like_of(model: Model) -> Tensor:
-    """Return a tensor with the dtype and the device that the model's audio must have."""
+    """Return a tensor with the dtype and the device of the model's weights, which its audio must have.
+
+    A model without weights of floating-point numbers gets float32 on the CPU.
+    """
     return next((weight for weight in model.parameters() if weight.is_floating_point()), torch.zeros(()))
 
 
 def regrouped(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """Yield the samples of the blocks in pieces of `size`; the last piece may be shorter."""
+    """Yield the samples of blocks (..., time) in pieces of `size` samples; the last piece may be shorter."""
     held: list[Tensor] = []
     count = 0
     for block in blocks:

@@ -20,7 +20,7 @@ from nablafx_core.interfaces import Model
 from nablafx_core.playing.blocks import like_of, regrouped
 from nablafx_core.playing.streaming import Streamer
 
-#: Default block length in samples; files are streamed because the memory of an offline pass grows with their length.
+#: Default block length in samples. Files are streamed because the memory of an offline pass grows with their length.
 BLOCK = 65_536
 
 
@@ -50,9 +50,12 @@ class Rendering:
 
     Args:
         source, output: paths of the files.
-        num_samples, sample_rate, channels, format: properties of the output.
+        num_samples: number of samples of the output per channel.
+        sample_rate: sample rate of the output in Hz.
+        channels: number of channels of the output.
+        format: container and encoding of the output, such as ``"WAV FLOAT"``.
         peak: largest magnitude of the output before rounding; 1 is full scale.
-        clipped: number of values beyond full scale that were limited.
+        clipped: number of values beyond full scale that were limited, over all channels; 0 in a file of floats.
         notes: remarks for the user, such as a resampling.
     """
 
@@ -68,11 +71,14 @@ class Rendering:
 
 
 def knob_settings(model: Model, values: Mapping[str, float | str]) -> list[KnobSetting]:
-    """Return the value of each knob of a model in its unit, for display.
+    """Return the value of each knob of a model in its unit, for display; knobs that are not named have their default.
 
     Args:
         model: model whose knobs are described.
-        values: values that the user set, as for `control_values`.
+        values: values that the user set, as for `control_values`; names of other knobs are ignored.
+
+    Raises:
+        ModelError: if a value is outside the knob's range, or is not a number or the name of a position.
     """
     return [
         KnobSetting(control.name, control.written(unit), control.unit, control.name not in values)
@@ -81,14 +87,16 @@ def knob_settings(model: Model, values: Mapping[str, float | str]) -> list[KnobS
 
 
 def control_values(model: Model, values: Mapping[str, float | str]) -> Tensor | None:
-    """Return the control values of a model, (1, num_controls); knobs that are not named keep their default.
+    """Return the positions of a model's knobs in [0, 1], (1, num_controls); None for a model without knobs.
 
     Args:
         model: model whose knobs are set.
-        values: values by the name of the knob, in its unit; for a switch, the name of a position.
+        values: values by the name of the knob, in its unit; for a switch, the name of a position. Knobs that are not
+            named have their default.
 
     Raises:
-        ModelError: if the model does not have a knob, or a value is outside the knob's range.
+        ModelError: if the model has no knob of a name, or a value is outside the knob's range, or is not a number or
+            the name of a position.
     """
     names = [control.name for control in model.controls]
     for name in values:
@@ -99,7 +107,7 @@ def control_values(model: Model, values: Mapping[str, float | str]) -> Tensor | 
 
 
 def _units(model: Model, values: Mapping[str, float | str]) -> list[float]:
-    """Return the value of each knob in [0, 1]."""
+    """Return the position of each knob in [0, 1]; see `control_values`."""
     return [
         control.parse(values[control.name]) if control.name in values else control.default_unit
         for control in model.controls
@@ -117,21 +125,24 @@ def render_file(
 ) -> Rendering:
     """Render a file through a model into another file, which is created only if rendering succeeds.
 
-    Audio is processed in blocks, and resampled to the model's rate if the file has another, so that memory does not
-    grow with the length. The exception is a model that cannot stream.
+    The audio is resampled to the model's rate if the file has another one. It is processed in blocks, so that memory
+    does not grow with the length; a model that cannot stream processes the whole file at once. A mono model renders
+    each channel of the file separately.
 
     Args:
         model: model in eval mode.
         source: path of the audio file to render.
-        output: path of the audio file to write; it is aligned with the source and has the model's rate.
-        controls: values of knobs by name, in their units.
-        block_size: number of samples in a block of the stream; `BLOCK` if None.
+        output: path of the audio file to write; it is aligned with the source and has the model's rate. An existing
+            file is replaced.
+        controls: values of knobs by name, as for `control_values`; the defaults if None.
+        block_size: number of samples, at the model's rate, in a block of the stream; `BLOCK` if None.
         bits: sample format of the output; see `nablafx_core.audio.writing.writing`.
         on_progress: callback that receives the fraction of the file, in [0, 1], rendered since the last call.
 
     Raises:
-        DataError: if the source cannot be read or its channels do not fit the model, or the output cannot be written.
-        ModelError: if the model does not have a control, or a value is outside its range.
+        DataError: if the source cannot be read, cannot be resampled or has a number of channels that does not fit the
+            model, if the output is the source or cannot be written, or if the model's output is NaN or infinite.
+        ModelError: as for `control_values`.
     """
     settings = control_values(model, controls or {})
     info, remark = probe_quietly(source)
@@ -175,16 +186,20 @@ class _Level:
         self.peak = 0.0
 
     def measured(self, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Yield the blocks unchanged, and update `peak`."""
         for block in blocks:
             self.peak = max(self.peak, float(block.abs().max()))
             yield block
 
 
 def _notes(model: Model, source: Path, info: AudioInfo) -> Iterator[str]:
+    """Yield remarks about a file before it is rendered; raise a DataError if its channels do not fit the model."""
     if model.in_channels == 1 and info.channels > 1:
         yield f"{source}: has {info.channels} channels; the model is mono and renders each channel separately."
     elif model.in_channels not in (1, info.channels):
-        raise DataError(f"{source}: has {info.channels} channel(s); the model takes {model.in_channels}.")
+        raise DataError(
+            f"{source}: has {info.channels} channel(s); the model takes {model.in_channels}. Convert the file first."
+        )
     if info.sample_rate != model.sample_rate:
         yield f"{source}: resampled from {info.sample_rate} to {model.sample_rate} Hz, the model's rate."
     if not model.streams:
@@ -195,7 +210,7 @@ def _notes(model: Model, source: Path, info: AudioInfo) -> Iterator[str]:
 
 
 def _rendered(model: Model, blocks: Iterable[Tensor], settings: Tensor | None) -> Iterator[Tensor]:
-    """Yield the output, aligned with the input, as blocks (channels, time)."""
+    """Yield the output, aligned with the input, as blocks (channels, time), from blocks of the same shape."""
     like = like_of(model)
     with torch.inference_mode():
         inputs = (block.to(like)[None] for block in blocks)

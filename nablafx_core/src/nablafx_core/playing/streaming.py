@@ -1,4 +1,4 @@
-"""Render block by block."""
+"""Render audio with a model block by block."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ class Streamer:
     Args:
         model: model in eval mode.
         controls: positions of the knobs in [0, 1], (batch, num_controls), or (num_controls,) for all items; the
-            defaults if None. Assign to the attribute `controls` to turn knobs between blocks.
-        start: position of the first sample in its file, for a model that remembers its position; an int, or an integer
-            tensor (batch,).
+            defaults if None. Assign a new tensor to the attribute `controls` to turn knobs between blocks; a tensor
+            that is changed in place is not checked again.
+        start: position of the first sample in its file in samples, for a model that remembers its position; an int, or
+            an integer tensor (batch,).
 
     Attributes:
         state: state of the model; None before the first block.
+
+    Raises:
+        ModelError: if the model cannot stream.
     """
 
     def __init__(self, model: Model, controls: Tensor | None = None, start: Start = 0) -> None:
@@ -44,23 +48,24 @@ class Streamer:
 
     @torch.no_grad()
     def push(self, block: Tensor, controls: Tensor | None = None) -> Tensor:
-        """Process a block.
+        """Process a block; an empty one is returned unchanged.
 
         Args:
-            block: audio, (batch, channels, time).
-            controls: positions of the knobs for this block only, such as automation (batch, num_controls, time).
+            block: audio, (batch, channels, time); any number of channels for a mono model, else `model.in_channels`.
+            controls: positions of the knobs for this block only, in place of the attribute `controls`; also automation,
+                (batch, num_controls, time).
 
         Returns:
-            Audio, (batch, channels, time); a model with several channels determines the number of output channels.
+            Audio, (batch, `model.out_channels`, time); from a mono model, as many channels for each channel of `block`.
 
         Raises:
-            ModelError: if batch or channels differ from those of the first block, or a knob is outside [0, 1].
+            ModelError: if the block has another number of dimensions or, after the first one, another batch size or
+                number of channels; if the model rejects the shape of the block or of the controls; or if a knob is
+                outside [0, 1].
         """
         if block.ndim != 3 or (self.state is not None and tuple(block.shape[:2]) != self._shape):
-            raise ModelError(
-                f"the block has shape {tuple(block.shape)}; expected (batch, channels, time), with the batch and the "
-                f"channels of the stream's first block: {self._shape}."
-            )
+            first = f" with (batch, channels) = {self._shape}, as in the first block" if self.state is not None else ""
+            raise ModelError(f"the block has shape {tuple(block.shape)}; expected (batch, channels, time){first}.")
         if block.shape[-1] == 0:
             return block
         self._shape = (block.shape[0], block.shape[1])
@@ -80,7 +85,9 @@ class Streamer:
 
     @torch.no_grad()
     def flush(self) -> Tensor:
-        """Return the last `latency` samples, (batch, channels, latency).
+        """Return the last `latency` samples of the output, (batch, channels, latency), as if zeros followed the input.
+
+        The state of the stream does not change.
 
         Raises:
             ModelError: if no block was pushed before.
@@ -96,9 +103,11 @@ class Streamer:
         return audio.reshape(-1, 1, audio.shape[-1]) if self._voices > 1 else audio
 
     def _unfold(self, audio: Tensor) -> Tensor:
+        """Move the output of a mono model's voices from the batch back into the channels."""
         return audio.reshape(self._shape[0], self._voices * audio.shape[1], audio.shape[-1])
 
     def _knobs(self, controls: Tensor | None) -> Tensor | None:
+        """Check controls, and repeat them for the items and voices of the folded audio."""
         if controls is None:
             return None
         if controls is not self._checked:  # not for each block: on a GPU the check waits for pending work
@@ -117,7 +126,7 @@ def check_positions(model: Model, controls: Tensor) -> None:
         controls: positions, (num_controls,), (batch, num_controls) or (batch, num_controls, time).
 
     Raises:
-        ModelError: if a value is outside [0, 1] or NaN; names the knob.
+        ModelError: if a value is outside [0, 1] or NaN; the message names the first such knob.
     """
     wrong = ~((controls >= 0) & (controls <= 1))
     if not wrong.any():
@@ -145,14 +154,15 @@ def stream_blocks(
         audio: audio, (batch, channels, time).
         controls: positions of the knobs, (batch, num_controls), (num_controls,) or, as automation,
             (batch, num_controls, time).
-        block_size: number of samples per block, or the lengths of the blocks; the last length is repeated.
+        block_size: number of samples per block, or the lengths of the blocks, of which the last one is repeated.
         start: position of the first sample in its file; see `Streamer`.
 
     Returns:
-        Audio, (batch, channels, time), aligned with the input.
+        Audio, (batch, channels, time), aligned with the input, with the channels of `Streamer.push`; audio without
+        samples is returned unchanged.
 
     Raises:
-        ModelError: if a block length is below 1, and as for `Streamer`.
+        ModelError: if there is no block length, or one is below 1; and as for `Streamer` and `Streamer.push`.
     """
     streamer = Streamer(model, controls, start)
     parts = []
@@ -166,9 +176,10 @@ def stream_blocks(
 
 
 def _blocks(time: int, block_size: int | Sequence[int]) -> Iterator[slice]:
+    """Yield the sample ranges of the blocks of `stream_blocks`."""
     lengths = [block_size] if isinstance(block_size, int) else list(block_size)
-    if not lengths or lengths[-1] < 1:
-        raise ModelError(f"block_size is {block_size}; a block must have at least 1 sample.")
+    if not lengths or min(lengths) < 1:
+        raise ModelError(f"block_size is {block_size}; expected a length, or several, of at least 1 sample.")
     start = 0
     while start < time:
         length = lengths.pop(0) if len(lengths) > 1 else lengths[0]

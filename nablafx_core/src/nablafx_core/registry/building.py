@@ -20,6 +20,8 @@ from nablafx_core.registry.settings import Setting, SettingsError, beside, check
 def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
     """Build a component from its section: a name, and settings of the class with that name.
 
+    A model gets the attribute `section`: the name, the settings and the injected arguments, as a bundle stores them.
+
     Args:
         kind: kind of the component, such as ``"model"``.
         section: mapping such as ``{"name": "tcn", "num_blocks": 5}``, or just the name. Keys of the framework (a loss's
@@ -27,9 +29,14 @@ def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
         injected: arguments that the framework passes, see `nablafx_core.registry.kinds`. Arguments that the class does
             not accept are dropped; so are arguments that an experiment may set, if the section sets them.
 
+    Returns:
+        Instance of the class.
+
     Raises:
-        RegistryError: if the name is unknown, or its code cannot be imported or has another kind.
-        ConfigError: if the class rejects the settings.
+        RegistryError: if the name is unknown or in several packs, its code cannot be imported or has another kind, or
+            one of its settings has the name of a key of the framework.
+        ConfigError: if the section has no name, a setting is unknown or missing, or the class rejects the settings.
+        NablafxError, OSError, MemoryError: if the class raises one; it is passed on unchanged.
     """
     settings = {"name": section} if isinstance(section, str) else dict(section)
     if "name" not in settings:
@@ -70,12 +77,14 @@ def build(kind: str, section: str | Mapping[str, Any], **injected: Any) -> Any:
 
 
 def component_class(entry: Entry) -> Any:
-    """Import the target of an entry.
+    """Import the target of an entry; for a kind with `adapted`, return the adapted class.
 
-    A file may contain any import path, so the target of one is never called before its kind is checked.
+    The kind of a pack's component is not checked. A file may contain any import path, so the target of one is never
+    called before its kind is checked.
 
     Raises:
-        RegistryError: if the target cannot be imported, or if it is named by an import path and has another kind.
+        RegistryError: if the target cannot be imported; for an import path, also if the rules in force do not allow it,
+            if it leads to the standard library, or if the target has another kind.
     """
     outside = entry.pack is None
     if outside and entry.package in sys.stdlib_module_names:
@@ -94,7 +103,8 @@ def component_settings(entry: Entry) -> dict[str, Setting]:
     """Return the settings of a component by name: the constructor's arguments that an experiment may set.
 
     Raises:
-        RegistryError: if the component cannot be imported, or if a setting has the name of a key of the framework.
+        RegistryError: if `component_class` rejects the component, or if a setting has the name of a key of the
+            framework.
     """
     known = settings_of(component_class(entry), without=entry.kind.injected)
     taken = [name for name in known if name in reserved_keys(entry.kind.name)]
@@ -116,7 +126,7 @@ def _wrong_kind_error(entry: Entry, hint: str = "") -> RegistryError:
 
 
 def interface_of(kind: Kind) -> Any:
-    """Import the base class of the components of a kind."""
+    """Import the base class of the components of a kind of code; for `instances`, the class of the objects."""
     return import_target(kind.interface)
 
 
@@ -133,7 +143,7 @@ def _controls(model: str, controls: Any) -> tuple[Any, ...]:
 
 
 def _plain(injected: dict[str, Any]) -> dict[str, Any]:
-    """Convert injected values to the form that a bundle stores."""
+    """Return injected values as a bundle stores them: dataclasses as mappings, tuples as lists."""
     from dataclasses import asdict, is_dataclass
 
     def plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Return value of a pack's hooks: the name of a component, its place, and a summary in one line."""
+"""Record that a pack's hooks return for each component: its name, where it is, and a summary."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class Component:
     """One component of a pack. Creating a `Component` imports nothing.
 
     Args:
-        name: name in an experiment file, such as ``"tcn"``.
+        name: name in an experiment file, such as ``"tcn"``; not empty, without ``/`` and ``:``.
         target: ``"package.module:attribute"`` for code, ``"package:folder/file.yaml"`` for content
             (presets and bundles).
         summary: description in one line, for ``nablafx list``.
         example: keyword arguments of a small example, which the laws of ``nablafx_core.testing`` build.
         licence: licence of the weights of a bundle.
-        sha256: expected SHA-256 of the file of a bundle.
+        sha256: expected SHA-256 of the file of a bundle, in hexadecimal digits; not checked if None.
         exceptions: laws that the component does not keep, each with the reason:
             ``{"every parameter moves the output": "the format needs a bias that nothing uses"}``. The check of the pack
             shows them, and fails if the component keeps one of them.
@@ -37,5 +37,5 @@ class Component:
 
     @property
     def described(self) -> str:
-        """Summary, with a prefix if the component is experimental."""
+        """Summary, after the prefix ``(experimental)`` if the component is experimental."""
         return f"(experimental) {self.summary}" if self.experimental else self.summary

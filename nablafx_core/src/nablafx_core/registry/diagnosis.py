@@ -1,4 +1,7 @@
-"""Explain why a pack fails and what to do, in one line each. Imports nothing heavy unless a pack fails."""
+"""Explain why a pack fails and what to do, in one line each.
+
+The module imports fast: `packaging` is imported only when requirements are parsed.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,15 @@ CORE = "nablafx-core"
 
 
 def otherwise(name: str) -> str:
-    """Return advice for a user about a defect of the pack called `name`."""
+    """Return advice for a user about a defect of the pack called `name`: report it, uninstall it, or leave it out."""
     return f"Report it to its author, or leave it out: pip uninstall {name}, or list the other packs in NABLAFX_PACKS."
 
 
 def import_problem(error: BaseException, module: str, name: str, requires: Sequence[str]) -> str:
-    """Explain why a module of a pack cannot be imported: the module itself fails, or a module that it imports.
+    """Return why a module of a pack cannot be imported, and what to do.
+
+    Either a module is missing (the pack's own, or another one), or core lacks a name that it imports, because the pack
+    is for another version of core, or the module or one that it imports raises any other exception.
 
     Args:
         error: exception that the import raised.
@@ -43,7 +49,11 @@ def import_problem(error: BaseException, module: str, name: str, requires: Seque
 
 
 def _install(module: str, name: str, requires: Sequence[str]) -> str:
-    """Return how to install a missing module; the pack may declare it under a name that differs from the module's."""
+    """Return how to install a missing module.
+
+    That is to install the declared but missing requirement of the same name; else all declared and missing ones, since
+    a distribution may have another name than its module; else a distribution of the module's name.
+    """
     wanted = canonical(module.partition(".")[0])
     absent = [requirement for requirement in _requirements(requires) if not _installed(requirement.name)]
     named = [requirement for requirement in absent if canonical(requirement.name) == wanted] or absent
@@ -54,7 +64,12 @@ def _install(module: str, name: str, requires: Sequence[str]) -> str:
 
 
 def core_mismatch(name: str, requires: Sequence[str]) -> str | None:
-    """Return ``needs nablafx-core>=9, but …`` if a distribution requires another version of core; else None."""
+    """Return ``needs nablafx-core>=9, but …`` and advice if a distribution requires another version of core; else None.
+
+    Args:
+        name: name of the distribution.
+        requires: ``Requires-Dist`` of the distribution.
+    """
     about_core = [text for text in requires if canonical(text[: len(CORE)]) == CORE]
     for requirement in _requirements(about_core):
         installed = _installed(CORE)
@@ -76,7 +91,7 @@ def _is_below(installed: str, requirement: Requirement) -> bool:
 
 
 def _requirements(texts: Sequence[str]) -> Iterator[Requirement]:
-    """Yield the requirements that can be parsed and whose markers apply here."""
+    """Yield the requirements that can be parsed and whose markers apply here, without those of extras."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     for text in texts:

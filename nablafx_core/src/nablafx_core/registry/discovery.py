@@ -1,4 +1,4 @@
-"""Find the installed packs: distributions that name a module in the entry-point group ``nablafx``."""
+"""Find the installed packs: distributions with an entry point in the group ``nablafx``, which names a module."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from nablafx_core.registry.diagnosis import CORE, otherwise
 from nablafx_core.registry.packs import Pack
 
 GROUP = "nablafx"
-#: If an import takes longer, every command says so.
+#: If importing the modules of a pack takes longer, every command says so on stderr.
 VERY_SLOW_SECONDS = 2.0
 
 
 def discover_packs() -> list[Pack]:
-    """Return the installed packs, core first, then by name; the variable ``NABLAFX_PACKS`` limits them.
+    """Import the modules of the installed packs; return the packs, core first, then by name.
 
-    If it is unset, every pack is loaded; ``NABLAFX_PACKS=a,b`` loads those two, and an empty value loads none.
-    Core itself is always loaded.
+    The environment variable ``NABLAFX_PACKS`` limits them. If it is unset, every pack is loaded;
+    ``NABLAFX_PACKS=a,b`` loads those two (the prefix ``nablafx-`` may be left out, and names that are not installed are
+    ignored), and an empty value loads none. Core itself is always loaded. A pack that fails is returned with its
+    `problems`; no exception is raised.
     """
     wanted = os.environ.get("NABLAFX_PACKS")
     names = None if wanted is None else [name.strip() for name in wanted.split(",") if name.strip()]
@@ -42,7 +44,7 @@ def discover_packs() -> list[Pack]:
 
 
 def _points() -> Iterator[tuple[EntryPoint, str]]:
-    """Yield every entry point of the group with ""; for a distribution with unreadable ones, one with the reason."""
+    """Yield every entry point of the group with ""; for a distribution with unreadable ones, a made-up one and why."""
     try:
         found: Iterable[EntryPoint] = entry_points(group=GROUP)
     except Exception:  # one damaged distribution of any project makes this fail: read them one by one
@@ -74,7 +76,10 @@ def _name_of(distribution: Distribution) -> str:
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str, list[str]]:
-    """Return name, version and requirements of the distribution of an entry point."""
+    """Return name, version and requirements of an entry point's distribution.
+
+    If its metadata is damaged: the top-level package that the entry point names, ``"?"``, and no requirements.
+    """
     with suppress(Exception):  # damaged or missing metadata; the exception depends on the Python version
         fields = _fields(point.dist) if point.dist else None
         if fields and fields["Name"]:
@@ -83,14 +88,14 @@ def _distribution(point: EntryPoint) -> tuple[str, str, list[str]]:
 
 
 def _fields(distribution: Distribution) -> Message:
-    """Return the metadata without the description, because parsing a README takes longer than the rest."""
+    """Return a distribution's metadata without the description: parsing a README takes longer than the rest."""
     text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or distribution.read_text("") or ""
     return message_from_string(text.partition("\n\n")[0])
 
 
 def _warn_about_slow_imports(packs: Iterable[Pack]) -> None:
     for pack in packs:
-        if pack.import_seconds > VERY_SLOW_SECONDS:
+        if pack.name != CORE and pack.import_seconds > VERY_SLOW_SECONDS:
             others = ",".join(
                 other.name.removeprefix("nablafx-") for other in packs if other.name not in (pack.name, CORE)
             )

@@ -1,11 +1,14 @@
-"""Hooks that a pack may implement. Each returns data; calling one imports nothing heavy.
+"""Hooks that a pack may implement.
+
+All hooks but `nablafx_callbacks` return a `Component` for each component of their kind. They must import nothing heavy,
+because commands that only list components call them too.
 
 A pack is a distribution with an entry point in the group ``nablafx`` that names a module::
 
     [project.entry-points.nablafx]
     acme = "nablafx_acme.plugin"
 
-Hooks are called pack by pack, so that a failing hook does not affect other packs.
+The hooks of each pack are called apart, so that a failing hook does not affect other packs.
 """
 
 from __future__ import annotations

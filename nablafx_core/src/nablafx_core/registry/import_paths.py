@@ -2,7 +2,8 @@
 
 Importing a module runs it. Users write their own experiment files, so import paths in them are followed, also to
 modules beside the files. A bundle, a run's config or a data set may be untrusted: import paths in it may name only
-packs, classes that are loaded already, and modules that the user trusts by name. See docs/decisions/0023.
+packs, attributes of modules that are loaded already, and modules that the user trusts by name. A run that the user
+trained on this machine may also name the modules of that training. See docs/decisions/0023.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ _RUN = "run.json"
 
 @dataclass(frozen=True)
 class Code:
-    """Modules to which the import paths of a file may lead.
+    """Rules for a file: the modules that its import paths may name, and the observers that it may have.
 
     Args:
-        folders: folders that are searched before Python's own path: those of the user's experiment files.
+        folders: folders that are searched before Python's own path: those of the user's experiment files. They are not
+            searched for an untrusted file.
         stranger: name of an untrusted file for messages, such as ``"ts9.nfx"``; empty for the user's own files.
-        trusted: modules that an untrusted file may name, with the folder of each; None for Python's own path.
+        trusted: modules that an untrusted file may name beside those of packs, with the folder of each; the folder is
+            None for a module on Python's own path.
         observers: sections of the observers that an untrusted file may have; None for any.
     """
 
@@ -46,7 +49,7 @@ class Code:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Apply these rules to import paths in this thread, inside the ``with``."""
+        """Apply these rules to all import paths that this thread follows inside the ``with``."""
         token = _code.set(self)
         try:
             yield
@@ -63,12 +66,13 @@ _found_beside: dict[str, Path] = {}
 
 
 def code_of_files(files: Iterable[Path | str]) -> Code:
-    """Return the rules for import paths of experiment files; the config of a run counts as untrusted.
+    """Return the rules for the import paths of experiment files: modules may be in the folders of the files.
 
-    Without a file, modules may be in the current folder.
+    If one of the folders contains a ``run.json``, the files count as the untrusted config of that run: the rules of
+    `code_of_run` are returned.
 
     Args:
-        files: paths of the experiment files.
+        files: paths of the experiment files; without any, modules may be in the current folder.
     """
     folders = list(dict.fromkeys(Path(file).resolve().parent for file in files)) or [Path.cwd()]
     for folder in folders:
@@ -80,7 +84,9 @@ def code_of_files(files: Iterable[Path | str]) -> Code:
 def code_of_run(folder: Path, overrides: Iterable[str] = ()) -> Code:
     """Return the rules for the import paths of a run's config and model, and for its observers.
 
-    A run that this user trained on this machine may import the modules of that training, and may have its observers.
+    A run is untrusted. Every run may import the modules that `trusting` allows. A run that this user trained on this
+    machine, recognised by the name of its folder, may also import the modules of that training, and may have its
+    observers; any other run may have no observers.
 
     Args:
         folder: folder of the run.
@@ -92,19 +98,20 @@ def code_of_run(folder: Path, overrides: Iterable[str] = ()) -> Code:
 
 
 def code_of_stranger(name: str) -> Code:
-    """Return the rules for the import paths of an untrusted file, which messages call `name`."""
+    """Return the rules for an untrusted file, which messages call `name`: it may name what `trusting` allows."""
     return Code(stranger=name, trusted=_trusted.get() or {})
 
 
 @contextmanager
 def trusting(modules: str | Path | Sequence[str | Path]) -> Iterator[None]:
-    """Allow untrusted files to name these modules, inside the ``with``.
+    """Allow untrusted files whose rules are made inside the ``with`` to name these modules.
 
     Args:
-        modules: Python files or folders of packages, such as ``"mymodel.py"``, or names of installed modules.
+        modules: one or several Python files or folders of packages, such as ``"mymodel.py"``, or names of installed
+            top-level modules. If there is a folder of that name, it is meant.
 
     Raises:
-        RegistryError: if an item is neither a file nor the name of a module.
+        RegistryError: if a ``.py`` file does not exist, or the name of an item is not the name of a top-level module.
     """
     named = [modules] if isinstance(modules, (str, Path)) else modules
     token = _trusted.set({**(_trusted.get() or {}), **dict(_place(module) for module in named)})
@@ -115,6 +122,7 @@ def trusting(modules: str | Path | Sequence[str | Path]) -> Iterator[None]:
 
 
 def _place(module: str | Path) -> tuple[str, Path | None]:
+    """Return the name of a trusted module and the folder that contains it; None for an installed module."""
     path = Path(os.path.abspath(module))  # symbolic links are not resolved: the link's name is the module's name
     name, folder = str(module), None
     if path.is_dir() or path.suffix == ".py":
@@ -129,12 +137,17 @@ def _place(module: str | Path) -> tuple[str, Path | None]:
 def import_outside(target: str, packages: Iterable[str]) -> Any:
     """Import the target of an import path, if the rules in force allow it.
 
+    The rules are those of the `Code` that this thread uses; without one, the path is the user's own. A user's own path
+    may name any module. The path of an untrusted file may name a trusted module, a module of a pack, or an attribute of
+    a module that is loaded already.
+
     Args:
         target: ``"package.module:attribute"``.
         packages: top-level packages of the installed packs.
 
     Raises:
-        RegistryError: if the file is untrusted and the module is not trusted; then nothing is imported.
+        RegistryError: if the rules do not allow the target, or another module of that name is already loaded; then
+            nothing is imported.
         Exception: any exception that the import raises.
     """
     code = _code.get() or Code()
@@ -160,11 +173,12 @@ def import_outside(target: str, packages: Iterable[str]) -> Any:
 def remember(run_id: str, config: Mapping[str, Any]) -> None:
     """Store, for this user and outside the run's folder, the modules and observers that the run may use again.
 
-    Stored are the modules that the experiment names, with the folders where they were found, and its observers.
+    Stored are the loaded modules that the experiment names, with the folders beside the experiment where they were
+    found, and its observers. Nothing is stored if there are none, or if the user's cache cannot be written.
 
     Args:
         run_id: id of the run.
-        config: experiment of the run, or the record of a sweep.
+        config: experiment of the run, or the record of a sweep, which contains one under the key ``experiment``.
     """
     modules = {name: _folder_beside(name) for name in sorted(set(_named_modules(config))) if name in sys.modules}
     track = config.get("experiment", config).get("track")
@@ -198,7 +212,7 @@ def _memory(run_id: str) -> Path:
 
 
 def _named_modules(value: Any) -> Iterator[str]:
-    """Yield the top-level modules of the import paths in plain data."""
+    """Yield the top-level module of each import path in plain data; any string with a colon counts as one."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list):
@@ -209,7 +223,7 @@ def _named_modules(value: Any) -> Iterator[str]:
 
 
 def file_of(module: str) -> str:
-    """Return the name of the file or folder of a loaded top-level module."""
+    """Return the name of the file, or of a package's folder, of a loaded top-level module; else the module's name."""
     place = getattr(sys.modules.get(module), "__file__", None)
     if not place:
         return module
@@ -223,7 +237,11 @@ class _Finder:
         self._folders = [str(folder) for folder in folders]
 
     def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Find a module outside the standard library; skip folders without code."""
+        """Return the spec of a top-level module in the folders.
+
+        None for a module that they lack, a folder without ``__init__.py``, a submodule, or a name of the standard
+        library.
+        """
         if path is not None or name in sys.stdlib_module_names:
             return None
         spec = PathFinder.find_spec(name, self._folders)
@@ -232,10 +250,17 @@ class _Finder:
 
 @contextmanager
 def _searched_first(folders: Sequence[Path], target: str) -> Iterator[None]:
-    """Search folders first for the module of an import path and the modules that it imports; `sys.path` is unchanged.
+    """Search folders before Python's path inside the ``with``, for all top-level modules; `sys.path` is unchanged.
+
+    This is done only if the folders have the top-level module of the import path; else nothing changes. Modules of the
+    standard library are never replaced. The folder of the module is recorded for `remember`.
+
+    Args:
+        folders: folders to search.
+        target: import path, ``"package.module:attribute"``.
 
     Raises:
-        RegistryError: if another module of that name is already loaded.
+        RegistryError: if the folders have the module, but another module of that name is already loaded.
     """
     finder = _Finder(folders)
     name = target.partition(":")[0].partition(".")[0]

@@ -14,9 +14,11 @@ class Given:
 
     Args:
         name: name of the argument.
-        what: description, for the documentation.
-        settable: True if an experiment may set it instead; False if only the framework passes it.
-        source: source of the value; values from the experiment are known before the data is read.
+        what: description of the value, for the documentation.
+        settable: True if an experiment may set the argument, and the framework passes it only if none does; False if
+            only the framework passes it.
+        source: source of the value: the gray-box chain, the data, or other sections of the experiment, whose values are
+            known before the data is read.
     """
 
     name: str
@@ -34,7 +36,7 @@ class Kind:
     Args:
         name: name in the singular, for messages.
         plural: name in the plural, for ``nablafx list``; the hook is ``nablafx_`` + plural.
-        summary: description of such components, the first line of the hook's documentation.
+        summary: description of such components, the beginning of the hook's documentation.
         example: arguments of the `Component` in the hook's example, as source text.
         laws: ``module:TABLE`` of the laws for its components, see `nablafx_core.testing.table`.
         interface: ``module:Class`` of the base class of its components (for `instances`: the class of the objects). An
@@ -43,12 +45,14 @@ class Kind:
         content: True if targets are files inside a package, False if they are imported.
         instances: True if targets are objects, False if they are classes.
         given: constructor arguments that the framework passes.
-        beside: ``module:TABLE`` of the framework's settings that are written beside the component's own.
-        structures: ``module:TABLE`` of sections that may replace a component in a list of its kind, by their key.
+        beside: ``module:TABLE`` of the framework's settings that a section has beside the component's own; empty for
+            none.
+        structures: ``module:TABLE`` of the settings of sections that may replace a component in a list of its kind, by
+            the key that such a section has; empty for none.
         keys: other keys that the framework reads in sections of this kind.
         adapted: ``module:function`` that turns a component's class into one whose settings a file can contain.
         template: template file of the component that ``nablafx packs new`` writes; empty if there is none.
-        needs: kinds that ``nablafx packs new`` adds with it.
+        needs: names of the kinds that ``nablafx packs new`` adds with it.
 
     Raises:
         ValueError: if a kind of code has no interface, or if a kind of content has one.
@@ -76,12 +80,12 @@ class Kind:
 
     @property
     def injected(self) -> frozenset[str]:
-        """Arguments that only the framework passes; they are not settings."""
+        """Names of the constructor arguments that only the framework passes; they are not settings."""
         return frozenset(one.name for one in self.given if not one.settable)
 
     @property
     def from_data(self) -> frozenset[str]:
-        """Settings that come from the data unless the experiment sets them."""
+        """Names of the settings that come from the data unless the experiment sets them."""
         return frozenset(one.name for one in self.given if one.settable and one.source == "data")
 
     @property
@@ -90,11 +94,13 @@ class Kind:
         return f"nablafx_{self.plural}"
 
     def fits(self, target: object, interface: type) -> bool:
-        """Return True if a target has this kind, without calling it.
+        """Return True if a target has this kind of code, without calling it.
+
+        The target must be an object of the interface for `instances`, else a subclass of it.
 
         Args:
             target: target of a component's import path.
-            interface: imported class that `interface` names.
+            interface: imported class that the field `interface` names.
         """
         if self.instances:
             return isinstance(target, interface)
@@ -105,7 +111,7 @@ class Kind:
         """Documentation of the hook, with a complete example."""
         derived = "" if self.content or self.instances else f", subclasses of `{self.interface.replace(':', '.')}`"
         return (
-            f"{self.summary}{derived}::\n\n    @hookimpl\n    def {self.hook}():\n"
+            f"{self.summary.removesuffix('.')}{derived}::\n\n    @hookimpl\n    def {self.hook}():\n"
             f"        return [Component({self.example})]\n"
         )
 
@@ -148,8 +154,8 @@ KINDS: dict[str, Kind] = {
             laws=f"{_LAWS}:CONTROLLER",
             interface=f"{_CONTRACTS}:Controller",
             given=(
-                Given("num_parameters", "parameters of its processor that are not fixed", source="chain"),
-                Given("num_controls", "knobs of the model", source="chain"),
+                Given("num_parameters", "number of parameters of its processor that are not fixed", source="chain"),
+                Given("num_controls", "number of knobs of the model", source="chain"),
                 Given("sample_rate", "sample rate in Hz at which its processor runs", source="chain"),
             ),
             template="knobs.py",
@@ -269,7 +275,7 @@ KINDS: dict[str, Kind] = {
     )
 }
 
-#: Sections without a component, by the name of their mark: ``module:TABLE`` of their settings.
+#: Sections that name no component, by the kind in their `Section` mark: ``module:TABLE`` of their settings.
 PLAIN_SECTIONS = {"mix": "nablafx_core.graybox.grammar:DRIVEN"}
 
 

@@ -1,4 +1,4 @@
-"""The registry: find the pack that provides a name, and load the component."""
+"""The registry: find the component of a name in the installed packs, and load it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,19 @@ _MAX_LISTED = 30
 
 
 def listed(kind: Kind, names: Sequence[str]) -> str:
-    """Join the names of components for a message; for many, give their number and a command that lists them."""
+    """Join the names of components for a message; for more than 30, give their number and a command that lists them."""
     return f"{len(names)}; `nablafx list {kind.plural}` lists them" if len(names) > _MAX_LISTED else ", ".join(names)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A component and the pack that provides it (None for code that is named by its import path)."""
+    """Result of a look-up: a component, its kind, and the pack that provides it.
+
+    Attributes:
+        kind: kind of the component.
+        component: name, target and summary; for code that is named by its import path, the path is name and target.
+        pack: pack of the component; None for code that is named by its import path.
+    """
 
     kind: Kind
     component: Component
@@ -44,7 +50,7 @@ class Entry:
 
     @property
     def qualified_name(self) -> str:
-        """``pack/name``, or the import path."""
+        """``pack/name``; without a pack, the import path."""
         return f"{self.pack.name}/{self.component.name}" if self.pack else self.component.target
 
     @property
@@ -53,10 +59,11 @@ class Entry:
         return self.component.target.partition(":")[0].partition(".")[0]
 
     def load(self) -> Any:
-        """Import the target.
+        """Import the target of a component that is code, and return it without a check of its kind.
 
         Raises:
-            RegistryError: if the target cannot be imported; names the pack and the cause.
+            RegistryError: if the target cannot be imported, or if it is named by an import path that the rules in force
+                do not allow (see `import_outside`). The message names the pack, if there is one, and the cause.
         """
         try:
             with pack_code():
@@ -76,10 +83,10 @@ class Entry:
             ) from error
 
     def resource(self) -> Traversable:
-        """Return the file inside the pack, for content.
+        """Return the file of a component that is content, such as a preset.
 
         Raises:
-            RegistryError: if the pack does not contain the file.
+            RegistryError: if the package that the target names cannot be imported or does not contain the file.
         """
         package, _, path = self.component.target.partition(":")
         try:
@@ -95,7 +102,11 @@ class Entry:
 
 
 class Registry:
-    """Components of the installed packs."""
+    """Finder of the components of packs.
+
+    Args:
+        packs: packs to search, in the order of lists and messages.
+    """
 
     def __init__(self, packs: Iterable[Pack]) -> None:
         self.packs = list(packs)
@@ -103,7 +114,7 @@ class Registry:
     @staticmethod
     @first_result
     def discover() -> Registry:
-        """Return the registry of this process; the installed packs are searched once."""
+        """Return the registry of this process; the first call finds the installed packs, see `discover_packs`."""
         return Registry(discover_packs())
 
     @property
@@ -112,7 +123,11 @@ class Registry:
         return frozenset(pack.package for pack in self.packs)
 
     def entries(self, kind: str) -> Iterator[Entry]:
-        """Yield every component of one kind, pack by pack."""
+        """Yield every component of one kind, pack by pack.
+
+        Raises:
+            RegistryError: if there is no such kind.
+        """
         which = kind_named(kind)
         for pack in self.packs:
             for component in pack.components(which).values():
@@ -121,9 +136,11 @@ class Registry:
     def find(self, kind: str, name: str) -> Entry:
         """Return the component called `name`: a plain name, ``pack/name``, or an import path ``package.module:Class``.
 
+        An import path is not checked and nothing is imported. It is not possible for content, such as a preset.
+
         Raises:
-            RegistryError: if no pack provides it.
-            AmbiguousNameError: if several packs provide it.
+            RegistryError: if there is no such kind, or no pack provides the name.
+            AmbiguousNameError: if several packs provide the name.
         """
         which = kind_named(kind)
         if ":" in name and not which.content:
@@ -158,7 +175,11 @@ class Registry:
         return "\n".join([*lines, *self.problems()])
 
     def problems(self) -> list[str]:
-        """Return the known problems of packs, one line each, for the end of a message."""
+        """Return the problems of packs that are known so far, one line each, for the end of a message.
+
+        The required version of core is checked first. A hook that was not called yet may have further problems; see
+        `collect_all`.
+        """
         for pack in self.packs:
             pack.check_core()
         return [f"  broken pack {pack.name} {pack.version}: {text}" for pack in self.packs for text in pack.problems]
@@ -166,8 +187,12 @@ class Registry:
     def check_requirements(self, requirements: Iterable[str]) -> None:
         """Check the section ``requires`` of an experiment.
 
+        Args:
+            requirements: requirements such as ``"nablafx-acme>=0.2"``; markers and extras are ignored.
+
         Raises:
-            RegistryError: if the installed packs do not meet a requirement; the message lists all of these.
+            RegistryError: if a text is not a requirement; or if a distribution is missing or has another version: the
+                message lists all of these.
         """
         from packaging.requirements import InvalidRequirement, Requirement
 
@@ -187,13 +212,15 @@ class Registry:
             if not requirement.specifier.contains(installed, prereleases=True):
                 missing.append(f"  {text}: version {installed} is installed. Try: pip install '{text}'")
         if missing:
-            raise RegistryError("\n".join(["The experiment requires packs that are not installed:", *missing]))
+            raise RegistryError(
+                "\n".join(["The experiment requires packs that are missing or have another version:", *missing])
+            )
 
     def pack_named(self, name: str) -> Pack:
         """Return the pack called `name`, with or without the prefix ``nablafx-``.
 
         Raises:
-            RegistryError: if the pack is not installed.
+            RegistryError: if the registry has no such pack: it is not installed, or ``NABLAFX_PACKS`` leaves it out.
         """
         for pack in self.packs:
             if pack.is_called(name):
@@ -202,7 +229,10 @@ class Registry:
         raise RegistryError(f"No pack named '{canonical(name)}' is installed. Packs: {names}.")
 
     def raised_by(self, error: BaseException) -> tuple[Pack, str] | None:
-        """Return the pack whose code raised an exception, and the innermost line there; None if core raised it."""
+        """Return the first pack through whose code an exception passed, and the innermost line there.
+
+        The line is text such as ``nablafx_acme/ladder.py:31``. None if the exception passed through no pack but core.
+        """
         for pack in self.packs:
             if pack.name != CORE and pack.package and (where := raised_at(error, pack.package)):
                 return pack, where

@@ -29,10 +29,10 @@ SLOW_SECONDS = 0.5
 
 
 class _Hooks(pluggy.PluginManager):
-    """Hooks of one pack. Only hooks that a module defines are specified, because most packs have one or two."""
+    """Hooks of one pack. For speed, only the hooks that its modules define get specifications: most have one or two."""
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
-        """Parse a hook as pluggy does, but consider only functions and bound methods, which is faster."""
+        """Parse a hook as pluggy does; in a module, consider only functions and methods, which is faster."""
         kinds = (FunctionType, MethodType, classmethod, staticmethod)
         if isinstance(plugin, ModuleType) and not isinstance(vars(plugin).get(name), kinds):
             return None
@@ -56,7 +56,7 @@ def _specification(name: str) -> Any:
 
 
 class Pack:
-    """A distribution and its components. Failures are stored as text and never raised.
+    """A distribution and its components. Failures of its code are stored as text and not raised, but see `call`.
 
     Args:
         name: name of the distribution.
@@ -65,10 +65,11 @@ class Pack:
 
     Attributes:
         name: canonical name of the distribution, which identifies the pack.
+        version: version of the distribution.
         problems: messages about defects that make the pack, or a part of it, unusable, with advice.
         warnings: messages for the pack's author, which a user may ignore.
         import_seconds: time that the import of its modules took, in seconds.
-        package: top-level package of its modules.
+        package: top-level package of the module that its first entry point names; empty if none names a module.
     """
 
     def __init__(self, name: str, version: str, requires: Sequence[str] = ()) -> None:
@@ -88,7 +89,10 @@ class Pack:
         return canonical(name) in (self.name, self.name.removeprefix("nablafx-"))
 
     def add(self, entry_point: EntryPoint) -> None:
-        """Import the module of an entry point, and register its hooks."""
+        """Import the module or object that an entry point names, and register its hooks.
+
+        If that fails, a problem is added to the pack.
+        """
         name, _, attribute = (part.strip() for part in entry_point.value.partition("[")[0].partition(":"))
         if not all(part.isidentifier() for part in name.split(".")):
             line = f"{entry_point.name} = {entry_point.value}"
@@ -109,7 +113,7 @@ class Pack:
             self.register(found)
 
     def _imported(self, name: str) -> object | None:
-        """Import a module; if that fails, add a problem to the pack and return None."""
+        """Import a module and measure the time; if that fails, add a problem to the pack and return None."""
         began = time.perf_counter()
         try:
             with pack_code():
@@ -126,7 +130,12 @@ class Pack:
                 )
 
     def why(self, error: BaseException, module: str) -> str:
-        """Explain why a module of the pack, or a module that it imports, cannot be imported, and what to do."""
+        """Return why a module of the pack, or a module that it imports, cannot be imported, and what to do.
+
+        Args:
+            error: exception that the import raised.
+            module: name of the module of the pack.
+        """
         if mismatch := core_mismatch(self.name, self._requires):
             return f"{cause(error, module.partition('.')[0])}. It {mismatch}"
         return import_problem(error, module, self.name, self._requires)
@@ -138,7 +147,7 @@ class Pack:
             self.problems.append(mismatch)
 
     def register(self, module: object) -> None:
-        """Register the hooks of a module or another object."""
+        """Register the hooks of a module or another object, once; if that fails, add a problem to the pack."""
         if self._hooks.is_registered(module):
             return
         try:
@@ -153,7 +162,7 @@ class Pack:
             self.warnings += warnings
 
     def _uncalled_hooks(self, module: object) -> Iterator[str]:
-        """Yield a warning for each function that looks like a hook but is never called."""
+        """Yield a warning for each function that looks like a hook but is never called, or one if there is none."""
         callers = self._hooks.get_hookcallers(module) or []
         for caller in callers:
             if not caller.has_spec():
@@ -171,7 +180,10 @@ class Pack:
         return caller is not None and bool(caller.get_hookimpls())
 
     def components(self, kind: Kind) -> dict[str, Component]:
-        """Return the components of one kind that the pack provides, by name.
+        """Return the components of one kind that the pack provides, by name; the hook is called once.
+
+        A component with a fault is left out, and a hook that raises gives no components; both add a problem to the
+        pack. A hook that asks for the components of its own kind gets none.
 
         If several threads call this first at the same time, each may call the hook; all get the first result. No lock
         is held meanwhile, because a hook may import, and thus wait for an importing thread that calls this as well.
@@ -179,7 +191,7 @@ class Pack:
         if kind.name not in self._components:
             asked = _being_collected.get()
             if (self, kind.name) in asked:
-                return {}  # recursion: a hook that asks for the components of its own kind gets none
+                return {}  # recursion
             token = _being_collected.set(asked | {(self, kind.name)})
             try:
                 found, problems = self._collect(kind)
@@ -207,7 +219,13 @@ class Pack:
         return found, problems
 
     def call(self, hook: str, **arguments: object) -> list[object]:
-        """Call a behaviour hook; if it fails, store the problem and return an empty list.
+        """Call a hook such as `nablafx_callbacks`, and return all items that the pack's implementations return.
+
+        The list is empty if the pack does not implement the hook, and if the hook fails, which adds a problem.
+
+        Args:
+            hook: name of the hook.
+            arguments: arguments of the hook.
 
         Raises:
             NablafxError: if the hook raises one, with which a pack rejects something on purpose.
@@ -239,7 +257,7 @@ def _fault(item: object, found: Mapping[str, Component]) -> str | None:
     if not isinstance(item, Component):
         return f"returned {type(item).__name__}, not Component: {item!r:.60}"
     if not isinstance(item.name, str) or not item.name or set(item.name) & set("/:"):
-        return f"gives the name {item.name!r}; a name is a string without '/' and ':'"
+        return f"gives the name {item.name!r}; expected a string that is not empty and has no '/' and no ':'"
     texts = {"target": item.target, "summary": item.summary, "licence": item.licence or "", "sha256": item.sha256 or ""}
     for field, value in texts.items():
         if not isinstance(value, str):
@@ -265,11 +283,12 @@ def _suggestion(name: str) -> str:
 
 
 def import_target(target: str) -> object:
-    """Import ``"package.module:attribute"``.
+    """Import the module of ``"package.module:attribute"``, and return the attribute, which may be nested.
 
     Raises:
         ValueError: if the text is not of that form.
-        ImportError, AttributeError: if the import fails.
+        ImportError, AttributeError: if there is no such module or attribute.
+        Exception: any exception that the module raises while it is imported.
     """
     module, colon, attribute = target.partition(":")
     if not (module and colon and attribute):

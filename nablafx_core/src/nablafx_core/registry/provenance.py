@@ -1,4 +1,4 @@
-"""Packs with which a file was made: they resolve its short names, and say what to install if one is missing."""
+"""Find components for a file by the packs with which it was made, and say what to install if one is missing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Provenance:
 
     @classmethod
     def of_run(cls, folder: Path) -> Provenance:
-        """Return the packs in a folder's ``run.json``; empty if it cannot be read."""
+        """Return a finder with the packs that a folder's ``run.json`` records; with none if it cannot be read."""
         try:
             packs = read_json(str(folder / "run.json"))["packs"]
             return cls({str(pack["name"]): str(pack["version"]) for pack in packs})
@@ -38,11 +38,13 @@ class Provenance:
     def find(self, kind: str, name: str) -> Entry:
         """Find the component that a name of the file means; like `Registry.find`.
 
-        A name without its pack was unambiguous when it was written, so it means a component of a recorded pack. Packs
-        that were installed later are ignored, unless all recorded packs are installed and none of them has the name.
+        A name without its pack was unambiguous when it was written, so it means a component of a recorded pack: the
+        only one that has the name or, if several have it, the only one of these in its recorded version. Other packs
+        are searched too if all recorded packs are installed, none is older than recorded, and none has the name.
 
         Raises:
-            RegistryError: if there is no such component; the message says which packs to install.
+            RegistryError: if there is no such kind or component; the message says which packs to install.
+            AmbiguousNameError: if the name is still in several packs.
         """
         registry = Registry.discover()
         if not is_qualified(name):
@@ -64,7 +66,10 @@ class Provenance:
         return "\n".join([message, *(line for line in self.advice() if line not in message)])
 
     def advice(self) -> list[str]:
-        """Return an installation command for each recorded pack that is missing or older than the recorded version."""
+        """Return a line for each recorded pack that is missing or older than recorded, with a command to install it.
+
+        The line of an installed pack that ``NABLAFX_PACKS`` leaves out says so instead.
+        """
         loaded = {pack.name: pack.version for pack in Registry.discover().packs}
         lines = []
         for name, recorded in self.packs.items():

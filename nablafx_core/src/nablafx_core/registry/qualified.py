@@ -15,22 +15,24 @@ from nablafx_core.registry.settings import Setting, beside, settings_of, structu
 
 
 class Names(Protocol):
-    """Finder of components by name: a `Registry` or a `Provenance`."""
+    """Finder of components by name, such as a `Registry` or a `Provenance`."""
 
     def find(self, kind: str, name: str) -> Entry:
         """Return the component of that name; see `Registry.find`."""
 
 
 def qualified(kind: str, section: Any, names: Names) -> Any:
-    """Return a section with ``pack/name`` in place of every name in it, at any depth; nothing else is changed.
+    """Return a section with ``pack/name`` in place of every component's name in it, at any depth.
+
+    Import paths and all other values stay as they are.
 
     Args:
-        kind: kind of the section; ``"mix"`` for one without a name.
+        kind: kind of the section; ``"mix"`` for the section of a mix, which names no component itself.
         section: mapping, name, or an object that is already built, which is returned unchanged.
         names: finder of the components.
 
     Raises:
-        RegistryError: if a component is unknown or cannot be imported.
+        RegistryError: if a component is unknown, is in several packs, or cannot be imported.
     """
     if isinstance(section, str) and kind in KINDS:
         return names.find(kind, section).qualified_name
@@ -56,13 +58,13 @@ def qualified_value(setting: Setting, value: Any, names: Names) -> Any:
 
 
 class Noted:
-    """Finder of components that records all look-ups.
+    """Finder of components that records all successful look-ups.
 
     Args:
-        names: finder of the components.
+        names: finder that is asked.
 
     Attributes:
-        found: name and component of each look-up.
+        found: for each look-up, in order, the name that was asked for and the component that was found.
     """
 
     def __init__(self, names: Names) -> None:

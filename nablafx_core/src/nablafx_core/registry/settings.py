@@ -36,7 +36,7 @@ class Setting:
         name: name of the keyword argument.
         annotation: type of the argument.
         default: default value; REQUIRED if there is none.
-        doc: description from the class's docstring.
+        doc: description in one line, from the docstring of the class or the annotation; empty if there is none.
     """
 
     name: str
@@ -51,13 +51,16 @@ class Setting:
 
 
 def beside(kind: str) -> tuple[Setting, ...]:
-    """Return the framework's settings in sections of a kind, which are written beside those of the component."""
+    """Return the framework's settings in sections of a kind, which are written beside those of the component.
+
+    For a section that names no component, such as ``"mix"``, these are all of its settings.
+    """
     target = PLAIN_SECTIONS.get(kind) or KINDS[kind].beside
     return _imported(target) if target else ()
 
 
 def structures(kind: str) -> Mapping[str, tuple[Setting, ...]]:
-    """Return the settings of each section that may replace a component of a kind, by the key of the section."""
+    """Return the settings of the sections that may replace a component of a kind, by the key that each one has."""
     target = KINDS[kind].structures if kind in KINDS else ""
     return _imported(target) if target else {}
 
@@ -67,13 +70,13 @@ def _imported(target: str) -> Any:
 
 
 def reserved_keys(kind: str) -> frozenset[str]:
-    """Return the framework's keys in sections of a kind; a setting of a component must not have such a name."""
+    """Return the framework's keys in sections of a kind, such as ``name``; no component's setting may be called so."""
     inside = [setting.name for settings in structures(kind).values() for setting in settings]
     return frozenset(["name", *(setting.name for setting in beside(kind)), *inside, *KINDS[kind].keys])
 
 
 class SettingsError(ValueError):
-    """Raised if a setting does not exist or has an invalid value; `key` is the name of the setting."""
+    """Raised if the value of a setting is invalid; `key` is the name of the setting."""
 
     def __init__(self, key: str, message: str) -> None:
         super().__init__(message)
@@ -81,11 +84,14 @@ class SettingsError(ValueError):
 
 
 def settings_of(target: Any, without: Collection[str] = ()) -> dict[str, Setting]:
-    """Return the settings of a class, a function or a pydantic model, in their order.
+    """Return the settings of a class, a function or a pydantic model by name, in their order.
+
+    The settings of a class are the arguments of its constructor and, if that accepts ``**kwargs``, those of the
+    constructors of its base classes.
 
     Args:
         target: class, function or pydantic model.
-        without: names of arguments that the framework passes.
+        without: names of arguments to leave out, which the framework passes; ignored for a pydantic model.
     """
     if isinstance(target, type) and issubclass(target, BaseModel):
         return {
@@ -128,7 +134,7 @@ def _annotated(annotation: Any, metadata: Iterable[Any]) -> Any:
 
 
 def _constructors(target: Any) -> list[Callable[..., Any]]:
-    """Return the constructor, and the constructors of base classes that receive its ``**kwargs``."""
+    """Return a class's constructor, and those of base classes that receive its ``**kwargs``; a function is its own."""
     if not isinstance(target, type):
         return [target]
     found = []
@@ -153,7 +159,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=4096)
 def argument_docs(docstring: str | None) -> Mapping[str, str]:
-    """Return the descriptions under ``Args:`` of a Google-style docstring, each joined to one line."""
+    """Return the descriptions under ``Args:`` of a Google-style docstring by argument, each joined to one line."""
     match = re.search(r"^\s*Args:\s*\n(.*?)(?=^\s*[A-Z]\w+:\s*$|\Z)", docstring or "", re.MULTILINE | re.DOTALL)
     if not match:
         return {}
@@ -224,9 +230,10 @@ def with_marked(
     Args:
         annotation: annotation of the setting, in which marks may be inside lists, tuples, mappings and unions.
         value: plain data.
-        path: path of the value.
+        path: keys and indices that lead to the value from outside; those inside the value are appended to it.
         change: function of a mark, its value and the path of the value; returns the replacement.
-        leaf: function of an annotation, its value and the path of the value, for values without a mark.
+        leaf: function of an annotation, its value and the path of the value, for parts whose annotation contains no
+            mark; returns the replacement. By default, these parts stay as they are.
     """
     origin, arguments = get_origin(annotation), get_args(annotation)
     if not is_marked(annotation):
@@ -250,14 +257,17 @@ def with_marked(
 
 
 def is_marked(annotation: Any) -> bool:
-    """Return True if a setting contains sections or names of components."""
+    """Return True if an annotation contains, at any depth, the mark of a section or of a component's name."""
     return any(
         isinstance(argument, Mark) or is_marked(argument) for argument in get_args(annotation) if argument is not ...
     )
 
 
 def _marked_arm(arms: Sequence[Any], value: Any) -> Any:
-    """Return the marked part of a union that matches a value; None if an unmarked part does."""
+    """Return the first marked arm of a union that fits a value.
+
+    None if no marked arm fits, if the value is None, or if it is a string and the union allows any string.
+    """
     if value is None or (isinstance(value, str) and str in arms):
         return None
     for arm in filter(is_marked, arms):
@@ -273,7 +283,8 @@ def checked_value(setting: Setting, value: Any) -> Any:
     """Validate a value that was read from YAML, and return it as plain data.
 
     Raises:
-        SettingsError: if the value has another type or is outside its range.
+        SettingsError: if the value has another type or is outside its range, or if a file cannot contain values of the
+            setting's type.
     """
     try:
         adapter = TypeAdapter(setting.annotation, config=_config(setting.annotation))
