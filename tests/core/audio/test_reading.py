@@ -151,6 +151,14 @@ def test_integer_formats_round_samples_and_count_clipped_values(tmp_path, caplog
     assert (float(back.min()), float(back.max())) == (-1.0, 1 - step)
 
 
+@pytest.mark.parametrize("extension", ["ogg", "mp3"])
+def test_the_warning_of_lossy_formats_does_not_say_that_values_were_limited(tmp_path, caplog, extension):
+    sine = 3 * torch.sin(0.03 * torch.arange(48_000.0))[None]
+    files.write(tmp_path / f"a.{extension}", sine, 48_000)
+    assert float(files.read(tmp_path / f"a.{extension}").abs().max()) > 2.5
+    assert "are beyond full scale" in caplog.text and "were limited" not in caplog.text
+
+
 def test_dither_makes_the_error_of_16_bits_independent_of_the_audio(tmp_path):
     """A sine of a third of a step vanishes without dither, and the error of a louder one is distortion."""
     step, time = 2**-15, torch.arange(96_000) / 48_000
@@ -166,8 +174,8 @@ def test_dither_makes_the_error_of_16_bits_independent_of_the_audio(tmp_path):
 @pytest.mark.parametrize(
     ("name", "bits", "message"),
     [
-        ("a.flac", "32f", r"a\.flac: FLAC has 16 or 24 bits, not 32f"),
-        ("a.mp3", "16", r"a\.mp3: MP3 has no sample formats"),
+        ("a.flac", "32f", r"a\.flac: FLAC .* 16 and 24, .*'32f'"),
+        ("a.mp3", "16", r"a\.mp3: MP3 has no sample format, .*'16'"),
         ("a.wav", "20", r"a\.wav: .* sample format '20'\. Sample formats: 16, 24, 32f"),
     ],
 )
@@ -238,7 +246,7 @@ def test_an_mp3_that_declares_a_length_of_weeks_is_rejected(tmp_path, capfd):
     at = max(content.find(b"Info"), content.find(b"Xing")) + 8  # the tag, its flags, then the number of frames
     content[at : at + 4] = b"\x7f\xff\xff\xff"
     (tmp_path / "x.mp3").write_bytes(content)
-    with pytest.raises(DataError, match=r"x\.mp3: (is damaged|is cut off|ends at sample)"):
+    with pytest.raises(DataError, match=r"x\.mp3: (samples \d+ to|is cut off|ends at sample)"):
         files.read(tmp_path / "x.mp3")
     capfd.readouterr()  # the decoder's own words
 

@@ -196,9 +196,9 @@ def test_a_bundle_has_a_maximum_number_of_controls(tmp_path):
         nfx.load(bundle_of({"controls": controls}, MODELS["tcn"], tmp_path))
 
 
-@pytest.mark.parametrize("rate", [10**9, 0, float("nan"), float("inf"), True, "x", None, [48000]])
+@pytest.mark.parametrize("rate", [10**9, 0, 44_100.5, float("nan"), float("inf"), True, "x", None, [48000]])
 def test_the_sample_rate_of_a_bundle_is_checked_before_its_model_is_built(rate, tmp_path):
-    with pytest.raises(BundleError, match=r"m\.nfx: model\.yaml: invalid sample_rate"):
+    with pytest.raises(BundleError, match=r"m\.nfx: model\.yaml: model\.sample_rate is"):
         nfx.load(bundle_of({"sample_rate": rate}, MODELS["chain"], tmp_path))
 
 

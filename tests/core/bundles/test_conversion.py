@@ -110,7 +110,7 @@ class TestWhichOne:
 
     def test_an_unknown_extension_is_an_error(self, tmp_path):
         (tmp_path / "a.nam").write_text("{}")
-        told = r"a.nam: no importers .*--format.\n"
+        told = r"a.nam: no importers .*--format .*\n"
         with pytest.raises(ConversionError, match=told + "  nablafx-acme/echo   .echo .eco$"):
             run("import", "a.nam", "-o", "a.nfx")
 
@@ -143,7 +143,7 @@ class TestWhichOne:
     def test_an_error_says_that_no_exporter_is_installed(self, monkeypatch):
         monkeypatch.setenv("NABLAFX_PACKS", "")
         nfx.Registry.discover.cache_clear()
-        with pytest.raises(ConversionError, match="a.echo: no exporters are .*\n  no exporter is installed"):
+        with pytest.raises(ConversionError, match="a.echo: no exporters .*\n  no exporter is installed"):
             nfx.export_model(echo(), "a.echo")
 
     def test_a_string_is_accepted_as_one_extension(self, install):

@@ -77,6 +77,13 @@ def test_many_buffers_are_limited_like_a_large_one(monkeypatch):
         fitting("tables", 3)
 
 
+def test_an_error_about_too_many_modules_does_not_blame_the_weights(monkeypatch):
+    monkeypatch.setitem(MAKERS, "modules", lambda count: nn.ModuleList(nn.Identity() for _ in range(count)))
+    fitting("modules", 3_900)
+    with pytest.raises(BundleError, match="more than 4,000 modules and parameters"):
+        fitting("modules", 4_100)
+
+
 def test_an_error_of_the_function_itself_is_not_changed(monkeypatch):
     monkeypatch.setitem(MAKERS, "wrong", lambda n: torch.arange(0, n, 0))
     with pytest.raises(ConfigError, match="step must be nonzero"):

@@ -170,7 +170,7 @@ def test_an_invalid_sample_rate_is_rejected_before_memory_is_allocated(path, rat
 def test_rates_without_a_common_factor_are_rejected_before_memory_is_allocated_for_a_filter(tmp_path, cache_folder):
     """A filter between rates as odd as these has over 200,000 phases."""
     files.write(tmp_path / "odd.wav", torch.zeros(100), 999_999)
-    with pytest.raises(DataError, match=r"odd\.wav: 999999 Hz .* 48000 Hz.* common factor is 3\."):
+    with pytest.raises(DataError, match=r"odd\.wav: 999999 Hz .* 48000 Hz.* common divisor is 3"):
         WavSource(tmp_path / "odd.wav", sample_rate=48_000)
     assert not cache_folder.exists()
     check_ratio("pulled down.wav", 44_056, 48_000)

@@ -1,4 +1,4 @@
-"""Find the length of FLAC files from their frames: the header of a stream may declare no length, or too little.
+"""Find the length of FLAC files from their last frames: the header of a file may declare no length, or too little.
 
 Format: RFC 9639, "Free Lossless Audio Codec (FLAC)", sections 8.2 (STREAMINFO) and 9.1 (frame header).
 """
@@ -27,9 +27,9 @@ class FlacLength(NamedTuple):
 
     Args:
         declared: number of samples that the header declares; 0 if it declares none.
-        found: number of samples up to the end of the last complete frame; 0 if no frame was found.
-        sample_rate: sample rate in Hz.
-        patched: bytes of the header that hold the length, with the length found in place of the declared one.
+        found: number of samples up to the end of the last complete frame; 0 if no complete frame was found.
+        sample_rate: sample rate in Hz that the header declares.
+        patched: the 8 bytes of the header that end with the declared length, with `found` in its place.
     """
 
     declared: int
@@ -38,7 +38,11 @@ class FlacLength(NamedTuple):
     patched: bytes
 
     def remark(self) -> str | None:
-        """Describe audio after the declared end, as the end of a sentence; None if there is no such audio."""
+        """Describe audio after the declared end, as the end of a sentence.
+
+        Returns:
+            None if there is no such audio, or if the header declares no length.
+        """
         if not 0 < self.declared < self.found:
             return None
         declared, found = (duration(samples / max(1, self.sample_rate)) for samples in (self.declared, self.found))
@@ -49,7 +53,10 @@ class FlacLength(NamedTuple):
 
 
 def flac_length(path: StrPath) -> FlacLength | None:
-    """Compare the declared length of a file with the position of its last frame; None if the file is not FLAC.
+    """Return the declared length of a FLAC file, and the length found from its last frames.
+
+    Returns:
+        None if the file does not begin with a FLAC header.
 
     Raises:
         OSError: if the file cannot be read.
@@ -68,7 +75,7 @@ def flac_length(path: StrPath) -> FlacLength | None:
 
 
 class PatchedFlac(Span):
-    """FLAC file whose header is replaced by one that declares the length found.
+    """File object that reads a FLAC file as if its header declared the length found.
 
     Args:
         path: path of the file.
@@ -80,7 +87,7 @@ class PatchedFlac(Span):
         self._patched = length.patched
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer, at most with the bytes that are left."""
+        """Fill the buffer with the next bytes, and return their number; 0 at the end of the file."""
         first = self.tell()
         count = super().readinto(buffer)
         for at, byte in enumerate(self._patched, _TOTAL_AT - first):
@@ -90,7 +97,12 @@ class PatchedFlac(Span):
 
 
 def _last_sample(tail: bytes, block_size: int) -> int:
-    """Return the number of samples up to the end of the last frame whose checksum is right."""
+    """Return the number of samples up to the end of the last frame whose checksum is right; 0 if there is none.
+
+    Args:
+        tail: last bytes of the file.
+        block_size: number of samples of a frame in a file whose frames are equally long.
+    """
     ends = [len(tail), len(tail) - 128 * (tail[-128:-125] == b"TAG")]  # ID3v1, which players append to any format
     for at, first, length in islice(_frames(tail, block_size), _MOST_FRAMES):
         if any(_crc16(tail[at:end]) == 0 for end in ends):
@@ -100,7 +112,7 @@ def _last_sample(tail: bytes, block_size: int) -> int:
 
 
 def _frames(tail: bytes, block_size: int) -> Iterator[tuple[int, int, int]]:
-    """Yield position, first sample and length of each frame, from the last one to the first."""
+    """Yield, from the last frame to the first: its position in `tail`, number of its first sample, its samples."""
     at = len(tail)
     while (at := tail.rfind(b"\xff", 0, at)) >= 0:
         header = tail[at : at + _LONGEST_HEADER]

@@ -1,7 +1,8 @@
-"""Parse headers of uncompressed audio files: find the audio, and check its declared length.
+"""Parse headers of audio files: find the audio, and compare its declared length with the size of the file.
 
 libsndfile believes a header that declares too little (a recorder that crashed, a WAV beyond 4 GiB) and silently
-shortens some files whose header declares too much. WAV, RF64, BW64, W64, AIFF, CAF and AU are parsed here.
+shortens some files whose header declares too much. WAV, RF64, BW64, W64, AIFF, CAF and AU are parsed here, also if
+their audio is compressed; FLAC is parsed in `nablafx_core.audio.flac`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,16 @@ _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")  # end of the GUIDs of W64
 
 
 class _Container(NamedTuple):
-    """Layout of the chunks in a container format."""
+    """Layout of the chunks in a container format.
+
+    Args:
+        first: position of the first chunk in the file.
+        id_bytes: number of bytes of a chunk's name.
+        size: format of a chunk's length, for `struct`.
+        size_has_header: True if a chunk's length includes its name and its length.
+        align: number of bytes of which each chunk's position is a multiple.
+        audio, format: names of the chunks with the audio, and with its encoding.
+    """
 
     first: int
     id_bytes: int
@@ -58,14 +68,14 @@ _MAGIC = {
 
 
 class Encoding(NamedTuple):
-    """Encoding of samples that have a fixed size, in the terms of libsndfile.
+    """Encoding that a header declares, in the terms of libsndfile.
 
     Args:
-        subtype: subtype such as ``"PCM_24"``; empty for an encoding that this module does not read.
+        subtype: subtype such as ``"PCM_24"``; empty for an encoding without samples of a fixed size, or an unknown one.
         channels: number of channels.
         sample_rate: sample rate in Hz.
-        frame_bytes: number of bytes of one frame: one sample for each channel.
-        endian: byte order, ``"LITTLE"`` or ``"BIG"``.
+        frame_bytes: number of bytes of one frame, one sample for each channel; meaningless if `subtype` is empty.
+        endian: byte order of the samples, ``"LITTLE"`` or ``"BIG"``.
     """
 
     subtype: str
@@ -81,11 +91,12 @@ class Header:
 
     Args:
         encoding: encoding of the samples.
-        start: byte at which the audio begins.
-        declared: number of bytes of audio that the header declares; None if it declares no length.
+        start: position of the first byte of audio in the file.
+        declared: number of bytes of audio that the header declares; None if it declares no length, or one of those
+            that programs write as "unknown".
         size: size of the file in bytes.
-        follows: content after the declared end: ``""`` for nothing or other chunks, ``"audio"``, or ``"recording"``
-            for a second recording with a header of its own.
+        follows: content after the declared end: ``""`` for nothing, padding, a tag or other chunks, ``"recording"``
+            for a second recording with a header of its own, and ``"audio"`` for anything else.
         container: name of the container format, such as ``"WAV"``.
     """
 
@@ -98,36 +109,40 @@ class Header:
 
     @property
     def available(self) -> int:
-        """Number of bytes from the beginning of the audio to the end of the file."""
+        """Number of bytes from the beginning of the audio to the end of the file, with whatever follows the audio."""
         return max(0, self.size - self.start)
 
     @property
     def stop(self) -> int:
-        """Byte at which the audio ends."""
+        """Position of the byte after the audio: the end of the file if no length is declared or more audio follows."""
         if self.declared is None or self.follows == "audio":
             return self.size
         return self.start + self.declared
 
     @property
     def unlike_libsndfile(self) -> bool:
-        """True if libsndfile does not follow the header.
+        """True if libsndfile would not read the audio from `start` to `stop`, although the header is correct.
 
-        libsndfile reads the chunks after the audio of a W64 file as audio, and does not read files that declare no
-        length.
+        That is so in two cases: libsndfile reads whatever follows the audio of a W64 file as audio, and it does not
+        read files that declare no length, except WAV and W64.
         """
         return self.stop < self.size if self.container == "W64" else self.declared is None and self.container != "WAV"
 
     @property
     def cut_off(self) -> bool:
-        """True if the header declares more than the file holds."""
+        """True if the header declares more bytes of audio than the file holds."""
         return self.declared is not None and self.declared > self.available
 
     def duration(self, size: int) -> str:
-        """Return the length of a number of bytes of audio, in seconds or minutes."""
+        """Format the length of `size` bytes of this audio in seconds, or in minutes if it is at least a minute."""
         return duration(size / max(1, self.encoding.frame_bytes) / max(1, self.encoding.sample_rate))
 
     def remark(self) -> str | None:
-        """Describe the data after the declared end, as the end of a sentence; None if the header is correct."""
+        """Describe audio or a second recording after the declared end, as the end of a sentence.
+
+        Returns:
+            None if neither follows, or if the header declares no length.
+        """
         if not self.follows or self.declared is None:
             return None
         more = self.available - self.declared
@@ -146,10 +161,10 @@ def duration(seconds: float) -> str:
 
 
 def read_header(path: StrPath) -> Header | None:
-    """Parse a file's header.
+    """Find the audio in a WAV, RF64, BW64, W64, AIFF, CAF or AU file.
 
     Returns:
-        None if this module does not parse the format of the file, or its header is invalid.
+        None for any other format, and if the header is invalid or declares no audio.
 
     Raises:
         OSError: if the file cannot be read.
@@ -199,7 +214,11 @@ def _chunked(file: BinaryIO, name: str, container: _Container) -> Header | None:
 
 
 def _chunks(file: BinaryIO, container: _Container, at: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, first byte and length of each chunk, until the data stops looking like chunks."""
+    """Yield the name of each chunk from `at` on, and position and length of its content in bytes.
+
+    Stop at the first data that does not look like a chunk, after a chunk of unknown (negative) length, and after
+    `_MOST_CHUNKS` chunks.
+    """
     head = container.id_bytes + struct.calcsize(container.size)
     for _ in range(_MOST_CHUNKS):
         file.seek(at)
@@ -220,7 +239,12 @@ def _is_name(name: bytes) -> bool:
 
 
 def _is_open(length: int, wide: bool) -> bool:
-    """True if a length means "unknown": programs that cannot seek back to the header write such lengths."""
+    """Return True if a length in bytes means "unknown": programs that cannot seek back to the header write it.
+
+    Args:
+        length: length in the header; negative in CAF.
+        wide: True if the header has 64 bits for the length.
+    """
     if length < 0 or (wide and length >= 1 << 62):
         return True
     near = any(-_MARGIN < length - power <= 4096 for power in (1 << 31, 1 << 32))
@@ -228,7 +252,7 @@ def _is_open(length: int, wide: bool) -> bool:
 
 
 def _follows(file: BinaryIO, container: _Container, end: int, size: int) -> str:
-    """Return the value of `Header.follows`."""
+    """Return the value of `Header.follows` for audio that is declared to end at byte `end` of `size`."""
     aligned = end + -end % container.align
     if size - aligned <= 0:
         return ""
@@ -246,7 +270,10 @@ def _follows(file: BinaryIO, container: _Container, end: int, size: int) -> str:
 
 
 def _is_padding(file: BinaryIO, at: int, size: int) -> bool:
-    """True if the rest of the file is a few zeros, text, or a tag, which players append to any format."""
+    """Return True if the file from `at` on is a tag, or at most 64 KiB of zeros or of printable text.
+
+    Players append tags (ID3, APE, Lyrics3) to any format.
+    """
     file.seek(at)
     rest = file.read(_PADDING)
     if re.match(rb"TAG|ID3|APETAGEX|LYRICSBEGIN", rest):
@@ -316,11 +343,14 @@ _ENCODINGS = {b"fmt ": _wave_format, b"COMM": _aiff_format, b"desc": _caf_format
 
 
 class Span(io.RawIOBase):
-    """Part of a file, with the interface of a file.
+    """File object that reads only a part of a file.
 
     Args:
         path: path of the file.
-        start, stop: position of the first byte, and of the byte after the last one.
+        start, stop: position of the part's first byte in the file, and of the byte after its last one.
+
+    Raises:
+        OSError: if the file cannot be opened.
     """
 
     def __init__(self, path: StrPath, start: int, stop: int) -> None:
@@ -329,16 +359,16 @@ class Span(io.RawIOBase):
         self._start, self._length, self._at = start, stop - start, 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Set the position, in bytes from the beginning of the part."""
+        """Set the position, as for any file, and return it in bytes from the beginning of the part."""
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
         return self._at
 
     def tell(self) -> int:
-        """Position of the next byte to read, in bytes from the beginning of the part."""
+        """Return the position of the next byte to read, in bytes from the beginning of the part."""
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer, at most with the bytes that are left."""
+        """Fill the buffer with the next bytes, and return their number; 0 at the end of the part."""
         view = memoryview(buffer)[: max(0, self._length - self._at)]
         self._file.seek(self._start + self._at)
         count = self._file.readinto(view) or 0

@@ -1,4 +1,4 @@
-"""Read the properties of audio files, or parts of their audio."""
+"""Read the properties of audio files, and their audio, whole or in parts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _NOT_DECLARED = (1 << 63) - 1  # libsndfile's number of samples for a FLAC file 
 _log = logging.getLogger(__name__)
 
 RATES = range(1_000, 1_000_001)
-"""Sample rates in Hz that a recording can have; a header that declares another one is damaged."""
+"""Accepted sample rates in Hz: whole numbers from 1,000 to 1,000,000. A file that declares another one is refused."""
 
 
 class AudioInfo(NamedTuple):
@@ -46,7 +46,7 @@ class AudioInfo(NamedTuple):
         num_samples: number of samples per channel.
         sample_rate: sample rate in Hz.
         channels: number of channels.
-        format: container and encoding, such as ``"WAV FLOAT"``.
+        format: container and encoding in the terms of libsndfile, such as ``"WAV FLOAT"``.
     """
 
     num_samples: int
@@ -56,22 +56,24 @@ class AudioInfo(NamedTuple):
 
 
 def probe(path: StrPath) -> AudioInfo:
-    """Return the properties of a file without reading its audio; warn once if its header declares too little.
+    """Return the properties of a file without decoding its audio.
+
+    Log a warning if data follows the audio that the header declares; for an unchanged file, only once.
 
     Raises:
-        DataError: if the file does not exist, is not audio, is empty, is shorter than its header declares, or has a
-            sample rate outside `RATES`.
+        DataError: if the file does not exist, is a folder, cannot be read, is not audio, holds no samples, is shorter
+            than its header declares, has a sample rate outside `RATES`, or its length cannot be found.
     """
     return _warned(*_identity(path))
 
 
 def probe_quietly(path: StrPath) -> tuple[AudioInfo, str | None]:
-    """Return the properties of a file as `probe` does, and the text of its warning, or None, instead of a warning."""
+    """Return the properties of a file as `probe` does, and the text of the warning, which is not logged, or None."""
     return _probed(*_identity(path))
 
 
 def _identity(path: StrPath) -> tuple[str, int, int, int]:
-    """Return the path, inode, size and modification time of a file, the key of a cache."""
+    """Return the path, inode, size and modification time (ns) of a file, the key of a cache; errors as in `probe`."""
     try:
         stat = os.stat(path)
     except (OSError, ValueError):
@@ -100,7 +102,8 @@ def read(path: StrPath, start: int = 0, stop: int | None = None) -> Tensor:
     """Read samples from start to stop (excluded; the end if None) as float32 (channels, time), full scale +-1.
 
     Raises:
-        DataError: as for `probe`, and if the piece lies outside the file or contains NaN or infinity.
+        DataError: as for `probe`, and if the samples lie outside the file, cannot be decoded, or contain NaN or
+            infinity.
     """
     with opened(path) as file:
         return read_piece(file, start, file.frames if stop is None else stop)
@@ -108,15 +111,19 @@ def read(path: StrPath, start: int = 0, stop: int | None = None) -> Tensor:
 
 @contextmanager
 def opened(path: StrPath) -> Iterator[soundfile.SoundFile]:
-    """Open a file, check it, and close it at the end of the ``with``; errors as in `probe`."""
+    """Open a file as `open_file` does, and close it at the end of the ``with``."""
     with open_file(path) as file:
         yield file
 
 
 def open_file(path: StrPath) -> soundfile.SoundFile:
-    """Open a file for reading and check it; the caller must close it. Errors as in `probe`.
+    """Open a file for reading and check it; the caller must close it.
 
-    If the header declares too little, or no length, the length is computed from the file's size or its last frame.
+    If the header of uncompressed audio declares too little or no length, the audio reaches to the end of the file; in
+    FLAC, to the end of the last complete frame. If a second recording follows, it is not read.
+
+    Raises:
+        DataError: as for `probe`.
     """
     if os.path.isdir(path):
         raise DataError(f"{path}: is a folder, not an audio file. Name a file in it.")
@@ -127,9 +134,12 @@ def open_file(path: StrPath) -> soundfile.SoundFile:
     try:
         file = _open(path)
     except soundfile.LibsndfileError as error:
-        raise DataError(f"{path}: is not an audio file that can be read: {error.error_string}") from error
-    except (OSError, TypeError, ValueError) as error:  # TypeError: a raw file, which has no header
-        raise DataError(f"{path}: is not an audio file that can be read: {error}") from error
+        reason = error.error_string.rstrip(".")
+        raise DataError(f"{path}: is not an audio file that can be read: {reason}. Convert it to .wav.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}. Check its permissions.") from error
+    except (TypeError, ValueError) as error:  # TypeError: a raw file, which has no header
+        raise DataError(f"{path}: is not an audio file that can be read: {error}. Convert it to .wav.") from error
     try:
         _check_whole(file, path)
     except DataError:
@@ -156,7 +166,7 @@ def _open(path: StrPath) -> soundfile.SoundFile:
 
 
 class _AudioFile(soundfile.SoundFile):  # type: ignore[misc]
-    """Open file whose name may contain any bytes; soundfile alone rejects names that are not valid text."""
+    """Open audio file whose name may contain any bytes; soundfile alone rejects names that are not valid text."""
 
     def __init__(self, path: StrPath, *arguments: Any) -> None:
         self._path = os.fspath(path)
@@ -169,7 +179,7 @@ class _AudioFile(soundfile.SoundFile):  # type: ignore[misc]
 
 
 class _AudioBytes(_AudioFile):
-    """Bytes of a file that libsndfile would misread."""
+    """Open audio file that libsndfile would misread, and therefore reads through a file object, `content`."""
 
     def __init__(self, path: StrPath, content: Span, *arguments: Any) -> None:
         self._bytes = content
@@ -186,7 +196,7 @@ class _AudioBytes(_AudioFile):
 
 
 class _Samples(_AudioBytes):
-    """Samples of a file whose header libsndfile would misread."""
+    """Open audio file whose header libsndfile would misread, and which it therefore reads as samples without one."""
 
     def __init__(self, path: StrPath, header: Header) -> None:
         rate, channels, subtype = header.encoding.sample_rate, header.encoding.channels, header.encoding.subtype
@@ -196,27 +206,44 @@ class _Samples(_AudioBytes):
 
     @property
     def format(self) -> str:
-        """Container of the file."""
+        """Name of the container format; libsndfile's own would be RAW."""
         return self._container
 
 
 def read_blocks(file: soundfile.SoundFile, size: int = 1 << 16) -> Iterator[Tensor]:
-    """Read an open file from beginning to end, as blocks (channels, time) of `size` samples; see `read`."""
+    """Read an open file from beginning to end, as float32 blocks (channels, time) of at most `size` samples.
+
+    Raises:
+        DataError: as for `read_piece`, when the block is read.
+    """
     for start in range(0, file.frames, size):
         yield read_piece(file, start, min(start + size, file.frames))
 
 
 def read_piece(file: soundfile.SoundFile, start: int, stop: int) -> Tensor:
-    """Read samples start to stop of an open file as float32 (channels, time); see `read`."""
+    """Read samples from start to stop (excluded) of an open file as float32 (channels, time), full scale +-1.
+
+    Raises:
+        DataError: if the samples lie outside the file, cannot be decoded, or contain NaN or infinity.
+    """
     if not 0 <= start <= stop <= file.frames:
-        raise DataError(f"{file.name}: has {file.frames} samples; samples {start} to {stop} were requested.")
+        raise DataError(
+            f"{file.name}: has {file.frames} samples, but samples {start} to {stop} were requested. Request a part of "
+            "the file, with the start before the stop."
+        )
     try:
         file.seek(start)
         audio = torch.from_numpy(file.read(stop - start, dtype="float32", always_2d=True).T)
     except (soundfile.LibsndfileError, MemoryError) as error:
-        raise DataError(f"{file.name}: is damaged between samples {start} and {stop}: {error}") from error
+        raise DataError(
+            f"{file.name}: samples {start} to {stop} cannot be read: {str(error).rstrip('.')}. If the file is damaged, "
+            "copy or record it again."
+        ) from error
     if audio.shape[1] != stop - start:
-        raise DataError(f"{file.name}: ends at sample {start + audio.shape[1]}, but its header declares {file.frames}.")
+        raise DataError(
+            f"{file.name}: ends at sample {start + audio.shape[1]}, but its header declares {file.frames}. Copy or "
+            "record it again."
+        )
     check_finite(audio, file.name, start)
     return audio.contiguous()
 
@@ -225,13 +252,15 @@ def _check_whole(file: soundfile.SoundFile, path: StrPath) -> None:
     if file.samplerate not in RATES:
         raise DataError(
             f"{path}: its header declares {file.samplerate} Hz, which is outside {RATES[0]:,} to {RATES[-1]:,} Hz. The "
-            "file is damaged, or is not audio."
+            "file is damaged, or is not audio. Copy or record it again."
         )
     if file.frames == 0:
-        raise DataError(f"{path}: holds no audio.")
+        raise DataError(f"{path}: holds no audio. Copy or record it again.")
     if file.frames == _NOT_DECLARED:
         raise DataError(f"{path}: does not declare its length, as if written to a pipe. Decode and encode it again.")
     try:
         file.seek(file.frames - 1)
     except soundfile.LibsndfileError as error:
-        raise DataError(f"{path}: is cut off or damaged: its last sample cannot be read.") from error
+        raise DataError(
+            f"{path}: is cut off or damaged: its last sample cannot be read. Copy or record it again."
+        ) from error

@@ -1,6 +1,6 @@
 """Convert sample rates block by block, so that memory does not grow with the length.
 
-Only this module uses torchaudio; it is imported when two rates differ.
+Only this module uses torchaudio; it is imported when it is first needed.
 """
 
 from __future__ import annotations
@@ -30,21 +30,25 @@ _PIECE = 1 << 20  # coefficients that are computed together
 
 
 def check_ratio(path: str | os.PathLike[str], from_rate: int, to_rate: int) -> None:
-    """Check that a file can be resampled; the smaller the common factor of the two rates, the larger the filter.
+    """Check that a file can be resampled: the larger the reduced rates, the larger the filter of `resample`.
+
+    Args:
+        path: path of the file, for the message.
+        from_rate, to_rate: sample rates in Hz.
 
     Raises:
-        DataError: if the filter would be too large; names the file.
+        DataError: if a rate, divided by the greatest common divisor of both, is above 200,000.
     """
     factor = math.gcd(from_rate, to_rate)
     if max(from_rate, to_rate) // factor > _LARGEST_STEP:
         raise DataError(
-            f"{path}: {from_rate} Hz cannot be resampled to {to_rate} Hz: their largest common factor is {factor}. "
-            "Is its header right?"
+            f"{path}: {from_rate} Hz cannot be resampled to {to_rate} Hz: their greatest common divisor is {factor}, "
+            "which needs too large a filter. Check the sample rate in its header."
         )
 
 
 def resampled_length(num_samples: int, from_rate: int, to_rate: int) -> int:
-    """Return ceil(num_samples to_rate / from_rate)."""
+    """Return the number of samples of a resampled signal, ceil(num_samples to_rate / from_rate)."""
     return -(-num_samples * to_rate // from_rate)
 
 
@@ -54,15 +58,17 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
     y[m] = sum_i x[i] g h(g' (i / from_rate - m / to_rate)),  h(t) = sinc(t) kaiser(t / 64),
     g' = 0.9476 min(from_rate, to_rate),  g = g' / from_rate
 
-    Output sample m is at the time of input sample m from_rate / to_rate, so that nothing is delayed. Computed in
-    float64, block by block: memory beyond input and output does not grow with the length.
+    kaiser(u) is the Kaiser window on [-1, 1] with beta = 14.77. Output sample m is at the time of input sample
+    m from_rate / to_rate, so that nothing is delayed. Computed in float64 on the CPU, block by block: memory beyond
+    input and output does not grow with the length. The rates are not checked; see `check_ratio`.
 
     Args:
         audio: signal, (..., time).
         from_rate, to_rate: sample rates in Hz.
 
     Returns:
-        Signal of shape (..., ceil(time to_rate / from_rate)), in the dtype of `audio`; `audio` itself at equal rates.
+        Signal of shape (..., ceil(time to_rate / from_rate)), in the dtype and on the device of `audio`; `audio` itself
+        at equal rates.
     """
     if from_rate == to_rate:
         return audio
@@ -77,14 +83,17 @@ def resample(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
 
 
 def resample_blocks(blocks: Iterable[Tensor], from_rate: int, to_rate: int) -> Iterator[Tensor]:
-    """Resample a signal that arrives in blocks; the output is identical, bit for bit, for any division into blocks.
+    """Resample a signal that arrives in blocks, as `resample` does.
+
+    The joined output is the same, bit for bit, for any division of the input into blocks.
 
     Args:
-        blocks: consecutive blocks (channels, time).
+        blocks: consecutive blocks (channels, time), of any lengths.
         from_rate, to_rate: sample rates in Hz.
 
     Yields:
-        Blocks (channels, time) of the resampled signal, whose lengths differ from those of the input.
+        Blocks (channels, time) of the resampled signal, whose lengths do not follow those of the input; at equal
+        rates, the input blocks themselves.
     """
     if from_rate == to_rate:
         yield from blocks
@@ -102,7 +111,11 @@ def resample_blocks(blocks: Iterable[Tensor], from_rate: int, to_rate: int) -> I
 
 
 def _segments(blocks: Iterable[Tensor], step: int, context: int) -> Iterator[tuple[Tensor, int]]:
-    """Yield `step` samples with `context` samples before and after, zero-padded, and the number of samples read."""
+    """Cut a signal into segments of `step` samples, each with `context` samples before and after, padded with zeros.
+
+    Yields:
+        Segment (channels, step + 2 context), and the number of samples read from `blocks` so far.
+    """
     held: list[Tensor] = []
     read, size = 0, step + 2 * context
     for block in blocks:
@@ -124,7 +137,10 @@ def _segments(blocks: Iterable[Tensor], step: int, context: int) -> Iterator[tup
 
 
 def _filtered(audio: Tensor, up: int, down: int) -> Tensor:
-    """Compute output sample m at the time of input sample m down / up; float64, on the CPU."""
+    """Resample a signal (channels, time) by up / down, in float64 on the CPU.
+
+    Output sample m is at the time of input sample m down / up.
+    """
     signal = audio.double().cpu()
     if up * down > _DENSE:
         return _polyphase(signal, up, down)
@@ -169,7 +185,7 @@ def _extension() -> ModuleType:
 
 
 def _polyphase(audio: Tensor, up: int, down: int) -> Tensor:
-    """Compute `_filtered` for rates with a small common factor; torchaudio's dense filter would be too large."""
+    """Compute `_filtered` for large `up` and `down`, for which torchaudio's dense filter would be too large."""
     from scipy.signal import upfirdn  # type: ignore[import-untyped]
 
     taps, centre = _filter(up, down)

@@ -20,7 +20,7 @@ from nablafx_core.files import replacing
 _log = logging.getLogger(__name__)
 
 Bits = Literal["16", "24", "32f"]
-"""Sample formats: 16-bit and 24-bit integers, 32-bit floats."""
+"""Sample formats: 16-bit integers, 24-bit integers and 32-bit floats."""
 
 _SUBTYPES: dict[str, tuple[str, int]] = {"16": ("PCM_16", 2), "24": ("PCM_24", 3), "32f": ("FLOAT", 4)}
 # Extension to container, default sample format (None: lossy) and the largest file in bytes (None: no limit).
@@ -49,10 +49,11 @@ class AudioWriter:
     """Audio file during writing; see `writing`.
 
     Attributes:
+        path: path of the file after writing.
         num_samples: number of samples per channel written so far.
-        peak: largest magnitude so far; 1 is full scale.
-        clipped: number of values beyond full scale so far, over all channels; 0 in a file of floats.
-        format: container and encoding, such as ``"WAV FLOAT"``.
+        peak: largest magnitude so far, before rounding; 1 is full scale.
+        clipped: number of values beyond full scale so far, over all channels; 0 in a file of floats, which keeps them.
+        format: container and encoding in the terms of libsndfile, such as ``"WAV FLOAT"``.
     """
 
     def __init__(self, path: Path, file: soundfile.SoundFile, written: _Format) -> None:
@@ -70,7 +71,7 @@ class AudioWriter:
             audio: (channels, time), full scale +-1.
 
         Raises:
-            DataError: if it contains NaN or infinity.
+            DataError: if it contains NaN or infinity; nothing is appended.
         """
         audio = audio.detach().cpu()
         check_finite(audio, self.path, self.num_samples)
@@ -83,12 +84,13 @@ class AudioWriter:
 
     @property
     def clipping(self) -> str | None:
-        """Describe the clipped values in a sentence; None if no value was clipped."""
+        """Describe the values beyond full scale in a sentence; None if there are none, or if the file has floats."""
         if not self.clipped:
             return None
+        fate = "were limited to full scale" if self._format.bits else "are beyond full scale, where most players clip"
         return (
-            f"{self.path} peaks at {self.peak:.2f} of full scale and {self.format} clips: {self.clipped:,} values "
-            "were limited to full scale. A .wav of 32-bit floats would keep them."
+            f"{self.path} peaks at {self.peak:.2f} of full scale in {self.format}: {self.clipped:,} values {fate}. "
+            "A .wav of 32-bit floats would keep them."
         )
 
     def _encoded(self, audio: Tensor) -> np.ndarray:
@@ -113,20 +115,23 @@ def writing(
     """Write a file block by block under a temporary name in its folder; rename it at the end of the ``with``.
 
     If the ``with`` block raises, an existing file is left unchanged and no new file is created. The extension selects
-    the container. Integers are rounded to the nearest step of 2^-15 or 2^-23. At 16 bits, triangular dither of +-1
-    step is added first, so that quiet signals are not distorted; the dither is the same each time. A ``.wav`` beyond
-    4 GiB is written as RF64, which every recent program reads.
+    the container. Integers are rounded to the nearest step of 2^-15 or 2^-23, and limited to full scale. At 16 bits,
+    triangular dither of +-1 step is added first, so that quiet signals are not distorted; the dither is the same each
+    time. A ``.wav`` beyond 4 GiB is written as RF64, which every recent program reads.
 
     Args:
         path: path of the file; an existing file is replaced.
         sample_rate: sample rate in Hz.
         channels: number of channels in every block.
-        num_samples: number of samples that will be written, per channel.
-        bits: sample format; if None, 32-bit float where the container supports it, else 24 bits. Ogg and MP3 have none.
+        num_samples: number of samples per channel that will be written; only used to choose RF64, and to refuse more
+            than an AIFF file can hold.
+        bits: sample format; if None, 32-bit float where the container supports it, else 24 bits. Must be None for Ogg
+            and MP3, which have no sample format.
 
     Raises:
-        DataError: if the folder is missing, the extension is unknown, the container does not support the sample format
-            or so much audio, or the disk is full.
+        DataError: if the folder is missing, the extension or the sample format is unknown, the container does not
+            support the sample format, the sample rate, the channels or so much audio, or the file cannot be written,
+            for example because the disk is full.
     """
     path = Path(path)
     written = _format(path, channels * num_samples, bits)
@@ -140,7 +145,7 @@ def writing(
 
 
 def write(path: StrPath, audio: Tensor, sample_rate: int, bits: Bits | None = None) -> None:
-    """Write a whole file as `writing` does; warn if values are clipped.
+    """Write a whole file as `writing` does; log a warning if values are clipped.
 
     Args:
         path: path of the file; an existing file is replaced.
@@ -166,8 +171,8 @@ def _format(path: Path, values: int, bits: Bits | None) -> _Format:
     if bits is not None and bits not in get_args(Bits):
         raise DataError(f"{path}: unknown sample format '{bits}'. Sample formats: {', '.join(get_args(Bits))}.")
     if bits is not None and (default is None or (container == "FLAC" and bits == "32f")):
-        other = "16 or 24 bits" if container == "FLAC" else "no sample formats"
-        raise DataError(f"{path}: {container} has {other}, not {bits}. Leave it out, or write a .wav.")
+        supported = "the sample formats 16 and 24" if container == "FLAC" else "no sample format"
+        raise DataError(f"{path}: {container} has {supported}, but '{bits}' was given. Leave it out, or write a .wav.")
     bits = bits or default
     if bits is None:
         return _Format(container, _LOSSY[container], None)
@@ -175,7 +180,7 @@ def _format(path: Path, values: int, bits: Bits | None) -> _Format:
     if largest is not None and values * size + _HEADER > largest:
         if container != "WAV":
             raise DataError(
-                f"{path}: can hold at most {largest >> 30} GiB, which is too little. Write a .wav or .flac."
+                f"{path}: {container} can hold at most {largest >> 30} GiB; the audio is larger. Write a .wav or .flac."
             )
         container = "RF64"
     return _Format(container, subtype, bits)

@@ -1,4 +1,7 @@
-"""Measure the memory that a model would need, on torch's meta device, where tensors have a size but no memory."""
+"""Reject models that would need too much memory.
+
+The memory is measured on torch's meta device, where tensors have a size but no memory.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,11 @@ from nablafx_core.yaml import dotted
 
 #: Largest receptive field, latency or pre-roll in samples: 350 s at 48 kHz.
 MOST_SAMPLES = 2**24
-#: Largest number of bytes that the model of a bundle may need in addition to its weights.
+#: Largest number of bytes of the state of a bundle's model for one item; the number of bytes of its weights is added.
 STATE_OF_A_BUNDLE = 2**30
 _MOST_STEPS = 300  # operations that are watched
 _LARGE = 100_000  # a setting below it cannot make a model too large for a machine
-#: Largest number of values of a model that is built without further checks.
+#: Largest number of weights of a model whose memory is not measured before it is built.
 _SMALL = 2**26
 _SECONDS_TO_SEARCH = 2.0  # for the setting that is too large; without it, the message names none
 _SAMPLES = {"receptive_field": "receptive field", "latency": "latency", "pre_roll": "pre-roll"}
@@ -36,7 +39,7 @@ Path = tuple[str | int, ...]
 
 
 class TooLarge(ModelError):
-    """Raised if a model would need too much; `need` is the resource and its limit, the end of the message."""
+    """Raised if a model would need too much; `need` is what it would need and the limit, the end of the message."""
 
     def __init__(self, need: str) -> None:
         super().__init__(f"the model would need {need}.")
@@ -49,7 +52,7 @@ _BEYOND = "more memory than there can be"
 
 
 def memory_of_this_machine() -> int:
-    """Return the bytes of memory of this machine; a large number if the system does not report it."""
+    """Return the bytes of memory of this machine; 2^40 if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -57,15 +60,20 @@ def memory_of_this_machine() -> int:
 
 
 def build_within(section: Mapping[str, Any], most: int, **injected: Any) -> Model:
-    """Build a model, as `nablafx_core.registry.building.build` does, unless it would need more memory than allowed.
+    """Build a model, as `nablafx_core.registry.building.build` does, unless it would be too large.
+
+    Limited are the memory, the number of modules and parameters (`MOST_PARTS`), and the receptive field, latency and
+    pre-roll (`MOST_SAMPLES`). The memory is not measured if every number in the section is below 100,000 and the model
+    has at most 2^26 weights, or if the model cannot run on torch's meta device.
 
     Args:
         section: section of the model.
-        most: largest number of bytes of its weights, and of its state for one item.
-        injected: arguments of `build`.
+        most: largest number of bytes of its weights; also of its state for one item, and of each tensor.
+        injected: arguments that the framework passes; see `build`.
 
     Raises:
-        ModelError: if the model is too large; names the setting, the memory needed, and the largest value that fits.
+        ModelError: if the model is too large. The message says what it would need and the limit, and names the setting
+            that makes it too large and about the largest value that fits, if they are found within two seconds.
         NablafxError: if the section cannot be built; see `build`.
     """
     built = _built_small(section, injected) if largest_number(section) < _LARGE else None
@@ -78,7 +86,7 @@ def build_within(section: Mapping[str, Any], most: int, **injected: Any) -> Mode
 
 
 def _built_small(section: Mapping[str, Any], injected: Mapping[str, Any]) -> Model | TooLarge | None:
-    """Build a model with few weights; return `TooLarge` if it has too many parts, None if it has more weights."""
+    """Build a model of at most `_SMALL` weights; return None if it has more, `TooLarge` if it has too many parts."""
     states, larger = _random_states(), TooLarge("more memory than a small model")
     try:
         with at_most(_SMALL, larger, TooLarge(_TOO_MANY_PARTS)):
@@ -93,15 +101,18 @@ def _built_small(section: Mapping[str, Any], injected: Mapping[str, Any]) -> Mod
 
 
 def check_model(model: Model, section: Mapping[str, Any], most: int) -> None:
-    """Check that the stream of a model that is already built would not need more memory than allowed.
+    """Check that the stream of a model that is already built would not be too large.
+
+    Limited are the receptive field, latency and pre-roll (`MOST_SAMPLES`), and, if a number in the section is 100,000
+    or more, the memory of the stream.
 
     Args:
         model: model whose weights are already checked.
         section: section from which it was built.
-        most: largest number of bytes of its state for one item.
+        most: largest number of bytes of its state for one item; the number of bytes of the weights is added.
 
     Raises:
-        ModelError: if the stream would need more memory, as for `build_within`.
+        ModelError: if a limit is exceeded; the message is as for `build_within`.
     """
     problem = _too_many_samples(model)
     if problem is None and largest_number(section) >= _LARGE:  # smaller settings cannot need so much memory
@@ -112,7 +123,7 @@ def check_model(model: Model, section: Mapping[str, Any], most: int) -> None:
 
 
 def largest_number(section: Mapping[str, Any]) -> float:
-    """Return the largest number among the settings of a section, except sample rate and knobs; 0 if there is none."""
+    """Return the largest number in a section, except in sample rate and knobs; 0 if no number is above 1."""
     return max((value for _, value in _numbers(section)), default=0)
 
 
@@ -125,7 +136,10 @@ def _too_many_samples(model: Model) -> TooLarge | None:
 
 
 def _too_large_state(model: Model, most: int) -> TooLarge | None:
-    """Return the limit that the state of a model on the meta device exceeds in its first operations, or None."""
+    """Return the limit that the initial state of a model on the meta device exceeds, or None.
+
+    Only the first operations of its construction are watched; None if the code cannot run on the meta device.
+    """
     try:
         with torch.no_grad(), torch.device("meta"), _Watch(most):
             state = model.initial_state(1)
@@ -156,21 +170,25 @@ def _weights(model: Model) -> int:
 
 
 def _with_cause(problem: TooLarge, section: Mapping[str, Any], most: int, injected: Mapping[str, Any]) -> ModelError:
-    """Find the setting that makes the model too large, and the largest value that fits."""
+    """Return the error about a model that is too large, with the setting that causes it and a value that fits.
+
+    The search takes about two seconds at most; if it finds no setting, the error names the largest number in the
+    section. If no number is above 1, it is `problem` itself.
+    """
     end = time.monotonic() + _SECONDS_TO_SEARCH
 
     def fits(path: Path, number: float) -> bool:
-        """True if the model fits; False if it does not, or the time is over."""
+        """Return True if the model fits with `number` at `path`; False if it does not, or the time is over."""
         return time.monotonic() < end and _problem(_with(section, path, number), most, injected) is None
 
     candidates = sorted(_numbers(section), key=lambda item: -item[1])
     path, value = next(((path, value) for path, value in candidates if fits(path, 1)), ((), 0))
     if path:
         allowed = _largest(lambda number: fits(path, number), value)
-        hint = f"With the other settings unchanged, {dotted(path[-1:])} can be at most {_count(allowed)}."
+        hint = f"With the other settings unchanged, {dotted(path[-1:])} can be about {_count(allowed)} at most."
     elif candidates:
         path, value = candidates[0]
-        hint = "It is the largest of the settings. Try a smaller one."
+        hint = "It is the largest number in the section. Try a smaller one."
     else:
         return problem
     return ModelError(f"model.{dotted(path)} is {_count(value)}: the model would need {problem.need}. {hint}")
@@ -185,7 +203,10 @@ class _Done(Exception):
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Stop at a tensor on the meta device that is larger than `most` bytes, or after the first `steps` operations."""
+    """Raise `TooLarge` at a tensor on the meta device of more than `most` bytes, `_Done` after `steps` operations.
+
+    With steps=None, all operations are watched.
+    """
 
     def __init__(self, most: int, steps: int | None = _MOST_STEPS) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -234,7 +255,7 @@ def _kept_random() -> Iterator[None]:
 
 
 def _numbers(value: Any, path: Path = ()) -> Iterator[tuple[Path, float]]:
-    """Yield numbers above 1 in plain data, with their paths."""
+    """Yield the path and the value of each number above 1 in plain data, except in sample rate and knobs."""
     items: Any = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         if key not in ("sample_rate", "controls"):
@@ -253,7 +274,10 @@ def _with(section: Mapping[str, Any], path: Path, value: float) -> dict[str, Any
 
 
 def _largest(fits: Callable[[float], bool], value: float) -> float:
-    """Return the largest number that fits, to two digits, between 1, which fits, and `value`, which does not."""
+    """Return about the largest number that fits, between 1, which fits, and `value`, which does not.
+
+    It is at most 20 % too small, and rounded to two digits if the rounded number is not larger.
+    """
     low, high, factor = 1.0, float(value), 4.0
     while high / low > 1.2 and high - low > 1:
         middle = min(low * factor, (low * high) ** 0.5)  # from below, where trials are fast

@@ -1,7 +1,7 @@
 """Save and load bundles: a trained model in one file, ``NAME.nfx``.
 
-A bundle is a zip of ``model.yaml`` (how to build the model, and facts about it) and ``weights.safetensors``. Nothing
-in it is ever executed or unpickled.
+A bundle is a zip of ``model.yaml`` (how to build the model, and facts about it) and ``weights.safetensors``. It
+contains no code, and nothing in it is unpickled.
 """
 
 from __future__ import annotations
@@ -36,18 +36,19 @@ FORMAT = 1  # increment if older versions cannot read the file
 DESCRIPTION, WEIGHTS = "model.yaml", "weights.safetensors"
 _LARGEST_DESCRIPTION = 2**19  # bytes; a chain of a hundred processors takes some ten thousand
 _MOST_CONTROLS = 256  # of a model; a larger number is damage or an attack
+_AGAIN = "Get the file again."
 
 
 def save_bundle(
     model: Model, path: Path | str, info: Mapping[str, Any] | None = None, packs: Mapping[str, str] | None = None
 ) -> Path:
-    """Write a model to a bundle. The file is created only if writing succeeds.
+    """Write a model to a bundle, and return its path. The file is created or replaced only if writing succeeds.
 
     Args:
         model: model built by `nablafx_core.build`, whose attribute `section` describes how to build it again.
-        path: path of the bundle, with the extension ``.nfx``.
+        path: path of the bundle, by convention with the extension ``.nfx``; a missing folder is created.
         info: plain data about the training: device, metrics, run, licence.
-        packs: name and version of each required pack; if None, the packs that provide the model's section and code.
+        packs: version of each required pack by name; if None, the packs that provide the model's section and code.
 
     Raises:
         BundleError: if the model was not built from a section, `info` is not plain data, or the file cannot be written.
@@ -72,7 +73,8 @@ def save_bundle(
         text = yaml.safe_dump(description, sort_keys=False, allow_unicode=True)
     except yaml.YAMLError as error:
         raise BundleError(
-            f"{path}: cannot write the bundle: its info or settings are not plain data: {error}"
+            f"{path}: cannot write the bundle: its info or settings are not plain data. Use only mappings, lists, "
+            f"strings, numbers, true, false and null. ({error})"
         ) from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +87,11 @@ def save_bundle(
 
 
 def facts(model: Model) -> dict[str, Any]:
-    """Return the facts about a model that a user can read without building it."""
+    """Return the facts about a model that a bundle contains, so that they can be read without building the model.
+
+    These are the sample rate in Hz, latency and receptive field in samples (None: unbounded), whether the model is
+    causal, and the number of all parameters.
+    """
     return {
         "sample_rate": model.sample_rate,
         "latency": model.latency,
@@ -96,19 +102,24 @@ def facts(model: Model) -> dict[str, Any]:
 
 
 def describe_bundle(path: Path | str) -> dict[str, Any]:
-    """Return the description in a bundle, as plain data.
+    """Return the description in a bundle, the content of ``model.yaml``; the weights are not checked.
+
+    Its keys are ``format``, ``created``, ``packs``, ``code``, ``model`` (the section), ``facts``, ``info`` and
+    ``sha256`` (of the weights). Of these, ``created`` and ``sha256`` may be missing.
 
     Raises:
-        BundleError: if the file is not a bundle.
+        BundleError: if the file does not exist, cannot be read, is not a bundle, is damaged or has a newer format.
     """
     return _read(Path(path))[0]
 
 
 def check_bundle(path: Path | str) -> dict[str, Any]:
-    """Return the description in a bundle, and check the hash of its weights; the model is not built.
+    """Return the description in a bundle as `describe_bundle` does, after checking the hash of the weights.
+
+    The model is not built.
 
     Raises:
-        BundleError: if the file is not a bundle, or is damaged.
+        BundleError: as for `describe_bundle`, and if the hash of the weights differs.
     """
     return _read_whole(Path(path))[0]
 
@@ -118,10 +129,12 @@ def load_bundle(path: Path | str, code: Code | None = None) -> Model:
 
     Args:
         path: path of the bundle.
-        code: code that import paths in the bundle may name; if None, packs and modules that the user trusts.
+        code: rules for import paths in the bundle; if None, they may name packs, classes that are loaded already, and
+            modules that the user trusts.
 
     Raises:
-        BundleError: if the file is damaged, has a newer format, or needs a pack that is not installed.
+        BundleError: as for `check_bundle`, and if the model is too large, cannot be built (for example because a pack
+            is not installed), names code that is not trusted, or does not fit the weights.
     """
     path = Path(path)
     description, content = _read_whole(path)
@@ -136,7 +149,8 @@ def load_bundle(path: Path | str, code: Code | None = None) -> Model:
     controls = description["model"].get("controls")
     if isinstance(controls, list) and len(controls) > _MOST_CONTROLS:
         raise BundleError(
-            f"{path}: {DESCRIPTION}: model.controls has {len(controls):,} controls; {_MOST_CONTROLS} is the maximum."
+            f"{path}: {DESCRIPTION}: model.controls has {len(controls):,} controls; {_MOST_CONTROLS} is the maximum. "
+            f"{_AGAIN}"
         )
     try:
         with code.used(), weights_follow():
@@ -160,40 +174,54 @@ def load_bundle(path: Path | str, code: Code | None = None) -> Model:
 
 
 def _check_rate(path: Path, rate: Any) -> None:
+    """Check that the sample rate of a bundle's model is in `RATES`."""
     if isinstance(rate, bool) or not isinstance(rate, (int, float)) or rate not in RATES:
         raise BundleError(
-            f"{path}: {DESCRIPTION}: invalid sample_rate {rate!r:.40}, outside {RATES[0]:,} to {RATES[-1]:,} Hz."
+            f"{path}: {DESCRIPTION}: model.sample_rate is {rate!r:.40}; expected a whole number from {RATES[0]:,} to "
+            f"{RATES[-1]:,} Hz. Get the file again, or save the model again with its real sample rate."
         )
 
 
 def _read_whole(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Return the description and the weights of a bundle, after checking the hash of the weights."""
     description, content = _read(path)
     if hashlib.sha256(content).hexdigest() != description.get("sha256"):
-        raise BundleError(
-            f"{path}: the weights are damaged: their hash differs from the saved one. Get the file again."
-        )
+        raise BundleError(f"{path}: the weights are damaged: their hash differs from the saved one. {_AGAIN}")
     return description, content
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Return the description and the weights of a bundle; see `describe_bundle` for the errors."""
     try:
         with zipfile.ZipFile(path) as archive:
             names, parts = archive.namelist(), archive.infolist()
             if sorted(names) != [DESCRIPTION, WEIGHTS]:
-                raise BundleError(f"{path}: is not a NablAFx bundle; it contains {', '.join(names[:5]) or 'nothing'}.")
+                raise BundleError(
+                    f"{path}: is not a NablAFx bundle; it contains {', '.join(names[:5]) or 'nothing'}. "
+                    f"Expected {DESCRIPTION} and {WEIGHTS}. `nablafx import` converts files of other projects."
+                )
             if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-                raise BundleError(f"{path}: is not a NablAFx bundle; its parts are compressed.")
+                raise BundleError(f"{path}: is not a NablAFx bundle; its parts are compressed. {_AGAIN}")
             if archive.getinfo(DESCRIPTION).file_size > _LARGEST_DESCRIPTION:
-                raise BundleError(f"{path}: {DESCRIPTION} is too large to be a description.")
+                raise BundleError(
+                    f"{path}: {DESCRIPTION} has more than {_LARGEST_DESCRIPTION:,} bytes, which a bundle never has. "
+                    f"{_AGAIN}"
+                )
             if sum(part.file_size for part in parts) > path.stat().st_size:
-                raise BundleError(f"{path}: is damaged, or not a NablAFx bundle: it is shorter than it declares.")
+                raise BundleError(
+                    f"{path}: is damaged, or not a NablAFx bundle: it is shorter than it declares. {_AGAIN}"
+                )
             text, weights = archive.read(DESCRIPTION), archive.read(WEIGHTS)
     except FileNotFoundError:
         raise BundleError(f"{path}: there is no such file.") from None
     except OSError as error:
-        raise BundleError(f"{path}: cannot be read: {error.strerror or error}.") from None
+        raise BundleError(
+            f"{path}: cannot be read: {error.strerror or error}. Check that it is a file, and its permissions."
+        ) from None
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
-        raise BundleError(f"{path}: is damaged, or not a NablAFx bundle: {error or 'it ends too early'}.") from None
+        raise BundleError(
+            f"{path}: is damaged, or not a NablAFx bundle: {error or 'it ends too early'}. {_AGAIN}"
+        ) from None
     try:
         description = plain_yaml(text, DESCRIPTION, "a description of a model")
     except ConfigError as error:
@@ -202,24 +230,24 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def _checked(path: Path, description: Any) -> dict[str, Any]:
-    """Check the type of each part of a description, and return it."""
+    """Check the format and the type of each part of a description; return it, with empty mappings for missing parts."""
     version = description.get("format") if isinstance(description, dict) else None
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise BundleError(f"{path}: {DESCRIPTION} is not a description of a model.")
+        raise BundleError(f"{path}: {DESCRIPTION} is not a description of a model: it has no valid format. {_AGAIN}")
     if version > FORMAT:
         raise BundleError(f"{path}: has format {version}; this version reads up to {FORMAT}. Update nablafx-core.")
     for key in ("packs", "code", "model", "facts", "info"):
         if not isinstance(description.setdefault(key, {}), dict):
-            raise BundleError(f"{path}: {DESCRIPTION} is damaged: '{key}' is not a mapping.")
+            raise BundleError(f"{path}: {DESCRIPTION} is damaged: '{key}' is not a mapping. {_AGAIN}")
     if not all(isinstance(text, str) for item in description["packs"].items() for text in item):
-        raise BundleError(f"{path}: {DESCRIPTION} is damaged: a name or a version in 'packs' is not a string.")
+        raise BundleError(f"{path}: {DESCRIPTION} is damaged: a name or version in 'packs' is not a string. {_AGAIN}")
     if not isinstance(description["model"].get("name"), str):
-        raise BundleError(f"{path}: {DESCRIPTION} is damaged: 'model' has no name.")
+        raise BundleError(f"{path}: {DESCRIPTION} is damaged: 'model' has no name. {_AGAIN}")
     return dict(description)
 
 
 def _code_of(model: Model) -> dict[str, str]:
-    """Return the modules that are not in packs but define classes of the model, with the names of their files."""
+    """Return, by module, the names of files outside packs that define models, processors or controllers in it."""
     packages = Registry.discover().packages
     parts = [module for module in model.modules() if isinstance(module, (Model, Processor, Controller))]
     names = sorted({type(part).__module__.partition(".")[0] for part in parts} - packages)

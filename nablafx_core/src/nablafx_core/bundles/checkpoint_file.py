@@ -10,20 +10,22 @@ from torch import Tensor
 from nablafx_core.bundles.torch_file import UnreadableError, read_torch_file
 from nablafx_core.errors import ConversionError
 
-#: Keys under which a checkpoint may contain its weights.
+#: Keys under which a checkpoint may contain its weights; both, if one is inside the other.
 _PLACES = ("state_dict", "model_state_dict")
 #: Largest ratio of the size of all tensors to the size of the file.
 _REPEATED = 16
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read the weights in a checkpoint of Lightning, or in a bare state dict.
+    """Return the tensors, by name, of a torch checkpoint that may be untrusted.
 
-    Nothing in the file is executed. A checkpoint may also contain objects of the program that wrote it; they are read
-    as objects without behaviour.
+    The file is one of ``torch.save``: a checkpoint with the key ``state_dict``, as Lightning writes, or
+    ``model_state_dict``, or a bare state dict. Nothing in the file is executed. A checkpoint may also contain objects
+    of the program that wrote it; they are ignored, like everything else that is not a tensor with a name.
 
     Raises:
-        ConversionError: if the file is not a checkpoint, is damaged, is TorchScript or contains no weights.
+        ConversionError: if the file cannot be read, is not such a file, is damaged, is TorchScript, contains no
+            tensors, or its tensors together are larger than 16 times the file.
     """
     try:
         content = read_torch_file(path, objects=True)
@@ -40,5 +42,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ConversionError(f"{path}: contains no weights. Expected a Lightning checkpoint or a state dict of torch.")
     # Views may overlap, and copies of all views may take more memory than the file.
     if sum(tensor.nbytes for tensor in tensors.values()) > _REPEATED * path.stat().st_size:
-        raise ConversionError(f"{path}: its tensors share so much memory that they cannot be weights.")
+        raise ConversionError(
+            f"{path}: its tensors share so much memory that they cannot be weights. Save a copy of each tensor."
+        )
     return tensors

@@ -20,16 +20,18 @@ from nablafx_core.registry.building import build
 
 
 def import_model(path: Path | str, name: str | None = None, **settings: Any) -> Model:
-    """Read a model file of another project.
+    """Read a model file of another project, and return the model in eval mode.
 
     Args:
         path: path of the file.
-        name: name of the importer; if None, the importer for the file's extension.
+        name: name of the importer; if None, the only one for the file's extension, or, of several, the only one that
+            accepts the settings and recognises the content of the file.
         settings: settings of the importer, as in an experiment file.
 
     Raises:
         ConfigError: if the importer does not exist, its name is ambiguous, or it does not accept the settings.
-        ConversionError: if no importer, or more than one, is for the extension, or the file cannot be read.
+        ConversionError: if the file does not exist, `name` is None and no importer or more than one fits, the importer
+            cannot read the file, or it returns something else than a model.
     """
     path = Path(path)
     if not os.path.exists(path):  # pathlib's own raises if the name is too long
@@ -41,13 +43,17 @@ def import_model(path: Path | str, name: str | None = None, **settings: Any) -> 
     model: object = importer.read(path)
     if not isinstance(model, Model):
         raise ConversionError(
-            f"{path}: the importer '{name}' returned {_kind_of(model)}, not a model: a defect of its pack."
+            f"{path}: the importer '{name}' returned {_kind_of(model)}, not a model: a defect of its pack. Report it "
+            "to the pack's author."
         )
     return model.eval()
 
 
 def _importers(path: Path, settings: Mapping[str, Any]) -> dict[str, Importer]:
-    """Return the importers for the file's extension; of several, only those whose `reads` accepts the file."""
+    """Return the importers for the file's extension, by name.
+
+    Of several, only those that accept the settings and whose `reads` accepts the file.
+    """
     names = _for_extension("importer", path)
     if len(names) == 1:
         return {names[0]: _built("importer", names[0], settings)}
@@ -61,7 +67,7 @@ def _importers(path: Path, settings: Mapping[str, Any]) -> dict[str, Importer]:
 
 
 def exporter_for(path: Path | str) -> str:
-    """Return the name of the exporter that writes files with this extension.
+    """Return the name of the only exporter for files with this extension; the path need not exist.
 
     Raises:
         ConversionError: if there is no such exporter, or more than one.
@@ -73,18 +79,22 @@ def exporter_for(path: Path | str) -> str:
 
 
 def export_model(model: Model, path: Path | str, name: str | None = None, **settings: Any) -> Path:
-    """Write a model as a file (or folder) of another project, which is created only if writing succeeds.
+    """Write a model as a file or folder of another project, which is created only if writing succeeds.
 
     Args:
         model: model in eval mode.
-        path: path of the file; an existing file is replaced.
-        name: name of the exporter; if None, the exporter for the file's extension.
+        path: path of the file or folder; an existing file is replaced, an existing folder is not.
+        name: name of the exporter; if None, the only one for the file's extension.
         settings: settings of the exporter, as in an experiment file.
+
+    Returns:
+        `path`.
 
     Raises:
         ConfigError: if the exporter does not exist, its name is ambiguous, or it does not accept the settings.
-        ConversionError: if no exporter, or more than one, is for the extension, the path is an existing folder, the
-            format does not support the model, or the file cannot be written.
+        ConversionError: if `name` is None and no exporter or more than one is for the extension, the path is an
+            existing folder or its parent folder is missing, the format does not support the model, or the file cannot
+            be written.
     """
     path = Path(path)
     name = name or exporter_for(path)
@@ -97,7 +107,9 @@ def export_model(model: Model, path: Path | str, name: str | None = None, **sett
     try:
         exporter.write(model, temporary)
         if not temporary.exists():
-            raise ConversionError(f"{path}: the exporter '{name}' wrote no file: a defect of its pack.")
+            raise ConversionError(
+                f"{path}: the exporter '{name}' wrote no file: a defect of its pack. Report it to the pack's author."
+            )
         os.replace(temporary, path)
     except OSError as error:
         raise ConversionError(f"{path}: cannot be written: {error.strerror or error}.") from error
@@ -111,7 +123,7 @@ def export_model(model: Model, path: Path | str, name: str | None = None, **sett
 
 
 def _built(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
-    """Build a component from settings, which are checked like those of an experiment."""
+    """Build an importer or exporter from settings, which are checked like those of an experiment."""
     plain = {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in settings.items()}
     section = Checker(Layer({}), Registry.discover()).section(kind, {**plain, "name": name}, (kind,))
     return build(kind, section)
@@ -122,11 +134,12 @@ def _kind_of(value: object) -> str:
 
 
 def _for_extension(kind: str, path: Path) -> list[str]:
-    """Return the names of the components for the extension of `path`."""
+    """Return the names of the importers or exporters for the extension of `path`."""
     return [name for name, own in _extensions(kind).items() if path.name.lower().endswith(own)]
 
 
 def _extensions(kind: str) -> dict[str, tuple[str, ...]]:
+    """Return the extensions, in lower case, of each importer or exporter that can be loaded, by its name."""
     found: dict[str, tuple[str, ...]] = {}
     for entry in Registry.discover().entries(kind):
         try:
@@ -141,5 +154,6 @@ def _extensions(kind: str) -> dict[str, tuple[str, ...]]:
 
 def _ambiguous(kind: str, path: Path, count: int) -> ConversionError:
     known = "\n".join(f"  {name}   {' '.join(own) or 'any file'}" for name, own in sorted(_extensions(kind).items()))
-    head = f"{path}: {count or 'no'} {kind}s are for files with this extension. Choose one with --format."
+    what = "read this file" if kind == "importer" else "write files with this extension"
+    head = f"{path}: {count or 'no'} {kind}s {what}. Choose one with --format (in Python: name)."
     return ConversionError(f"{head}\n{known or f'  no {kind} is installed'}")

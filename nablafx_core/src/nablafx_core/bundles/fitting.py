@@ -28,23 +28,28 @@ _SPARE_TENSOR = 2**24  # values of a tensor that is not a parameter, such as a t
 
 
 def fitting_model(section: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Model:
-    """Build a model whose weights must have given names and shapes, without loading the weights.
+    """Build a model whose weights have given names and shapes, without loading the weights.
 
     A small untrusted file may describe a model of a hundred gigabytes. The size of each tensor is therefore compared
-    with the weights before it is allocated. torch's meta device would allocate nothing, but imports torch's
-    compiler for most functions, which takes over a second.
+    with the weights before it is allocated: the model may have four times as many values, and some more (see
+    `at_most`). torch's meta device would allocate nothing, but imports torch's compiler for most functions, which
+    takes over a second.
 
     Args:
         section: section of the model.
         weights: weights in the file, by name.
 
     Raises:
-        BundleError: if the model is larger than the weights, or a weight differs; names the first one. The message is
-            the end of a sentence.
+        BundleError: if the model needs much more memory than the weights, has more than `MOST_PARTS` modules and
+            parameters, or a weight is missing, unexpected or of another shape; names the first such weight. The message
+            is the end of a sentence.
         NablafxError: if the section cannot be built; see `build`.
     """
     count = sum(tensor.numel() for tensor in weights.values())
-    with at_most(4 * count, BundleError("the model is larger than its weights.")):
+    parts = BundleError(
+        f"the model has more than {MOST_PARTS:,} modules and parameters, the most that a model may have."
+    )
+    with at_most(4 * count, BundleError("the model is larger than its weights."), parts):
         model: Model = build("model", section)
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     there = {name: tuple(tensor.shape) for name, tensor in weights.items()}
@@ -65,12 +70,13 @@ def _difference(name: str, wanted: Mapping[str, tuple[int, ...]], there: Mapping
 
 @contextmanager
 def at_most(values: int, refusal: NablafxError, parts: NablafxError | None = None) -> Iterator[None]:
-    """Stop the building of a model that registers more values or parts than allowed, or allocates too large a tensor.
+    """Raise an error if a model that is built inside the ``with``, in this thread, becomes too large.
 
     Args:
-        values: largest number of values of all parameters; buffers may have `_SPARE_TENSOR` more.
-        refusal: error to raise.
-        parts: error to raise for too many parts; `refusal` if None.
+        values: largest number of values of all parameters, which may have 100,000 more; all buffers together, and each
+            tensor that a function of `_REQUESTED` allocates, may have 2^24 more.
+        refusal: error to raise for too many values.
+        parts: error to raise for more than `MOST_PARTS` modules and parameters; `refusal` if None.
     """
     token = _left.set(_Left(values + _SPARE, values + _SPARE_TENSOR, MOST_PARTS, refusal, parts or refusal))
     try:
@@ -82,7 +88,14 @@ def at_most(values: int, refusal: NablafxError, parts: NablafxError | None = Non
 
 @dataclass
 class _Left:
-    """Number of values and parts that the model under construction in this thread may still register."""
+    """Number of values and parts that the model under construction in this thread may still register, and errors.
+
+    Args:
+        values: values of parameters.
+        buffers: values of buffers.
+        parts: modules and parameters.
+        too_many_values, too_many_parts: errors to raise.
+    """
 
     values: int
     buffers: int
@@ -123,7 +136,7 @@ register_module_buffer_registration_hook(_count_buffer)
 
 
 class _Largest(TorchFunctionMode):
-    """Raise an error if this thread allocates a tensor with more values than allowed."""
+    """Raise an error if this thread allocates, by a function of `_REQUESTED`, a tensor with more values than allowed."""
 
     def __init__(self, values: int, refusal: NablafxError) -> None:
         super().__init__()

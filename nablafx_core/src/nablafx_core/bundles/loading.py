@@ -14,14 +14,18 @@ from nablafx_core.interfaces import Model
 from nablafx_core.registry import Registry
 from nablafx_core.registry.import_paths import code_of_run, code_of_stranger, trusting
 
+#: Name of the bundle in a run folder.
 BUNDLE_IN_RUN = "model.nfx"
 
 
 def bundle_path(source: str | Path) -> Path | None:
-    """Return the path of the bundle if `source` is a file or a run folder; None if it can only be a name.
+    """Return the path of the bundle if `source` is a file, a run folder or ends in ``.nfx``; nothing is read.
+
+    Returns:
+        None if `source` can only be a name, such as that of a pack's bundle or a run's id.
 
     Raises:
-        RunError: if it is a folder without a bundle.
+        RunError: if `source` is a folder without a bundle.
     """
     path = Path(source)
     if os.path.isdir(path):  # unlike Path's own, it accepts any text
@@ -40,12 +44,13 @@ def load(source: str | Path, trust: str | Path | Sequence[str | Path] = ()) -> M
         source: path of a bundle (``"ts9.nfx"``) or of a run folder (``"runs/ID"``), or name of a bundle in a pack
             (``"acme/ts9"``).
         trust: Python files, such as ``"mymodel.py"``, or installed modules, that are not in a pack but whose code the
-            model may run.
+            model may run. A run that this user trained on this machine may run its own code without it.
 
     Raises:
-        BundleError: if the bundle does not exist, or cannot be loaded.
+        BundleError: if there is no such bundle, or it cannot be loaded; see `load_bundle`.
         RunError: if the folder has no bundle.
-        RegistryError: if a pack is broken.
+        RegistryError: if the file of a pack's bundle is missing, or `trust` names something else than a Python file or
+            a module.
     """
     with trusting(trust):
         return _load(source)

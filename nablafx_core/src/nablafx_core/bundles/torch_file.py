@@ -1,8 +1,9 @@
 """Read files of ``torch.save`` without torch's unpickler: nothing in the file is imported, called or trusted.
 
 Such a file is a zip: ``NAME/data.pkl``, a pickle, and the values of each tensor in ``NAME/data/0``, ``NAME/data/1``, ….
-A pickle is a program. Here it may only build lists, dicts, numbers, strings and tensors. The memory is limited to a
-small multiple of the file's size, and a limited number of objects. TorchScript, a zip that contains code, is rejected.
+A pickle is a program. Here it may only build lists, dicts, numbers, strings and tensors, and objects without
+behaviour in place of all others. The memory is limited to a small multiple of the file's size, and a limited number of
+objects. TorchScript, a zip that contains code, is rejected.
 """
 
 from __future__ import annotations
@@ -55,18 +56,20 @@ _DIMENSIONS = 64  # the most that torch allows a tensor to have
 
 
 class UnreadableError(ValueError):
-    """Raised for a file that is not read; the message is the reason, as the end of a sentence."""
+    """Raised for a file that is rejected; the message is the reason, as the end of a sentence without a full stop."""
 
 
 def read_torch_file(source: Path | IO[bytes], objects: bool) -> Any:
-    """Read a file written by ``torch.save``, on the CPU.
+    """Return the content of a file written by ``torch.save`` (torch 1.6 or later), with all tensors on the CPU.
 
     Args:
         source: path, or a file that is open for reading and seeking.
-        objects: true if the file may name other classes and functions, which are replaced by inert objects.
+        objects: true if the file may contain objects other than plain data and tensors, which are replaced by objects
+            without behaviour; false to reject such a file.
 
     Raises:
-        UnreadableError: if the file is damaged, has another format, contains code, or names a forbidden object.
+        UnreadableError: if the file is damaged, has another format, is TorchScript, contains an object although
+            `objects` is false, or exceeds a limit (16 MiB of pickle, 500,000 lists, dicts, tuples and tensors).
         OSError: if the file cannot be read.
     """
     try:
@@ -87,7 +90,11 @@ def read_torch_file(source: Path | IO[bytes], objects: bool) -> Any:
 
 
 class _Parts:
-    """Files in the zip, by their names below its only folder."""
+    """Files in the zip, by their names below its only folder.
+
+    Raises:
+        UnreadableError: if the zip is not a file of ``torch.save``.
+    """
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         entries = archive.infolist()
@@ -112,13 +119,13 @@ class _Parts:
             raise UnreadableError("its byte order is not little-endian")
 
     def read(self, name: str, largest: int) -> bytes:
-        """Read a part of at most `largest` bytes."""
+        """Return the content of a file in the zip; raise `UnreadableError` if it has more than `largest` bytes."""
         if self._entries[name].file_size > largest:
             raise UnreadableError(f"its {name} is larger than {largest:,} bytes")
         return self._archive.read(self._entries[name])
 
     def values(self, key: str) -> Tensor:
-        """Read the bytes of a storage once, into memory allocated by torch, which is aligned."""
+        """Return the bytes of a storage; they are read once, into memory allocated by torch, which is aligned."""
         if key not in self._values:
             name = f"data/{key}"
             if name not in self._entries:
@@ -141,7 +148,12 @@ def _size(archive: zipfile.ZipFile) -> int:
 
 
 def _check_instructions(content: bytes) -> None:
-    """Check a pickle without running it: declared sizes must fit into the file, and objects are limited in number."""
+    """Check a pickle without running it.
+
+    Raises:
+        UnreadableError: if it has an instruction that is not among `_INSTRUCTIONS`, declares a size or a position
+            beyond its end, or makes too many objects.
+    """
     made = 0
     for count, (instruction, argument, _) in enumerate(pickletools.genops(content)):
         if instruction.name not in _INSTRUCTIONS:
@@ -191,7 +203,7 @@ class _Known(_Inert):
 
 
 class _Ordered(OrderedDict[Any, Any]):
-    """OrderedDict with one attribute, the versions of modules, which torch keeps in a state dict."""
+    """OrderedDict that accepts one attribute from a file, ``_metadata``: the modules' versions in a state dict."""
 
     def __setstate__(self, state: Any) -> None:
         if isinstance(state, dict) and isinstance(state.get("_metadata"), dict):
@@ -199,7 +211,7 @@ class _Ordered(OrderedDict[Any, Any]):
 
 
 class _Storage(_Inert):
-    """Values of tensors: their type, the key of their bytes, and their number."""
+    """Description of a storage, which holds the values of tensors: their type, the key of their bytes, their number."""
 
     __slots__ = ("count", "dtype", "key")
     dtype: torch.dtype
@@ -242,7 +254,11 @@ class _Unpickler(pickle.Unpickler):
         self._objects = objects
 
     def find_class(self, module_name: str, global_name: str) -> Any:
-        """Return the stand-in for a name; nothing is imported."""
+        """Return the stand-in for a name in the file; nothing is imported.
+
+        Raises:
+            UnreadableError: if it is not needed for tensors, and the file must not contain objects.
+        """
         function = _FUNCTIONS.get((module_name, global_name))
         if function is not None:
             known = _Known()
