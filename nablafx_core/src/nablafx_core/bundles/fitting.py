@@ -136,7 +136,7 @@ register_module_buffer_registration_hook(_count_buffer)
 
 
 class _Largest(TorchFunctionMode):
-    """Raise an error if this thread allocates, by a function of `_REQUESTED`, a tensor with more values than allowed."""
+    """Raise an error if this thread allocates a tensor with more values than allowed, by a function of `_REQUESTED`."""
 
     def __init__(self, values: int, refusal: NablafxError) -> None:
         super().__init__()

@@ -64,8 +64,8 @@ class Streamer:
                 outside [0, 1].
         """
         if block.ndim != 3 or (self.state is not None and tuple(block.shape[:2]) != self._shape):
-            first = f" with (batch, channels) = {self._shape}, as in the first block" if self.state is not None else ""
-            raise ModelError(f"the block has shape {tuple(block.shape)}; expected (batch, channels, time){first}.")
+            like = f" with (batch, channels) = {self._shape}, as in the first block" if self.state is not None else ""
+            raise ModelError(f"the block has shape {tuple(block.shape)}; expected (batch, channels, time){like}.")
         if block.shape[-1] == 0:
             return block
         self._shape = (block.shape[0], block.shape[1])
