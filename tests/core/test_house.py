@@ -59,6 +59,10 @@ def test_a_module_that_moved_is_found_with_a_warning(old, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert getattr(module, public) is getattr(new, public)
+        assert public in dir(module)
+        taken = {}
+        exec(f"from {name} import *", taken)
+        assert taken[public] is getattr(new, public)
     with pytest.raises(AttributeError):
         _ = module.nothing_of_this_name
     monkeypatch.delitem(sys.modules, name)

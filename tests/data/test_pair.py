@@ -16,6 +16,8 @@ from nablafx_core.errors import DataError
 from nablafx_data.pair import Pair
 from nablafx_data.plucked import music
 
+pytestmark = pytest.mark.slow
+
 RATE = 24000
 DRY = music(3.0, RATE, np.random.default_rng(1)).astype(np.float32)
 WET = np.tanh(4 * DRY)

@@ -16,6 +16,8 @@ from nablafx_data.plucked import music
 from nablafx_data.tonetwist import ToneTwist
 from reference.small_disk import small_disk
 
+pytestmark = pytest.mark.slow
+
 RATE = 24000
 
 

@@ -17,6 +17,8 @@ from nablafx_data.plucked import music
 from nablafx_data.tonetwist import ToneTwist
 from reference.forked import NABLAFX
 
+pytestmark = pytest.mark.slow
+
 RATE = 24_000
 DRY = music(1.5, RATE, np.random.default_rng(0))
 

@@ -15,6 +15,8 @@ from nablafx_models.s4 import S4
 from nablafx_models.s4d import S4D
 from nablafx_models.tcn import TCN
 
+pytestmark = pytest.mark.slow
+
 KNOBS = (Control("drive"), Control("tone"))
 BLOCK = 8
 LENGTH = 8 * BLOCK

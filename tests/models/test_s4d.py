@@ -18,6 +18,8 @@ from nablafx_models.s4 import S4
 from nablafx_models.s4d import S4D
 from reference.nablafx01 import kernel, state_space
 
+pytestmark = pytest.mark.slow
+
 RATE = 48000
 
 

@@ -58,7 +58,13 @@ class _Finder(MetaPathFinder, Loader):
         text = f"{module.__name__} is now {places}; nablafx-core {removed} removes the old name."
         warnings.warn(text, NablafxDeprecationWarning, stacklevel=2)
 
+        def names() -> list[str]:
+            modules = [importlib.import_module(_PREFIX + place) for place in new]
+            return sorted({name for one in modules for name in dir(one) if not name.startswith("_")})
+
         def found(name: str) -> Any:
+            if name == "__all__":  # for ``import *``
+                return names()
             for place in new:
                 try:
                     return getattr(importlib.import_module(_PREFIX + place), name)
@@ -67,6 +73,7 @@ class _Finder(MetaPathFinder, Loader):
             raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
         module.__getattr__ = found  # type: ignore[method-assign]
+        module.__dir__ = names  # type: ignore[method-assign]
 
 
 def install() -> None:

@@ -14,6 +14,8 @@ from scipy.signal import butter, lfilter, resample_poly
 from nablafx_core.data import alignment, checks, facts
 from nablafx_core.data.sources import ArraySource
 
+pytestmark = pytest.mark.slow
+
 RATE = 48000
 SECONDS = 12
 

@@ -16,6 +16,8 @@ from nablafx_core.data import checks, facts
 from nablafx_core.data.delay import find_delay
 from nablafx_core.data.sources import ArraySource, WavSource
 
+pytestmark = pytest.mark.slow
+
 RATE = 48000
 
 

@@ -20,6 +20,8 @@ from nablafx_core.interfaces.dataset import channels_of, read_channels
 from reference.small_disk import small_disk
 from reference.waiting import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path, monkeypatch):

@@ -18,6 +18,8 @@ from nablafx_core.testing import laws, laws_gradients, laws_saving
 from nablafx_core.testing.subject import error
 from reference.parts import Ahead, Envelope, Leaky, Peaks, Setting, SteppedLeaky, chain
 
+pytestmark = pytest.mark.slow
+
 
 def stage(processor=Leaky, controller=Setting, label=None, knobs=0, **arguments):
     return Stage(processor(), controller(num_controls=knobs, **arguments), label=label)

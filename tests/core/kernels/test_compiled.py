@@ -15,6 +15,8 @@ from nablafx_core.hints import Once
 from nablafx_core.kernels import compiled
 from reference.full_disk import full_disk
 
+pytestmark = pytest.mark.slow
+
 SOURCE = """
 from nablafx_core.kernels.compiled import compiled
 

@@ -16,7 +16,7 @@ from nablafx_core.pictures.curves import draw_curves, plot_losses
 from nablafx_core.pictures.plots import loudest, plot_prediction, spectrogram_db
 from nablafx_core.runs import metrics_file as metrics
 
-pytestmark = pytest.mark.pictures
+pytestmark = [pytest.mark.pictures, pytest.mark.slow]
 
 RATE = 48000
 SECONDS = np.arange(RATE) / RATE

@@ -18,6 +18,8 @@ from nablafx_core.playing.render_file import knob_settings, render_file
 from reference.places import TESTS
 from reference.toys import Echo
 
+pytestmark = pytest.mark.slow
+
 
 class Whole(Model):
     """Mono model that doubles the level, and cannot stream."""

@@ -22,6 +22,8 @@ from nablafx_core.registry.import_paths import code_of_stranger, trusting
 from nablafx_core.training.fit import train
 from nablafx_core.training.resumable import resumable
 
+pytestmark = pytest.mark.slow
+
 MODULE = "a_model_of_mine"
 SOURCE = f"""
 from pathlib import Path

@@ -20,6 +20,8 @@ from nablafx_core.training import checkpoints
 from nablafx_core.training.checkpoints import newest_checkpoint, set_damaged_aside
 from nablafx_core.training.failures import disk_explained
 
+pytestmark = pytest.mark.slow
+
 FILES = ["run.json", "config.yaml", "config.json", "metrics.jsonl", "metrics.json", "info.json", "notes.json", "lock.1"]
 SHOWN = {"config.yaml", "config.json", "metrics.jsonl", "info.json", "notes.json"}
 BREAKS = {

@@ -18,6 +18,8 @@ from nablafx_core.sweep.trial_book import Entry, new_entries, recorded_entries
 from nablafx_core.sweep.trials import trials
 from reference.places import TESTS
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENT = {
     "data": {"name": "reference.tiny:TanhDataset"},
     "model": {"name": "tcn", "num_blocks": 2},

@@ -20,6 +20,8 @@ from nablafx_core.training.checkpoints import DAMAGED, LAST, PREVIOUS, Checkpoin
 from nablafx_core.training.fit import train
 from nablafx_core.training.resumable import resumable
 
+pytestmark = pytest.mark.slow
+
 TCN = {"name": "tcn", "num_blocks": 2, "kernel_size": 3, "dilation_growth": 2, "channel_width": 4}
 SETTINGS = {"max_steps": 12, "validate_every": 4, "accelerator": "cpu"}
 
