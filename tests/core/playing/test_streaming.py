@@ -61,7 +61,7 @@ def test_unsupported_streams_are_errors():
         Streamer(model)
     with pytest.raises(ModelError, match="cannot be flushed"):
         Streamer(Echo()).flush()
-    for block_size in (0, [], [3, 0], [-5, 5], [0, 4]):
+    for block_size in (0, [], [3, 0], [-5, 5]):
         with pytest.raises(ModelError, match="block_size"):
             stream_blocks(Echo(), torch.rand(1, 1, 4), None, block_size)
     assert stream_blocks(Echo(), torch.rand(1, 2, 0)).shape == (1, 2, 0)

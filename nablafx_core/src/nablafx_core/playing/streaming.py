@@ -162,7 +162,8 @@ def stream_blocks(
         samples is returned unchanged.
 
     Raises:
-        ModelError: if there is no block length, or one is below 1; and as for `Streamer` and `Streamer.push`.
+        ModelError: if there is no block length, one is negative, or the last one is below 1; and as for `Streamer` and
+            `Streamer.push`.
     """
     streamer = Streamer(model, controls, start)
     parts = []
@@ -178,8 +179,8 @@ def stream_blocks(
 def _blocks(time: int, block_size: int | Sequence[int]) -> Iterator[slice]:
     """Yield the sample ranges of the blocks of `stream_blocks`."""
     lengths = [block_size] if isinstance(block_size, int) else list(block_size)
-    if not lengths or min(lengths) < 1:
-        raise ModelError(f"block_size is {block_size}; expected a length, or several, of at least 1 sample.")
+    if not lengths or min(lengths) < 0 or lengths[-1] < 1:
+        raise ModelError(f"block_size is {block_size}; expected at least 1 sample, of several lengths for the last one.")
     start = 0
     while start < time:
         length = lengths.pop(0) if len(lengths) > 1 else lengths[0]
