@@ -180,7 +180,7 @@ def _blocks(time: int, block_size: int | Sequence[int]) -> Iterator[slice]:
     """Yield the sample ranges of the blocks of `stream_blocks`."""
     lengths = [block_size] if isinstance(block_size, int) else list(block_size)
     if not lengths or min(lengths) < 0 or lengths[-1] < 1:
-        raise ModelError(f"block_size is {block_size}; expected at least 1 sample, of several lengths for the last one.")
+        raise ModelError(f"block_size is {block_size}; expected at least 1 sample, of several lengths in the last.")
     start = 0
     while start < time:
         length = lengths.pop(0) if len(lengths) > 1 else lengths[0]
