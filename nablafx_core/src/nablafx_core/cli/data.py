@@ -1,4 +1,4 @@
-"""``nablafx data``: show the recordings of a dataset."""
+"""``nablafx data``: show the recordings, knobs and split of a dataset, or write its ``device.yaml``."""
 
 from __future__ import annotations
 

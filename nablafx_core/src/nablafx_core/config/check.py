@@ -98,7 +98,12 @@ class Checker:
         return {"name": entry.qualified_name, **checked}
 
     def _component(self, kind: str, value: Any, path: Path) -> tuple[Entry, Any, dict[str, Setting]]:
-        """Find the component that a section names; return its entry, its class and the settings of the class."""
+        """Find the component that a section names; return its entry, its class and the settings of the class.
+
+        Raises:
+            ConfigError: if the section has no name, there is no such component, or the layer has too many components,
+                or too deeply nested ones.
+        """
         self._components += 1
         if self._components > _MAX_COMPONENTS or len(path) > _MAX_PATH_LENGTH:
             self._fail(path, f"more than {_MAX_COMPONENTS} components, or components nested too deeply. Use fewer.")
@@ -113,9 +118,13 @@ class Checker:
     def _observer(
         self, known: Mapping[str, Setting], own: Mapping[str, Any], path: Path
     ) -> tuple[dict[str, Setting], Collection[str]]:
-        """Return the settings of an observer, and those that stay without a default because a file may contain them.
+        """Check an observer's section for written secrets; return its settings, and those that get no default.
 
-        Values of environment variables are checked when the observer is built.
+        A value that names an environment variable is not checked here, but when the observer is built. With
+        `from_config`, no setting gets its default, because the user's config file may contain the setting.
+
+        Raises:
+            ConfigError: if a secret, such as a password, is written in the section.
         """
         for inside, message in literal_secrets(own):
             self._fail((*path, *inside), message)
@@ -189,7 +198,10 @@ class Checker:
         return with_marked(setting.annotation, value, path, self._marked, leaf)
 
     def _possible_values(self, value: Any, path: Path) -> list[Any]:
-        """Return the possible values, the likeliest first: an option's text read as YAML, or the text itself."""
+        """Return the values that may be meant, the likeliest first; several only for a value that an option has set.
+
+        For an option these are its text and the text read as YAML; the text is first if YAML reads it as text too.
+        """
         mark, written = self._layer.marks.get(path), self._layer.as_written(value, path)
         if written == value or written == "":
             return [value]
@@ -197,7 +209,7 @@ class Checker:
         return [written, value] if is_text else [value, written]
 
     def _marked(self, mark: Mark, value: Any, path: Path) -> Any:
-        """Check a section inside a setting, or add the pack to the name of a component."""
+        """Check a setting of a marked type: a section inside it, or the name of a component, which gets its pack."""
         if isinstance(mark, Section):
             return self.section(mark.kind, value, path)
         if not isinstance(value, str):

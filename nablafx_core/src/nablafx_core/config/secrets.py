@@ -83,12 +83,15 @@ def expanded(value: Any, where: str, secrets: set[str]) -> Any:
 
 
 def all_texts(value: Any) -> set[str]:
-    """Return every text in plain data."""
+    """Return every text in plain data, at any depth, without the keys of mappings."""
     return {text for _, text in _texts(value, ())}
 
 
 def hidden(text: str, secrets: set[str]) -> str:
-    """Remove secrets from a message, and the parts of secret URLs, which libraries quote separately."""
+    """Return a message with *** in place of secrets, and of parts of secret URLs, which libraries quote separately.
+
+    Secrets and parts of fewer than `_MIN_LENGTH` characters stay.
+    """
     parts = {part for secret in secrets for part in _parts(secret) if len(part) >= _MIN_LENGTH}
     for part in sorted(parts, key=len, reverse=True):
         text = text.replace(part, "***")

@@ -82,7 +82,7 @@ class Address:
             client.close()
 
     def explained(self, error: BaseException) -> str:
-        """Return a short description of an error of pymongo, without user, password or options."""
+        """Return the reason of an error of pymongo in a few words, without user, password or options."""
         from pymongo import errors
 
         code = getattr(error, "code", None)
@@ -203,7 +203,7 @@ def _has_valid_port(host: str) -> bool:
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """Split a URL without its scheme before the database and the options."""
+    """Split a URL without its scheme into user and hosts, and the rest: the database and the options."""
     match = re.search(r"[/?]", rest)
     return (rest[: match.start()], rest[match.start() :]) if match else (rest, "")
 
@@ -216,7 +216,11 @@ def _options_of(hosts: str, query: str, source: str) -> dict[str, Any]:
         key = name.lower() if re.fullmatch(r"\w{1,60}", name) else "?"
         files = key in _TLS_FILES  # pymongo would open these files
         if not equals or not (files or _accepted(item)):
-            raise ConfigError(f"{source}: the option '{key}' of the address is unknown or has an invalid value.")
+            which = "an option" if key == "?" else f"the option '{key}'"
+            raise ConfigError(
+                f"{source}: {which} of the address is unknown or has an invalid value. Write it as name=value, with a "
+                "name and a value that pymongo knows."
+            )
         given[key] = unquote_plus(value)
     return given
 

@@ -89,7 +89,7 @@ class DocumentRecord(RunRecord):
 
 
 def entry_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of `run.json` from a run's document."""
+    """Return what `run.json` contains, from a run's document: artifacts by name, and results as numbers."""
     entry: dict[str, Any] = _plain({key: value for key, value in document.items() if key not in _NOT_IN_RUN_JSON})
     found, result = entry.get("artifacts"), entry.get("result")
     names = [one.get("name") for one in found if isinstance(one, dict)] if isinstance(found, list) else []
@@ -99,7 +99,13 @@ def entry_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_metrics(database: Database[dict[str, Any]], run_id: str) -> dict[str, Series]:
-    """Return the series of a run from its chunks; if two chunks have the same step, the one with more `seen` counts."""
+    """Return the metrics of a run by name, joined from their chunks, in the order of the steps.
+
+    If two chunks have a value for the same step, the chunk with the larger `seen` counts.
+
+    Raises:
+        RunError: if a chunk is damaged.
+    """
     points: dict[str, dict[int, tuple[float, str]]] = {}
     chunks = list(database["metrics"].find({"run_id": run_id}))
     chunks.sort(key=lambda chunk: (chunk.get("seen") or 0, chunk.get("chunk") or 0))
@@ -110,7 +116,10 @@ def read_metrics(database: Database[dict[str, Any]], run_id: str) -> dict[str, S
                 text = time.isoformat() if isinstance(time, datetime) else ""
                 points.setdefault(str(chunk["name"]), {})[int(step)] = (float(value), text)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise RunError(f"the run {run_id}: its metric {chunk.get('_id')} is damaged: {error}.") from error
+            raise RunError(
+                f"the run {run_id}: a part of its metric '{chunk.get('name')}' in MongoDB ({chunk.get('_id')}) is "
+                f"damaged: {error}. Push the run again from the machine that has its folder."
+            ) from error
     return {
         name: Series(steps := sorted(one), [one[step][0] for step in steps], [one[step][1] for step in steps])
         for name, one in points.items()

@@ -30,7 +30,7 @@ class MongoBook:
 
     Args:
         database: database of the runs.
-        place: address of the database, for messages.
+        place: address of the database for messages, without user and password.
     """
 
     def __init__(self, database: Database[dict[str, Any]], place: str) -> None:
@@ -39,11 +39,15 @@ class MongoBook:
 
     @property
     def place(self) -> str:
-        """Address without user and password."""
+        """Name of the database for messages, such as ``MongoDB host:27017/nablafx``; without user and password."""
         return f"MongoDB {self._place}"
 
     def rows(self) -> list[Row]:
-        """Return all runs, the newest first; fetch only those that have changed since the last time; see `index`."""
+        """Return all runs, the newest first.
+
+        Only runs that have changed since an earlier call, also of another process, are fetched; see `index`. Runs that
+        are being deleted are left out.
+        """
 
         def read(run_ids: list[str]) -> Iterator[Row]:
             for batch in (run_ids[i : i + _AT_ONCE] for i in range(0, len(run_ids), _AT_ONCE)):
@@ -69,7 +73,14 @@ class MongoBook:
         return self._record(document)
 
     def edit(self, run_id: str, change: Callable[[Notes], Notes]) -> Notes:
-        """Change tags and note in the run's document, without losing changes that another user makes meanwhile."""
+        """Change tags and note in the run's document, without losing changes that another user makes meanwhile.
+
+        Returns:
+            The tags and the note after the change.
+
+        Raises:
+            RunError: if others have changed them during each of ten attempts.
+        """
         runs = self.database["runs"]
         for _ in range(10):
             document = runs.find_one({"_id": run_id}, {"tags": 1, "note": 1, "edited": 1}) or {}
@@ -88,7 +99,7 @@ class MongoBook:
             raise RunError(f"the run {run_id} is still running. Stop it before you delete it.")
 
     def size(self, run_id: str) -> int:
-        """Return the number of bytes of the files that no other run has."""
+        """Return the number of bytes that a deletion frees: of the files that no other run has."""
         return sum({one["file_id"]: one["size"] for one in self._own_files(run_id)}.values())
 
     def delete(self, run_id: str) -> None:
@@ -96,6 +107,9 @@ class MongoBook:
 
         The run is marked first, which removes it from every list, and its document is deleted last. If this is
         killed, the next deletion of any run removes the rest.
+
+        Raises:
+            RunError: if the run is still running, or there is no such run.
         """
         self.check_deletable(run_id)
         runs = self.database["runs"]
@@ -119,7 +133,7 @@ class MongoBook:
         ]
 
     def _stamps(self) -> dict[str, str]:
-        """Return a text for each run that changes with its document; skip foreign ids, which are not strings."""
+        """Return for each run a text that changes whenever its document does; skip ids that are not strings."""
         found = self.database["runs"].find(_LISTED_RUNS, _STAMPED)
         return {
             one["_id"]: " ".join(str(one.get(key)) for key in _STAMPED) for one in found if isinstance(one["_id"], str)
