@@ -31,164 +31,161 @@ def models(body: str) -> str:
     return f"@hookimpl\ndef nablafx_models():\n    {body}"
 
 
-#: case: (source of the plugin module, more arguments of `install`, the problem)
+#: case: (source of the plugin module, more arguments of `install`, what its problem names: what, where, what to do)
 BROKEN = {
     "a dependency that it declares is missing": (
         "import no_such_module",
         {"requires": ["No.Such-Module>=2,<3", "torch", "gone; python_version<'3'"]},
-        "cannot import nablafx_bad: it needs the module 'no_such_module', which is not installed. "
-        "Try: pip install 'No.Such-Module<3,>=2'",
+        ["nablafx_bad", "'no_such_module'", "pip install 'No.Such-Module<3,>=2'"],
     ),
     "a dependency of another name than its module's is missing": (
         "import no_such_module.part",
         {"requires": ["torch", "other-name"]},
-        "cannot import nablafx_bad: it needs the module 'no_such_module', which is not installed. "
-        "Try: pip install 'other-name'",
+        ["nablafx_bad", "'no_such_module'", "pip install 'other-name'"],
     ),
     "a dependency that it does not declare is missing": (
         "import no_such_module",
         {},
-        "cannot import nablafx_bad: it needs the module 'no_such_module', which is not installed. "
-        "Try: pip install no_such_module; and tell the author of nablafx-bad that the pack does not declare it.",
+        ["nablafx_bad", "'no_such_module'", "pip install no_such_module", "author of nablafx-bad"],
     ),
     "a module of its own is missing": (
         "import nablafx_bad_extra\nimport nablafx_bad.part",
         {},
-        "cannot import nablafx_bad: its own module nablafx_bad.part is missing." + REINSTALL,
+        ["nablafx_bad.part", REINSTALL],
     ),
     "its entry point names a module that is not there": (
         "",
         {"entry": "bad = nablafx_gone.plugin"},
-        "cannot import nablafx_gone.plugin: there is no module nablafx_gone." + REINSTALL,
+        ["nablafx_gone.plugin", "no module nablafx_gone.", REINSTALL],
     ),
     "its entry point names an attribute that is not there": (
         "",
         {"entry": "bad = nablafx_bad:hooks.all"},
-        "nablafx_bad has no 'hooks.all', which its entry point names." + OTHERWISE,
+        ["nablafx_bad", "'hooks.all'", "entry point", OTHERWISE],
     ),
     "its entry point names nothing": (
         "",
         {"entry": "bad = a b"},
-        "its entry point 'bad = a b' does not name a module." + OTHERWISE,
+        ["entry point", "'bad = a b'", OTHERWISE],
     ),
     "it needs a newer core": (
         "",
         {"requires": ["nablafx_core>=9"]},
-        "needs nablafx-core>=9, but 0.1.0 is installed. Try: pip install --upgrade nablafx-core",
+        ["nablafx-core>=9", "0.1.0", "pip install --upgrade nablafx-core"],
     ),
     "it needs a newer core and fails without": (
         "from nablafx_core.interfaces import Oracle",
         {"requires": ["nablafx-core >= 9"]},
-        "cannot import nablafx_bad: ImportError: cannot import name 'Oracle' from 'nablafx_core.interfaces' "
-        "({core}/interfaces/__init__.py) (nablafx_bad.py:4). It needs nablafx-core>=9, but 0.1.0 is installed. "
-        "Try: pip install --upgrade nablafx-core",
+        ["ImportError", "'Oracle'", "(nablafx_bad.py:4)", "nablafx-core>=9", "pip install --upgrade nablafx-core"],
     ),
     "it was made for an older core": (
         "",
         {"requires": ["nablafx-core>=0.0.1,<0.1"]},
-        "needs nablafx-core<0.1,>=0.0.1, but 0.1.0 is installed. Try: pip install --upgrade nablafx-bad",
+        ["nablafx-core<0.1,>=0.0.1", "0.1.0", "pip install --upgrade nablafx-bad"],
     ),
     "it wants a module that this core does not have": (
         "import nablafx_core.oracle",
         {},
-        "cannot import nablafx_bad: ModuleNotFoundError: No module named 'nablafx_core.oracle' (nablafx_bad.py:4). "
-        "It is for another version of core. Try: pip install --upgrade nablafx-core nablafx-bad",
+        ["'nablafx_core.oracle'", "(nablafx_bad.py:4)", "pip install --upgrade nablafx-core nablafx-bad"],
     ),
     "it is no Python": (
         "def (:",
         {},
-        "cannot import nablafx_bad: SyntaxError: invalid syntax (nablafx_bad.py, line 4)." + OTHERWISE,
+        ["SyntaxError", "(nablafx_bad.py, line 4)", OTHERWISE],
     ),
     "it ends the program": (
         "raise SystemExit(3)",
         {},
-        "cannot import nablafx_bad: SystemExit: 3 (nablafx_bad.py:4)." + OTHERWISE,
+        ["nablafx_bad", "SystemExit: 3", "(nablafx_bad.py:4)", OTHERWISE],
     ),
     "an error without words": (
         "raise RuntimeError",
         {},
-        "cannot import nablafx_bad: RuntimeError (nablafx_bad.py:4)." + OTHERWISE,
+        ["nablafx_bad", "RuntimeError (nablafx_bad.py:4)", OTHERWISE],
     ),
     "a hook raises": (
         models("raise KeyError('x')"),
         {},
-        "nablafx_models() failed: KeyError: 'x' (nablafx_bad.py:6)." + OTHERWISE,
+        ["nablafx_models()", "KeyError: 'x' (nablafx_bad.py:6)", OTHERWISE],
     ),
     "a hook refuses": (
         "from nablafx_core import NablafxError\n" + models("raise NablafxError('no')"),
         {},
-        "nablafx_models() failed: NablafxError: no (nablafx_bad.py:7)." + OTHERWISE,
+        ["nablafx_models()", "NablafxError: no (nablafx_bad.py:7)", OTHERWISE],
     ),
     "a hook ends the program": (
         models("raise SystemExit"),
         {},
-        "nablafx_models() failed: SystemExit (nablafx_bad.py:6)." + OTHERWISE,
+        ["nablafx_models()", "SystemExit (nablafx_bad.py:6)", OTHERWISE],
     ),
     "a hook fails half-way": (
         models("yield Component('a', 'b:C', '')\n    raise OSError('disk')"),
         {},
-        "nablafx_models() failed: OSError: disk (nablafx_bad.py:7)." + OTHERWISE,
+        ["nablafx_models()", "OSError: disk (nablafx_bad.py:7)", OTHERWISE],
     ),
     "a hook returns a number": (
         models("return 5"),
         {},
-        "nablafx_models() failed: TypeError: 'int' object is not iterable." + OTHERWISE,
+        ["nablafx_models()", "TypeError", "'int'", OTHERWISE],
     ),
     "a hook returns tuples": (
         models("return [('tcn', 'a:B')]"),
         {},
-        "nablafx_models() returned tuple, not Component: ('tcn', 'a:B')." + OTHERWISE,
+        ["nablafx_models()", "Component", "('tcn', 'a:B')", OTHERWISE],
     ),
     "a name with a slash": (
         models("return [Component('a/b', 'a:B', '')]"),
         {},
-        "nablafx_models() gives the name 'a/b'; expected a string that is not empty and has no '/' and no ':'."
-        + OTHERWISE,
+        ["nablafx_models()", "'a/b'", "'/'", "':'", OTHERWISE],
     ),
     "a target that is a class": (
         models("return [Component('a', dict, '')]"),
         {},
-        "nablafx_models() gives 'a' the target <class 'dict'>; expected a string." + OTHERWISE,
+        ["nablafx_models()", "'a'", "target <class 'dict'>", "string", OTHERWISE],
     ),
     "no summary": (
         models("return [Component('a', 'a:B', None)]"),
         {},
-        "nablafx_models() gives 'a' the summary None; expected a string." + OTHERWISE,
+        ["nablafx_models()", "'a'", "summary None", "string", OTHERWISE],
     ),
     "an example that is a list": (
         models("return [Component('a', 'a:B', '', [1])]"),
         {},
-        "nablafx_models() gives 'a' the example [1]; expected a mapping." + OTHERWISE,
+        ["nablafx_models()", "'a'", "example [1]", "mapping", OTHERWISE],
     ),
     "a name twice": (
         models("return [Component('a', 'a:B', ''), Component('a', 'a:C', '')]"),
         {},
-        "nablafx_models() names 'a' twice; the first one is used." + OTHERWISE,
+        ["nablafx_models()", "'a'", "twice", OTHERWISE],
     ),
     "a hook with other arguments": (
         "@hookimpl\ndef nablafx_models(config):\n    return []",
         {},
-        "its hooks are invalid: Plugin 'nablafx_bad' for hook 'nablafx_models' hookimpl definition: "
-        "nablafx_models(config) Argument(s) {'config'} are declared in the hookimpl but can not be found in the "
-        "hookspec." + OTHERWISE,
+        ["'nablafx_bad'", "nablafx_models(config)", OTHERWISE],
     ),
     "a command that cannot be imported": (
         "@hookimpl\ndef nablafx_commands():\n    return [Component('strum', 'nablafx_gone:strum', 'Strum')]",
         {},
-        None,
+        [],
     ),
 }
 
 
 @pytest.fixture(params=BROKEN.values(), ids=BROKEN)
 def problem(request, install, monkeypatch):
-    """Install the broken pack nablafx-bad beside nablafx-acme; return its problem."""
-    source, arguments, text = request.param
+    """Install the broken pack nablafx-bad beside nablafx-acme; return what its problem names, nothing without one."""
+    source, arguments, named = request.param
     install.module("nablafx_bad_extra", "")
     install("nablafx-bad", source, **arguments)
     install("nablafx-acme", GOOD)
-    core = sys.modules["nablafx_core"].__path__[0]
-    return text and text.replace("{core}", core)
+    return named
+
+
+def names_all(lines: list[str], start: str, named: list[str]) -> bool:
+    """Return whether one line begins so and names all of these; without names, whether there is no line."""
+    if not named:
+        return lines == []
+    return len(lines) == 1 and lines[0].startswith(start) and all(name in lines[0] for name in named)
 
 
 def outcome(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
@@ -203,7 +200,7 @@ def test_a_broken_pack_is_reported_and_everything_else_works(problem, monkeypatc
     status, out, err = outcome(monkeypatch, capsys, "packs")
     assert (status, err) == (0, "")
     told = [line for line in out.splitlines() if line.startswith("broken ")]
-    assert told == ([f"broken  nablafx-bad: {problem}"] if problem else [])
+    assert names_all(told, "broken  nablafx-bad: ", problem), told
     for arguments in (["--help"], ["list"], ["list", "models"], ["show", "echo"], ["packs", "--json"]):
         status, out, err = outcome(monkeypatch, capsys, *arguments)
         assert (status, err) == (0, ""), arguments
@@ -219,7 +216,7 @@ def test_the_error_for_an_unknown_name_has_the_problems_of_packs(problem):
         Registry.discover().find("model", "ladder")
     lines = str(error.value).splitlines()
     assert lines[0] == "No model named 'ladder'."
-    assert lines[2:] == ([f"  broken pack nablafx-bad 1.0: {problem}"] if problem else [])
+    assert names_all(lines[2:], "  broken pack nablafx-bad 1.0: ", problem), lines
 
 
 def test_unreadable_entry_points_do_not_hide_other_packs(install, monkeypatch, capsys):
