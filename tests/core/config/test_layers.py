@@ -57,39 +57,34 @@ def test_every_value_has_its_line():
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "place", "named"),
     [
-        ("a: 1\nb: {x: 1, x: 2}\n", "e.yaml:2: b.x is set twice."),
-        ("a: 1\n\na: 2\n", "e.yaml:3: a is set twice."),
-        ("a: [1\nb: 2\n", "e.yaml:2: this is not YAML:"),
-        ("a: 1\n--- \nb: 2\n", "e.yaml:2: this is not YAML: but found another document."),
-        ("a: 1\nb: *nowhere\n", "e.yaml:2: this is not YAML: found undefined alias 'nowhere'."),
-        ("a: 1\nb: \0\n", "e.yaml: this is not YAML: unacceptable character #x0000"),
-        ("a: 1\nb: !acme x\n", "e.yaml:2: the tag '!acme' is not allowed; an experiment is plain data."),
-        (
-            "a: !!python/name:os.system x\n",
-            "e.yaml:1: the tag 'tag:yaml.org,2002:python/name:os.system' is not allowed",
-        ),
-        ("a: !!python/object/apply:os.system [ls]\n", "e.yaml:1: the tag 'tag:yaml.org,2002:python/object/apply:os"),
-        ("a: !!python/object:os.X {b: 1}\n", "e.yaml:1: the tag 'tag:yaml.org,2002:python/object:os.X' is not allowed"),
-        ("a: !!binary aGk=\n", "e.yaml:1: the tag 'tag:yaml.org,2002:binary' is not allowed"),
-        ("a: !!bool maybe\n", "e.yaml:1: a: cannot read the value 'maybe'."),
-        ("a: !!int ''\n", "e.yaml:1: a: cannot read the value ''."),
-        ("a: !!float x\n", "e.yaml:1: a: cannot read the value 'x'."),
-        ("a:\n  <<: {b: 1}\n", "e.yaml:2: merge keys ('<<') are not supported."),
-        ("? [a, b]\n: 1\n", "e.yaml:1: expected a name before ':', got a list or a mapping."),
-        ("- 1\n", "e.yaml: expected a mapping of sections (data:, model:, …), got [1]."),
-        ("hello", "e.yaml: expected a mapping of sections (data:, model:, …), got 'hello'."),
-        ("a: &a [*a]\n", "e.yaml:1: nested more than 64 levels deep, or larger than an experiment can be."),
-        (
-            "a: " + "[" * 100 + "]" * 100,
-            "e.yaml:1: nested more than 64 levels deep, or larger than an experiment can be.",
-        ),
-        ("a: " + "[" * 100_000, "e.yaml: nested more than 64 levels deep."),
+        ("a: 1\nb: {x: 1, x: 2}\n", "e.yaml:2", "b.x"),
+        ("a: 1\n\na: 2\n", "e.yaml:3", "a "),
+        ("a: [1\nb: 2\n", "e.yaml:2", "not YAML"),
+        ("a: 1\n--- \nb: 2\n", "e.yaml:2", "another document"),
+        ("a: 1\nb: *nowhere\n", "e.yaml:2", "'nowhere'"),
+        ("a: 1\nb: \0\n", "e.yaml", "#x0000"),
+        ("a: 1\nb: !acme x\n", "e.yaml:2", "'!acme'"),
+        ("a: !!python/name:os.system x\n", "e.yaml:1", "'tag:yaml.org,2002:python/name:os.system'"),
+        ("a: !!python/object/apply:os.system [ls]\n", "e.yaml:1", "'tag:yaml.org,2002:python/object/apply:os.system'"),
+        ("a: !!python/object:os.X {b: 1}\n", "e.yaml:1", "'tag:yaml.org,2002:python/object:os.X'"),
+        ("a: !!binary aGk=\n", "e.yaml:1", "'tag:yaml.org,2002:binary'"),
+        ("a: !!bool maybe\n", "e.yaml:1", "a: "),
+        ("a: !!int ''\n", "e.yaml:1", "a: "),
+        ("a: !!float x\n", "e.yaml:1", "a: "),
+        ("a:\n  <<: {b: 1}\n", "e.yaml:2", "'<<'"),
+        ("? [a, b]\n: 1\n", "e.yaml:1", "name before ':'"),
+        ("- 1\n", "e.yaml", "got [1]"),
+        ("hello", "e.yaml", "got 'hello'"),
+        ("a: &a [*a]\n", "e.yaml:1", "64 levels"),
+        ("a: " + "[" * 100 + "]" * 100, "e.yaml:1", "64 levels"),
+        ("a: " + "[" * 100_000, "e.yaml", "64 levels"),
     ],
 )
-def test_anything_but_plain_data_is_rejected_with_its_line(text, message):
-    assert refusal(text).startswith(message)
+def test_anything_but_plain_data_is_rejected_with_its_line(text, place, named):
+    told = refusal(text)
+    assert told.startswith(f"{place}: ") and named in told
 
 
 def test_an_alias_bomb_is_refused():
