@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 import soundfile
@@ -26,6 +28,7 @@ def cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("NABLAFX_CACHE", str(tmp_path / "cache"))
 
 
+@cache
 def dry_of(name, seconds=1.5):
     return music(seconds, RATE, np.random.default_rng(list(name.encode())))
 
@@ -153,7 +156,7 @@ def test_a_device_file_that_does_not_fit_is_refused(knobs, content, message):
             b"knobs: !!python/object/apply:os.system [ls]",
             r"device\.yaml:1: the tag .* is not allowed; a device file is",
         ),
-        (b"knobs: " + b"[" * 10_000, r"device\.yaml: nested more than 64 levels deep"),
+        (b"knobs: " + b"[" * 10_000, r"device\.yaml:1: nested more than 64 levels deep"),
         (b"knobs: {D: {name: x}, D: {name: y}}", r"device\.yaml:1: knobs\.D is set twice"),
     ],
 )

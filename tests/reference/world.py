@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ BOMB = "\n".join(
 RUNS_CODE = "!!python/object/apply:os.system ['touch called']"
 
 
+@cache
 def played(name: str, seconds: float = 3.0) -> np.ndarray:
     return music(seconds, RATE, np.random.default_rng(list(name.encode())))
 

@@ -31,7 +31,19 @@ class YamlError(ConfigError):
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-3 is a number (YAML 1.1 requires 1.0e-3) and dates stay text."""
+    """Safe YAML in which 1e-3 is a number (YAML 1.1 requires 1.0e-3) and dates stay text.
+
+    Brackets that are nested too deeply are an error at once, because the scanner's time grows with the depth squared.
+    """
+
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        if self.flow_level > MAX_DEPTH:
+            raise _TooDeepError(self.line + 1)
+        super().fetch_flow_collection_start(token)
+
+
+class _TooDeepError(Exception):
+    """Raised if brackets are nested more than `MAX_DEPTH` levels deep; the argument is the line."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -80,6 +92,8 @@ def plain_yaml(
         return None if node is None else reading.value(node, ())
     except UnicodeDecodeError:
         raise YamlError(name, "cannot be read: it is not text.") from None
+    except _TooDeepError as error:
+        raise YamlError(f"{name}:{error.args[0]}", f"nested more than {MAX_DEPTH} levels deep.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""

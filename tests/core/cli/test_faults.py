@@ -277,7 +277,7 @@ FAULTS = [
                 f"knobs: {RUNS_CODE}",
                 "device.yaml:1: the tag 'tag:yaml.org,2002:python/object/apply:os.system' is",
             ),
-            ("ten thousand levels", "knobs: " + "[" * 10_000, "device.yaml: nested more than 64 levels deep."),
+            ("ten thousand levels", "knobs: " + "[" * 10_000, "device.yaml:1: nested more than 64 levels deep."),
             (
                 "a bomb",
                 f"{BOMB}\nknobs: {{D: {{positions: *a29}}}}",
@@ -309,7 +309,7 @@ FAULTS = [
         )
         for name, text, message in (
             ("tags", RUNS_CODE, "damaged (sim/simulated.yaml:1: the tag"),
-            ("ten thousand levels", "[" * 10_000, "damaged (sim/simulated.yaml: nested more than 64 levels deep)."),
+            ("ten thousand levels", "[" * 10_000, "damaged (sim/simulated.yaml:1: nested more than 64 levels deep)."),
             ("a bomb", BOMB, "or larger than a manifest can be). Choose another data.path, or delete it."),
             ("other settings", "seconds: 9.0", "Error: sim: was rendered with other settings (version None,"),
         )
@@ -338,7 +338,7 @@ FAULTS = [
                 f"data: {RUNS_CODE}",
                 "Error: w.yaml:1: the tag 'tag:yaml.org,2002:python/object/apply:os.system' is",
             ),
-            ("ten thousand levels", "data: " + "[" * 10_000, "Error: w.yaml: nested more than 64 levels deep."),
+            ("ten thousand levels", "data: " + "[" * 10_000, "Error: w.yaml:1: nested more than 64 levels deep."),
             ("a bomb", BOMB, "Error: w.yaml:1: nested more than 64 levels deep, or larger than an experiment can be."),
         )
     ),
@@ -409,7 +409,7 @@ FAULTS = [
             (
                 "ten thousand levels",
                 lambda w: w.bundle("model: " + "[" * 10_000),
-                "Error: b.nfx: is damaged: model.yaml: nested more than 64 levels deep.",
+                "Error: b.nfx: is damaged: model.yaml:1: nested more than 64 levels deep.",
             ),
             ("a bomb", lambda w: w.bundle(BOMB), "or larger than a description of a model can be."),
             (

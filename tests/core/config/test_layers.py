@@ -79,7 +79,8 @@ def test_every_value_has_its_line():
         ("hello", "e.yaml", "got 'hello'"),
         ("a: &a [*a]\n", "e.yaml:1", "64 levels"),
         ("a: " + "[" * 100 + "]" * 100, "e.yaml:1", "64 levels"),
-        ("a: " + "[" * 100_000, "e.yaml", "64 levels"),
+        ("a: " + "[" * 100_000, "e.yaml:1", "64 levels"),
+        ("a: " + "[" * 65 + "]" * 65, "e.yaml:1", "64 levels"),
     ],
 )
 def test_anything_but_plain_data_is_rejected_with_its_line(text, place, named):
