@@ -99,7 +99,7 @@ WRONG = {
     "mongodb://ada:s3cret@": "mongodb://user:password@host",
     "mongodb://ada:s3cret@h/?tlss=s3cret": "'tlss'",
     "mongodb://ada:s3cret@h/?connectTimeoutMS=s3cret": "'connecttimeoutms'",
-    "mongodb://ada:s3cret@h/?s3cret!": "'?'",
+    "mongodb://ada:s3cret@h/?s3cret!": "an option of the address",
     "mongodb://ada:s3cret@h/?tlsCAFile=/nowhere.pem": "nowhere.pem",
     "mongodb://ada:s3cret@h/?tls=true&ssl=false": "conflict",
     "nolab": "'nolab'",
